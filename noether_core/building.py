@@ -1,0 +1,67 @@
+"""From a config to its module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from noether_core.errors import PluginError
+from noether_core.hookspecs import AttentionVariant
+from noether_core.plugins import Registry
+from noether_core.plugins import registry as default_registry
+from noether_core.plugins.loading import import_object
+from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.structuring.converter import structure, unstructure
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(
+    source: AttentionConfig | Mapping[str, Any] | str, /, *, registry: Registry | None = None, **options: Any
+) -> nn.Module:
+    """Return the module that a config describes.
+
+    ``build(config)``, ``build({"type": "transolver", ...})`` and ``build("transolver", hidden_dim=256, ...)`` are one.
+
+    Args:
+        source: A config, a mapping of options, or a type.
+        registry: Where types are looked up; the process-wide one where it is None.
+        **options: Options that go before those of *source*.
+
+    Returns:
+        A new ``torch.nn.Module`` in training mode, whose ``config`` is the frozen config it was built from.
+
+    Raises:
+        ConfigError: If anything is wrong with the config.
+        UnknownTypeError: If no installed package provides the type.
+        AmbiguousTypeError: If several do and the config does not say which.
+        PluginError: If the package that does cannot be used.
+    """
+    known = default_registry() if registry is None else registry
+    config = structure(_with_options(source, options), registry=known)
+    variant = known.variant_of(config)
+    module = _module_class(variant, f"'{config.type}'")(config)
+    if getattr(module, "config", None) != config:
+        raise PluginError(
+            f"'{config.type}'", f"{variant.module} does not keep the config that it is made from as 'config'"
+        )
+    return module
+
+
+def _with_options(source: AttentionConfig | Mapping[str, Any] | str, options: Mapping[str, Any]) -> Any:
+    if isinstance(source, str):
+        return {"type": source, **options}
+    if not options:
+        return source
+    return {**(unstructure(source) if isinstance(source, AttentionConfig) else source), **options}
+
+
+def _module_class(variant: AttentionVariant, label: str) -> type[nn.Module]:
+    """Import the class of a variant's module; torch comes with it."""
+    found = import_object(variant.module, label)
+    from torch import nn
+
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        raise PluginError(label, f"{variant.module} is no subclass of torch.nn.Module")
+    return found

@@ -1,0 +1,93 @@
+"""The command ``noether``: one file per command; installed packages add more."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+_COMMANDS = {
+    "list": "attention variants that are installed, and who provides them",
+    "show": "one variant: its options, capabilities and reference",
+    "validate": "check config files; every problem is told with its place",
+    "schema": "JSON Schema of one type, or of all that are installed",
+}
+
+GOOD, PROBLEMS, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``noether`` and return its exit status: 0 for good, 1 for problems found, 2 for wrong usage."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return GOOD
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  what is not ours is raised again
+        return _told(error)
+    return status
+
+
+def _told(error: Exception) -> int:
+    """Print what was raised on purpose; let anything else show where it came from."""
+    from noether_core.errors import ConfigError, NoetherError
+
+    if not isinstance(error, NoetherError):
+        raise error
+    print(error if isinstance(error, ConfigError) else f"noether: {error}", file=sys.stderr)
+    return PROBLEMS
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser; only the command that *arguments* name is imported and described in full."""
+    parser = argparse.ArgumentParser(prog="noether", description="Attention variants as plugins.")
+    parser.add_argument("--version", action=_Version, help="print the version and leave")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, summary in _COMMANDS.items():
+        described = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            importlib.import_module(f"{__name__}.{name}").configure(described)
+    if chosen not in _COMMANDS:
+        _add_plugin_commands(commands, chosen)
+    return parser
+
+
+def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser], chosen: str | None) -> None:
+    """Add the commands of installed packages, by metadata alone but for the chosen one.
+
+    A name that the core or another package has as well is used in its qualified form.
+    """
+    from noether_core.plugins.index import COMMAND, scan
+
+    entries = scan().of(COMMAND)
+    names = [entry.name for entry in entries]
+    for entry in entries:
+        is_plain = names.count(entry.name) == 1 and entry.name not in _COMMANDS
+        name = entry.name if is_plain else entry.qualified_name
+        described = commands.add_parser(name, help=f"from {entry.provider}")
+        if name == chosen:
+            from noether_core.plugins import registry
+
+            registry().add_command(entry, described)
+
+
+class _Version(argparse.Action):
+    """Prints the version; reading it is left until somebody asks."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"noether-attention {version('noether-attention')}")
+        parser.exit()

@@ -1,0 +1,65 @@
+"""``noether show``: one variant in full."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from noether_core.cli.table import add_table_options, print_json, print_table
+
+_FACTS = ("type", "summary", "provider", "plugin", "module", "interface", "capabilities", "time", "memory", "reference")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.add_argument("type", metavar="TYPE", help="a type, bare or as distribution:type")
+    add_table_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what the plugin says of the variant, and its options; return 0."""
+    from noether_core.plugins import registry
+
+    variant = registry().get(options.type)
+    entry = registry().provider(options.type)
+    facts = {
+        "type": variant.type,
+        "summary": variant.summary,
+        "provider": entry.provider,
+        "plugin": entry.value,
+        "module": variant.module,
+        "interface": variant.interface,
+        "capabilities": list(variant.capabilities),
+        "time": f"tokens ** {variant.time_exponent:g}",
+        "memory": f"tokens ** {variant.memory_exponent:g}",
+        "reference": variant.reference,
+    }
+    described = _options(variant.config)
+    if options.json:
+        print_json(facts | {"options": described, "example": {"type": variant.type, **variant.example}})
+        return 0
+    print_table([{"": name, variant.type: facts[name]} for name in _FACTS[1:]], ("", variant.type), plain=options.plain)
+    print()
+    print_table(described, ("option", "accepts", "default", "help"), plain=options.plain)
+    return 0
+
+
+def _options(config: Any) -> list[dict[str, Any]]:
+    from noether_core.schemas import help_of
+    from noether_core.schemas.plain import plain
+    from noether_core.schemas.schema import plan_of
+
+    plan = plan_of(config)
+    texts = help_of(config)
+    return [
+        {
+            "option": field.option,
+            "accepts": field.expected,
+            "default": None if field.option in plan.required else plain(field.default_value()),
+            "required": field.option in plan.required,
+            "help": texts.get(field.option, ""),
+        }
+        for field in plan.fields
+        if field.option in plan.options
+    ]

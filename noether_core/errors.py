@@ -1,0 +1,193 @@
+"""Everything that Noether raises on purpose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_LONGEST_VALUE = 60
+_LONGEST_SOURCE = 160
+
+
+def shown(value: object) -> str:
+    """Return *value* as a message quotes it: its repr, cut when it is long and safe when it is hostile."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  a value whose repr fails (an int of 10,000 digits) must not hide its problem
+        return f"a value of type {type(value).__name__}"
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return f"{text[: _LONGEST_VALUE - 4]}...{text[-1]}"
+
+
+def path_text(keys: Iterable[str | int]) -> str:
+    """Return *keys* as a reader writes them: ``model.blocks[0].num_heads``."""
+    text = ""
+    for key in keys:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            text += f".{key}" if text else key
+    return text
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """One thing that is wrong with a config, and where."""
+
+    message: str
+    """What was expected and what was found."""
+
+    keys: tuple[str | int, ...] = ()
+    """Keys and list positions that lead from the top of the config to the value."""
+
+    value: Any = None
+    """What was found; None where nothing was."""
+
+    suggestion: str | None = None
+    """A way out, where one is truly known."""
+
+    at_key: bool = False
+    """The key is at fault, not its value: an unknown or a repeated option."""
+
+    file: str | None = None
+    """The document, as its reader named it."""
+
+    line: int | None = None
+    """Line in the document, from 1."""
+
+    column: int | None = None
+    """Column in the line, from 1, in characters."""
+
+    source: str | None = None
+    """The line itself."""
+
+    @property
+    def path(self) -> str:
+        """Where the value stands in the config: ``model.blocks[0].num_heads``, empty for the config as a whole."""
+        return path_text(self.keys)
+
+    @property
+    def place(self) -> str:
+        """Where the value stands in its document: ``attention.yaml:4:12``, as far as it is known."""
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
+    def within(self, *keys: str | int) -> Problem:
+        """Return the problem as the surrounding config, in which this one stands under *keys*, tells it."""
+        return attrs.evolve(self, keys=(*keys, *self.keys))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same facts as plain data, ready for JSON."""
+        return {
+            "path": self.path,
+            "message": self.message,
+            "value": self.value if isinstance(self.value, (bool, int, float, str)) else None,
+            "suggestion": self.suggestion,
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+        }
+
+    @property
+    def headline(self) -> str:
+        """The problem in one line: place, path, message and the way out."""
+        head = ": ".join(part for part in (self.place, self.path, self.message) if part)
+        return f"{head}; {self.suggestion}" if self.suggestion else head
+
+    def __str__(self) -> str:
+        return self.headline + self._excerpt()
+
+    def _excerpt(self) -> str:
+        if self.source is None or self.line is None:
+            return ""
+        start = max(0, (self.column or 1) - _LONGEST_SOURCE // 2) if len(self.source) > _LONGEST_SOURCE else 0
+        source = self.source[start : start + _LONGEST_SOURCE]
+        gutter = f"{self.line:4d}"
+        excerpt = f"\n{gutter} | {source}"
+        if self.column is None:
+            return excerpt
+        indent = "".join("\t" if char == "\t" else " " for char in source[: self.column - 1 - start])
+        return f"{excerpt}\n{' ' * len(gutter)} | {indent}^"
+
+
+class NoetherError(Exception):
+    """The root of everything that Noether raises on purpose."""
+
+
+class ConfigError(NoetherError, ValueError):
+    """A config has problems; all of them are told at once."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(sorted(problems, key=_place))
+        super().__init__(self.problems)
+
+    def with_problems(self, problems: Iterable[Problem]) -> Self:
+        """Return the same error about *problems*, such as its own after they were placed in a file."""
+        return type(self)(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    """Sort by place; problems without one keep the order in which they were found."""
+    return problem.file or "", problem.line or 0, problem.column or 0
+
+
+class UnknownTypeError(ConfigError, LookupError):
+    """No installed package provides the type that a config names."""
+
+    def __init__(self, type: str, installed: Sequence[str], problems: Iterable[Problem]) -> None:
+        super().__init__(problems)
+        self.type = type
+        self.installed = tuple(installed)
+        self.args = (type, self.installed, self.problems)
+
+    def with_problems(self, problems: Iterable[Problem]) -> Self:  # noqa: D102  inherited
+        return type(self)(self.type, self.installed, problems)
+
+
+class AmbiguousTypeError(ConfigError, LookupError):
+    """Several installed packages provide the type that a config names, and it does not say which."""
+
+    def __init__(self, type: str, providers: Sequence[str], problems: Iterable[Problem]) -> None:
+        super().__init__(problems)
+        self.type = type
+        self.providers = tuple(providers)
+        self.args = (type, self.providers, self.problems)
+
+    def with_problems(self, problems: Iterable[Problem]) -> Self:  # noqa: D102  inherited
+        return type(self)(self.type, self.providers, problems)
+
+
+class PluginError(NoetherError, ImportError):
+    """A plugin is installed and cannot be used; its cause, where there is one, is chained."""
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        super().__init__(plugin, reason)
+        self.plugin = plugin
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.plugin}: {self.reason}"
+
+
+class ShapeError(NoetherError, ValueError):
+    """A tensor has another shape, dtype or device than the call needs."""
+
+
+class UnsupportedArgumentError(NoetherError, ValueError):
+    """A variant was handed an argument that it cannot honour."""
+
+    def __init__(self, variant: str, argument: str, reason: str) -> None:
+        super().__init__(variant, argument, reason)
+        self.variant = variant
+        self.argument = argument
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.variant}: cannot honour the argument '{self.argument}': {self.reason}"

@@ -1,0 +1,37 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write *content* to *path* such that a reader sees the old file or the new one and nothing between.
+
+    Raises:
+        OSError: If the folder cannot be written to; an older file stays as it was.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    target = os.path.realpath(path)
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, _mode(target))
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _mode(target: str) -> int:
+    """Return the permissions of the file that is replaced, else those that a new file has."""
+    try:
+        return os.stat(target).st_mode & 0o7777
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask

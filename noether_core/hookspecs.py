@@ -1,0 +1,144 @@
+"""The contract with plugins: the hooks they implement, and the record by which a plugin describes its variant."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import attrs
+import pluggy
+from annotated_types import Ge, MinLen
+
+from noether_core.errors import ConfigError, Problem
+from noether_core.schemas.frozen_mapping import EMPTY
+from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.rules import Rule, refuse, rule_for
+from noether_core.schemas.schema import Schema, faults_of, invariant, plan_of, problems_of
+
+hookspec_version = 1
+"""Version of this contract. A plugin states the one it was written for; newer ones than this are refused."""
+
+hookspec = pluggy.HookspecMarker("noether")
+hookimpl = pluggy.HookimplMarker("noether")
+
+Interface = Literal["self", "cross", "tokens"]
+"""How a module is called; the three signatures stand in the architecture page."""
+
+Capability = Literal["attn_mask", "key_padding_mask", "rope", "positions", "token_specs", "kv_cache", "deterministic"]
+"""What a variant honours: the arguments of its interface, and ``deterministic`` for equal numbers at every call."""
+
+
+ConfigClass = type[AttentionConfig]
+
+
+@attrs.frozen(kw_only=True)
+class AttentionVariant(Schema):
+    """What a plugin offers: the config of one attention variant, and where its module is.
+
+    Raises:
+        ConfigError: If a field is wrong, or the config class cannot serve: not frozen, not slotted, not keyword-only,
+            not decorated, or without a literal ``type``.
+    """
+
+    config: ConfigClass
+    """The concrete config class. Its file imports no torch."""
+
+    module: str
+    """Import path of the ``nn.Module`` class: ``acme_window.module:WindowAttention``."""
+
+    interface: Interface
+    """How the module is called."""
+
+    capabilities: tuple[Capability, ...] = ()
+    """What the module honours; every other argument of its interface it refuses by name."""
+
+    time_exponent: Annotated[float, Ge(0)]
+    """Exponent of the number of tokens in the time of a forward pass: 2 for every pair of tokens."""
+
+    memory_exponent: Annotated[float, Ge(0)]
+    """Exponent of the number of tokens in the memory of a forward pass."""
+
+    summary: Annotated[str, MinLen(1)]
+    """The idea in one line."""
+
+    reference: str = ""
+    """Where the variant was published."""
+
+    example: Mapping[str, Any] = EMPTY
+    """Options of a smallest config, without ``type``."""
+
+    api_version: Annotated[int, Ge(1)]
+    """The `hookspec_version` that the plugin was written for."""
+
+    @property
+    def type(self) -> str:
+        """The name that configs use, from the literal of the config's ``type``."""
+        return str(_type_names(self.config)[0])
+
+    @classmethod
+    def rule_of(cls, option: str, annotation: Any) -> Rule:
+        """Return the rule of a field of the record."""
+        if option == "config":
+            return Rule("a subclass of AttentionConfig", _sound_config)
+        if option == "module":
+            return Rule(_MODULE_PATH, _sound_module_path)
+        return rule_for(annotation)
+
+    @invariant
+    @staticmethod
+    def example_is_sound(config: ConfigClass, example: Mapping[str, Any]) -> Problem | None:
+        """Return a problem unless the example makes a config."""
+        unknown = sorted(example.keys() - plan_of(config).options)
+        problems = [f"{name}: unknown option" for name in unknown] or list(map(str, problems_of(config, example)))
+        if not problems:
+            return None
+        return Problem(keys=("example",), message=f"makes no {config.__name__}: {'; '.join(problems)}", value=example)
+
+
+class AttentionHooks:
+    """Hooks of the group ``noether.attention``: one entry point per variant, its name is the type."""
+
+    @hookspec
+    def noether_attention_variant(self) -> AttentionVariant:  # type: ignore[empty-body]
+        """Return the record of the variant. Called once, on first use of its type."""
+
+
+class CommandHooks:
+    """Hooks of the group ``noether.command``: one entry point per command, its name is the command."""
+
+    @hookspec
+    def noether_command(self, parser: argparse.ArgumentParser) -> None:
+        """Describe the command to *parser*.
+
+        Add its arguments, and set what runs it: ``parser.set_defaults(run=function)``. The function takes the parsed
+        arguments and returns the exit status: 0 for good, 1 for problems found, 2 for wrong usage.
+        """
+
+
+_MODULE_PATH = "an import path such as 'acme_window.module:WindowAttention'"
+
+
+def _sound_config(value: Any) -> Any:
+    faults = list(faults_of(value))
+    if not faults and not issubclass(value, AttentionConfig):
+        faults = [f"{value.__qualname__} is no subclass of AttentionConfig"]
+    if not faults and len(_type_names(value)) != 1:
+        faults = [f"{value.__qualname__} must annotate its type with one literal: type: Literal['name'] = 'name'"]
+    if faults:
+        raise ConfigError([Problem(message=fault, value=value) for fault in faults])
+    return value
+
+
+def _sound_module_path(value: Any) -> Any:
+    if type(value) is str and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value):
+        return value
+    raise refuse(_MODULE_PATH, value)
+
+
+def _type_names(config: type[AttentionConfig]) -> tuple[Any, ...]:
+    """Return the literals that the config's field ``type`` accepts, if its default is one of them."""
+    (field,) = (field for field in plan_of(config).fields if field.option == "type")
+    names = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    return names if field.default in names else ()

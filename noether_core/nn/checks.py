@@ -1,0 +1,163 @@
+"""The first lines of a forward: what it was given, against what it needs.
+
+Each check returns at once where there is nothing to say and costs well under a microsecond; the modules behind them
+check nothing again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from noether_core.errors import ShapeError, UnsupportedArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from noether_core.nn.rope import Frequencies
+
+
+def check_tokens(x: Tensor, hidden_dim: int, *, name: str = "x") -> None:
+    """Check that *x* holds tokens of a width.
+
+    Raises:
+        ShapeError: If *x* is not ``(batch, tokens, hidden_dim)`` of floating numbers.
+    """
+    if x.shape[2:] != (hidden_dim,):
+        raise ShapeError(f"{name}: got shape {tuple(x.shape)}, wanted (batch, tokens, {hidden_dim})")
+    if not x.is_floating_point():
+        raise ShapeError(f"{name}: got {x.dtype}, wanted a floating dtype")
+
+
+def check_key_padding_mask(mask: Tensor | None, keys: Tensor, *, name: str = "key_padding_mask") -> None:
+    """Check that *mask* says of each of *keys*, ``(batch, tokens, width)``, whether it is real.
+
+    Raises:
+        ShapeError: If *mask* has another shape than ``(batch, tokens)``, is not boolean or is on another device.
+    """
+    if mask is None:
+        return
+    if mask.shape != keys.shape[:2]:
+        raise ShapeError(f"{name}: got shape {tuple(mask.shape)}, wanted (batch, tokens) = {tuple(keys.shape[:2])}")
+    if mask.dtype != torch.bool:
+        raise ShapeError(f"{name}: got {mask.dtype}, wanted torch.bool, True for real tokens")
+    _check_device(mask, keys, name)
+
+
+def check_attn_mask(mask: Tensor | None, queries: Tensor, keys: Tensor, num_heads: int) -> None:
+    """Check that *mask* can be laid over the logits of *queries* and *keys*, each ``(batch, tokens, width)``.
+
+    Raises:
+        ShapeError: If *mask* does not broadcast to ``(batch, num_heads, queries, keys)``, is neither boolean nor
+            floating, or is on another device.
+    """
+    if mask is None:
+        return
+    wanted = (queries.shape[0], num_heads, queries.shape[1], keys.shape[1])
+    sizes = tuple(mask.shape)
+    if len(sizes) > len(wanted) or any(
+        size not in (1, want) for size, want in zip(sizes[::-1], wanted[::-1], strict=False)
+    ):
+        raise ShapeError(
+            f"attn_mask: got shape {sizes}, wanted one that broadcasts to (batch, heads, queries, keys) = {wanted}"
+            f"{_way_out(sizes, wanted)}"
+        )
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise ShapeError(f"attn_mask: got {mask.dtype}, wanted torch.bool or a floating dtype")
+    _check_device(mask, queries, "attn_mask")
+
+
+def check_freqs(
+    freqs: Frequencies | None, x: Tensor, head_dim: int, *, variant: str, use_rope: bool, name: str = "freqs"
+) -> None:
+    """Check that rotary frequencies are there exactly if the config says so, and fit the tokens *x*.
+
+    Args:
+        freqs: Frequencies, as `noether_core.nn.rotate` takes them.
+        x: The tokens they rotate, ``(batch, tokens, hidden_dim)``.
+        head_dim: Width of a head.
+        variant: Type of the module, for the message.
+        use_rope: Option of the config.
+        name: What the caller calls *freqs*.
+
+    Raises:
+        ShapeError: If they are missing, have another shape or are of another kind.
+        UnsupportedArgumentError: If they are given to a module without rotary embeddings.
+    """
+    if freqs is None:
+        if use_rope:
+            raise ShapeError(f"{name}: RoPE usage mismatch: use_rope is true and none are given")
+        return
+    if not use_rope:
+        raise UnsupportedArgumentError(variant, name, "RoPE usage mismatch: use_rope is false")
+    _check_kind(freqs, name)
+    for tensor in (freqs,) if isinstance(freqs, Tensor) else freqs:
+        _check_places(tensor, x, name)
+    _check_widths(freqs, head_dim, name)
+
+
+def refuse_arguments(variant: str, reasons: Mapping[str, str], **arguments: object) -> None:
+    """Refuse arguments of an interface that a variant cannot honour.
+
+    Args:
+        variant: Type of the module.
+        reasons: Why, by the name of the argument.
+        **arguments: What the caller gave for each of them; None is nothing.
+
+    Raises:
+        UnsupportedArgumentError: If one of them was given.
+    """
+    for name, value in arguments.items():
+        if value is not None:
+            raise UnsupportedArgumentError(variant, name, reasons[name])
+
+
+def _check_device(mask: Tensor, tokens: Tensor, name: str) -> None:
+    if mask.device != tokens.device:
+        raise ShapeError(f"{name}: got a tensor on {mask.device}, wanted {tokens.device}, where the tokens are")
+
+
+def _way_out(sizes: tuple[int, ...], wanted: tuple[int, int, int, int]) -> str:
+    """Return what to write instead where the shape tells what was meant."""
+    batch, _, queries, keys = wanted
+    if sizes == (batch, keys):
+        return "; pass a mask of real tokens as key_padding_mask"
+    if sizes == (batch, queries, keys):
+        return "; pass one mask per batch entry as mask[:, None]"
+    return ""
+
+
+def _check_kind(freqs: Frequencies, name: str) -> None:
+    if isinstance(freqs, Tensor):
+        if not freqs.is_complex():
+            raise ShapeError(f"{name}: got a tensor of {freqs.dtype}, wanted complex numbers or a tuple of angles")
+    elif not freqs or not all(angles.is_floating_point() for angles in freqs):
+        raise ShapeError(
+            f"{name}: got {[angles.dtype for angles in freqs]}, wanted floating angles for each coordinate"
+        )
+
+
+def _check_places(freqs: Tensor, x: Tensor, name: str) -> None:
+    """Check that frequencies ``(tokens, width)`` or ``(batch, tokens, width)`` belong to the tokens of *x*."""
+    batch, tokens = x.shape[:2]
+    if freqs.shape[-2:-1] != (tokens,) or freqs.shape[:-2] not in ((), (1,), (batch,)):
+        raise ShapeError(
+            f"{name}: got shape {tuple(freqs.shape)}, wanted (batch, tokens, width) = ({batch}, {tokens}, ...)"
+        )
+    _check_device(freqs, x, name)
+
+
+def _check_widths(freqs: Frequencies, head_dim: int, name: str) -> None:
+    if isinstance(freqs, Tensor):
+        if freqs.shape[-1] != head_dim // 2:
+            raise ShapeError(
+                f"{name}: got {freqs.shape[-1]} complex numbers, wanted {head_dim // 2} for heads of width {head_dim}"
+            )
+        return
+    widths = [angles.shape[-1] for angles in freqs]
+    if widths[0] % 2 or widths != [widths[0]] * len(widths) or sum(widths) > head_dim:
+        raise ShapeError(
+            f"{name}: got angles of widths {widths}, wanted equal even ones within the head width {head_dim}"
+        )

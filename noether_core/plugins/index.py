@@ -1,0 +1,212 @@
+"""What is installed: entry points of every distribution, read from metadata without importing anything.
+
+`importlib.metadata` tells the same and takes longer to import than this whole scan; it is asked only for what is not a
+plain folder on ``sys.path``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+ATTENTION = "noether.attention"
+COMMAND = "noether.command"
+_OURS = (ATTENTION, COMMAND)
+
+_VALUE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?", re.ASCII)
+_ARCHIVES = (".zip", ".whl", ".egg", ".pyz")
+
+
+class EntryPoint(NamedTuple):
+    """One plugin that a distribution announces."""
+
+    group: str
+    """``noether.attention`` or ``noether.command``."""
+
+    name: str
+    """The type, or the command."""
+
+    value: str
+    """Import path of the plugin: ``acme_window``."""
+
+    distribution: str
+    """Name of the distribution, in its canonical spelling."""
+
+    version: str
+    """Version of the distribution."""
+
+    origin: str
+    """Folder of the metadata."""
+
+    @property
+    def qualified_name(self) -> str:
+        """The name that no other plugin shares: ``acme-window:acme_window``."""
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def provider(self) -> str:
+        """The distribution with its version."""
+        return f"{self.distribution} {self.version}".strip()
+
+
+class Fault(NamedTuple):
+    """Something in the metadata of a distribution that keeps plugins from being found."""
+
+    origin: str
+    """Folder of the metadata."""
+
+    reason: str
+    """What is wrong with it."""
+
+
+class Index(NamedTuple):
+    """Everything that the installed distributions announce."""
+
+    entry_points: tuple[EntryPoint, ...]
+    """Plugins, in the order in which their distributions are found."""
+
+    shadowed: tuple[EntryPoint, ...]
+    """Plugins of a distribution that is found a second time, as a stale copy or beside an editable install."""
+
+    faults: tuple[Fault, ...]
+    """What could not be read."""
+
+    def of(self, group: str) -> tuple[EntryPoint, ...]:
+        """Return the plugins of one group."""
+        return tuple(entry for entry in self.entry_points if entry.group == group)
+
+
+class _Distribution(NamedTuple):
+    name: str
+    version: str
+    origin: str
+    text: str
+
+
+def canonical(distribution: str) -> str:
+    """Return the one spelling of a distribution's name: ``Acme_Window`` is ``acme-window``."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def scan(path: Iterable[str] | None = None) -> Index:
+    """Return what the distributions on *path* announce.
+
+    Each distribution is read by itself: one that is corrupt becomes a fault and hides no other.
+
+    Args:
+        path: Folders to look in; ``sys.path``, and whatever importers of other kinds know, where it is None.
+    """
+    faults: list[Fault] = []
+    found = list(_distributions(sys.path if path is None else path, faults))
+    if path is None:
+        found += _foreign_distributions(faults)
+    found.sort(
+        key=lambda distribution: distribution.origin.endswith(".egg-info")
+    )  # an installed copy before a stale one
+    entry_points: dict[tuple[str, str, str], EntryPoint] = {}
+    shadowed: list[EntryPoint] = []
+    for distribution in found:
+        for entry in _entry_points(distribution, faults):
+            key = (entry.group, entry.distribution, entry.name)
+            if entry_points.setdefault(key, entry) is not entry:
+                shadowed.append(entry)
+    return Index(tuple(entry_points.values()), tuple(shadowed), tuple(faults))
+
+
+def _distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distribution]:
+    for folder in dict.fromkeys(os.path.realpath(entry) for entry in path):
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")) and not name.startswith("~"):
+                distribution = _guarded(os.path.join(folder, name), faults)
+                if distribution is not None:
+                    yield distribution
+
+
+def _guarded(origin: str, faults: list[Fault]) -> _Distribution | None:
+    """Return the distribution whose metadata is the folder *origin*, if it announces anything of ours."""
+    try:
+        with open(os.path.join(origin, "entry_points.txt"), "rb") as file:
+            content = file.read()
+        if b"noether." not in content:
+            return None
+        return _Distribution(*_identity(origin), origin, content.decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except UnicodeDecodeError as error:
+        faults.append(Fault(origin, f"entry_points.txt is not UTF-8: {error.reason} at byte {error.start}"))
+    except (OSError, ValueError) as error:
+        faults.append(Fault(origin, str(error)))
+    return None
+
+
+def _identity(origin: str) -> tuple[str, str]:
+    """Return the name and the version of a distribution: from its folder's name, else from its metadata.
+
+    Raises:
+        ValueError: If neither tells them.
+    """
+    stem, _, kind = os.path.basename(origin).rpartition(".")
+    name, _, version = stem.partition("-")
+    metadata = os.path.join(origin, "METADATA" if kind == "dist-info" else "PKG-INFO")
+    if not os.path.isfile(metadata):
+        raise ValueError(f"{os.path.basename(metadata)} is missing")
+    if kind == "egg-info" or not name or not version:
+        name, version = _headers(metadata)
+    if not name or not version:
+        raise ValueError(f"{os.path.basename(metadata)} names no distribution and version")
+    return canonical(name), version
+
+
+def _headers(metadata: str) -> tuple[str, str]:
+    with open(metadata, encoding="utf-8", errors="replace") as file:
+        lines = file.read().partition("\n\n")[0].splitlines()
+    fields = dict(line.split(": ", 1) for line in lines if ": " in line and not line.startswith(" "))
+    return fields.get("Name", "").strip(), fields.get("Version", "").strip()
+
+
+def _foreign_distributions(faults: list[Fault]) -> Iterator[_Distribution]:
+    """Yield distributions in archives, and those of importers that are not Python's own."""
+    archives = [entry for entry in sys.path if entry.endswith(_ARCHIVES) and os.path.isfile(entry)]
+    finders = [
+        finder
+        for finder in sys.meta_path
+        if hasattr(finder, "find_distributions") and getattr(finder, "__module__", "") != "_frozen_importlib_external"
+    ]
+    if not archives and not finders:
+        return
+    from importlib import metadata
+
+    context = metadata.DistributionFinder.Context()
+    for distribution in (
+        *metadata.distributions(path=archives),
+        *(d for f in finders for d in f.find_distributions(context)),
+    ):
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+            if "noether." in text:
+                name, version = distribution.metadata["Name"], distribution.version
+                yield _Distribution(canonical(name), version, str(distribution.locate_file("")), text)
+        except Exception as error:  # noqa: BLE001  an importer we do not know may fail in any way, and must hide nothing
+            faults.append(Fault(repr(distribution), f"{type(error).__name__}: {error}"))
+
+
+def _entry_points(distribution: _Distribution, faults: list[Fault]) -> Iterator[EntryPoint]:
+    group = ""
+    for line in map(str.strip, distribution.text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1].strip()
+        elif group in _OURS and line and not line.startswith(("#", ";")):
+            name, _, value = (part.strip() for part in line.partition("="))
+            if name and _VALUE.fullmatch(value):
+                yield EntryPoint(group, name, value, distribution.name, distribution.version, distribution.origin)
+            else:
+                faults.append(
+                    Fault(distribution.origin, f"{line!r} under [{group}] is no entry point: 'name = package.module'")
+                )

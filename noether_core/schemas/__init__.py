@@ -1,0 +1,19 @@
+"""What configs are: frozen attrs classes whose fields are checked together."""
+
+from noether_core.schemas.frozen_mapping import FrozenMapping
+from noether_core.schemas.help_text import help_of
+from noether_core.schemas.modules.attention import AttentionConfig, AttentionPattern, TokenSpec
+from noether_core.schemas.schema import Schema, invariant
+from noether_core.schemas.types import Because, InitWeightsMode
+
+__all__ = [
+    "AttentionConfig",
+    "AttentionPattern",
+    "Because",
+    "FrozenMapping",
+    "InitWeightsMode",
+    "Schema",
+    "TokenSpec",
+    "help_of",
+    "invariant",
+]

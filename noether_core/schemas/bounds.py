@@ -1,0 +1,109 @@
+"""Bounds of ``annotated_types``, as a predicate, as a phrase and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import annotated_types
+import attrs
+
+
+@attrs.frozen
+class Bounds:
+    """Everything that ``Annotated`` asks of a value beyond its type."""
+
+    terms: tuple[tuple[str, Any], ...] = ()
+    """Names of bounds (ge, gt, le, lt, multiple_of, min_length, max_length, predicate) and their values."""
+
+    holds: Callable[[Any], bool] = attrs.field(init=False, eq=False)
+    """Whether a value is within all of them."""
+
+    def __attrs_post_init__(self) -> None:
+        tests = [_TESTS[name](limit) for name, limit in self.terms]
+        object.__setattr__(self, "holds", _every(tests))
+
+    def refine(self, noun: str) -> str:
+        """Return *noun* with the bounds in words: ``an integer`` becomes ``an integer of at least 1``."""
+        limits = dict(self.terms)
+        words = [noun]
+        if "ge" in limits and "le" in limits:
+            words.append(f"from {limits.pop('ge')} to {limits.pop('le')}")
+        if "min_length" in limits and limits["min_length"] == limits.get("max_length"):
+            words.append(f"of length {limits.pop('max_length')}")
+            del limits["min_length"]
+        if limits.get("min_length") == 1:
+            words.append("that is not empty")
+            del limits["min_length"]
+        words += [_PHRASES[name].format(limit) for name, limit in limits.items()]
+        return " ".join(words)
+
+
+def bounds_of(metadata: Iterable[Any]) -> Bounds:
+    """Return the bounds among the *metadata* of an ``Annotated``; what is no bound is left to its own readers.
+
+    Raises:
+        TypeError: If a bound of ``annotated_types`` is one that configs do not know.
+    """
+    return Bounds(tuple(_terms(metadata)))
+
+
+def _terms(metadata: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    for item in metadata:
+        if isinstance(item, annotated_types.GroupedMetadata):
+            yield from _terms(item)
+        elif isinstance(item, annotated_types.BaseMetadata):
+            yield _term(item)
+
+
+def _term(bound: annotated_types.BaseMetadata) -> tuple[str, Any]:
+    name = _NAMES.get(type(bound))
+    if name is None:
+        raise TypeError(f"the bound {bound!r} is not understood; use one of {sorted(set(_NAMES.values()))}")
+    return name, getattr(bound, "func" if name == "predicate" else name)
+
+
+_NAMES = {
+    annotated_types.Ge: "ge",
+    annotated_types.Gt: "gt",
+    annotated_types.Le: "le",
+    annotated_types.Lt: "lt",
+    annotated_types.MultipleOf: "multiple_of",
+    annotated_types.MinLen: "min_length",
+    annotated_types.MaxLen: "max_length",
+    annotated_types.Predicate: "predicate",
+}
+
+_TESTS: dict[str, Callable[[Any], Callable[[Any], bool]]] = {
+    "ge": lambda limit: lambda value: value >= limit,
+    "gt": lambda limit: lambda value: value > limit,
+    "le": lambda limit: lambda value: value <= limit,
+    "lt": lambda limit: lambda value: value < limit,
+    "multiple_of": lambda factor: lambda value: value % factor == 0,
+    "min_length": lambda limit: lambda value: len(value) >= limit,
+    "max_length": lambda limit: lambda value: len(value) <= limit,
+    "predicate": lambda function: lambda value: bool(function(value)),
+}
+
+_PHRASES = {
+    "ge": "of at least {}",
+    "gt": "above {}",
+    "le": "of at most {}",
+    "lt": "below {}",
+    "multiple_of": "that is a multiple of {}",
+    "min_length": "of length {} or more",
+    "max_length": "of length {} or less",
+    "predicate": "that passes {0.__name__}",
+}
+
+
+def _every(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
+    """Return the conjunction of *tests*; one and two of them, by far the most common, cost no loop."""
+    match tests:
+        case []:
+            return lambda _: True
+        case [test]:
+            return test
+        case [first, second]:
+            return lambda value: first(value) and second(value)
+    return lambda value: all(test(value) for test in tests)

@@ -1,0 +1,103 @@
+"""Plain data that cannot change: hashable mappings and tuples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from noether_core.errors import ConfigError, Problem, shown
+
+
+class FrozenMapping(Mapping[str, Any]):
+    """A mapping from names to plain data that is hashable, picklable and never changes.
+
+    Args:
+        items: Names and values. Lists become tuples and mappings frozen mappings, all the way down.
+
+    Raises:
+        ConfigError: If a key is no text, or a value no plain data (text, finite number, boolean, None, list, mapping).
+    """
+
+    __slots__ = ("_data", "_hash")
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        self._data: dict[str, Any] = _frozen_items(items or {})
+        self._hash: int | None = None
+
+    def __getitem__(self, key: str) -> Any:
+        return self._data[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._data.items()))
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, FrozenMapping):
+            return self._data == other._data
+        return NotImplemented
+
+    def __reduce__(self) -> tuple[type[FrozenMapping], tuple[dict[str, Any]]]:
+        return FrozenMapping, (self._data,)
+
+    def __repr__(self) -> str:
+        return f"FrozenMapping({self._data!r})"
+
+
+def freeze(value: Any) -> Any:
+    """Return plain data in its frozen form.
+
+    Raises:
+        ConfigError: If *value* holds anything but text, finite numbers, booleans, None, lists and mappings.
+    """
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if type(value) is float and math.isfinite(value):
+        return value
+    if isinstance(value, FrozenMapping):
+        return value
+    if isinstance(value, Mapping):
+        return FrozenMapping(value)
+    if isinstance(value, (list, tuple)):
+        return _frozen_list(value)
+    message = f"expected plain data (text, finite number, boolean, None, list or mapping), got {shown(value)}"
+    raise ConfigError([Problem(message=message, value=value)])
+
+
+def _frozen_list(values: list[Any] | tuple[Any, ...]) -> tuple[Any, ...]:
+    problems: list[Problem] = []
+    frozen = tuple(_freeze_at(key, value, problems) for key, value in enumerate(values))
+    if problems:
+        raise ConfigError(problems)
+    return frozen
+
+
+def _frozen_items(items: Mapping[str, Any]) -> dict[str, Any]:
+    problems = [
+        Problem(message=f"expected text as the name of an option, got {shown(key)}", value=key)
+        for key in items
+        if type(key) is not str
+    ]
+    frozen = {key: _freeze_at(key, value, problems) for key, value in items.items()}
+    if problems:
+        raise ConfigError(problems)
+    return frozen
+
+
+def _freeze_at(key: str | int, value: Any, problems: list[Problem]) -> Any:
+    try:
+        return freeze(value)
+    except ConfigError as error:
+        problems.extend(problem.within(key) for problem in error.problems)
+        return None
+
+
+EMPTY = FrozenMapping()
+"""The mapping of nothing."""

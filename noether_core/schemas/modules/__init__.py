@@ -1,0 +1,20 @@
+"""Schemas of modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from noether_core.schemas.modules import attention
+from noether_core.schemas.modules.attention import AttentionConfig, AttentionPattern, TokenSpec
+
+__all__ = ["AttentionConfig", "AttentionPattern", "TokenSpec"]
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_") or name not in dir(attention):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(attention, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *(name for name in dir(attention) if name.endswith("Config"))})

@@ -1,0 +1,250 @@
+"""What every attention config is made of; the concrete ones live beside their modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, get_origin
+
+import attrs
+from annotated_types import Ge, Interval, MinLen
+
+from noether_core.errors import ConfigError, Problem
+from noether_core.schemas.frozen_mapping import EMPTY
+from noether_core.schemas.plain import fingerprint_of
+from noether_core.schemas.rules import Check, Rule, refuse, rule_for
+from noether_core.schemas.schema import Schema, invariant, plan_of
+from noether_core.schemas.types import InitWeightsMode
+
+Name = Annotated[str, MinLen(1)]
+
+
+@attrs.frozen(kw_only=True)
+class AttentionConfig(Schema):
+    '''Options of every attention variant; made directly, the open schema that keeps options of any variant.
+
+    A subclass is a *concrete* config: it declares the options of one variant, and its ``type`` is a literal::
+
+        @attrs.frozen(kw_only=True)
+        class WindowAttentionConfig(AttentionConfig):
+            type: Literal["acme_window"] = "acme_window"
+
+            window: Annotated[int, Ge(1)] = 256
+            \"""Tokens that each query sees on either side.\"""
+
+    Args:
+        **options: The fields below, and for the open schema options of any variant, which `extra` keeps.
+
+    Raises:
+        ConfigError: If an option has the wrong type, is out of bounds or contradicts another.
+        TypeError: If a required option is missing.
+    '''
+
+    extra_field: ClassVar[str | None] = "extra"
+
+    type: str
+    """Which variant; any installed package may provide it. ``distribution:type`` names the package too."""
+
+    hidden_dim: Annotated[int, Ge(1)]
+    """Width of a token: features that go in and come out."""
+
+    num_heads: Annotated[int, Ge(1)]
+    """Heads that share the width; divides ``hidden_dim``."""
+
+    use_rope: bool = False
+    """Rotate queries and keys with rotary position embeddings."""
+
+    dropout: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """Probability of dropping an attention weight, or an output feature, in training."""
+
+    init_weights: InitWeightsMode = "truncnormal002"
+    """How weights start."""
+
+    bias: bool = True
+    """Whether linear layers have a bias."""
+
+    _head_dim: Annotated[int, Ge(1)] | None = attrs.field(default=None, repr=False)
+    """Width of a head. It follows from the two above; a value given must agree with them."""
+
+    qk_norm: bool = False
+    """Normalise queries and keys by their root mean square over a head, before rotation."""
+
+    extra: Mapping[str, Any] = EMPTY
+    """Options of other variants, kept and not read."""
+
+    def __init__(self, *, extra: Mapping[str, Any] | None = None, **options: Any) -> None:
+        unknown = options.keys() - plan_of(AttentionConfig).options
+        kept = {name: options.pop(name) for name in tuple(options) if name in unknown}
+        # attrs names its own __init__ so where a class brings one
+        self.__attrs_init__(**options, extra={**(extra or EMPTY), **kept})  # type: ignore[attr-defined]
+
+    def __attrs_post_init__(self) -> None:
+        """Check every field; a width of heads that agrees with the others says nothing more and is dropped."""
+        Schema.__attrs_post_init__(self)
+        if self._head_dim is not None:
+            object.__setattr__(self, "_head_dim", None)
+
+    @property
+    def head_dim(self) -> int:
+        """Width of a head: ``hidden_dim // num_heads``."""
+        return self.hidden_dim // self.num_heads
+
+    def fingerprint(self) -> str:
+        """Return 64 hexadecimal digits that equal configs share in every process and on every machine."""
+        return fingerprint_of(self)
+
+    @classmethod
+    def rule_of(cls, option: str, annotation: Any) -> Rule:
+        """Return the rule of an option: ``type`` may name its distribution, ``extra`` hides no declared option."""
+        rule = rule_for(annotation)
+        if option == "type" and get_origin(annotation) is Literal:
+            return Rule(rule.expected, _qualified(rule.check))
+        if option == cls.extra_field:
+            declared = frozenset(field.alias or field.name for field in attrs.fields(cls))
+            return Rule(rule.expected, _undeclared(rule.check, declared))
+        return rule
+
+    @invariant
+    @staticmethod
+    def heads_divide_width(hidden_dim: int, num_heads: int) -> Problem | None:
+        """Return a problem unless every head has the same width."""
+        if hidden_dim % num_heads == 0:
+            return None
+        fitting = _divisors_around(num_heads, hidden_dim)
+        return Problem(
+            keys=("num_heads",),
+            message=f"{num_heads} does not divide hidden_dim {hidden_dim}",
+            value=num_heads,
+            suggestion=f"{' and '.join(map(str, fitting))} {'does' if len(fitting) == 1 else 'do'}"
+            if fitting
+            else None,
+        )
+
+    @invariant
+    @staticmethod
+    def head_dim_follows(hidden_dim: int, num_heads: int, head_dim: int | None) -> Problem | None:
+        """Return a problem if a width of heads is given that the others do not give."""
+        if head_dim is None or hidden_dim % num_heads or head_dim == hidden_dim // num_heads:
+            return None
+        return Problem(
+            keys=("head_dim",),
+            message=f"{head_dim} is not hidden_dim {hidden_dim} / num_heads {num_heads} = {hidden_dim // num_heads}",
+            value=head_dim,
+            suggestion="leave head_dim out: it follows from the others",
+        )
+
+
+def _qualified(check: Check) -> Check:
+    """Let a name stand behind the distribution that provides it: ``acme-attn:flare``."""
+
+    def check_name(value: Any) -> Any:
+        if not isinstance(value, str):
+            return check(value)
+        check(value.rpartition(":")[2])
+        return value
+
+    return check_name
+
+
+def _undeclared(check: Check, declared: frozenset[str]) -> Check:
+    def check_names(value: Any) -> Any:
+        if value is EMPTY:
+            return value
+        problems = [
+            Problem(keys=(name,), message="is an option of its own and cannot stand among the extra ones", at_key=True)
+            for name in (value if isinstance(value, Mapping) else ())
+            if name in declared
+        ]
+        if problems:
+            raise ConfigError(problems)
+        return check(value)
+
+    return check_names
+
+
+def _divisors_around(number: int, whole: int) -> list[int]:
+    """Return the divisors of *whole* next to *number* on either side, as far as they are near."""
+    below = range(min(number - 1, whole), max(0, number - _FARTHEST), -1)
+    above = range(number + 1, min(whole, number + _FARTHEST) + 1)
+    nearest = (next((divisor for divisor in side if whole % divisor == 0), None) for side in (below, above))
+    return [divisor for divisor in nearest if divisor is not None]
+
+
+@attrs.frozen
+class TokenSpec(Schema):
+    """A named group of consecutive tokens.
+
+    Raises:
+        ConfigError: If the name is empty or the size negative.
+    """
+
+    ignored_options: ClassVar[frozenset[str]] = frozenset({"domain", "attn_type"})
+
+    name: Name
+    """Name of the group, such as ``surface_anchors``."""
+
+    size: Annotated[int, Ge(0)] | None
+    """Number of tokens; None for a group that is not in the input and whose keys and values come from a cache."""
+
+    @property
+    def domain(self) -> str:
+        """The name before its first underscore: ``surface`` of ``surface_anchors``."""
+        return self.name.partition("_")[0]
+
+    @property
+    def attn_type(self) -> str:
+        """The name after its last underscore: ``anchors`` of ``surface_anchors``."""
+        return self.name.rpartition("_")[2]
+
+    @classmethod
+    def from_dict(cls, sizes: Mapping[str, int | None]) -> Self:
+        """Return the group that ``{name: size}`` describes.
+
+        Raises:
+            ConfigError: If *sizes* has not exactly one entry.
+        """
+        if not isinstance(sizes, Mapping) or len(sizes) != 1:
+            raise refuse("a mapping of one name to its size", sizes)
+        ((name, size),) = sizes.items()
+        return cls(name, size)
+
+    def to_dict(self) -> dict[str, int | None]:
+        """Return ``{name: size}``."""
+        return {self.name: self.size}
+
+
+@attrs.frozen
+class AttentionPattern(Schema):
+    """Which groups of tokens attend to which.
+
+    Raises:
+        ConfigError: If a side is empty, no list or holds anything but names.
+    """
+
+    query_tokens: Annotated[tuple[Name, ...], MinLen(1)]
+    """Names of the groups that ask."""
+
+    key_value_tokens: Annotated[tuple[Name, ...], MinLen(1)]
+    """Names of the groups that answer, in the order of their keys."""
+
+
+_FARTHEST = 4096
+_MOVED = {
+    "DotProductAttentionConfig": "noether_plugins.attention.dot_product",
+    "TransolverAttentionConfig": "noether_plugins.attention.transolver",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+    import warnings
+
+    home = f"{_MOVED[name]}.config"
+    warnings.warn(f"{name} has moved: import it from {home}", DeprecationWarning, stacklevel=2)
+    globals()[name] = getattr(importlib.import_module(home), name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MOVED})

@@ -1,0 +1,288 @@
+"""From the annotation of a field to the rule that its values must pass."""
+
+from __future__ import annotations
+
+import enum
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import attrs
+
+from noether_core.errors import ConfigError, Problem, shown
+from noether_core.schemas.bounds import Bounds, bounds_of
+from noether_core.schemas.frozen_mapping import FrozenMapping, freeze
+from noether_core.schemas.types import Because
+from noether_core.spelling import did_you_mean
+
+Check = Callable[[Any], Any]
+
+
+@attrs.frozen
+class Rule:
+    """What a field accepts."""
+
+    expected: str
+    """The values that pass, as a noun phrase: ``an integer of at least 1``."""
+
+    check: Check
+    """Returns the value in its canonical form, or raises a ConfigError with every problem in it."""
+
+
+def rule_for(annotation: Any) -> Rule:
+    """Return the rule that *annotation* spells.
+
+    Booleans, integers, floats, text, None, literals, enums, tuples, sequences, mappings with text keys, schemas,
+    unions of these and ``Any`` (plain data) are understood, with the bounds of ``annotated_types`` in ``Annotated``.
+
+    Raises:
+        TypeError: If the annotation is none of these, or mutable.
+    """
+    metadata: tuple[Any, ...] = ()
+    if get_origin(annotation) is Annotated:
+        annotation, *rest = get_args(annotation)
+        metadata = tuple(rest)
+    if get_origin(annotation) in (Union, types.UnionType):
+        rule = _union_rule(get_args(annotation), metadata)
+    else:
+        rule = _bare_rule(annotation, bounds_of(metadata))
+    reason = next((item.reason for item in metadata if isinstance(item, Because)), None)
+    return rule if reason is None else _reasoned(rule, reason)
+
+
+def _bare_rule(annotation: Any, bounds: Bounds) -> Rule:
+    origin = get_origin(annotation)
+    if annotation in _SCALARS:
+        return _SCALARS[annotation](bounds)
+    if origin is Literal:
+        return _literal_rule(get_args(annotation))
+    if origin is tuple or origin in (Sequence, Mapping):
+        return _container_rule(origin, get_args(annotation), bounds)
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return _enum_rule(annotation)
+    if is_schema(annotation):
+        return _instance_rule(annotation)
+    raise TypeError(
+        f"no rule for the annotation {annotation!r}; use bool, int, float, str, None, Literal, an Enum, tuple, "
+        "Sequence, Mapping[str, ...], a Schema or a union of these"
+    )
+
+
+def is_schema(annotation: Any) -> bool:
+    """Return whether *annotation* is a class of configs."""
+    return isinstance(annotation, type) and hasattr(annotation, "rule_of")
+
+
+def refuse(expected: str, value: object, suggestion: str | None = None) -> ConfigError:
+    """Return the error that *value* is not what was *expected*."""
+    message = f"expected {expected}, got {shown(value)}"
+    return ConfigError([Problem(message=message, value=value, suggestion=suggestion)])
+
+
+def _boolean_rule(bounds: Bounds) -> Rule:
+    expected = bounds.refine("true or false")
+
+    def check(value: Any) -> Any:
+        if value is True or value is False:
+            return value
+        raise refuse(expected, value)
+
+    return Rule(expected, check)
+
+
+def _integer_rule(bounds: Bounds) -> Rule:
+    expected, holds = bounds.refine("an integer"), bounds.holds
+
+    def check(value: Any) -> Any:
+        if type(value) is int and holds(value):
+            return value
+        raise refuse(expected, value)
+
+    return Rule(expected, check)
+
+
+def _float_rule(bounds: Bounds) -> Rule:
+    expected, holds = bounds.refine("a number"), bounds.holds
+
+    def check(value: Any) -> Any:
+        number = value if type(value) is float else _exact_float(value)
+        if number is None or not math.isfinite(number) or not holds(number):
+            raise refuse(expected, value)
+        return number or 0.0  # minus zero is zero
+
+    return Rule(expected, check)
+
+
+def _exact_float(value: Any) -> float | None:
+    """Return an integer as the float of exactly its value, if there is one."""
+    if type(value) is not int:
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if number == value else None
+
+
+def _text_rule(bounds: Bounds) -> Rule:
+    expected, holds = bounds.refine("text"), bounds.holds
+
+    def check(value: Any) -> Any:
+        if type(value) is str and holds(value):
+            return value
+        raise refuse(expected, value)
+
+    return Rule(expected, check)
+
+
+def _none_rule(_: Bounds) -> Rule:
+    def check(value: Any) -> Any:
+        if value is None:
+            return None
+        raise refuse("None", value)
+
+    return Rule("None", check)
+
+
+def _plain_rule(bounds: Bounds) -> Rule:
+    return Rule(bounds.refine("plain data"), freeze)
+
+
+_SCALARS: Mapping[Any, Callable[[Bounds], Rule]] = {
+    bool: _boolean_rule,
+    int: _integer_rule,
+    float: _float_rule,
+    str: _text_rule,
+    type(None): _none_rule,
+    Any: _plain_rule,
+}
+
+
+def _literal_rule(options: tuple[Any, ...]) -> Rule:
+    expected = _alternatives([shown(option) for option in options])
+    names = [option for option in options if isinstance(option, str)]
+    members = {(type(option), option): option for option in options}
+
+    def check(value: Any) -> Any:
+        try:
+            return members[type(value), value]
+        except (KeyError, TypeError):  # TypeError: a list or mapping cannot be a member
+            raise refuse(expected, value, did_you_mean(value, names)) from None
+
+    return Rule(expected, check)
+
+
+def _enum_rule(cls: type[enum.Enum]) -> Rule:
+    by_value = _literal_rule(tuple(member.value for member in cls))
+
+    def check(value: Any) -> Any:
+        return value if isinstance(value, cls) else cls(by_value.check(value))
+
+    return Rule(by_value.expected, check)
+
+
+def _instance_rule(cls: type) -> Rule:
+    expected = f"the options of {cls.__name__}"
+
+    def check(value: Any) -> Any:
+        if isinstance(value, cls):
+            return value
+        raise refuse(expected, value)
+
+    return Rule(expected, check)
+
+
+def _union_rule(members: tuple[Any, ...], metadata: tuple[Any, ...]) -> Rule:
+    """Return the rule of a union; bounds around it hold for each of its members but None."""
+    some = [member for member in members if member is not type(None)]
+    rules = [rule_for(Annotated[(member, *metadata)] if metadata else member) for member in some]
+    has_none = len(some) < len(members)
+    expected = _alternatives([rule.expected for rule in rules] + ["None"] * has_none)
+    checks = [rule.check for rule in rules]
+
+    def check(value: Any) -> Any:
+        for attempt in checks:
+            try:
+                return attempt(value)
+            except ConfigError:
+                continue
+        raise refuse(expected, value)
+
+    tell = checks[0] if len(checks) == 1 and is_schema(some[0]) else check
+    return Rule(expected, (lambda value: None if value is None else tell(value)) if has_none else check)
+
+
+def _container_rule(origin: Any, arguments: tuple[Any, ...], bounds: Bounds) -> Rule:
+    if origin is Mapping:
+        return _mapping_rule(arguments, bounds)
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return _fixed_tuple_rule(arguments)
+    return _list_rule(rule_for(arguments[0]), bounds)
+
+
+def _list_rule(item: Rule, bounds: Bounds) -> Rule:
+    expected, holds = f"{bounds.refine('a list')}, each {item.expected}", bounds.holds
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, (tuple, list)) or not holds(value):
+            raise refuse(expected, value)
+        return _checked_items(value, [item.check] * len(value))
+
+    return Rule(expected, check)
+
+
+def _fixed_tuple_rule(arguments: tuple[Any, ...]) -> Rule:
+    items = [rule_for(argument) for argument in arguments]
+    expected = f"a list of {len(items)}: " + ", ".join(item.expected for item in items)
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, (tuple, list)) or len(value) != len(items):
+            raise refuse(expected, value)
+        return _checked_items(value, [item.check for item in items])
+
+    return Rule(expected, check)
+
+
+def _mapping_rule(arguments: tuple[Any, ...], bounds: Bounds) -> Rule:
+    if arguments[0] is not str:
+        raise TypeError(f"keys of a mapping must be annotated as str, not {arguments[0]!r}")
+    item = rule_for(arguments[1])
+    expected, holds = f"{bounds.refine('a mapping')}, each value {item.expected}", bounds.holds
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, Mapping) or not holds(value):
+            raise refuse(expected, value)
+        checked = _checked_items(value.values(), [item.check] * len(value), tuple(value))
+        return FrozenMapping(dict(zip(value, checked, strict=True)))
+
+    return Rule(expected, check)
+
+
+def _checked_items(values: Any, checks: list[Check], keys: tuple[str | int, ...] | None = None) -> tuple[Any, ...]:
+    """Check every item, and raise all their problems at once, each under its key or position."""
+    problems: list[Problem] = []
+    checked: list[Any] = []
+    for key, value, check in zip(keys or range(len(values)), values, checks, strict=True):
+        try:
+            checked.append(check(value))
+        except ConfigError as error:
+            problems.extend(problem.within(key) for problem in error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(checked)
+
+
+def _reasoned(rule: Rule, reason: str) -> Rule:
+    def check(value: Any) -> Any:
+        try:
+            return rule.check(value)
+        except ConfigError as error:
+            told = [attrs.evolve(problem, message=f"{problem.message}: {reason}") for problem in error.problems]
+            raise ConfigError(told) from None
+
+    return Rule(rule.expected, check)
+
+
+def _alternatives(phrases: list[str]) -> str:
+    return phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " or " + phrases[-1]

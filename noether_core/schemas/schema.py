@@ -1,0 +1,238 @@
+"""The base of every config: types and bounds of all fields, checked together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NoReturn, TypeVar, get_type_hints
+
+import attrs
+
+from noether_core.errors import ConfigError, Problem, shown
+from noether_core.schemas.rules import Check, Rule, rule_for
+
+_F = TypeVar("_F", bound=Callable[..., Problem | None])
+
+
+def invariant(function: _F) -> _F:
+    """Mark a static method of a schema as a rule across fields.
+
+    Its parameters are named for the options that it reads. It is called once each of them is sound by itself, and
+    returns a Problem or None::
+
+        @invariant
+        @staticmethod
+        def window_fits(window: int, stride: int) -> Problem | None: ...
+    """
+    marked: Any = getattr(function, "__func__", function)  # a static method is marked at its function
+    marked.is_invariant = True
+    return function
+
+
+@attrs.frozen(kw_only=True)
+class Schema:
+    """A frozen, slotted, keyword-only attrs class whose fields are checked whenever one is made.
+
+    Fields are annotated with their types and the bounds of ``annotated_types``; the string under a field is its help.
+
+    Raises:
+        ConfigError: If any value has another type than its field, is out of bounds or breaks an `invariant`; every
+            problem is told at once.
+    """
+
+    ignored_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that documents may carry and that mean nothing: accepted and dropped."""
+
+    extra_field: ClassVar[str | None] = None
+    """Field that keeps options which the schema does not declare; None for a schema that has no place for them."""
+
+    def __attrs_post_init__(self) -> None:
+        """Check every field, and keep the canonical form of its value."""
+        plan = plan_of(type(self))
+        try:
+            for name, check in plan.checks:
+                value = getattr(self, name)
+                checked = check(value)
+                if checked is not value:
+                    object.__setattr__(self, name, checked)
+        except ConfigError:
+            self._tell_all()
+        for invariant_ in plan.invariants:
+            if invariant_.problem_of(self) is not None:
+                self._tell_all()
+
+    @classmethod
+    def rule_of(cls, option: str, annotation: Any) -> Rule:  # noqa: ARG003  subclasses look at the option
+        """Return the rule that values of *option* must pass; schemas with options of their own kind override it."""
+        return rule_for(annotation)
+
+    def _tell_all(self) -> NoReturn:
+        options = {field.option: getattr(self, field.name) for field in plan_of(type(self)).fields}
+        raise ConfigError(problems_of(type(self), options)) from None
+
+
+@attrs.frozen
+class Field:
+    """One option of a schema."""
+
+    name: str
+    """Attribute of the config."""
+
+    option: str
+    """Name in constructors and documents."""
+
+    annotation: Any
+    """Its resolved type with bounds."""
+
+    expected: str
+    """The values it accepts, in words."""
+
+    check: Check
+    """Returns the canonical value, or raises a ConfigError."""
+
+    default: Any
+    """Its default; `attrs.NOTHING` where it must be given."""
+
+    def default_value(self) -> Any:
+        """Return the default, made anew where the field has a factory."""
+        return self.default.factory() if hasattr(self.default, "factory") else self.default
+
+
+@attrs.frozen
+class Invariant:
+    """A rule across fields, and the options that it reads."""
+
+    function: Callable[..., Problem | None]
+    options: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def problem_of(self, config: Schema) -> Problem | None:
+        """Return what is wrong with a config, all of whose fields are sound by themselves."""
+        return self.function(*[getattr(config, name) for name in self.names])
+
+
+@attrs.frozen
+class Plan:
+    """How the configs of one class are checked."""
+
+    fields: tuple[Field, ...]
+    invariants: tuple[Invariant, ...]
+    checks: tuple[tuple[str, Check], ...]
+    options: frozenset[str]
+    """Names that documents may use."""
+
+    required: frozenset[str]
+
+    def default_of(self, option: str) -> Any:
+        """Return the default of *option*; `attrs.NOTHING` where it must be given."""
+        return next(field.default_value() for field in self.fields if field.option == option)
+
+
+_plans: dict[type, Plan] = {}
+
+
+def plan_of(cls: type[Schema]) -> Plan:
+    """Return how configs of *cls* are checked; computed once per class.
+
+    Raises:
+        TypeError: If an annotation cannot be resolved, or is one that configs do not know.
+    """
+    plan = _plans.get(cls)
+    if plan is None:
+        plan = _plans[cls] = _new_plan(cls)
+    return plan
+
+
+def _new_plan(cls: type[Schema]) -> Plan:
+    hints = _hints_of(cls)
+    fields = tuple(_field(cls, attribute, hints[attribute.name]) for attribute in attrs.fields(cls) if attribute.init)
+    return Plan(
+        fields=fields,
+        invariants=tuple(_invariants_of(cls, {field.option: field.name for field in fields})),
+        checks=tuple((field.name, field.check) for field in fields),
+        options=frozenset(field.option for field in fields if field.option != cls.extra_field),
+        required=frozenset(field.option for field in fields if field.default is attrs.NOTHING),
+    )
+
+
+def problems_of(cls: type[Schema], options: Mapping[str, Any], unsound: frozenset[str] = frozenset()) -> list[Problem]:
+    """Return everything that is wrong with *options* as those of a *cls*, missing ones included.
+
+    Args:
+        cls: The schema.
+        options: Values by option. Names that are no options of *cls* are not looked at.
+        unsound: Options already known to be wrong, whose problems others tell.
+    """
+    plan = plan_of(cls)
+    sound: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for field in plan.fields:
+        if field.option in options and field.option not in unsound:
+            try:
+                sound[field.option] = field.check(options[field.option])
+            except ConfigError as error:
+                problems.extend(problem.within(field.option) for problem in error.problems)
+        elif field.option in plan.required and field.option not in unsound:
+            problems.append(Problem(keys=(field.option,), message=f"missing: {field.expected} is required"))
+        elif field.option not in unsound:
+            sound[field.option] = field.default_value()
+    return problems + [
+        problem
+        for rule in plan.invariants
+        if sound.keys() >= set(rule.options) and (problem := rule.function(*[sound[name] for name in rule.options]))
+    ]
+
+
+def faults_of(cls: Any) -> Iterator[str]:
+    """Yield every reason for which *cls* cannot serve as a schema."""
+    if not isinstance(cls, type) or not issubclass(cls, Schema):
+        yield f"{shown(cls)} is no subclass of Schema"
+        return
+    if "__attrs_attrs__" not in cls.__dict__:
+        yield f"{cls.__qualname__} is not decorated; put @attrs.frozen(kw_only=True) above it"
+        return
+    properties = attrs.inspect(cls)
+    if not properties.is_frozen or cls.__setattr__ is not Schema.__setattr__:
+        yield f"{cls.__qualname__} is not frozen; decorate it with @attrs.frozen(kw_only=True)"
+    if not properties.is_slotted:
+        yield f"{cls.__qualname__} is not slotted; drop slots=False"
+    if positional := [field.alias for field in attrs.fields(cls) if field.init and not field.kw_only]:
+        yield f"{cls.__qualname__} is not keyword-only in {', '.join(map(str, positional))}; say kw_only=True"
+    try:
+        plan_of(cls)
+    except TypeError as error:
+        yield str(error)
+
+
+def _hints_of(cls: type[Schema]) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"an annotation of {cls.__qualname__} cannot be resolved at run time: {error}") from error
+
+
+def _field(cls: type[Schema], attribute: attrs.Attribute[Any], annotation: Any) -> Field:
+    option = attribute.alias or attribute.name
+    try:
+        rule = cls.rule_of(option, annotation)
+    except TypeError as error:
+        raise TypeError(f"field '{option}' of {cls.__qualname__}: {error}") from error
+    return Field(attribute.name, option, annotation, rule.expected, rule.check, attribute.default)
+
+
+def _invariants_of(cls: type[Schema], names: Mapping[str, str]) -> tuple[Invariant, ...]:
+    """Return the invariants of *cls* and its bases; one of a subclass replaces its base's of the same name."""
+    found: dict[str, Callable[..., Problem | None]] = {}
+    for base in reversed(cls.__mro__):
+        for name, member in vars(base).items():
+            function = getattr(member, "__func__", None)
+            if function is not None and getattr(function, "is_invariant", False):
+                found[name] = function
+    return tuple(_invariant(function, names) for function in found.values())
+
+
+def _invariant(function: Callable[..., Problem | None], names: Mapping[str, str]) -> Invariant:
+    code = function.__code__
+    options = code.co_varnames[: code.co_argcount]
+    if unknown := [option for option in options if option not in names]:
+        raise TypeError(f"the invariant {function.__qualname__} reads {', '.join(unknown)}, which is no option")
+    return Invariant(function, options, tuple(names[option] for option in options))

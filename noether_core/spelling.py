@@ -1,0 +1,28 @@
+"""The name that a misspelt one was meant to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LEAST_LIKENESS = 0.6
+_LONGEST_NAME = 200
+
+
+def nearest(name: object, names: Iterable[str]) -> str | None:
+    """Return the one of *names* that *name* most resembles, or None where none is close."""
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        return None
+    import difflib
+
+    by_folded = {other.casefold(): other for other in names}
+    matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=_LEAST_LIKENESS)
+    return by_folded[matches[0]] if matches else None
+
+
+def did_you_mean(name: object, names: Iterable[str]) -> str | None:
+    """Return the suggestion ``did you mean '...'?``, or None where no name is close."""
+    match = nearest(name, names)
+    return None if match is None else f"did you mean {match!r}?"

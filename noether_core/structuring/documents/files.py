@@ -1,0 +1,63 @@
+"""Documents in files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from noether_core.errors import ConfigError, Problem
+from noether_core.structuring.documents.document import Document, Format, parse
+from noether_core.structuring.documents.source import LARGEST_TEXT, Source
+
+FORMATS: Final[dict[str, Format]] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
+"""The format that each suffix of a file's name tells."""
+
+_LARGEST_FILE: Final = 4 * LARGEST_TEXT
+"""Bytes of a file: UTF-8 takes four for a character at most."""
+
+
+def read(path: str | os.PathLike[str], format: Format | None = None) -> Document:
+    """Return what a file says.
+
+    Args:
+        path: The file, in UTF-8.
+        format: How it is written; by the file's suffix where it is None.
+
+    Raises:
+        ConfigError: If it cannot be read, its suffix tells no format, or it is not a valid document.
+    """
+    file = os.fspath(path)
+    content = _content(file)
+    return parse(_decoded(content, file), format or _format(file), file=file)
+
+
+def _content(file: str) -> bytes:
+    """Return the bytes of a file, as many as a document may have."""
+    try:
+        with Path(file).open("rb") as opened:
+            content = opened.read(_LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:  # a ValueError is about a name that no file can have
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError([Problem(message=f"cannot be read: {reason}", file=file)]) from error
+    if len(content) > _LARGEST_FILE:
+        raise ConfigError([Problem(message=f"more than {LARGEST_TEXT} characters", file=file)])
+    return content
+
+
+def _decoded(content: bytes, file: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8")
+        source = Source(content.decode("utf-8", errors="replace"), file)
+        message = f"the byte 0x{content[error.start]:02x} is not UTF-8"
+        raise ConfigError([source.problem(message, len(before), suggestion="save the file as UTF-8")]) from error
+
+
+def _format(file: str) -> Format:
+    suffix = os.path.splitext(file)[1]
+    if suffix.lower() not in FORMATS:
+        message = f"the suffix {suffix!r} tells no format" if suffix else "the name has no suffix that tells a format"
+        raise ConfigError([Problem(message=message, file=file, suggestion=f"use one of {', '.join(FORMATS)}")])
+    return FORMATS[suffix.lower()]

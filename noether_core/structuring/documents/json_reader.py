@@ -1,0 +1,66 @@
+"""The JSON reader: the standard library's, and every failure of it as a problem."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from noether_core.errors import ConfigError
+from noether_core.structuring.documents.json_spots import scan_json, too_deep_at
+from noether_core.structuring.documents.plain import TOO_DEEP, Refused, problems_in, whole_number
+from noether_core.structuring.documents.spots import placed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from noether_core.structuring.documents.source import Source
+    from noether_core.structuring.documents.spots import Spot
+
+_PLAIN_WORDS: Final = {"Extra data": "the document has ended before this"}
+
+
+def read_json(source: Source) -> tuple[Any, Callable[[], Spot]]:
+    """Return the data of a JSON document, and what finds its spots.
+
+    Raises:
+        ConfigError: If it is not JSON, or holds what plain data does not.
+    """
+    if (index := too_deep_at(source.text)) is not None:
+        raise ConfigError([source.problem(TOO_DEEP, index)])
+    repeating: list[dict[str, Any]] = []
+    data = _loads(source, repeating)
+    problems = problems_in(data)
+    if problems or repeating:
+        spot, repeats = scan_json(source)
+        raise ConfigError([*repeats, *(placed(problem, source, spot) for problem in problems)])
+    return data, lambda: scan_json(source)[0]
+
+
+def _loads(source: Source, repeating: list[dict[str, Any]]) -> Any:
+    """Return the data of a document; mappings that repeat a key are added to *repeating*."""
+    import json
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        data = dict(pairs)
+        if len(data) < len(pairs):
+            repeating.append(data)
+        return data
+
+    try:
+        return json.loads(
+            source.text,
+            object_pairs_hook=mapping,
+            parse_int=whole_number,
+            parse_float=_fraction,
+            parse_constant=lambda name: Refused(f"JSON has no {name}"),
+        )
+    except json.JSONDecodeError as error:
+        message = _PLAIN_WORDS.get(error.msg, f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}")
+        raise ConfigError([source.problem(message, error.pos)]) from error
+    except RecursionError as error:
+        raise ConfigError([source.problem(TOO_DEEP, 0)]) from error
+
+
+def _fraction(text: str) -> float | Refused:
+    number = float(text)
+    return number if math.isfinite(number) else Refused("a number too large for Python to hold")

@@ -1,0 +1,179 @@
+"""From the events of a YAML document to plain data and the spot of every key and value, in one pass."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Final
+
+from noether_core.errors import ConfigError
+from noether_core.structuring.documents.plain import DEEPEST, MOST_PROBLEMS, TOO_DEEP, Refused
+from noether_core.structuring.documents.spots import Spot, repeated
+from noether_core.structuring.documents.yaml_scalars import meaning
+from noether_core.structuring.documents.yaml_tags import tagged_collection, tagged_scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from noether_core.errors import Problem
+    from noether_core.structuring.documents.source import Source
+
+    _Composed = tuple[Any, Spot]
+    _Event = Any  # PyYAML's types make the marks optional, which every event has
+
+MOST_ALIASED: Final = 10_000
+"""Values that all aliases of a document may repeat together."""
+
+
+class Composer:
+    """Composes one document; what it cannot accept becomes None in the data, and one of *problems*."""
+
+    def __init__(self, source: Source, next_event: Callable[[], _Event], problems: list[Problem]) -> None:
+        from yaml import events
+
+        self._problems = problems
+        self._source = source
+        self._next = next_event
+        self._compose: dict[type, Callable[[Any], _Composed]] = {
+            events.ScalarEvent: self._scalar,
+            events.MappingStartEvent: self._mapping,
+            events.SequenceStartEvent: self._sequence,
+            events.AliasEvent: self._alias,
+        }
+        self._mapping_end = events.MappingEndEvent
+        self._sequence_end = events.SequenceEndEvent
+        self._keys: list[str | int] = []
+        self._depth = 0
+        self._count = 0
+        self._aliased = 0
+        self._anchors: dict[str, tuple[Any, Spot, int] | None] = {}
+
+    def node(self) -> _Composed:
+        """Return the data and the spot of the value that comes next."""
+        event = self._next()
+        return self._compose[type(event)](event)
+
+    def _scalar(self, event: _Event) -> _Composed:
+        self._count += 1
+        at = event.start_mark.index
+        value = self._scalar_value(event, at)
+        spot = Spot(at)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, spot, 1)
+        return value, spot
+
+    def _scalar_value(self, event: _Event, at: int) -> Any:
+        text = event.value
+        if event.tag is not None:
+            value = tagged_scalar(event.tag, text)
+        elif event.style:
+            return text
+        else:
+            value = meaning(text)
+            if type(value) is str or self._is_marked_text(event, at):
+                return text
+        return self._accepted(value, at)
+
+    def _is_marked_text(self, event: _Event, at: int) -> bool:
+        """Return whether a lone ``!`` makes text of the scalar; libyaml tells that by no field of its event."""
+        text = self._source.text
+        return text.startswith(("!", "&"), at) and "!" in text[at : event.end_mark.index].split()
+
+    def _mapping(self, event: _Event) -> _Composed:
+        before = self._open(event, "map")
+        data: dict[str, Any] = {}
+        parts: dict[str | int, Spot] = {}
+        while type(key := self._next()) is not self._mapping_end:
+            self._entry(key, data, parts)
+        return self._close(event, data, parts, before)
+
+    def _entry(self, event: _Event, data: dict[str, Any], parts: dict[str | int, Spot]) -> None:
+        at = event.start_mark.index
+        key = self._key(event, at, parts)
+        self._keys.append(str(getattr(event, "value", "?")) if key is None else key)
+        value, spot = self.node()
+        self._keys.pop()
+        if key is not None:
+            spot.key = at
+            data[key] = value
+            parts[key] = spot
+
+    def _key(self, event: _Event, at: int, parts: dict[str | int, Spot]) -> str | None:
+        """Return a key, or None once it is told why it is refused."""
+        told = len(self._problems)
+        key, _ = self._compose[type(event)](event)
+        if type(key) is not str:
+            if len(self._problems) == told:
+                self._refuse_foreign_key(event, key, at)
+        elif key in parts:
+            self._problems.append(repeated(self._source, (*self._keys, key), at, parts[key]))
+        elif key == "<<" and not getattr(event, "style", None):
+            self._refuse("YAML 1.2 has no merge keys ('<<')", at, "write the options out")
+        else:
+            return key
+        return None
+
+    def _sequence(self, event: _Event) -> _Composed:
+        before = self._open(event, "seq")
+        items: list[Any] = []
+        parts: dict[str | int, Spot] = {}
+        while type(item := self._next()) is not self._sequence_end:
+            self._keys.append(len(items))
+            value, parts[len(items)] = self._compose[type(item)](item)
+            self._keys.pop()
+            items.append(value)
+        return self._close(event, items, parts, before)
+
+    def _open(self, event: _Event, name: str) -> int:
+        """Enter a mapping or list; return how many values came before it."""
+        at = event.start_mark.index
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise ConfigError([*self._problems, self._source.problem(TOO_DEEP, at)])
+        if event.tag is not None:
+            self._accepted(tagged_collection(event.tag, name), at)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        before = self._count
+        self._count += 1
+        return before
+
+    def _close(self, event: _Event, data: Any, parts: dict[str | int, Spot], before: int) -> _Composed:
+        self._depth -= 1
+        spot = Spot(event.start_mark.index, None, parts)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (data, spot, self._count - before)
+        return data, spot
+
+    def _alias(self, event: _Event) -> _Composed:
+        at = event.start_mark.index
+        anchored = self._anchors.get(event.anchor)
+        if anchored is None:
+            stands = "stands inside what it repeats" if event.anchor in self._anchors else "has no anchor before it"
+            self._refuse(f"the alias *{event.anchor} {stands}", at)
+            return None, Spot(at)
+        data, spot, size = anchored
+        self._count += size
+        self._aliased += size
+        if self._aliased > MOST_ALIASED:
+            message = f"aliases repeat more than {MOST_ALIASED} values"
+            raise ConfigError([*self._problems, self._source.problem(message, at, keys=tuple(self._keys))])
+        return copy.deepcopy(data), Spot(at, None, spot.parts)
+
+    def _accepted(self, value: Any, at: int) -> Any:
+        if isinstance(value, Refused):
+            self._refuse(value.message, at, value.suggestion)
+            return None
+        return value
+
+    def _refuse_foreign_key(self, event: _Event, key: Any, at: int) -> None:
+        if isinstance(key, (dict, list)):
+            self._refuse("expected text for a key, got a mapping or a list", at)
+            return
+        written = getattr(event, "value", "")
+        self._refuse(f"expected text for a key, got {written or 'nothing'}", at, f'quote it: "{written}"')
+
+    def _refuse(self, message: str, at: int, suggestion: str | None = None) -> None:
+        """Tell a problem of what stands at *at*, under the keys that are open."""
+        self._problems.append(self._source.problem(message, at, keys=tuple(self._keys), suggestion=suggestion))
+        if len(self._problems) >= MOST_PROBLEMS:
+            raise ConfigError(self._problems)

@@ -1,0 +1,167 @@
+"""JSON Schema (draft 2020-12) of configs, for editors and other validators."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import types
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from noether_core.errors import PluginError
+from noether_core.plugins import EntryPoint, Registry
+from noether_core.plugins import registry as default_registry
+from noether_core.schemas.bounds import bounds_of
+from noether_core.schemas.help_text import help_of
+from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.plain import plain
+from noether_core.schemas.rules import is_schema
+from noether_core.schemas.schema import Field, Schema, plan_of
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_Json = dict[str, Any]
+
+
+def json_schema(source: str | type[Schema] | None = None, *, registry: Registry | None = None) -> dict[str, Any]:
+    """Return the JSON Schema of a type, of a config class, or of every installed type.
+
+    Args:
+        source: A type, bare or qualified; a config class; or None for all types, told apart by ``if`` and ``then``.
+        registry: Where types are looked up; the process-wide one where it is None.
+
+    Raises:
+        UnknownTypeError: If no installed package provides the type.
+        AmbiguousTypeError: If several do.
+        PluginError: If a package that does cannot be used.
+    """
+    known = default_registry() if registry is None else registry
+    if source is None or source is AttentionConfig:
+        return {"$schema": DIALECT, **_every_type(known)}
+    if isinstance(source, str):
+        entry, config = known.provider(source), known.get(source).config
+        return {"$schema": DIALECT, **_options_schema(config, _spellings(entry, known), known)}
+    spellings = [str(plan_of(source).default_of("type"))] if issubclass(source, AttentionConfig) else []
+    return {"$schema": DIALECT, **_options_schema(source, spellings, known)}
+
+
+def _every_type(registry: Registry) -> _Json:
+    """Return one schema that tells the variants apart by their type; a plugin that cannot be used is left out."""
+    names: list[str] = []
+    branches: list[_Json] = []
+    for entry in registry.providers():
+        try:
+            config = registry.get(entry.qualified_name).config
+        except PluginError:
+            continue
+        schema = _options_schema(config, _spellings(entry, registry), registry)
+        names += schema["properties"]["type"]["enum"]
+        chosen = {"properties": {"type": schema["properties"]["type"]}, "required": ["type"]}
+        branches.append({"if": chosen, "then": schema})
+    return {
+        "title": AttentionConfig.__name__,
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": names, "description": help_of(AttentionConfig)["type"]}},
+        "allOf": branches,
+    }
+
+
+def _spellings(entry: EntryPoint, registry: Registry) -> list[str]:
+    """Return the names under which configs reach a plugin: the bare one if no other has it, and the qualified one."""
+    bare = [entry.name] if len(registry.providers(entry.name)) == 1 else []
+    return [*bare, entry.qualified_name]
+
+
+def _options_schema(cls: type[Schema], spellings: list[str], registry: Registry) -> _Json:
+    """Return the schema of one class; *spellings* are what ``type`` may say, where it is an attention config."""
+    plan = plan_of(cls)
+    properties = {
+        field.option: _field_schema(cls, field, registry) for field in plan.fields if field.option in plan.options
+    }
+    required = [field.option for field in plan.fields if field.option in plan.required]
+    if spellings:
+        told = {"enum": spellings, "description": properties.pop("type")["description"]}
+        properties, required = {"type": told, **properties}, ["type", *required]
+    return {
+        "title": cls.__name__,
+        "description": inspect.getdoc(cls) or "",
+        "type": "object",
+        "required": required,
+        "properties": properties | dict.fromkeys(sorted(cls.ignored_options), True),
+        "additionalProperties": False,
+    }
+
+
+def _field_schema(cls: type[Schema], field: Field, registry: Registry) -> _Json:
+    schema = _annotation_schema(field.annotation, registry)
+    if text := help_of(cls).get(field.option):
+        schema = {"description": text} | schema
+    if field.option not in plan_of(cls).required:
+        schema["default"] = plain(field.default_value())
+    return schema
+
+
+def _annotation_schema(annotation: Any, registry: Registry) -> _Json:  # noqa: PLR0911  one return per kind
+    if get_origin(annotation) is Annotated:
+        bare, *metadata = get_args(annotation)
+        return _bounded(_annotation_schema(bare, registry), dict(bounds_of(metadata).terms))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return {"anyOf": [_annotation_schema(member, registry) for member in get_args(annotation)]}
+    if get_origin(annotation) is Literal:
+        return {"enum": list(get_args(annotation))}
+    if get_origin(annotation) in (tuple, Sequence, Mapping):
+        return _container_schema(annotation, registry)
+    if annotation is AttentionConfig:
+        return _every_type(registry)
+    if is_schema(annotation):
+        return _options_schema(annotation, [], registry)
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return {"enum": [member.value for member in annotation]}
+    return dict(_SCALARS[annotation])
+
+
+def _container_schema(annotation: Any, registry: Registry) -> _Json:
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Mapping:
+        return {"type": "object", "additionalProperties": _annotation_schema(arguments[1], registry)}
+    if get_origin(annotation) is tuple and arguments[-1] is not Ellipsis:
+        items = [_annotation_schema(argument, registry) for argument in arguments]
+        return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+    return {"type": "array", "items": _annotation_schema(arguments[0], registry)}
+
+
+def _bounded(schema: _Json, bounds: Mapping[str, Any]) -> _Json:
+    """Add bounds to a schema, or to each member of a union but null."""
+    if "anyOf" in schema:
+        return {
+            "anyOf": [member if member == {"type": "null"} else _bounded(member, bounds) for member in schema["anyOf"]]
+        }
+    keywords = _KEYWORDS | _LENGTHS[schema.get("type", "")]
+    return schema | {keywords[name]: limit for name, limit in bounds.items() if name in keywords}
+
+
+_SCALARS: Mapping[Any, _Json] = {
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    type(None): {"type": "null"},
+    Any: {},
+}
+
+_KEYWORDS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+}
+
+_LENGTHS: Mapping[str, dict[str, str]] = defaultdict(
+    dict,
+    array={"min_length": "minItems", "max_length": "maxItems"},
+    object={"min_length": "minProperties", "max_length": "maxProperties"},
+    string={"min_length": "minLength", "max_length": "maxLength"},
+)

@@ -1,0 +1,1 @@
+"""The built-in attention variants, one folder each."""

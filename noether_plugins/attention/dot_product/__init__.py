@@ -1,0 +1,23 @@
+"""Dot-product attention: every token reads every other."""
+
+from __future__ import annotations
+
+from noether_core import AttentionVariant, hookimpl
+from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
+
+
+@hookimpl
+def noether_attention_variant() -> AttentionVariant:
+    """Return the record of the variant."""
+    return AttentionVariant(
+        config=DotProductAttentionConfig,
+        module="noether_plugins.attention.dot_product.module:DotProductAttention",
+        interface="self",
+        capabilities=("attn_mask", "key_padding_mask", "rope", "deterministic"),
+        time_exponent=2,
+        memory_exponent=1,
+        summary="Every token reads every other, weighted by the likeness of query and key.",
+        reference="Vaswani et al., Attention Is All You Need, 2017 (arXiv 1706.03762)",
+        example={"hidden_dim": 8, "num_heads": 2},
+        api_version=1,
+    )

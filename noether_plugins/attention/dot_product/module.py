@@ -1,0 +1,120 @@
+"""The module of dot-product attention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from noether_core import AttentionConfig, TokenSpec, structure
+from noether_core.nn import (
+    Frequencies,
+    RMSNorm,
+    accept_fused_,
+    attend,
+    check_attn_mask,
+    check_freqs,
+    check_key_padding_mask,
+    check_tokens,
+    init_weights_,
+    merge_heads,
+    refuse_arguments,
+    rotate,
+    split_heads,
+)
+from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_REFUSED = {
+    "positions": "it does not look at points; with use_rope, freqs rotate by them",
+    "token_specs": "its tokens are not grouped",
+}
+
+
+class DotProductAttention(nn.Module):
+    """Every token reads every other, weighted by the likeness of its query and their keys.
+
+    ``proj(merge(softmax(q k^T / sqrt(d)) v))``, the softmax in each head of width ``d`` by itself. With ``qk_norm``,
+    queries and keys are divided by their root mean square; with ``use_rope``, they are then rotated by their position.
+
+    Vaswani et al., Attention Is All You Need, 2017 (arXiv 1706.03762). The paper has neither norm nor rotation.
+
+    Args:
+        config: Its own config, or a generic one of its type.
+
+    Raises:
+        ConfigError: If *config* is of another type, or an option is wrong.
+    """
+
+    def __init__(self, config: AttentionConfig) -> None:
+        super().__init__()
+        self.config = structure(config, DotProductAttentionConfig)
+        self.hidden_dim = self.config.hidden_dim
+        self.num_heads = self.config.num_heads
+        self.head_dim = self.config.head_dim
+        self.use_rope = self.config.use_rope
+        self.qk_norm = self.config.qk_norm
+        self.dropout = self.config.dropout
+
+        self.q, self.k, self.v, self.proj = (
+            nn.Linear(self.hidden_dim, self.hidden_dim, bias=self.config.bias) for _ in range(4)
+        )
+        if self.qk_norm:
+            self.q_norm, self.k_norm = RMSNorm(self.head_dim), RMSNorm(self.head_dim)
+        init_weights_(self, self.config.init_weights, output=self.proj)
+        accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        attn_mask: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        freqs: Frequencies | None = None,
+        positions: Tensor | None = None,
+        token_specs: Sequence[TokenSpec] | None = None,
+    ) -> Tensor:
+        """Let every token read the tokens that the masks leave it; one that they leave none reads zeros.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            attn_mask: Broadcasts to ``(batch, num_heads, tokens, tokens)``, queries before keys. Booleans, True where a
+                token reads another; or numbers added to the logits. Two axes are always those of queries and keys.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by no token; it still
+                reads, so its own rows of the result mean nothing.
+            freqs: What `RopeFrequency` returns for the tokens; exactly if ``use_rope``.
+            positions: Refused.
+            token_specs: Refused.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are missing.
+            UnsupportedArgumentError: If an argument cannot be honoured.
+        """
+        refuse_arguments("dot_product", _REFUSED, positions=positions, token_specs=token_specs)
+        check_tokens(x, self.hidden_dim)
+        check_attn_mask(attn_mask, x, x, self.num_heads)
+        check_key_padding_mask(key_padding_mask, x)
+        check_freqs(freqs, x, self.head_dim, variant="dot_product", use_rope=self.use_rope)
+
+        dropout = self.dropout if self.training else 0.0
+
+        queries = split_heads(self.q(x), self.num_heads)
+        keys = split_heads(self.k(x), self.num_heads)
+        values = split_heads(self.v(x), self.num_heads)
+
+        if self.qk_norm:
+            queries, keys = self.q_norm(queries), self.k_norm(keys)
+
+        if freqs is not None:
+            queries, keys = rotate(queries, freqs), rotate(keys, freqs)
+
+        read = attend(queries, keys, values, attn_mask=attn_mask, key_padding_mask=key_padding_mask, dropout=dropout)
+
+        y: Tensor = self.proj(merge_heads(read))
+        return functional.dropout(y, dropout) if dropout else y

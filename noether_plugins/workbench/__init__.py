@@ -1,0 +1,1 @@
+"""``noether run``: train a small transformer, whose attention a config names, on the aerofoil problem."""
