@@ -3,7 +3,7 @@ import pytest
 
 from noether_plugins.tasks.airfoil import BOX, NacaSection, evaluate_field, generate, sample
 from noether_plugins.tasks.airfoil.contours import distances, is_inside
-from noether_plugins.tasks.airfoil.geometry import naca_contour, turn_into_stream, turn_to_chord
+from noether_plugins.tasks.airfoil.geometry import DEFAULT_PANELS, naca_contour, turn_into_stream, turn_to_chord
 from noether_plugins.tasks.airfoil.panels import solve
 from noether_plugins.tasks.airfoil.tokens import CLEARANCE, draw_surface_tokens
 
@@ -23,7 +23,7 @@ def samples():
     return [sample(np.random.default_rng(seed), n_surface=61, n_volume=127) for seed in range(12)]
 
 
-def contour_of(drawn, n_panels=200):
+def contour_of(drawn, n_panels=DEFAULT_PANELS):
     return turn_into_stream(naca_contour(drawn.section, n_panels), drawn.angle_of_attack)
 
 
@@ -108,7 +108,7 @@ def test_surface_pressures_agree_with_four_times_as_many_panels(samples):
         # Nodes are spaced evenly in an angle, so the same draws give the same places at either resolution.
         coarse, fine = (
             draw_surface_tokens(np.random.default_rng(1), solve(contour_of(drawn, n_panels)), 61)[2]
-            for n_panels in (200, 800)
+            for n_panels in (DEFAULT_PANELS, 4 * DEFAULT_PANELS)
         )
         assert np.linalg.norm(coarse - fine) < 0.015 * np.linalg.norm(fine)
 
@@ -132,7 +132,7 @@ def test_volume_tokens_are_denser_near_the_surface_and_still_reach_the_corners()
 
 def test_volume_velocities_agree_with_four_times_as_many_panels(samples):
     for drawn in samples:
-        fine = solve(contour_of(drawn, 800)).velocity(drawn.volume_positions)
+        fine = solve(contour_of(drawn, 4 * DEFAULT_PANELS)).velocity(drawn.volume_positions)
         np.testing.assert_allclose(drawn.volume_velocities, fine, atol=5e-3)  # of a speed that is of order 1
 
 

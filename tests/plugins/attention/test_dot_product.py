@@ -1,0 +1,184 @@
+"""Dot-product attention against its formula, written out in float64."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from noether_core import AttentionConfig, ConfigError, ShapeError, UnsupportedArgumentError, build
+from noether_core.nn import RopeFrequency
+from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
+from noether_plugins.attention.dot_product.module import DotProductAttention
+
+BATCH, HEADS, TOKENS, WIDTH, POINTS = 2, 3, 11, 13, 3
+HIDDEN = HEADS * WIDTH
+INF = float("inf")
+
+
+def make(**options):
+    """Return a module in float64 whose norms have weights of their own."""
+    config = DotProductAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, init_weights="torch", **options)
+    module = DotProductAttention(config).double()
+    for name, parameter in module.named_parameters():
+        if "norm" in name:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    return module
+
+
+def linear(state, name, x):
+    return torch.einsum("bni,oi->bno", x, state[f"{name}.weight"]) + state.get(f"{name}.bias", 0.0)
+
+
+def normed(x, weight):
+    return x / (x.square().mean(-1, keepdim=True) + 2.0**-23).sqrt() * weight
+
+
+def rotated(x, points, form):
+    """Turn the pairs of features of each coordinate; a head of 13 has 2 pairs for each of 3 coordinates and 1 feature over."""
+    per_axis = 4
+    columns = list(x.unbind(-1))
+    for axis, i in itertools.product(range(POINTS), range(per_axis // 2)):
+        angle = points[:, None, :, axis] * 10000 ** (-2 * i / per_axis)
+        first = axis * per_axis + (2 * i if form == "complex" else i)
+        second = first + (1 if form == "complex" else per_axis // 2)
+        a, b = x[..., first], x[..., second]
+        columns[first], columns[second] = a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()
+    return torch.stack(columns, -1)
+
+
+def formula(state, x, added=0.0, turn=lambda heads: heads):
+    q, k, v = (linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv")
+    if "q_norm.weight" in state:
+        q, k = normed(q, state["q_norm.weight"]), normed(k, state["k_norm.weight"])
+    logits = torch.einsum("bhid,bhjd->bhij", turn(q), turn(k)) / math.sqrt(WIDTH) + added
+    weights = logits.softmax(-1)
+    return linear(state, "proj", torch.einsum("bhij,bhjd->bihd", weights, v).flatten(-2))
+
+
+def assert_formula(module, x, wanted, got, atol=1e-12):
+    """Compare outputs and the gradients of the input and of every parameter."""
+    inputs = [x, *module.parameters()]
+    cotangent = torch.randn_like(wanted)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=atol)
+    for gradient, gradient_wanted in zip(
+        torch.autograd.grad(got, inputs, cotangent), torch.autograd.grad(wanted, inputs, cotangent), strict=True
+    ):
+        torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=10 * atol)
+
+
+def tokens():
+    return torch.randn(BATCH, TOKENS, HIDDEN, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("qk_norm", [True, False])
+def test_it_is_its_formula(bias, qk_norm):
+    module, x = make(bias=bias, qk_norm=qk_norm), tokens()
+    assert_formula(module, x, formula(dict(module.named_parameters()), x), module(x))
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("kind", ["bool", "float"])
+@pytest.mark.parametrize("shape", [(TOKENS, TOKENS), (HEADS, 1, TOKENS), (BATCH, HEADS, TOKENS, TOKENS)], ids=str)
+def test_it_is_its_formula_under_masks(shape, kind, padded):
+    module, x = make(), tokens()
+    kept = (torch.rand(shape) < 0.7) | (torch.arange(TOKENS) == 0)
+    added = torch.zeros(()).where(kept, -INF) if kind == "bool" else torch.randn(shape)
+    real = torch.arange(TOKENS) < torch.tensor([[7], [5]]) if padded else None
+    hidden = torch.zeros(()).where(real, -INF)[:, None, None] if padded else 0.0
+
+    got = module(x, attn_mask=kept if kind == "bool" else added, key_padding_mask=real)
+
+    assert_formula(module, x, formula(dict(module.named_parameters()), x, added.double() + hidden), got)
+
+
+@pytest.mark.parametrize("qk_norm", [True, False])
+@pytest.mark.parametrize("form", ["complex", "real"])
+def test_it_is_its_formula_with_rotary_embeddings(form, qk_norm):
+    module, x = make(use_rope=True, qk_norm=qk_norm), tokens()
+    points = torch.randn(BATCH, TOKENS, POINTS, dtype=torch.float64)
+    freqs = RopeFrequency(WIDTH, POINTS, implementation=form)(points)
+
+    wanted = formula(dict(module.named_parameters()), x, turn=lambda heads: rotated(heads, points, form))
+
+    assert_formula(module, x, wanted, module(x, freqs=freqs), atol=2e-6)
+
+
+def test_a_token_that_may_read_nothing_gets_the_bias_of_the_projection():
+    module, x = make(), tokens()
+    mask = (torch.arange(TOKENS) != 4)[:, None].expand(TOKENS, TOKENS)
+
+    y = module(x, attn_mask=mask)
+    y.square().sum().backward()
+
+    torch.testing.assert_close(y[:, 4], module.proj.bias.expand(BATCH, HIDDEN), rtol=0, atol=0)
+    assert not torch.equal(y[:, 3], y[:, 4])
+    assert all(parameter.grad.isfinite().all() for parameter in [x, *module.parameters()])
+
+
+def test_dropout_falls_on_attention_weights_and_on_the_output():
+    module, x = make(dropout=0.5), tokens()
+    with torch.no_grad():
+        module.v.weight.zero_()
+        module.v.bias.fill_(1.0)  # every row read is the sum of the weights that were not dropped
+        module.proj.weight.copy_(torch.eye(HIDDEN))
+        module.proj.bias.zero_()
+        y = module(x)
+        kept = y[y != 0]
+        assert 0.3 < len(kept) / y.numel() < 0.7
+        assert kept.std() > 0.1
+        assert kept.mean() == pytest.approx(2, abs=0.2)
+        assert torch.allclose(module.eval()(x), torch.ones(()).double())
+
+
+NAMES = {
+    (True, False): "q.weight q.bias k.weight k.bias v.weight v.bias proj.weight proj.bias",
+    (False, True): "q.weight k.weight v.weight proj.weight q_norm.weight k_norm.weight",
+}
+
+
+@pytest.mark.parametrize(("bias", "qk_norm"), NAMES)
+def test_parameters_have_the_names_of_stored_weights(bias, qk_norm):
+    assert sorted(make(bias=bias, qk_norm=qk_norm).state_dict()) == sorted(NAMES[bias, qk_norm].split())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_weights_of_the_fused_layout_give_the_same_numbers(bias):
+    module, twin, x = make(bias=bias), make(bias=bias), tokens()
+    state = module.state_dict()
+    for leaf in ["weight", "bias"] if bias else ["weight"]:
+        state[f"qkv.{leaf}"] = torch.cat([state.pop(f"{part}.{leaf}") for part in "qkv"])
+    assert not torch.equal(twin(x), module(x))
+
+    twin.load_state_dict(state)
+
+    assert torch.equal(twin(x), module(x))
+    assert "qkv.weight" not in twin.state_dict()
+
+
+def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them():
+    freqs = RopeFrequency(WIDTH, POINTS)(torch.zeros(BATCH, TOKENS, POINTS))
+    with pytest.raises(ShapeError, match="RoPE usage mismatch"):
+        make(use_rope=True)(tokens())
+    with pytest.raises(UnsupportedArgumentError, match="RoPE usage mismatch") as caught:
+        make()(tokens(), freqs=freqs)
+    assert caught.value.argument == "freqs"
+
+
+def test_a_padding_mask_in_the_place_of_an_attention_mask_is_refused_with_a_hint():
+    with pytest.raises(ShapeError, match="pass a mask of real tokens as key_padding_mask"):
+        make()(tokens(), attn_mask=torch.ones(BATCH, TOKENS, dtype=torch.bool))
+
+
+def test_a_generic_config_builds_it():
+    generic = AttentionConfig(type="dot_product", hidden_dim=HIDDEN, num_heads=HEADS, qk_norm=True)
+    concrete = DotProductAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, qk_norm=True)
+    assert DotProductAttention(generic).config == concrete
+    assert DotProductAttention(concrete).config is concrete
+    assert build(generic).config == concrete
+
+
+def test_a_config_of_another_variant_is_refused():
+    with pytest.raises(ConfigError, match="transolver"):
+        DotProductAttention(AttentionConfig(type="transolver", hidden_dim=HIDDEN, num_heads=HEADS))
