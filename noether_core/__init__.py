@@ -5,9 +5,10 @@ Every name here is imported on first use, so that ``import noether_core`` costs 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # what type checkers take for typing's; importing that would be most of this import's cost
 if TYPE_CHECKING:
+    from typing import Any
+
     from noether_core.building import build
     from noether_core.errors import (
         AmbiguousTypeError,
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
         UnsupportedArgumentError,
     )
     from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
-    from noether_core.plugins import Registry, registry
+    from noether_core.plugins.registry import Registry, registry
     from noether_core.schemas import AttentionConfig, AttentionPattern, TokenSpec
-    from noether_core.structuring import dump, json_schema, load, structure, unstructure
+    from noether_core.structuring.files import dump, load
+    from noether_core.structuring.json_schema import json_schema
+    from noether_core.structuring.structurer import structure, unstructure
 
 _HOMES = {
     "build": "building",
-    **dict.fromkeys(("dump", "json_schema", "load", "structure", "unstructure"), "structuring"),
+    **dict.fromkeys(("dump", "load"), "structuring.files"),
+    "json_schema": "structuring.json_schema",
+    **dict.fromkeys(("structure", "unstructure"), "structuring.structurer"),
     **dict.fromkeys(("AttentionConfig", "AttentionPattern", "TokenSpec"), "schemas"),
     **dict.fromkeys(("AttentionVariant", "hookimpl", "hookspec_version"), "hookspecs"),
-    **dict.fromkeys(("Registry", "registry"), "plugins"),
+    **dict.fromkeys(("Registry", "registry"), "plugins.registry"),
     **dict.fromkeys(
         (
             "AmbiguousTypeError",

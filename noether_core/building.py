@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from noether_core.errors import PluginError
 from noether_core.hookspecs import AttentionVariant
-from noether_core.plugins import Registry
-from noether_core.plugins import registry as default_registry
+from noether_core.plugins.registry import Registry
+from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.loading import import_object
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.structuring.converter import structure, unstructure
+from noether_core.structuring.structurer import structure, unstructure
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ def build(
         PluginError: If the package that does cannot be used.
     """
     known = default_registry() if registry is None else registry
-    config = structure(_with_options(source, options), registry=known)
+    config = _structured(source, options, known)
     variant = known.variant_of(config)
     module = _module_class(variant, f"'{config.type}'")(config)
     if getattr(module, "config", None) != config:
@@ -49,12 +49,14 @@ def build(
     return module
 
 
-def _with_options(source: AttentionConfig | Mapping[str, Any] | str, options: Mapping[str, Any]) -> Any:
+def _structured(source: object, options: Mapping[str, Any], known: Registry) -> AttentionConfig:
+    """Return the config of *source* with *options*; a concrete one keeps its class, whoever else has its type."""
+    cls = type(source) if isinstance(source, AttentionConfig) and "type" not in options else AttentionConfig
     if isinstance(source, str):
-        return {"type": source, **options}
-    if not options:
-        return source
-    return {**(unstructure(source) if isinstance(source, AttentionConfig) else source), **options}
+        source = {"type": source}
+    if isinstance(source, AttentionConfig) and options:
+        source = unstructure(source)
+    return structure({**source, **options} if isinstance(source, Mapping) else source, cls, registry=known)
 
 
 def _module_class(variant: AttentionVariant, label: str) -> type[nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
@@ -24,6 +25,10 @@ def shown(value: object) -> str:
     return f"{text[: _LONGEST_VALUE - 4]}...{text[-1]}"
 
 
+def _is_json(value: object) -> bool:
+    return isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
+
+
 def path_text(keys: Iterable[str | int]) -> str:
     """Return *keys* as a reader writes them: ``model.blocks[0].num_heads``."""
     text = ""
@@ -31,7 +36,7 @@ def path_text(keys: Iterable[str | int]) -> str:
         if isinstance(key, int):
             text += f"[{key}]"
         else:
-            text += f".{key}" if text else key
+            text += f".{key}" if text else str(key)
     return text
 
 
@@ -85,7 +90,7 @@ class Problem:
         return {
             "path": self.path,
             "message": self.message,
-            "value": self.value if isinstance(self.value, (bool, int, float, str)) else None,
+            "value": self.value if _is_json(self.value) else None,
             "suggestion": self.suggestion,
             "file": self.file,
             "line": self.line,

@@ -13,7 +13,22 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
         OSError: If the folder cannot be written to; an older file stays as it was.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    target = os.path.realpath(path)
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            _write_through(path, data)
+        else:
+            _replace(os.path.realpath(path), data)
+    except OSError as error:  # tells the file that was asked for, not the temporary one
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _write_through(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write to a pipe or a device, which is not to be replaced."""
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def _replace(target: str, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import attrs
 import pytest
 from annotated_types import Ge
+from fresh_environment import fresh_environment  # noqa: F401  a fixture for all tests below
 
 from noether_core.schemas import AttentionConfig
 

@@ -48,12 +48,14 @@ def _told(error: Exception) -> int:
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser; only the command that *arguments* name is imported and described in full."""
-    parser = argparse.ArgumentParser(prog="noether", description="Attention variants as plugins.")
+    parser = argparse.ArgumentParser(
+        prog="noether", description="Attention variants as plugins.", formatter_class=_HelpFormatter
+    )
     parser.add_argument("--version", action=_Version, help="print the version and leave")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in _COMMANDS.items():
-        described = commands.add_parser(name, help=summary, description=summary)
+        described = commands.add_parser(name, help=summary, description=summary, formatter_class=_HelpFormatter)
         if name == chosen:
             importlib.import_module(f"{__name__}.{name}").configure(described)
     if chosen not in _COMMANDS:
@@ -73,11 +75,22 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     for entry in entries:
         is_plain = names.count(entry.name) == 1 and entry.name not in _COMMANDS
         name = entry.name if is_plain else entry.qualified_name
-        described = commands.add_parser(name, help=f"from {entry.provider}")
+        described = commands.add_parser(name, help=f"from {entry.provider}", formatter_class=_HelpFormatter)
         if name == chosen:
-            from noether_core.plugins import registry
+            from noether_core.plugins.registry import registry
 
             registry().add_command(entry, described)
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Help as wide as the terminal; argparse itself imports shutil, and all that it needs, to find that out."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = os.get_terminal_size().columns
+        except OSError:
+            columns = 80
+        super().__init__(prog, width=int(os.environ.get("COLUMNS") or columns) - 2)
 
 
 class _Version(argparse.Action):

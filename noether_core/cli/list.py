@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from typing import Any
 
 from noether_core.cli.table import add_table_options, print_json, print_table
+from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.index import EntryPoint
 
 _COLUMNS = ("type", "distribution", "version", "plugin", "note")
@@ -24,10 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print a line per variant; return 0."""
-    from noether_core.plugins import registry
-
-    known = registry()
-    rows = [_row(entry, _note(len(known.providers(entry.name)), entry)) for entry in known.providers()]
+    known = Catalogue()
+    providers = known.providers()
+    counts = Counter(entry.name for entry in providers)
+    rows = [_row(entry, _note(counts[entry.name], entry)) for entry in providers]
     rows += [_row(entry, "blocked") for entry in known.blocked()]
     if options.details:
         rows = [row | _details(row) for row in rows]
@@ -52,7 +54,7 @@ def _note(providers: int, entry: EntryPoint) -> str:
 def _details(row: dict[str, Any]) -> dict[str, Any]:
     """Return what the plugin says of itself, or why it cannot."""
     from noether_core.errors import NoetherError
-    from noether_core.plugins import registry
+    from noether_core.plugins.registry import registry
 
     if row["note"] == "blocked":
         return {}

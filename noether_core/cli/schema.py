@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the schema; return 0."""
-    from noether_core.structuring import json_schema
+    from noether_core.structuring.json_schema import json_schema
 
     print_json(json_schema(options.type))
     return 0

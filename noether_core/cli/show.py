@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what the plugin says of the variant, and its options; return 0."""
-    from noether_core.plugins import registry
+    from noether_core.plugins.registry import registry
 
     variant = registry().get(options.type)
     entry = registry().provider(options.type)

@@ -24,7 +24,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, pl
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     if plain or not sys.stdout.isatty():
         for line in (columns, *cells):
-            print("\\t".join(line))
+            print("\t".join(line))
         return
     from rich.console import Console
     from rich.table import Table

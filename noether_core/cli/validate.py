@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _result(file: str) -> dict[str, Any]:
     from noether_core.errors import ConfigError, PluginError, Problem
-    from noether_core.structuring import load
+    from noether_core.structuring.files import load
 
     problems: tuple[Problem, ...] = ()
     config = None

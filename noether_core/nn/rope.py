@@ -131,10 +131,18 @@ def rotate(x: Tensor, freqs: Frequencies) -> Tensor:
 def _turn_neighbours(x: Tensor, freqs: Tensor) -> Tensor:
     """Multiply pairs of neighbours, read as complex numbers, by *freqs*."""
     pairs = x[..., : 2 * freqs.shape[-1]]
-    if pairs.storage_offset() % 2 or any(stride % 2 for stride in pairs.stride()[:-1]):
-        pairs = pairs.contiguous()  # odd head widths: a complex number must start at an even place
+    if not _starts_pairs_at_even_places(pairs):
+        pairs = pairs.contiguous()
     numbers = torch.view_as_complex(pairs.reshape(*pairs.shape[:-1], freqs.shape[-1], 2))
     return torch.view_as_real(numbers * freqs.unsqueeze(-3)).flatten(-2)
+
+
+def _starts_pairs_at_even_places(x: Tensor) -> bool:
+    """Return whether pairs of neighbours can be read as complex numbers where they lie; with odd head widths not."""
+    # From the right: the stride of the batch holds the number of tokens, on whose parity no graph should depend.
+    if any(stride % 2 for stride in reversed(x.stride()[:-1])):
+        return False
+    return torch.compiler.is_compiling() or x.storage_offset() % 2 == 0  # graphs cannot ask for the offset
 
 
 def _turn_halves(x: Tensor, angles: Tensor) -> Tensor:

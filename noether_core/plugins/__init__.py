@@ -1,6 +1,4 @@
-"""Which package provides which type."""
+"""Which package provides which type.
 
-from noether_core.plugins.index import EntryPoint, Fault, Index, scan
-from noether_core.plugins.registry import Registry, registry
-
-__all__ = ["EntryPoint", "Fault", "Index", "Registry", "registry", "scan"]
+Nothing is imported here: `noether_core.plugins.index` must cost little enough for ``noether --help``.
+"""

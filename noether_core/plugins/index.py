@@ -1,27 +1,27 @@
 """What is installed: entry points of every distribution, read from metadata without importing anything.
 
 `importlib.metadata` tells the same and takes longer to import than this whole scan; it is asked only for what is not a
-plain folder on ``sys.path``.
+plain folder on ``sys.path``. Nor is ``typing`` imported: what is read here decides how fast every command starts.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
+from collections import namedtuple
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 ATTENTION = "noether.attention"
 COMMAND = "noether.command"
 _OURS = (ATTENTION, COMMAND)
 
-_VALUE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?", re.ASCII)
 _ARCHIVES = (".zip", ".whl", ".egg", ".pyz")
 
 
-class EntryPoint(NamedTuple):
+class EntryPoint(namedtuple("EntryPoint", "group name value distribution version origin")):  # noqa: PYI024
     """One plugin that a distribution announces."""
+
+    __slots__ = ()
 
     group: str
     """``noether.attention`` or ``noether.command``."""
@@ -52,8 +52,10 @@ class EntryPoint(NamedTuple):
         return f"{self.distribution} {self.version}".strip()
 
 
-class Fault(NamedTuple):
+class Fault(namedtuple("Fault", "origin reason")):  # noqa: PYI024
     """Something in the metadata of a distribution that keeps plugins from being found."""
+
+    __slots__ = ()
 
     origin: str
     """Folder of the metadata."""
@@ -62,8 +64,10 @@ class Fault(NamedTuple):
     """What is wrong with it."""
 
 
-class Index(NamedTuple):
+class Index(namedtuple("Index", "entry_points shadowed faults")):  # noqa: PYI024
     """Everything that the installed distributions announce."""
+
+    __slots__ = ()
 
     entry_points: tuple[EntryPoint, ...]
     """Plugins, in the order in which their distributions are found."""
@@ -79,7 +83,9 @@ class Index(NamedTuple):
         return tuple(entry for entry in self.entry_points if entry.group == group)
 
 
-class _Distribution(NamedTuple):
+class _Distribution(namedtuple("_Distribution", "name version origin text")):  # noqa: PYI024
+    __slots__ = ()
+
     name: str
     version: str
     origin: str
@@ -88,7 +94,8 @@ class _Distribution(NamedTuple):
 
 def canonical(distribution: str) -> str:
     """Return the one spelling of a distribution's name: ``Acme_Window`` is ``acme-window``."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
+    words = distribution.lower().replace("_", "-").replace(".", "-").split("-")
+    return "-".join(word for word in words if word)
 
 
 def scan(path: Iterable[str] | None = None) -> Index:
@@ -100,12 +107,11 @@ def scan(path: Iterable[str] | None = None) -> Index:
         path: Folders to look in; ``sys.path``, and whatever importers of other kinds know, where it is None.
     """
     faults: list[Fault] = []
-    found = list(_distributions(sys.path if path is None else path, faults))
+    searched = [entry for entry in sys.path if isinstance(entry, str)] if path is None else path
+    found = list(_distributions(searched, faults))
     if path is None:
-        found += _foreign_distributions(faults)
-    found.sort(
-        key=lambda distribution: distribution.origin.endswith(".egg-info")
-    )  # an installed copy before a stale one
+        found += _foreign_distributions(searched, faults)
+    found.sort(key=_is_egg)  # an installed copy before a stale one
     entry_points: dict[tuple[str, str, str], EntryPoint] = {}
     shadowed: list[EntryPoint] = []
     for distribution in found:
@@ -114,6 +120,10 @@ def scan(path: Iterable[str] | None = None) -> Index:
             if entry_points.setdefault(key, entry) is not entry:
                 shadowed.append(entry)
     return Index(tuple(entry_points.values()), tuple(shadowed), tuple(faults))
+
+
+def _is_egg(distribution: _Distribution) -> bool:
+    return distribution.origin.endswith(".egg-info")
 
 
 def _distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distribution]:
@@ -171,9 +181,9 @@ def _headers(metadata: str) -> tuple[str, str]:
     return fields.get("Name", "").strip(), fields.get("Version", "").strip()
 
 
-def _foreign_distributions(faults: list[Fault]) -> Iterator[_Distribution]:
-    """Yield distributions in archives, and those of importers that are not Python's own."""
-    archives = [entry for entry in sys.path if entry.endswith(_ARCHIVES) and os.path.isfile(entry)]
+def _foreign_distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distribution]:
+    """Yield distributions in archives on *path*, and those of importers that are not Python's own."""
+    archives = [entry for entry in path if entry.endswith(_ARCHIVES) and os.path.isfile(entry)]
     finders = [
         finder
         for finder in sys.meta_path
@@ -183,17 +193,20 @@ def _foreign_distributions(faults: list[Fault]) -> Iterator[_Distribution]:
         return
     from importlib import metadata
 
-    context = metadata.DistributionFinder.Context()
-    for distribution in (
-        *metadata.distributions(path=archives),
-        *(d for f in finders for d in f.find_distributions(context)),
-    ):
+    in_archives, everywhere = metadata.DistributionFinder.Context(path=archives), metadata.DistributionFinder.Context()
+    found = list(metadata.MetadataPathFinder.find_distributions(in_archives))
+    for finder in finders:
+        try:
+            found += finder.find_distributions(everywhere)
+        except Exception as error:  # noqa: BLE001  an importer we do not know may fail in any way, and must hide nothing
+            faults.append(Fault(repr(finder), f"{type(error).__name__}: {error}"))
+    for distribution in found:
         try:
             text = distribution.read_text("entry_points.txt") or ""
             if "noether." in text:
                 name, version = distribution.metadata["Name"], distribution.version
                 yield _Distribution(canonical(name), version, str(distribution.locate_file("")), text)
-        except Exception as error:  # noqa: BLE001  an importer we do not know may fail in any way, and must hide nothing
+        except Exception as error:  # noqa: BLE001  likewise
             faults.append(Fault(repr(distribution), f"{type(error).__name__}: {error}"))
 
 
@@ -204,9 +217,16 @@ def _entry_points(distribution: _Distribution, faults: list[Fault]) -> Iterator[
             group = line[1:-1].strip()
         elif group in _OURS and line and not line.startswith(("#", ";")):
             name, _, value = (part.strip() for part in line.partition("="))
-            if name and _VALUE.fullmatch(value):
+            if name and ":" not in name and _is_import_path(value):
                 yield EntryPoint(group, name, value, distribution.name, distribution.version, distribution.origin)
             else:
                 faults.append(
                     Fault(distribution.origin, f"{line!r} under [{group}] is no entry point: 'name = package.module'")
                 )
+
+
+def _is_import_path(value: str) -> bool:
+    """Return whether *value* is ``package.module`` or ``package.module:attribute``."""
+    module, colon, attribute = value.partition(":")
+    parts = module.split(".") + (attribute.split(".") if colon else [])
+    return all(part.isidentifier() and part.isascii() for part in parts)

@@ -15,10 +15,7 @@ def import_plugin(entry: EntryPoint) -> Any:
     Raises:
         PluginError: If it cannot be imported, whatever its import raises.
     """
-    plugin = import_object(entry.value, label(entry))
-    for name in dir(plugin):  # what is imported on first use is imported here, where no lock is held
-        getattr(plugin, name, None)
-    return plugin
+    return import_object(entry.value, label(entry))
 
 
 def import_object(path: str, plugin: str) -> Any:

@@ -1,30 +1,29 @@
-"""From a type to its variant; the only file that knows pluggy's plugin manager."""
+"""From a type to its variant, importing its plugin on first use."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import functools
+import importlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pluggy
-
-from noether_core.errors import AmbiguousTypeError, PluginError, Problem, UnknownTypeError, shown
-from noether_core.hookspecs import AttentionHooks, AttentionVariant, CommandHooks, hookimpl, hookspec_version
-from noether_core.plugins.index import ATTENTION, COMMAND, EntryPoint, Fault, Index, canonical, scan
+from noether_core.errors import PluginError, shown
+from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
+from noether_core.plugins.catalogue import Catalogue
+from noether_core.plugins.hooks import Hooks
+from noether_core.plugins.index import ATTENTION, EntryPoint, Index
 from noether_core.plugins.loading import import_plugin, plugin_error
+from noether_core.plugins.messages import ambiguous_type, unknown_type
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.spelling import did_you_mean
 
 IN_PROCESS = "in-process"
 """What stands for the distribution of variants that `Registry.register` was given."""
 
-_MOST_NAMES = 20
 
-
-class Registry:
+class Registry(Catalogue):
     """Which installed package provides which attention variant.
 
     What is installed is read from metadata on first use; a plugin is imported when its type is asked for, and its
@@ -37,55 +36,19 @@ class Registry:
     """
 
     def __init__(self, *, block: Iterable[str] = (), index: Index | None = None) -> None:
-        environment = os.environ.get("NOETHER_BLOCK", "").split(",")
-        self._blocked = frozenset(_canonical_name(name) for name in (*block, *environment) if name.strip())
-        self._manager = pluggy.PluginManager("noether")
-        self._manager.add_hookspecs(AttentionHooks)
-        self._manager.add_hookspecs(CommandHooks)
-        self._lock = threading.Lock()
+        super().__init__(block=block, index=index)
+        self._hooks = Hooks()
         self._importing = threading.local()
-        self._fixed = index
-        self._scanned = index
-        self._in_process: dict[str, EntryPoint] = {}
         self._variants: dict[EntryPoint, AttentionVariant] = {}
         self._failures: dict[EntryPoint, PluginError] = {}
         self._resolved: dict[str, AttentionVariant] = {}
 
-    @property
-    def index(self) -> Index:
-        """What the installed distributions announce; scanned once."""
-        if self._scanned is None:
-            self._scanned = scan()
-        return self._scanned
-
     def refresh(self) -> None:
         """Look again at what is installed, and give plugins that failed another try."""
-        with self._lock:
-            self._scanned = self._fixed
-            self._failures.clear()
-            self._resolved = {}
-
-    def types(self) -> tuple[str, ...]:
-        """Return the names of all types that some package provides, sorted; nothing is imported."""
-        return tuple(sorted({entry.name for entry in self.providers()}))
-
-    def providers(self, type: str | None = None) -> tuple[EntryPoint, ...]:
-        """Return the plugins that provide *type*, bare or qualified, or those of all types; nothing is imported."""
-        entries = [entry for entry in self._all_of(ATTENTION) if not self._is_blocked(entry)]
-        if type is None:
-            return tuple(entries)
-        distribution, _, name = type.rpartition(":")
-        wanted = canonical(distribution)
-        return tuple(entry for entry in entries if entry.name == name and wanted in ("", entry.distribution))
-
-    def blocked(self) -> tuple[EntryPoint, ...]:
-        """Return the plugins that are installed and left out."""
-        return tuple(entry for entry in self._all_of(ATTENTION) if self._is_blocked(entry))
-
-    @property
-    def faults(self) -> tuple[Fault, ...]:
-        """What in the metadata of installed distributions could not be read."""
-        return self.index.faults
+        importlib.invalidate_caches()
+        super().refresh()
+        self._failures = {}
+        self._resolved = {}
 
     def provider(self, type: str) -> EntryPoint:
         """Return the one plugin that provides *type*, bare or qualified; nothing is imported.
@@ -96,9 +59,9 @@ class Registry:
         """
         providers = self.providers(type)
         if not providers:
-            raise self._unknown(type)
+            raise unknown_type(type, self)
         if len(providers) > 1:
-            raise _ambiguous(type, providers)
+            raise ambiguous_type(type, providers)
         return providers[0]
 
     def get(self, type: str) -> AttentionVariant:
@@ -121,14 +84,20 @@ class Registry:
         Raises:
             UnknownTypeError: If no installed package provides the type.
             AmbiguousTypeError: If several do, and none by the class of *config*.
-            PluginError: If a package that does cannot be used.
         """
         providers = self.providers(config.type)
-        if len(providers) > 1:
+        if len(providers) > 1 and type(config) is not AttentionConfig:
             for entry in providers:
-                if self._load(entry).config is type(config):
+                if self._is_home(entry, config):
                     return entry
         return self.provider(config.type)
+
+    def _is_home(self, entry: EntryPoint, config: AttentionConfig) -> bool:
+        """Return whether *config* is of the class of a plugin; one that cannot be used is home to none."""
+        try:
+            return self._load(entry).config is type(config)
+        except PluginError:
+            return False
 
     def variant_of(self, config: AttentionConfig) -> AttentionVariant:
         """Return the variant whose concrete config *config* is.
@@ -154,18 +123,10 @@ class Registry:
             raise TypeError(f"expected an AttentionVariant, got {shown(variant)}")
         entry = EntryPoint(ATTENTION, variant.type, variant.module, IN_PROCESS, "", "")
         _check_version(entry, variant)
-        with self._lock:
-            if self._manager.has_plugin(entry.qualified_name):
-                self._manager.unregister(name=entry.qualified_name)
-            self._manager.register(_InProcessPlugin(variant), entry.qualified_name)
-            self._variants.pop(self._in_process.get(variant.type, entry), None)
-            self._in_process[variant.type] = entry
-            self._variants[entry] = variant
-            self._resolved = {}
-
-    def commands(self) -> tuple[EntryPoint, ...]:
-        """Return the commands that installed packages add; nothing is imported."""
-        return tuple(entry for entry in self._all_of(COMMAND) if not self._is_blocked(entry))
+        self._hooks.replace(entry, _InProcessPlugin(variant))
+        self._variants[entry] = variant
+        self.add(entry)
+        self._resolved = {}
 
     def add_command(self, entry: EntryPoint, parser: argparse.ArgumentParser) -> None:
         """Let the plugin of a command describe it to *parser*.
@@ -173,15 +134,10 @@ class Registry:
         Raises:
             PluginError: If it cannot be used.
         """
-        self._hook(entry, import_plugin(entry), "noether_command")(parser)
-
-    def _all_of(self, group: str) -> Iterator[EntryPoint]:
-        yield from self.index.of(group)
-        if group == ATTENTION:
-            yield from tuple(self._in_process.values())
-
-    def _is_blocked(self, entry: EntryPoint) -> bool:
-        return bool(self._blocked) and not self._blocked.isdisjoint((entry.distribution, entry.qualified_name))
+        hook = self._hooks.implementation(entry, import_plugin(entry), "noether_command")
+        _answer(entry, functools.partial(hook, parser))
+        if not callable(parser.get_default("run")):
+            raise plugin_error(entry, "says not what runs its command; call parser.set_defaults(run=...)")
 
     def _load(self, entry: EntryPoint) -> AttentionVariant:
         """Return the variant of one plugin, or raise its failure, once and for all."""
@@ -210,55 +166,15 @@ class Registry:
             importing.discard(entry)
 
     def _ask(self, entry: EntryPoint, plugin: Any) -> AttentionVariant:
-        hook = self._hook(entry, plugin, "noether_attention_variant")
-        try:
-            variant = hook()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # like its import, a plugin's hook must not end its host
-            raise plugin_error(entry, f"fails in its hook: {type(error).__name__}: {error}") from error
+        hook = self._hooks.implementation(entry, plugin, "noether_attention_variant")
+        variant = _answer(entry, hook)
         if not isinstance(variant, AttentionVariant):
             raise plugin_error(entry, f"returns {shown(variant)} from its hook, which is no AttentionVariant")
         _check_version(entry, variant)
         if variant.type != entry.name:
-            raise plugin_error(
-                entry,
-                f"has a config of the type {variant.type!r}; give the entry point that name, or the config this one",
-            )
+            reason = f"has a config of the type {variant.type!r}; name the entry point so, or the config"
+            raise plugin_error(entry, reason)
         return variant
-
-    def _hook(self, entry: EntryPoint, plugin: Any, name: str) -> Callable[..., Any]:
-        """Return the plugin's own implementation of the hook *name*, after pluggy has validated all it implements."""
-        with self._lock:
-            self._register(entry, plugin)
-            hooks = getattr(self._manager.hook, name).get_hookimpls()
-        for hook in hooks:
-            if hook.plugin is plugin:
-                return hook.function  # type: ignore[no-any-return]
-        raise plugin_error(entry, f"implements no hook '{name}'; mark one with @hookimpl")
-
-    def _register(self, entry: EntryPoint, plugin: Any) -> None:
-        name = entry.qualified_name
-        if self._manager.get_plugin(name) is plugin:
-            return
-        try:
-            self._manager.register(plugin, name)
-            self._manager.check_pending()
-        except (ValueError, pluggy.PluginValidationError) as error:
-            if self._manager.get_plugin(name) is plugin:
-                self._manager.unregister(name=name)
-            raise plugin_error(entry, str(error)) from error
-
-    def _unknown(self, type: str) -> UnknownTypeError:
-        installed = self.types()
-        blocked = [entry for entry in self.blocked() if entry.name == type.rpartition(":")[2]]
-        hint = did_you_mean(type, (*installed, *(entry.qualified_name for entry in self.providers())))
-        if blocked:
-            hint = f"{' and '.join(entry.qualified_name for entry in blocked)} is blocked."
-        listed = ", ".join(installed[:_MOST_NAMES]) + ", ..." * (len(installed) > _MOST_NAMES)
-        told = f"{hint} Installed: {listed}." if hint else f"Installed: {listed or 'none'}."
-        problem = Problem(keys=("type",), message=f"{shown(type)} is not installed", value=type, suggestion=told)
-        return UnknownTypeError(type, installed, [problem])
 
 
 class _InProcessPlugin:
@@ -272,6 +188,16 @@ class _InProcessPlugin:
         return self._variant
 
 
+def _answer(entry: EntryPoint, hook: Callable[[], Any]) -> Any:
+    """Return what a plugin's hook returns."""
+    try:
+        return hook()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # like its import, a plugin's hook must not end its host
+        raise plugin_error(entry, f"fails in its hook: {type(error).__name__}: {error}") from error
+
+
 def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
     if variant.api_version > hookspec_version:
         raise plugin_error(
@@ -279,23 +205,6 @@ def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
             f"was written for version {variant.api_version} of the plugin contract, and this is version "
             f"{hookspec_version}; install a newer noether-attention",
         )
-
-
-def _ambiguous(type: str, providers: tuple[EntryPoint, ...]) -> AmbiguousTypeError:
-    names = " and ".join(entry.provider for entry in providers)
-    spellings = [entry.qualified_name for entry in providers]
-    problem = Problem(
-        keys=("type",),
-        message=f"{shown(type)} is provided by {names}",
-        value=type,
-        suggestion=f"write {' or '.join(map(repr, spellings))}",
-    )
-    return AmbiguousTypeError(type, spellings, [problem])
-
-
-def _canonical_name(name: str) -> str:
-    distribution, colon, bare = name.strip().partition(":")
-    return canonical(distribution) + colon + bare
 
 
 _default: Registry | None = None

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import annotated_types
-import attrs
 
 
-@attrs.frozen
-class Bounds:
+class Bounds(NamedTuple):
     """Everything that ``Annotated`` asks of a value beyond its type."""
 
-    terms: tuple[tuple[str, Any], ...] = ()
+    terms: tuple[tuple[str, Any], ...]
     """Names of bounds (ge, gt, le, lt, multiple_of, min_length, max_length, predicate) and their values."""
 
-    holds: Callable[[Any], bool] = attrs.field(init=False, eq=False)
+    holds: Callable[[Any], bool]
     """Whether a value is within all of them."""
-
-    def __attrs_post_init__(self) -> None:
-        tests = [_TESTS[name](limit) for name, limit in self.terms]
-        object.__setattr__(self, "holds", _every(tests))
 
     def refine(self, noun: str) -> str:
         """Return *noun* with the bounds in words: ``an integer`` becomes ``an integer of at least 1``."""
@@ -35,7 +29,7 @@ class Bounds:
         if limits.get("min_length") == 1:
             words.append("that is not empty")
             del limits["min_length"]
-        words += [_PHRASES[name].format(limit) for name, limit in limits.items()]
+        words += [_PHRASES[name].format(getattr(limit, "__name__", limit)) for name, limit in limits.items()]
         return " ".join(words)
 
 
@@ -45,7 +39,8 @@ def bounds_of(metadata: Iterable[Any]) -> Bounds:
     Raises:
         TypeError: If a bound of ``annotated_types`` is one that configs do not know.
     """
-    return Bounds(tuple(_terms(metadata)))
+    terms = tuple(_terms(metadata))
+    return Bounds(terms, _every([_TESTS[name](limit) for name, limit in terms]))
 
 
 def _terms(metadata: Iterable[Any]) -> Iterator[tuple[str, Any]]:
@@ -93,7 +88,7 @@ _PHRASES = {
     "multiple_of": "that is a multiple of {}",
     "min_length": "of length {} or more",
     "max_length": "of length {} or less",
-    "predicate": "that passes {0.__name__}",
+    "predicate": "that passes {}",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from noether_core.errors import ConfigError, Problem, shown
@@ -25,6 +25,13 @@ class FrozenMapping(Mapping[str, Any]):
         self._data: dict[str, Any] = _frozen_items(items or {})
         self._hash: int | None = None
 
+    @classmethod
+    def of_frozen(cls, items: dict[str, Any]) -> FrozenMapping:
+        """Return the mapping of values that cannot change, such as configs and members of enums, taken as they are."""
+        mapping = cls()
+        mapping._data = items
+        return mapping
+
     def __getitem__(self, key: str) -> Any:
         return self._data[key]
 
@@ -44,8 +51,8 @@ class FrozenMapping(Mapping[str, Any]):
             return self._data == other._data
         return NotImplemented
 
-    def __reduce__(self) -> tuple[type[FrozenMapping], tuple[dict[str, Any]]]:
-        return FrozenMapping, (self._data,)
+    def __reduce__(self) -> tuple[Callable[..., FrozenMapping], tuple[dict[str, Any]]]:
+        return FrozenMapping.of_frozen, (self._data,)
 
     def __repr__(self) -> str:
         return f"FrozenMapping({self._data!r})"

@@ -39,8 +39,18 @@ def fingerprint_of(config: Schema) -> str:
     import hashlib
     import json
 
-    text = json.dumps(plain(config), sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    options = _canonical(plain(config))
+    text = json.dumps(options, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """Return *value* such that equal numbers have one text: configs that differ in 1, 1.0 and True are equal."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, (bool, float)) and value == int(value) else value
 
 
 def _plain_options(config: Schema, *, defaults: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import enum
 import math
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import attrs
 
@@ -19,8 +19,7 @@ from noether_core.spelling import did_you_mean
 Check = Callable[[Any], Any]
 
 
-@attrs.frozen
-class Rule:
+class Rule(NamedTuple):
     """What a field accepts."""
 
     expected: str
@@ -52,12 +51,24 @@ def rule_for(annotation: Any) -> Rule:
 
 
 def _bare_rule(annotation: Any, bounds: Bounds) -> Rule:
+    rule = _rule_of_kind(annotation, bounds)
+    if bounds.terms and not _takes_bounds(annotation):
+        raise TypeError(f"{annotation!r} takes no bounds; put them on the numbers, texts, lists and mappings in it")
+    return rule
+
+
+def _takes_bounds(annotation: Any) -> bool:
+    is_list = get_origin(annotation) is Sequence or get_args(annotation)[-1:] == (Ellipsis,)
+    return annotation in (int, float, str) or is_list or get_origin(annotation) is Mapping
+
+
+def _rule_of_kind(annotation: Any, bounds: Bounds) -> Rule:
     origin = get_origin(annotation)
     if annotation in _SCALARS:
         return _SCALARS[annotation](bounds)
     if origin is Literal:
         return _literal_rule(get_args(annotation))
-    if origin is tuple or origin in (Sequence, Mapping):
+    if origin in (tuple, Sequence, Mapping) and get_args(annotation):
         return _container_rule(origin, get_args(annotation), bounds)
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum_rule(annotation)
@@ -74,14 +85,19 @@ def is_schema(annotation: Any) -> bool:
     return isinstance(annotation, type) and hasattr(annotation, "rule_of")
 
 
+def holds_schema(annotation: Any) -> bool:
+    """Return whether values of *annotation* are or hold configs."""
+    return is_schema(annotation) or any(holds_schema(argument) for argument in get_args(annotation))
+
+
 def refuse(expected: str, value: object, suggestion: str | None = None) -> ConfigError:
     """Return the error that *value* is not what was *expected*."""
     message = f"expected {expected}, got {shown(value)}"
     return ConfigError([Problem(message=message, value=value, suggestion=suggestion)])
 
 
-def _boolean_rule(bounds: Bounds) -> Rule:
-    expected = bounds.refine("true or false")
+def _boolean_rule(_: Bounds) -> Rule:
+    expected = "true or false"
 
     def check(value: Any) -> Any:
         if value is True or value is False:
@@ -145,8 +161,15 @@ def _none_rule(_: Bounds) -> Rule:
     return Rule("None", check)
 
 
-def _plain_rule(bounds: Bounds) -> Rule:
-    return Rule(bounds.refine("plain data"), freeze)
+def _plain_rule(_: Bounds) -> Rule:
+    return Rule("plain data", _frozen)
+
+
+def _frozen(value: Any) -> Any:
+    try:
+        return freeze(value)
+    except RecursionError:
+        raise refuse("plain data of fewer levels", value) from None
 
 
 _SCALARS: Mapping[Any, Callable[[Bounds], Rule]] = {
@@ -250,11 +273,16 @@ def _mapping_rule(arguments: tuple[Any, ...], bounds: Bounds) -> Rule:
     item = rule_for(arguments[1])
     expected, holds = f"{bounds.refine('a mapping')}, each value {item.expected}", bounds.holds
 
+    def check_entry(entry: tuple[Any, Any]) -> Any:
+        if type(entry[0]) is not str:
+            raise refuse("text for a key", entry[0])
+        return item.check(entry[1])
+
     def check(value: Any) -> Any:
         if not isinstance(value, Mapping) or not holds(value):
             raise refuse(expected, value)
-        checked = _checked_items(value.values(), [item.check] * len(value), tuple(value))
-        return FrozenMapping(dict(zip(value, checked, strict=True)))
+        checked = _checked_items(value.items(), [check_entry] * len(value), tuple(value))
+        return FrozenMapping.of_frozen(dict(zip(value, checked, strict=True)))
 
     return Rule(expected, check)
 

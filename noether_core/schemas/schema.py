@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NoReturn, TypeVar, get_type_hints
+from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar, get_type_hints
 
 import attrs
 
@@ -70,8 +70,7 @@ class Schema:
         raise ConfigError(problems_of(type(self), options)) from None
 
 
-@attrs.frozen
-class Field:
+class Field(NamedTuple):
     """One option of a schema."""
 
     name: str
@@ -97,8 +96,7 @@ class Field:
         return self.default.factory() if hasattr(self.default, "factory") else self.default
 
 
-@attrs.frozen
-class Invariant:
+class Invariant(NamedTuple):
     """A rule across fields, and the options that it reads."""
 
     function: Callable[..., Problem | None]
@@ -110,8 +108,7 @@ class Invariant:
         return self.function(*[getattr(config, name) for name in self.names])
 
 
-@attrs.frozen
-class Plan:
+class Plan(NamedTuple):
     """How the configs of one class are checked."""
 
     fields: tuple[Field, ...]
@@ -144,7 +141,7 @@ def plan_of(cls: type[Schema]) -> Plan:
 
 def _new_plan(cls: type[Schema]) -> Plan:
     hints = _hints_of(cls)
-    fields = tuple(_field(cls, attribute, hints[attribute.name]) for attribute in attrs.fields(cls) if attribute.init)
+    fields = tuple(_field(cls, attribute, hints) for attribute in attrs.fields(cls) if attribute.init)
     return Plan(
         fields=fields,
         invariants=tuple(_invariants_of(cls, {field.option: field.name for field in fields})),
@@ -166,15 +163,16 @@ def problems_of(cls: type[Schema], options: Mapping[str, Any], unsound: frozense
     sound: dict[str, Any] = {}
     problems: list[Problem] = []
     for field in plan.fields:
-        if field.option in options and field.option not in unsound:
-            try:
-                sound[field.option] = field.check(options[field.option])
-            except ConfigError as error:
-                problems.extend(problem.within(field.option) for problem in error.problems)
-        elif field.option in plan.required and field.option not in unsound:
+        if field.option in unsound:
+            continue
+        value = options[field.option] if field.option in options else field.default_value()
+        if value is attrs.NOTHING:
             problems.append(Problem(keys=(field.option,), message=f"missing: {field.expected} is required"))
-        elif field.option not in unsound:
-            sound[field.option] = field.default_value()
+            continue
+        try:
+            sound[field.option] = field.check(value)
+        except ConfigError as error:
+            problems.extend(problem.within(field.option) for problem in error.problems)
     return problems + [
         problem
         for rule in plan.invariants
@@ -210,13 +208,22 @@ def _hints_of(cls: type[Schema]) -> dict[str, Any]:
         raise TypeError(f"an annotation of {cls.__qualname__} cannot be resolved at run time: {error}") from error
 
 
-def _field(cls: type[Schema], attribute: attrs.Attribute[Any], annotation: Any) -> Field:
+def _field(cls: type[Schema], attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) -> Field:
     option = attribute.alias or attribute.name
     try:
+        annotation = _annotation_of(attribute, hints)
         rule = cls.rule_of(option, annotation)
     except TypeError as error:
         raise TypeError(f"field '{option}' of {cls.__qualname__}: {error}") from error
     return Field(attribute.name, option, annotation, rule.expected, rule.check, attribute.default)
+
+
+def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) -> Any:
+    if attribute.name not in hints:
+        raise TypeError("it has no annotation")
+    if getattr(attribute.default, "takes_self", False):
+        raise TypeError("its default is made from other fields; use None for one that follows from them")
+    return hints[attribute.name]
 
 
 def _invariants_of(cls: type[Schema], names: Mapping[str, str]) -> tuple[Invariant, ...]:
@@ -224,8 +231,8 @@ def _invariants_of(cls: type[Schema], names: Mapping[str, str]) -> tuple[Invaria
     found: dict[str, Callable[..., Problem | None]] = {}
     for base in reversed(cls.__mro__):
         for name, member in vars(base).items():
-            function = getattr(member, "__func__", None)
-            if function is not None and getattr(function, "is_invariant", False):
+            function = getattr(member, "__func__", member)  # that of a static method, or one left plain
+            if getattr(function, "is_invariant", False):
                 found[name] = function
     return tuple(_invariant(function, names) for function in found.values())
 

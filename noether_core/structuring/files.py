@@ -7,10 +7,10 @@ from typing import TypeVar, overload
 
 from noether_core.errors import ConfigError
 from noether_core.files import write_whole
-from noether_core.plugins import Registry
+from noether_core.plugins.registry import Registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
-from noether_core.structuring.converter import Unknown, structure, unstructure
+from noether_core.structuring.structurer import Unknown, structure, unstructure
 from noether_core.structuring.documents import FORMATS, Document, Format, read, write
 
 _S = TypeVar("_S", bound=Schema)

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from noether_core.errors import PluginError
-from noether_core.plugins import EntryPoint, Registry
-from noether_core.plugins import registry as default_registry
+from noether_core.plugins.index import EntryPoint
+from noether_core.plugins.registry import Registry
+from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.bounds import bounds_of
 from noether_core.schemas.help_text import help_of
 from noether_core.schemas.modules.attention import AttentionConfig

@@ -38,10 +38,13 @@ def draw(model: FlowTransformer, aerofoils: AirfoilBatch, units: FlowUnits, titl
 
     figure = Figure(figsize=_INCHES, layout="constrained")
     pressure_axes, true_axes, predicted_axes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
-    figure.suptitle(f"{title}: {section}, {angle:.1f} degrees")
+    figure.suptitle(
+        f"{title}: camber {section.camber:.1%} at {section.camber_position:.0%} of the chord, "
+        f"thickness {section.thickness:.1%}, angle of attack {angle:.1f} degrees"
+    )
     _draw_pressure(pressure_axes, field, aerofoils.surface_positions[0].astype(float), pressure, angle)
     true_speed = np.linalg.norm(field.velocities, axis=-1)
-    scale = Normalize(0.0, float(np.quantile(true_speed[~field.is_inside], 0.995)))
+    scale = Normalize(*np.quantile(true_speed[~field.is_inside], (0.002, 0.998)))
     for axes, values, name in ((true_axes, true_speed, "true"), (predicted_axes, speed, "predicted")):
         image = _draw_speed(axes, field, values, scale)
         axes.set_title(f"speed over free stream, {name}")
@@ -85,10 +88,18 @@ def _draw_pressure(axes: Axes, field: AirfoilField, positions: FloatArray, predi
 
 
 def _draw_speed(axes: Axes, field: AirfoilField, speed: FloatArray, scale: Normalize) -> AxesImage:
-    shown = np.ma.masked_array(speed, field.is_inside)
     (left, right), (bottom, top) = BOX
     extent = (left, right, bottom, top)
-    image = axes.imshow(shown, origin="lower", extent=extent, norm=scale, cmap="viridis", interpolation="bilinear")
+    image = axes.imshow(_filled(speed, field.is_inside), origin="lower", extent=extent, norm=scale, cmap="viridis", interpolation="bilinear")
     axes.fill(*field.flow.nodes.T, color="white", edgecolor="black", linewidth=0.8)
     axes.set(xticks=[], yticks=[])
     return image
+
+
+def _filled(values: FloatArray, is_inside: NDArray[np.bool_]) -> FloatArray:
+    """Continue the values of each column through the body, so that no white shows at its outline, drawn on top."""
+    filled = values.copy()
+    rows = np.arange(len(values))
+    for column, inside in enumerate(is_inside.T):
+        filled[inside, column] = np.interp(rows[inside], rows[~inside], values[~inside, column])
+    return filled

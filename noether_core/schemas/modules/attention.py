@@ -71,11 +71,13 @@ class AttentionConfig(Schema):
     extra: Mapping[str, Any] = EMPTY
     """Options of other variants, kept and not read."""
 
-    def __init__(self, *, extra: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def __init__(self, *, extra: Mapping[str, Any] = EMPTY, **options: Any) -> None:
         unknown = options.keys() - plan_of(AttentionConfig).options
         kept = {name: options.pop(name) for name in tuple(options) if name in unknown}
+        if kept and isinstance(extra, Mapping):
+            extra = {**extra, **kept}
         # attrs names its own __init__ so where a class brings one
-        self.__attrs_init__(**options, extra={**(extra or EMPTY), **kept})  # type: ignore[attr-defined]
+        self.__attrs_init__(**options, extra=extra)  # type: ignore[attr-defined]
 
     def __attrs_post_init__(self) -> None:
         """Check every field; a width of heads that agrees with the others says nothing more and is dropped."""

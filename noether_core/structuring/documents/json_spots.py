@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from noether_core.structuring.documents.plain import DEEPEST
+from noether_core.structuring.documents.plain import DEEPEST, MOST_PROBLEMS
 from noether_core.structuring.documents.spots import Spot, repeated
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _Scan:
             next(self.pieces)  # the colon
             spot = self.value(*next(self.pieces), (*keys, key))
             spot.key = index
-            if parts.setdefault(key, spot) is not spot:
+            if parts.setdefault(key, spot) is not spot and len(self.repeats) < MOST_PROBLEMS:
                 self.repeats.append(repeated(self._source, (*keys, key), index, parts[key]))
         return parts
 

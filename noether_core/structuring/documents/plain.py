@@ -87,7 +87,8 @@ class _Check:
         elif kind is list or kind is tuple:
             self._items(enumerate(value), keys, depth + 1)
         elif refused := self._refused(value):
-            self._add(Problem(message=refused.message, keys=keys, value=value, suggestion=refused.suggestion))
+            found = None if kind is Refused else value
+            self._add(Problem(message=refused.message, keys=keys, value=found, suggestion=refused.suggestion))
 
     def _is_key(self, key: object, keys: tuple[str | int, ...]) -> bool:
         """Return whether *key* can be one, or tell why not: at its mapping, since no path can name it."""
@@ -116,11 +117,7 @@ class _Check:
         if value is None:
             return Refused(self._limits.no_null) if self._limits.no_null else None
         if kind is str:
-            return (
-                Refused(f"{shown(value)} holds half of a character (a lone surrogate)")
-                if has_surrogate(value)
-                else None
-            )
+            return Refused(f"{shown(value)} holds {_HALF}") if has_surrogate(value) else None
         if kind is int:
             return Refused(TOO_LONG) if abs(value) >= _TOO_LARGE else None
         if kind is float:

@@ -61,7 +61,7 @@ def _complaints(source: Source, complaint: str) -> list[Problem]:
     if found and found["line"]:
         at = source.index(int(found["line"]), int(found["column"]))
     if message.startswith(_OF_REPEATING):
-        _, repeats = scan_toml(source)
-        if before := [repeat for repeat in repeats if (repeat.line or 0) <= source.line(at)]:
-            return before
+        _, repeats = scan_toml(source, end=at)
+        if repeats:
+            return repeats
     return [source.problem(f"not valid TOML: {message[:1].lower()}{message[1:]}", at)]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from noether_core.errors import ConfigError
-from noether_core.structuring.documents.plain import DEEPEST, TOO_DEEP
+from noether_core.structuring.documents.plain import DEEPEST, MOST_PROBLEMS, TOO_DEEP
 from noether_core.structuring.documents.spots import Spot, repeated
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ class _LostError(Exception):
     """The document is not valid, so that what follows cannot be told."""
 
 
-def scan_toml(source: Source) -> tuple[Spot, list[Problem]]:
+def scan_toml(source: Source, end: int | None = None) -> tuple[Spot, list[Problem]]:
     """Return the spot of a TOML document, and a problem for each key or table that is given twice.
 
-    Where the document is not valid, the scan ends.
+    The scan ends at the line that holds *end*, and where the document is not valid.
 
     Raises:
         ConfigError: If keys or values stand too deep in each other.
     """
     scan = _Scan(source)
     with suppress(_LostError):
-        scan.document()
+        scan.document(len(source.text) if end is None else end)
     return scan.root, scan.repeats
 
 
@@ -59,12 +59,12 @@ class _Scan:
         self._at = 0
         self._told: set[Spot] = set()
 
-    def document(self) -> None:
+    def document(self, end: int) -> None:
         self._skip(_BLANK)
         self.root.at = self._at
         table = self.root
         keys: _Keys = ()
-        while self._at < len(self._text):
+        while self._at < end:
             if self._text[self._at] == "[":
                 table, keys = self._header()
             else:
@@ -127,7 +127,7 @@ class _Scan:
         return _parts(table).setdefault(name[0], Spot(name[1], name[1], {}))
 
     def _tell(self, spot: Spot, keys: _Keys, name: _Name) -> None:
-        if spot in self._told:
+        if spot in self._told and len(self.repeats) < MOST_PROBLEMS:
             self.repeats.append(repeated(self._source, keys, name[1], spot))
         self._told.add(spot)
 

@@ -4,36 +4,53 @@ from __future__ import annotations
 
 from typing import Final
 
+import attrs
+
+
+@attrs.frozen
+class Complaint:
+    """Plain words for a sentence of a parser."""
+
+    part: str
+    """What the sentence contains: libyaml and its Python double word some differently."""
+
+    message: str
+    """What we say; ``{found}`` is the character at which it was noticed, ``{opened}`` the line of what is not whole."""
+
+    suggestion: str | None = None
+    """A way out, where one is known."""
+
+    is_at_start: bool = False
+    """The place to look at is where that which is not whole starts, not where it was noticed."""
+
+
 _INDENT: Final = "check the indentation"
-_COMPLAINTS: Final[tuple[tuple[str, str, str | None], ...]] = (
-    ("mapping values are not allowed", "a ':' cannot stand here", "if it belongs to text, quote the text"),
-    ("sequence entries are not allowed", "a '- ' cannot stand here", "start the list on a line of its own"),
-    ("cannot start any token", "no value starts with {found!r}", "if it belongs to text, quote the text"),
-    ("',' or ']'", "expected ',' or ']' in the list that starts on line {opened}", None),
-    ("',' or '}'", "expected ',' or '}}' in the mapping that starts on line {opened}", None),
-    ("unexpected end of stream", "the quoted text that starts here does not end", None),
-    ("unknown escape character", "no such escape in double quotes", "write '\\\\' for a backslash"),
-    ("expected key", "this does not continue the mapping that starts on line {opened}", _INDENT),
-    ("'-' indicator", "this does not continue the list that starts on line {opened}", _INDENT),
-    ("expected <block end>", "this does not continue what starts on line {opened}", _INDENT),
-    ("could not find expected ':'", "expected a ':' after the key that starts on line {opened}", None),
-    ("undefined tag handle", "the tag is not allowed", "remove it; a config holds plain data only"),
-    ("<document start>", "the document has ended before this", None),
+_QUOTE: Final = "if it belongs to text, quote the text"
+
+_TAB: Final = Complaint("", "a tab cannot indent YAML", "use spaces")
+_COMPLAINTS: Final = (
+    Complaint("mapping values are not allowed", "a ':' cannot stand here", _QUOTE),
+    Complaint("sequence entries are not allowed", "a '- ' cannot stand here", "start the list on a line of its own"),
+    Complaint("cannot start any token", "no value starts with {found!r}", _QUOTE),
+    Complaint("node content", "expected a value, found {found!r}"),
+    Complaint("',' or ']'", "expected ',' or ']' in the list that starts on line {opened}"),
+    Complaint("',' or '}'", "expected ',' or '}}' in the mapping that starts on line {opened}"),
+    Complaint("unexpected end of stream", "the quoted text that starts here does not end", is_at_start=True),
+    Complaint("expected ':'", "expected a ':' after this key", is_at_start=True),
+    Complaint("unknown escape character", "no such escape in double quotes", "write '\\\\' for a backslash"),
+    Complaint("expected key", "this does not continue the mapping that starts on line {opened}", _INDENT),
+    Complaint("'-' indicator", "this does not continue the list that starts on line {opened}", _INDENT),
+    Complaint("expected <block end>", "this does not continue what starts on line {opened}", _INDENT),
+    Complaint("undefined tag handle", "the tag is not allowed", "remove it; a config holds plain data only"),
+    Complaint("<document start>", "the document has ended before this"),
 )
-"""What a parser's sentence contains, what we say for it, and a way out."""
 
 
-def complaint(problem: str, found: str, opened: int) -> tuple[str, str | None]:
-    """Return a parser's *problem* in plain words, and a way out where one is known.
-
-    Args:
-        problem: The sentence of libyaml, or of its Python double, which words some differently.
-        found: The character at which it was noticed.
-        opened: The line on which the surrounding mapping, list or text starts.
-    """
+def complaint(problem: str, found: str) -> Complaint:
+    """Return plain words for a parser's *problem*, which it noticed at the character *found*."""
     if found == "\t":
-        return "a tab cannot indent YAML", "use spaces"
-    for part, message, suggestion in _COMPLAINTS:
-        if part in problem:
-            return message.format(found=found, opened=opened), suggestion
-    return f"not valid YAML: {problem}", None
+        return _TAB
+    for known in _COMPLAINTS:
+        if known.part in problem:
+            return known
+    return Complaint("", f"not valid YAML: {problem}".replace("{", "{{").replace("}", "}}"))

@@ -105,7 +105,7 @@ class Composer:
             if len(self._problems) == told:
                 self._refuse_foreign_key(event, key, at)
         elif key in parts:
-            self._problems.append(repeated(self._source, (*self._keys, key), at, parts[key]))
+            self._tell(repeated(self._source, (*self._keys, key), at, parts[key]))
         elif key == "<<" and not getattr(event, "style", None):
             self._refuse("YAML 1.2 has no merge keys ('<<')", at, "write the options out")
         else:
@@ -174,6 +174,9 @@ class Composer:
 
     def _refuse(self, message: str, at: int, suggestion: str | None = None) -> None:
         """Tell a problem of what stands at *at*, under the keys that are open."""
-        self._problems.append(self._source.problem(message, at, keys=tuple(self._keys), suggestion=suggestion))
+        self._tell(self._source.problem(message, at, keys=tuple(self._keys), suggestion=suggestion))
+
+    def _tell(self, problem: Problem) -> None:
+        self._problems.append(problem)
         if len(self._problems) >= MOST_PROBLEMS:
             raise ConfigError(self._problems)

@@ -91,10 +91,11 @@ def _refuse_many_directives(source: Source) -> None:
 def _complaint_of(source: Source, error: MarkedYAMLError) -> Problem:
     """Return *error* as a problem: where it was noticed, or where what the text's end left open began."""
     noticed, opened = _index(error.problem_mark), _index(error.context_mark)
-    at = noticed if source.text[noticed:].strip() else opened
     found = source.text[noticed : noticed + 1]
-    message, suggestion = complaint(error.problem or str(error), found, source.line(opened))
-    return source.problem(message, at, suggestion=suggestion)
+    told = complaint(error.problem or str(error), found)
+    at = noticed if source.text[noticed:].strip() and not told.is_at_start else opened
+    message = told.message.format(found=found, opened=source.line(opened))
+    return source.problem(message, at, suggestion=told.suggestion)
 
 
 def _index(mark: Mark | None) -> int:

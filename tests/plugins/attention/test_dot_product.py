@@ -35,7 +35,7 @@ def normed(x, weight):
 
 
 def rotated(x, points, form):
-    """Turn the pairs of features of each coordinate; a head of 13 has 2 pairs for each of 3 coordinates and 1 feature over."""
+    """Turn the pairs of each coordinate: of 13 features 2 pairs for each of 3 coordinates, and 1 is left over."""
     per_axis = 4
     columns = list(x.unbind(-1))
     for axis, i in itertools.product(range(POINTS), range(per_axis // 2)):
@@ -103,6 +103,25 @@ def test_it_is_its_formula_with_rotary_embeddings(form, qk_norm):
     wanted = formula(dict(module.named_parameters()), x, turn=lambda heads: rotated(heads, points, form))
 
     assert_formula(module, x, wanted, module(x, freqs=freqs), atol=2e-6)
+
+
+@pytest.mark.parametrize("form", ["complex", "real"])
+def test_it_compiles_whole_with_all_its_arguments_and_at_most_twice(form):
+    module, rope = make(use_rope=True, qk_norm=True), RopeFrequency(WIDTH, POINTS, implementation=form)
+    graphs = []
+    torch._dynamo.reset()
+    compiled = torch.compile(module, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph)
+
+    for count in (7, 11, 12, 16):
+        x = torch.randn(BATCH, count, HIDDEN, dtype=torch.float64)
+        arguments = {
+            "attn_mask": torch.ones(count, count).tril().bool(),
+            "key_padding_mask": torch.arange(count) < torch.tensor([[7], [5]]),
+            "freqs": rope(torch.randn(BATCH, count, POINTS)),
+        }
+        torch.testing.assert_close(compiled(x, **arguments), module(x, **arguments), rtol=0, atol=1e-12)
+
+    assert len(graphs) <= 2
 
 
 def test_a_token_that_may_read_nothing_gets_the_bias_of_the_projection():

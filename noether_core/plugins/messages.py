@@ -1,0 +1,46 @@
+"""Why a type leads to no plugin, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from noether_core.errors import AmbiguousTypeError, Problem, UnknownTypeError, shown
+from noether_core.plugins.catalogue import Catalogue
+from noether_core.plugins.index import EntryPoint
+from noether_core.spelling import did_you_mean
+
+_MOST_NAMES = 20
+
+
+def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
+    """Return the error that nothing provides *type*."""
+    installed = catalogue.types()
+    blocked = [entry.qualified_name for entry in catalogue.blocked() if entry.name == type.rpartition(":")[2]]
+    spellings = (*installed, *(entry.qualified_name for entry in catalogue.providers()))
+    hint = f"{' and '.join(blocked)} is blocked." if blocked else did_you_mean(type, spellings)
+    listed = installed_types(installed)
+    problem = Problem(
+        keys=("type",),
+        message=f"{shown(type)} is not installed",
+        value=type,
+        suggestion=f"{hint} {listed}" if hint else listed,
+    )
+    return UnknownTypeError(type, installed, [problem])
+
+
+def ambiguous_type(type: str, providers: Sequence[EntryPoint]) -> AmbiguousTypeError:
+    """Return the error that several packages provide *type*."""
+    spellings = [entry.qualified_name for entry in providers]
+    problem = Problem(
+        keys=("type",),
+        message=f"{shown(type)} is provided by {' and '.join(entry.provider for entry in providers)}",
+        value=type,
+        suggestion=f"write {' or '.join(map(repr, spellings))}",
+    )
+    return AmbiguousTypeError(type, spellings, [problem])
+
+
+def installed_types(types: Sequence[str]) -> str:
+    """Return the sentence that lists what is installed."""
+    more = ", ..." if len(types) > _MOST_NAMES else ""
+    return f"Installed: {', '.join(types[:_MOST_NAMES]) or 'none'}{more}."

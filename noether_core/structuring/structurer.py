@@ -1,0 +1,194 @@
+"""From mappings to configs, strictly, with every problem at once."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
+
+from noether_core.errors import ConfigError, Problem, shown
+from noether_core.plugins.messages import installed_types
+from noether_core.plugins.registry import Registry
+from noether_core.plugins.registry import registry as default_registry
+from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.plain import plain
+from noether_core.schemas.rules import holds_schema, refuse
+from noether_core.schemas.schema import Schema, plan_of, problems_of
+from noether_core.spelling import did_you_mean
+
+Unknown = Literal["error", "keep", "warn"]
+"""What becomes of options that a config does not know: a problem, an entry of ``extra``, or that and a warning."""
+
+if TYPE_CHECKING:
+    import cattrs
+
+_S = TypeVar("_S", bound=Schema)
+_UNKNOWN = frozenset(get_args(Unknown))
+
+
+@overload
+def structure(source: Any, *, unknown: Unknown = "error", registry: Registry | None = None) -> AttentionConfig: ...
+@overload
+def structure(source: Any, cls: type[_S], *, unknown: Unknown = "error", registry: Registry | None = None) -> _S: ...
+def structure(
+    source: Any,
+    cls: type[Schema] = AttentionConfig,
+    *,
+    unknown: Unknown = "error",
+    registry: Registry | None = None,
+) -> Schema:
+    """Return the config that *source* describes.
+
+    Nothing is coerced: text is no number, a boolean no integer, a fraction no integer, a string no list.
+
+    Args:
+        source: A mapping of options, or a config. A concrete config is given back.
+        cls: What to make. For the default, the open attention config, ``type`` names the variant whose concrete config
+            is made.
+        unknown: What becomes of options that the config does not know. ``"keep"`` moves them into ``extra``, ``"warn"``
+            does so with a warning.
+        registry: Where types are looked up; the process-wide one where it is None.
+
+    Raises:
+        ConfigError: If anything is wrong with it; `ConfigError.problems` holds everything that is.
+        UnknownTypeError: If no installed package provides a type.
+        AmbiguousTypeError: If several do.
+        PluginError: If the package that does cannot be used.
+    """
+    if unknown not in _UNKNOWN:
+        raise ValueError(f"unknown: expected one of {sorted(_UNKNOWN)}, got {unknown!r}")
+    return _structurer(default_registry() if registry is None else registry, unknown).make(source, cls)
+
+
+def unstructure(config: Schema, *, defaults: bool = True) -> dict[str, Any]:
+    """Return *config* as a plain dict, ``type`` first, ready for YAML, TOML and JSON.
+
+    Args:
+        config: The config.
+        defaults: Whether options that hold their default are written out. One that is None by default and None is left
+            out in any case.
+    """
+    options: dict[str, Any] = plain(config, defaults=defaults)
+    return options
+
+
+@functools.lru_cache(maxsize=64)
+def _structurer(registry: Registry, unknown: Unknown) -> _Structurer:
+    return _Structurer(registry, unknown)
+
+
+class _Structurer:
+    """Makes configs of any class; attention configs by asking a registry at each call, so that new types need no word."""
+
+    def __init__(self, registry: Registry, unknown: Unknown) -> None:
+        self.unknown = unknown
+        self._registry = registry
+        self._makers: dict[type[Schema], _Maker] = {}
+
+    def make(self, source: Any, cls: type[Schema]) -> Schema:
+        """Return the *cls* that *source* describes."""
+        if isinstance(source, cls) and cls is not AttentionConfig:
+            return source
+        if cls is not AttentionConfig:
+            return self._maker(cls).make(_options_of(source))
+        if isinstance(source, AttentionConfig) and type(source) is not AttentionConfig:
+            return source
+        options = _options_of(source)
+        return self._maker(self._concrete_class(options)).make(options)
+
+    @functools.cached_property
+    def converter(self) -> cattrs.Converter:
+        """What walks lists and mappings of configs; most configs hold none and never need it."""
+        from noether_core.structuring.converter import new_converter
+
+        return new_converter(self.make)
+
+    def _maker(self, cls: type[Schema]) -> _Maker:
+        if cls not in self._makers:
+            self._makers[cls] = _Maker(cls, self)
+        return self._makers[cls]
+
+    def _concrete_class(self, options: Mapping[str, Any]) -> type[AttentionConfig]:
+        """Return the config class of the variant that ``type`` names."""
+        try:
+            return self._registry.get(_type_of(options, self._registry)).config
+        except ConfigError as error:
+            others = problems_of(AttentionConfig, options, frozenset({"type"}))
+            raise error.with_problems([*error.problems, *others]) from None
+
+
+def _type_of(options: Mapping[str, Any], registry: Registry) -> str:
+    name = options.get("type")
+    if type(name) is str:
+        return name
+    wanted = "the name of an attention variant"
+    message = f"expected {wanted}, got {shown(name)}" if "type" in options else f"missing: {wanted} is required"
+    suggestion = installed_types(registry.types())
+    raise ConfigError([Problem(keys=("type",), message=message, value=name, suggestion=suggestion)])
+
+
+class _Maker:
+    """Makes configs of one class."""
+
+    def __init__(self, cls: type[Schema], structurer: _Structurer) -> None:
+        plan = plan_of(cls)
+        self._cls = cls
+        self._structurer = structurer
+        self._options = plan.options
+        self._required = plan.required
+        self._nested = {field.option: field.annotation for field in plan.fields if holds_schema(field.annotation)}
+
+    def make(self, source: Mapping[str, Any]) -> Schema:
+        """Return the config, or raise everything that is wrong with *source*."""
+        options = dict(source)
+        stray = [] if options.keys() <= self._options else self._set_aside(options)
+        nested = self._structure_nested(options) if self._nested else []
+        if stray or nested or not self._required <= options.keys():
+            unsound = frozenset(str(problem.keys[0]) for problem in nested)
+            raise ConfigError([*nested, *problems_of(self._cls, options, unsound), *stray])
+        return self._cls(**options)
+
+    def _set_aside(self, options: dict[str, Any]) -> list[Problem]:
+        """Take what is no option out of *options*; return the problems, or keep it in the field for extra ones."""
+        stray = {name: options.pop(name) for name in tuple(options) if name not in self._options}
+        unknown = {name: value for name, value in stray.items() if name not in self._cls.ignored_options}
+        problems = [self._unknown_problem(name, value) for name, value in unknown.items()]
+        if self._structurer.unknown == "error" or self._cls.extra_field is None or not unknown:
+            return problems
+        if self._structurer.unknown == "warn":
+            warnings.warn("\n".join(map(str, problems)), UserWarning, stacklevel=6)
+        options[self._cls.extra_field] = unknown
+        return []
+
+    def _unknown_problem(self, name: Any, value: Any) -> Problem:
+        is_attention = issubclass(self._cls, AttentionConfig)
+        owner = repr(plan_of(self._cls).default_of("type")) if is_attention else self._cls.__name__
+        return Problem(
+            keys=(name if isinstance(name, (str, int)) else shown(name),),
+            message=f"unknown option of {owner}",
+            value=value,
+            suggestion=did_you_mean(name, self._options),
+            at_key=True,
+        )
+
+    def _structure_nested(self, options: dict[str, Any]) -> list[Problem]:
+        """Make the configs that *options* hold, in place; return their problems."""
+        problems: list[Problem] = []
+        for name, annotation in self._nested.items():
+            if name in options:
+                try:
+                    options[name] = self._structurer.converter.structure(options[name], annotation)
+                except ConfigError as error:
+                    problems.extend(problem.within(name) for problem in error.problems)
+        return problems
+
+
+def _options_of(source: Any) -> Mapping[Any, Any]:
+    if type(source) is dict:
+        return source
+    if isinstance(source, Schema):
+        return unstructure(source)
+    if isinstance(source, Mapping):
+        return source
+    raise refuse("a mapping of options", source)

@@ -1,0 +1,97 @@
+"""Two things timed in turn, A B A B, so that their ratio holds while the machine's speed drifts."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+
+class Claim(NamedTuple):
+    """A ratio that the project promises, and what was measured."""
+
+    name: str
+    budget: float
+    ratios: list[float]
+    seconds: tuple[float, float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.ratios)
+
+    @property
+    def is_kept(self) -> bool:
+        return self.median <= self.budget
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "budget": self.budget,
+            "ratio": self.median,
+            "quartiles": self.quartiles,
+            "seconds": self.seconds[0],
+            "seconds_of_reference": self.seconds[1],
+            "rounds": len(self.ratios),
+            "kept": self.is_kept,
+        }
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        if len(self.ratios) == 1:
+            return self.ratios[0], self.ratios[0]
+        first, _, third = statistics.quantiles(self.ratios, n=4, method="inclusive")
+        return first, third
+
+
+def compare(
+    name: str, budget: float, ours: Callable[[], object], reference: Callable[[], object], *, rounds: int, calls: int = 1
+) -> Claim:
+    """Time *ours* against *reference*; after one warm-up each, *rounds* times *calls* of either in turn."""
+    ours(), reference()
+    pairs = [_pair(ours, reference, calls) for _ in range(rounds)]
+    ours_seconds, reference_seconds = (statistics.median(column) / calls for column in zip(*pairs, strict=True))
+    return Claim(name, budget, [mine / other for mine, other in pairs], (ours_seconds, reference_seconds))
+
+
+def compare_commands(name: str, budget: float, ours: list[str], reference: list[str], *, rounds: int) -> Claim:
+    """Time two commands as whole processes."""
+    return compare(name, budget, lambda: _run(ours), lambda: _run(reference), rounds=rounds)
+
+
+def python(code: str) -> list[str]:
+    """Return the command that runs *code*."""
+    return [sys.executable, "-c", code]
+
+
+def _pair(ours: Callable[[], object], reference: Callable[[], object], calls: int) -> tuple[float, float]:
+    gc.collect()
+    return _seconds(ours, calls), _seconds(reference, calls)
+
+
+def _seconds(function: Callable[[], object], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return time.perf_counter() - start
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def lines(claims: list[Claim]) -> Iterator[str]:
+    """Yield the table of *claims*, a line each."""
+    width = max(len(claim.name) for claim in claims)
+    yield f"{'ratio':<{width}}  {'median':>7}  {'quartiles':>15}  {'budget':>7}  {'ours':>10}  {'reference':>10}"
+    for claim in claims:
+        low, high = claim.quartiles
+        mine, other = (f"{1e3 * seconds:.4g} ms" for seconds in claim.seconds)
+        verdict = "" if claim.is_kept else "  over budget"
+        yield (
+            f"{claim.name:<{width}}  {claim.median:>7.3f}  {low:>7.3f}-{high:<7.3f}  {claim.budget:>7.3f}"
+            f"  {mine:>10}  {other:>10}{verdict}"
+        )

@@ -1,0 +1,106 @@
+"""Plugin packages that tests of the core install into a folder of their own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+from noether_core import Registry
+from noether_core.plugins.index import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+VARIANT = '''\
+from typing import Annotated, Literal
+
+import attrs
+from annotated_types import Ge
+
+from noether_core import AttentionConfig, AttentionVariant, hookimpl
+
+
+@attrs.frozen(kw_only=True)
+class Config(AttentionConfig):
+    """Options of a variant that only tests know."""
+
+    type: Literal["{type}"] = "{type}"
+
+    window: Annotated[int, Ge(1)] = 256
+    """Tokens on either side."""
+
+
+@hookimpl
+def noether_attention_variant():
+    return AttentionVariant(
+        config=Config,
+        module="{module}",
+        interface="self",
+        time_exponent=1,
+        memory_exponent=1,
+        summary="Tokens read what is near.",
+        example={{"hidden_dim": 8, "num_heads": 2}},
+        api_version=1,
+    )
+'''
+
+
+@attrs.frozen
+class Site:
+    """A folder of installed distributions, like ``site-packages``."""
+
+    folder: Path
+
+    def install(
+        self,
+        distribution: str,
+        *,
+        version: str = "1.2.0",
+        attention: Mapping[str, str] | None = None,
+        commands: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Write the metadata of a distribution and its modules; return the folder of the metadata."""
+        groups = {"noether.attention": attention or {}, "noether.command": commands or {}}
+        lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in of.items()) for group, of in groups.items() if of]
+        for name, text in (files or {}).items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return self.write_metadata(f"{distribution}-{version}.dist-info", distribution, version, "\n".join(lines))
+
+    def write_metadata(self, folder: str, distribution: str, version: str, entry_points: str | bytes) -> Path:
+        """Write the metadata of a distribution as they are given."""
+        metadata = self.folder / folder
+        metadata.mkdir(parents=True)
+        headers = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n\nName: a description\n"
+        (metadata / ("PKG-INFO" if folder.endswith("egg-info") else "METADATA")).write_text(headers, encoding="utf-8")
+        content = entry_points.encode() if isinstance(entry_points, str) else entry_points
+        (metadata / "entry_points.txt").write_bytes(content)
+        return metadata
+
+    def install_variant(self, type: str, distribution: str | None = None, *, module: str = "nowhere:Module") -> str:
+        """Install a package with one sound variant of that type; return the name of its module."""
+        name = f"plugin_of_{(distribution or type).replace('-', '_')}_{type}"
+        source = VARIANT.format(type=type, module=module)
+        self.install(distribution or type, attention={type: name}, files={f"{name}.py": source})
+        return name
+
+    def registry(self, *, block: Sequence[str] = ()) -> Registry:
+        """Return a registry of what is installed here, and of nothing else."""
+        return Registry(index=scan([str(self.folder)]), block=block)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    yield Site(folder)
+    for name, module in tuple(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]

@@ -1,0 +1,190 @@
+"""What a forward refuses, and in which words."""
+
+import re
+
+import pytest
+import torch
+
+from noether_core import ShapeError, UnsupportedArgumentError
+from noether_core.nn import (
+    RopeFrequency,
+    check_attn_mask,
+    check_freqs,
+    check_key_padding_mask,
+    check_tokens,
+    refuse_arguments,
+)
+
+BATCH, HEADS, TOKENS, WIDTH = 2, 3, 11, 13
+X = torch.zeros(BATCH, TOKENS, HEADS * WIDTH)
+
+
+def words(text):
+    """Match *text* as it is written."""
+    return {"match": f"^{re.escape(text)}$"}
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(TOKENS, 39), "x: got shape (11, 39), wanted (batch, tokens, 39)"),
+        (torch.zeros(BATCH, TOKENS, 40), "x: got shape (2, 11, 40), wanted (batch, tokens, 39)"),
+        (torch.zeros(BATCH, 1, TOKENS, 39), "x: got shape (2, 1, 11, 39), wanted (batch, tokens, 39)"),
+        (torch.zeros(()), "x: got shape (), wanted (batch, tokens, 39)"),
+        (X.long(), "x: got torch.int64, wanted a floating dtype"),
+        (X.bool(), "x: got torch.bool, wanted a floating dtype"),
+        (X.to(torch.complex64), "x: got torch.complex64, wanted a floating dtype"),
+    ],
+)
+def test_tokens_are_floating_numbers_of_one_width(x, message):
+    with pytest.raises(ShapeError, **words(message)):
+        check_tokens(x, HEADS * WIDTH)
+
+
+def test_a_message_carries_the_name_that_the_caller_used():
+    with pytest.raises(ShapeError, match=r"^kv: got"):
+        check_tokens(torch.zeros(3), 39, name="kv")
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.ones(TOKENS).bool(), "key_padding_mask: got shape (11,), wanted (batch, tokens) = (2, 11)"),
+        (torch.ones(1, TOKENS).bool(), "key_padding_mask: got shape (1, 11), wanted (batch, tokens) = (2, 11)"),
+        (torch.ones(TOKENS, BATCH).bool(), "key_padding_mask: got shape (11, 2), wanted (batch, tokens) = (2, 11)"),
+        (torch.ones(BATCH, TOKENS), "key_padding_mask: got torch.float32, wanted torch.bool, True for real tokens"),
+        (
+            torch.ones(BATCH, TOKENS, device="meta").bool(),
+            "key_padding_mask: got a tensor on meta, wanted cpu, where the tokens are",
+        ),
+    ],
+)
+def test_a_padding_mask_is_one_boolean_per_token(mask, message):
+    with pytest.raises(ShapeError, **words(message)):
+        check_key_padding_mask(mask, X)
+
+
+WANTED = "wanted one that broadcasts to (batch, heads, queries, keys) = (2, 3, 11, 11)"
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (
+            torch.ones(BATCH, TOKENS).bool(),
+            f"attn_mask: got shape (2, 11), {WANTED}; pass a mask of real tokens as key_padding_mask",
+        ),
+        (
+            torch.ones(BATCH, TOKENS, TOKENS).bool(),
+            f"attn_mask: got shape (2, 11, 11), {WANTED}; pass one mask per batch entry as mask[:, None]",
+        ),
+        (torch.ones(10, TOKENS).bool(), f"attn_mask: got shape (10, 11), {WANTED}"),
+        (torch.ones(1, BATCH, HEADS, TOKENS, TOKENS).bool(), f"attn_mask: got shape (1, 2, 3, 11, 11), {WANTED}"),
+        (torch.ones(TOKENS, TOKENS).int(), "attn_mask: got torch.int32, wanted torch.bool or a floating dtype"),
+        (
+            torch.ones(TOKENS, TOKENS, device="meta"),
+            "attn_mask: got a tensor on meta, wanted cpu, where the tokens are",
+        ),
+    ],
+)
+def test_an_attention_mask_can_be_laid_over_the_logits(mask, message):
+    with pytest.raises(ShapeError, **words(message)):
+        check_attn_mask(mask, X, X, HEADS)
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (11,), (1, 11), (11, 1), (11, 11), (3, 11, 11), (2, 1, 1, 11), (2, 3, 11, 11)]
+)
+def test_every_attention_mask_that_broadcasts_passes(shape):
+    check_attn_mask(torch.ones(shape), X, X, HEADS)
+
+
+def test_queries_and_keys_may_differ_in_number():
+    check_attn_mask(torch.ones(11, 7), X, torch.zeros(BATCH, 7, 5), HEADS)
+    with pytest.raises(ShapeError, match=r"got shape \(7, 11\)"):
+        check_attn_mask(torch.ones(7, 11), X, torch.zeros(BATCH, 7, 5), HEADS)
+
+
+def test_absent_masks_and_tokens_of_any_floating_dtype_pass():
+    check_key_padding_mask(None, X)
+    check_attn_mask(None, X, X, HEADS)
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        check_tokens(X.to(dtype), HEADS * WIDTH)
+
+
+@pytest.mark.parametrize("form", ["complex", "real"])
+@pytest.mark.parametrize("shape", [(BATCH, TOKENS, 3), (1, TOKENS, 3), (TOKENS, 3)])
+def test_frequencies_of_the_tokens_pass(form, shape):
+    freqs = RopeFrequency(WIDTH, 3, implementation=form)(torch.zeros(shape))
+    check_freqs(freqs, X, WIDTH, variant="acme", use_rope=True)
+
+
+@pytest.mark.parametrize(
+    ("freqs", "message"),
+    [
+        (None, "freqs: RoPE usage mismatch: use_rope is true and none are given"),
+        (
+            torch.zeros(BATCH, TOKENS, 6),
+            "freqs: got a tensor of torch.float32, wanted complex numbers or a tuple of angles",
+        ),
+        (
+            torch.zeros(BATCH, TOKENS, 4, dtype=torch.complex64),
+            "freqs: got 4 complex numbers, wanted 6 for heads of width 13",
+        ),
+        (
+            torch.zeros(BATCH, 10, 6, dtype=torch.complex64),
+            "freqs: got shape (2, 10, 6), wanted (batch, tokens, width) = (2, 11, ...)",
+        ),
+        (
+            torch.zeros(3, TOKENS, 6, dtype=torch.complex64),
+            "freqs: got shape (3, 11, 6), wanted (batch, tokens, width) = (2, 11, ...)",
+        ),
+        (
+            torch.zeros(6, dtype=torch.complex64),
+            "freqs: got shape (6,), wanted (batch, tokens, width) = (2, 11, ...)",
+        ),
+        (
+            torch.zeros(BATCH, TOKENS, 6, dtype=torch.complex64, device="meta"),
+            "freqs: got a tensor on meta, wanted cpu, where the tokens are",
+        ),
+        ((), "freqs: got [], wanted floating angles for each coordinate"),
+        (
+            (torch.zeros(BATCH, TOKENS, 4).long(),),
+            "freqs: got [torch.int64], wanted floating angles for each coordinate",
+        ),
+        (
+            (torch.zeros(BATCH, TOKENS, 4), torch.zeros(BATCH, TOKENS, 6)),
+            "freqs: got angles of widths [4, 6], wanted equal even ones within the head width 13",
+        ),
+        (
+            (torch.zeros(BATCH, TOKENS, 3),),
+            "freqs: got angles of widths [3], wanted equal even ones within the head width 13",
+        ),
+        (
+            (torch.zeros(BATCH, TOKENS, 8),) * 2,
+            "freqs: got angles of widths [8, 8], wanted equal even ones within the head width 13",
+        ),
+    ],
+)
+def test_frequencies_that_do_not_fit_are_refused(freqs, message):
+    with pytest.raises(ShapeError, **words(message)):
+        check_freqs(freqs, X, WIDTH, variant="acme", use_rope=True)
+
+
+def test_frequencies_for_a_module_without_rotation_are_refused_by_name():
+    freqs = RopeFrequency(WIDTH, 3)(torch.zeros(BATCH, TOKENS, 3))
+    with pytest.raises(UnsupportedArgumentError, match="RoPE usage mismatch: use_rope is false") as caught:
+        check_freqs(freqs, X, WIDTH, variant="acme", use_rope=False, name="k_freqs")
+    assert (caught.value.variant, caught.value.argument) == ("acme", "k_freqs")
+
+
+def test_no_frequencies_for_a_module_without_rotation_pass():
+    check_freqs(None, X, WIDTH, variant="acme", use_rope=False)
+
+
+def test_an_argument_that_cannot_be_honoured_is_refused_with_its_reason():
+    reasons = {"positions": "it does not look at points", "freqs": "it does not rotate"}
+    refuse_arguments("acme", reasons, positions=None, freqs=None)
+    with pytest.raises(UnsupportedArgumentError, match="it does not rotate") as caught:
+        refuse_arguments("acme", reasons, positions=None, freqs=torch.zeros(3))
+    assert (caught.value.variant, caught.value.argument) == ("acme", "freqs")
