@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
+
+TYPE_CHECKING = False  # what type checkers take for typing's, which takes longer to import than this whole file
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _COMMANDS = {
     "list": "attention variants that are installed, and who provides them",
@@ -19,12 +25,24 @@ GOOD, PROBLEMS, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
 
 
+def script() -> NoReturn:
+    """Run ``noether`` as a process of its own.
+
+    Looking for garbage is a tenth of the time of the core's commands, which end before any matters; commands of plugins,
+    which may not, get it back.
+    """
+    gc.disable()
+    status = main()
+    gc.freeze()
+    sys.exit(status)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``noether`` and return its exit status: 0 for good, 1 for problems found, 2 for wrong usage."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be text in any encoding
     try:
-        options = _parser(arguments).parse_args(arguments)
-        status: int = options.run(options)
+        status = _status(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -33,6 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  what is not ours is raised again
         return _told(error)
+    return status
+
+
+def _status(arguments: Sequence[str]) -> int:
+    try:
+        options = _parser(arguments).parse_args(arguments)
+    except SystemExit as leaving:  # after help, the version or wrong usage
+        return int(leaving.code or GOOD)
+    status: int = options.run(options)
     return status
 
 
@@ -68,17 +95,19 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
     A name that the core or another package has as well is used in its qualified form.
     """
-    from noether_core.plugins.index import COMMAND, scan
+    from noether_core.plugins.catalogue import Catalogue
 
-    entries = scan().of(COMMAND)
+    entries = Catalogue().commands()
     names = [entry.name for entry in entries]
     for entry in entries:
         is_plain = names.count(entry.name) == 1 and entry.name not in _COMMANDS
         name = entry.name if is_plain else entry.qualified_name
-        described = commands.add_parser(name, help=f"from {entry.provider}", formatter_class=_HelpFormatter)
+        provider = entry.provider.replace("%", "%%")  # argparse fills in what follows a percent sign
+        described = commands.add_parser(name, help=f"from {provider}", formatter_class=_HelpFormatter)
         if name == chosen:
             from noether_core.plugins.registry import registry
 
+            gc.enable()
             registry().add_command(entry, described)
 
 
@@ -87,10 +116,10 @@ class _HelpFormatter(argparse.HelpFormatter):
 
     def __init__(self, prog: str) -> None:
         try:
-            columns = os.get_terminal_size().columns
-        except OSError:
+            columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+        except (OSError, ValueError):
             columns = 80
-        super().__init__(prog, width=int(os.environ.get("COLUMNS") or columns) - 2)
+        super().__init__(prog, width=columns - 2)
 
 
 class _Version(argparse.Action):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +39,9 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, pl
 
 def print_json(data: Any) -> None:
     """Print plain data as JSON."""
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    import json
+
+    print(json.dumps(data, indent=2))
 
 
 def _cell(value: Any) -> str:

@@ -6,12 +6,11 @@ import os
 from typing import TypeVar, overload
 
 from noether_core.errors import ConfigError
-from noether_core.files import write_whole
 from noether_core.plugins.registry import Registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.structurer import Unknown, structure, unstructure
-from noether_core.structuring.documents import FORMATS, Document, Format, read, write
+from noether_core.structuring.documents import FORMATS, Document, Format, read
 
 _S = TypeVar("_S", bound=Schema)
 _Path = str | os.PathLike[str]
@@ -88,4 +87,7 @@ def dump(config: Schema, path: _Path, *, format: Format | None = None, defaults:
     chosen = format or FORMATS.get(os.path.splitext(path)[1].lower())
     if chosen is None:
         raise ValueError(f"{os.fspath(path)}: the suffix tells no format; use one of {', '.join(FORMATS)}")
+    from noether_core.files import write_whole
+    from noether_core.structuring.documents.writing import write
+
     write_whole(path, write(unstructure(config, defaults=defaults), chosen))

@@ -2,6 +2,5 @@
 
 from noether_core.structuring.documents.document import Document, Format, parse
 from noether_core.structuring.documents.files import FORMATS, read
-from noether_core.structuring.documents.writing import write
 
-__all__ = ["FORMATS", "Document", "Format", "parse", "read", "write"]
+__all__ = ["FORMATS", "Document", "Format", "parse", "read"]

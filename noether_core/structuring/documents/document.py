@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 import attrs
 
 from noether_core.errors import ConfigError, Problem
-from noether_core.structuring.documents.json_reader import read_json
-from noether_core.structuring.documents.source import LARGEST_TEXT, UNPRINTABLE, Source
+from noether_core.structuring.documents.source import LARGEST_TEXT, Source, unprintable
 from noether_core.structuring.documents.spots import Spot, placed
-from noether_core.structuring.documents.toml_reader import read_toml
-from noether_core.structuring.documents.yaml_reader import read_yaml
 
 Format = Literal["yaml", "toml", "json"]
 
-_READERS: Final[dict[str, Callable[[Source], tuple[Any, Callable[[], Spot]]]]] = {
-    "yaml": read_yaml,
-    "toml": read_toml,
-    "json": read_json,
-}
-"""Each returns the data, and what finds its spots when they are asked for."""
+_Reader = Callable[[Source], tuple[Any, Callable[[], Spot]]]
+"""Returns the data, and what finds its spots when they are asked for."""
 
 
 @attrs.frozen(eq=False)
@@ -56,13 +49,30 @@ def parse(text: str, format: Format, *, file: str = "<text>") -> Document:
         ConfigError: If it is not valid, too large, or holds what plain data does not.
         ValueError: If there is no such *format*.
     """
-    if format not in _READERS:
+    if format not in get_args(Format):
         raise ValueError(f"no format {format!r}; expected one of {', '.join(get_args(Format))}")
     source = Source(text.removeprefix("\ufeff"), file)
     _refuse_large(source)
     _refuse_unprintable(source)
-    data, find_spot = _READERS[format](source)
+    data, find_spot = _reader(format)(source)
     return Document(data, source, functools.cache(find_spot))
+
+
+def _reader(format: Format) -> _Reader:
+    """Return the reader of one format; the others are not imported."""
+    match format:
+        case "yaml":
+            from noether_core.structuring.documents.yaml_reader import read_yaml
+
+            return read_yaml
+        case "toml":
+            from noether_core.structuring.documents.toml_reader import read_toml
+
+            return read_toml
+        case "json":
+            from noether_core.structuring.documents.json_reader import read_json
+
+            return read_json
 
 
 def _refuse_large(source: Source) -> None:
@@ -71,6 +81,6 @@ def _refuse_large(source: Source) -> None:
 
 
 def _refuse_unprintable(source: Source) -> None:
-    if found := UNPRINTABLE.search(source.text):
+    if found := unprintable(source.text):
         message = f"the character U+{ord(found.group()):04X} cannot stand in a document"
         raise ConfigError([source.problem(message, found.start())])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final
 
 from noether_core.errors import ConfigError, Problem
@@ -35,7 +34,7 @@ def read(path: str | os.PathLike[str], format: Format | None = None) -> Document
 def _content(file: str) -> bytes:
     """Return the bytes of a file, as many as a document may have."""
     try:
-        with Path(file).open("rb") as opened:
+        with open(file, "rb") as opened:
             content = opened.read(_LARGEST_FILE + 1)
     except (OSError, ValueError) as error:  # a ValueError is about a name that no file can have
         reason = getattr(error, "strerror", None) or str(error)

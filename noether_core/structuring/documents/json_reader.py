@@ -57,8 +57,6 @@ def _loads(source: Source, repeating: list[dict[str, Any]]) -> Any:
     except json.JSONDecodeError as error:
         message = _PLAIN_WORDS.get(error.msg, f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}")
         raise ConfigError([source.problem(message, error.pos)]) from error
-    except RecursionError as error:
-        raise ConfigError([source.problem(TOO_DEEP, 0)]) from error
 
 
 def _fraction(text: str) -> float | Refused:

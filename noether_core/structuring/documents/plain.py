@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from noether_core.errors import ConfigError, Problem, shown
 from noether_core.structuring.documents.source import LARGEST_TEXT
@@ -28,19 +26,19 @@ TOO_LONG: Final = f"a whole number of more than {MOST_DIGITS} digits"
 
 _HALF: Final = "half of a character (a lone surrogate)"
 _TOO_LARGE: Final = 10**MOST_DIGITS
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-@attrs.frozen
 class Refused:
     """Stands in data for a value that its format can write and that plain data does not hold."""
 
-    message: str
-    suggestion: str | None = None
+    __slots__ = ("message", "suggestion")
+
+    def __init__(self, message: str, suggestion: str | None = None) -> None:
+        self.message = message
+        self.suggestion = suggestion
 
 
-@attrs.frozen
-class Limits:
+class Limits(NamedTuple):
     """Why a format cannot write some values; None where it can."""
 
     no_null: str | None = None
@@ -138,4 +136,4 @@ def _foreign(value: Any) -> Refused:
 
 def has_surrogate(text: str) -> bool:
     """Return whether *text* holds half of a character, which UTF-8 cannot write."""
-    return not text.isascii() and _SURROGATE.search(text) is not None
+    return not text.isascii() and re.search("[\ud800-\udfff]", text) is not None

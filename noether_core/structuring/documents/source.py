@@ -14,12 +14,20 @@ from noether_core.errors import Problem
 LARGEST_TEXT: Final = 2**20
 """Characters that a document may have."""
 
-UNPRINTABLE: Final = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]",
-)
-"""A character that no document may hold as itself: YAML's rule, and the strictest of the three formats."""
-
 _LINE_BREAK = re.compile("\r\n|\n|\r")
+
+
+def unprintable(text: str) -> re.Match[str] | None:
+    """Return the first character that no document may hold as itself: YAML's rule, the strictest of the three."""
+    return _unprintable_in(text).search(text)
+
+
+def _unprintable_in(text: str) -> re.Pattern[str]:
+    """Return what matches unprintable characters in *text*; the set of all of them takes milliseconds to compile."""
+    return re.compile("[^\t\n\r\x20-\x7e]" if text.isascii() else f"[^{_PRINTABLE}]")
+
+
+_PRINTABLE = "\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff"
 
 
 class Source:
@@ -62,5 +70,5 @@ class Source:
         if start not in self._shown:
             end = _LINE_BREAK.search(self.text, start)
             line = self.text[start : end.start() if end else None]
-            self._shown[start] = UNPRINTABLE.sub("\ufffd", line)
+            self._shown[start] = _unprintable_in(line).sub("\ufffd", line)
         return self._shown[start]

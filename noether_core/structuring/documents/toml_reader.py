@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from noether_core.errors import ConfigError
-from noether_core.structuring.documents.plain import DEEPEST, MOST_DIGITS, TOO_DEEP, TOO_LONG, problems_in
+from noether_core.structuring.documents.plain import DEEPEST, MOST_DIGITS, TOO_LONG, problems_in
 from noether_core.structuring.documents.spots import placed
 from noether_core.structuring.documents.toml_spots import scan_toml
 
@@ -49,8 +49,6 @@ def _loads(source: Source) -> dict[str, Any]:
     except ValueError as error:  # Python turns no more digits into a number
         digits = _DIGITS.search(source.text)
         raise ConfigError([source.problem(TOO_LONG, digits.start() if digits else 0)]) from error
-    except RecursionError as error:
-        raise ConfigError([source.problem(TOO_DEEP, 0)]) from error
 
 
 def _complaints(source: Source, complaint: str) -> list[Problem]:

@@ -55,28 +55,11 @@ class Composer:
     def _scalar(self, event: _Event) -> _Composed:
         self._count += 1
         at = event.start_mark.index
-        value = self._scalar_value(event, at)
+        value = self._accepted(_meaning(event), at)
         spot = Spot(at)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, spot, 1)
         return value, spot
-
-    def _scalar_value(self, event: _Event, at: int) -> Any:
-        text = event.value
-        if event.tag is not None:
-            value = tagged_scalar(event.tag, text)
-        elif event.style:
-            return text
-        else:
-            value = meaning(text)
-            if type(value) is str or self._is_marked_text(event, at):
-                return text
-        return self._accepted(value, at)
-
-    def _is_marked_text(self, event: _Event, at: int) -> bool:
-        """Return whether a lone ``!`` makes text of the scalar; libyaml tells that by no field of its event."""
-        text = self._source.text
-        return text.startswith(("!", "&"), at) and "!" in text[at : event.end_mark.index].split()
 
     def _mapping(self, event: _Event) -> _Composed:
         before = self._open(event, "map")
@@ -180,3 +163,9 @@ class Composer:
         self._problems.append(problem)
         if len(self._problems) >= MOST_PROBLEMS:
             raise ConfigError(self._problems)
+
+
+def _meaning(event: _Event) -> Any:
+    if event.tag is not None:
+        return tagged_scalar(event.tag, event.value)
+    return event.value if event.style else meaning(event.value)

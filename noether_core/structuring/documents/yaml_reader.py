@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from noether_core.errors import ConfigError
-from noether_core.structuring.documents.plain import problems_in
 from noether_core.structuring.documents.spots import Spot, placed
-from noether_core.structuring.documents.yaml_complaints import complaint
 from noether_core.structuring.documents.yaml_composer import Composer
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ def read_yaml(source: Source) -> tuple[Any, Callable[[], Spot]]:
         raise
     except MarkedYAMLError as error:
         raise ConfigError([*problems, _complaint_of(source, error)]) from error
-    except (YAMLError, ValueError, OverflowError, RecursionError) as error:
+    except (YAMLError, ValueError, OverflowError) as error:
         raise ConfigError([*problems, source.problem(f"not valid YAML: {error}", 0)]) from error
     if problems:
         raise ConfigError(problems)
@@ -78,6 +76,8 @@ def _document(source: Source, problems: list[Problem]) -> tuple[Any, Spot]:
         at = after.start_mark.index
         problems.append(source.problem("a second document starts here", at, suggestion="keep one document in a file"))
     if "\\" in source.text:  # only an escape can write what the text itself may not hold
+        from noether_core.structuring.documents.plain import problems_in
+
         problems.extend(placed(problem, source, spot) for problem in problems_in(data))
     return data, spot
 
@@ -90,6 +90,8 @@ def _refuse_many_directives(source: Source) -> None:
 
 def _complaint_of(source: Source, error: MarkedYAMLError) -> Problem:
     """Return *error* as a problem: where it was noticed, or where what the text's end left open began."""
+    from noether_core.structuring.documents.yaml_complaints import complaint
+
     noticed, opened = _index(error.problem_mark), _index(error.context_mark)
     found = source.text[noticed : noticed + 1]
     told = complaint(error.problem or str(error), found)

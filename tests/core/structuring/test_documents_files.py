@@ -20,10 +20,17 @@ def problem(path, format=None):
     return found
 
 
-@pytest.mark.parametrize("suffix", [*FORMATS, ".YAML", ".Json"])
+SUFFIXES = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
+
+
+def test_every_suffix_of_a_document_is_known():
+    assert FORMATS == SUFFIXES
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".YAML", ".Json"])
 def test_the_suffix_tells_the_format(tmp_path, suffix):
     path = tmp_path / f"config{suffix}"
-    path.write_text(TEXTS[FORMATS[suffix.lower()]], encoding="utf-8")
+    path.write_text(TEXTS[SUFFIXES[suffix.lower()]], encoding="utf-8")
 
     assert read(path).data == read(str(path)).data == {"größe": 1}
 

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from noether_core.errors import ConfigError, Problem
-from noether_core.structuring.documents import parse, write, yaml_reader
+from noether_core.structuring.documents import parse, yaml_reader
+from noether_core.structuring.documents.writing import write
 
 FORMATS = ("yaml", "toml", "json")
 
@@ -77,6 +78,31 @@ def test_huge_documents_neither_crash_the_process_nor_take_long(format):
     told = [line.split(" ", 1) for line in result.stdout.splitlines()]
     assert [text for _, text in told] == HUGE
     assert [text for seconds, text in told if float(seconds) > 10] == []
+
+
+LITTLE_STACK = """
+import sys
+from noether_core.errors import ConfigError
+from noether_core.structuring.documents import parse
+
+parse('{"a": 1}', sys.argv[1]) if sys.argv[1] != "toml" else parse("a = 1", "toml")
+text = "[" * 60 + "]" * 60 if sys.argv[1] != "toml" else "a = " + "[" * 60 + "]" * 60
+sys.setrecursionlimit(70)
+try:
+    parse(text, sys.argv[1])
+except ConfigError as error:
+    message = error.problems[0].message
+sys.setrecursionlimit(1000)
+print(message)
+"""
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_document_too_deep_for_a_stack_that_is_nearly_full_is_refused(format):
+    command = [sys.executable, "-c", LITTLE_STACK, format]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (result.stderr, result.stdout) == ("", "nested too deep for what is left of Python's stack\n")
 
 
 UNITS = [

@@ -59,6 +59,10 @@ def test_sixty_four_levels_are_read_and_no_more():
         assert problems("[" * 65 + closing) == [(1, 65, "", "mappings and lists stand more than 64 deep in each other")]
 
 
+def test_any_number_of_lists_may_stand_side_by_side():
+    assert len(parse("[" + "[], {}, " * 100 + "[]]", "json").data) == 201
+
+
 def test_brackets_in_text_are_no_levels():
     assert parse('["' + "[{" * 100 + '\\""]', "json").data
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noether_core.errors import ConfigError
-from noether_core.structuring.documents import parse, write
+from noether_core.structuring.documents import parse
+from noether_core.structuring.documents.writing import write
 
 FORMATS = ("yaml", "toml", "json")
 

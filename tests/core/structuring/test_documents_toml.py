@@ -132,3 +132,7 @@ def test_more_than_sixty_four_levels_are_refused(text):
 def test_sixty_four_levels_are_read():
     assert parse("a = " + "[" * 63 + "]" * 63, "toml").data
     assert parse(".".join("a" * 64) + " = 1", "toml").data
+
+
+def test_any_number_of_lists_may_stand_side_by_side():
+    assert len(parse("a = [" + "[], {}, " * 100 + "]", "toml").data["a"]) == 200

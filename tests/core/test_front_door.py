@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import noether_core
+
+IMPORT_IN_EVERY_ORDER = """
+import importlib, itertools, sys
+
+names = ("plugins", "plugins.registry", "building", "structuring", "structuring.json_schema", "schemas")
+for order in itertools.permutations(names, 3):
+    for name in [name for name in sys.modules if name.startswith("noether_core")]:
+        del sys.modules[name]
+    for name in order:
+        importlib.import_module(f"noether_core.{name}")
+    from noether_core import build, json_schema, registry, structure
+    for function in (build, json_schema, registry, structure):
+        assert callable(function), (order, function)
+    import noether_core
+    assert noether_core.registry is noether_core.registry is registry, order
+"""
+
+IMPORT_NOTHING_MORE = """
+import sys
+import noether_core
+noether_core.__all__, dir(noether_core)
+heavy = {"torch", "numpy", "attrs", "attr", "cattrs", "yaml", "pluggy", "rich", "annotated_types", "noether_plugins"}
+print(*sorted(heavy & sys.modules.keys()))
+"""
+
+USE_SCHEMAS_ONLY = """
+import sys
+from noether_core import AttentionConfig, AttentionPattern, NoetherError, Problem, TokenSpec
+print(*sorted({"torch", "numpy", "cattrs", "yaml", "pluggy", "noether_plugins"} & sys.modules.keys()))
+"""
+
+
+def python(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize("name", noether_core.__all__)
+def test_every_public_name_is_there_and_listed(name):
+    value = getattr(noether_core, name)
+    assert value is getattr(noether_core, name)
+    assert name in dir(noether_core)
+    assert name in noether_core._HOMES
+
+
+def test_the_public_names_are_sorted_and_none_stands_twice():
+    assert noether_core.__all__ == sorted(set(noether_core.__all__))
+    assert set(noether_core.__all__) == set(noether_core._HOMES)
+
+
+def test_everything_can_be_imported_at_once():
+    names: dict[str, object] = {}
+    exec("from noether_core import *", names)  # noqa: S102
+    assert set(noether_core.__all__) <= names.keys()
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_it():
+    with pytest.raises(AttributeError, match=r"module 'noether_core' has no attribute 'biuld'"):
+        _ = noether_core.biuld
+    with pytest.raises(ImportError, match="biuld"):
+        from noether_core import biuld  # noqa: F401
+
+
+def test_functions_stay_functions_whatever_was_imported_before_them():
+    assert python(IMPORT_IN_EVERY_ORDER) == ""
+
+
+def test_the_front_door_imports_nothing_until_it_is_asked():
+    assert python(IMPORT_NOTHING_MORE) == ""
+
+
+def test_schemas_and_errors_need_neither_torch_nor_yaml_nor_plugins():
+    assert python(USE_SCHEMAS_ONLY) == ""
+
+
+def test_the_contract_has_a_version():
+    assert noether_core.hookspec_version == 1
