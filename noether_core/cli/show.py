@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(facts | {"options": described, "example": {"type": variant.type, **variant.example}})
         return 0
-    print_table([{"": name, variant.type: facts[name]} for name in _FACTS[1:]], ("", variant.type), plain=options.plain)
+    print_table([{"fact": name, "value": facts[name]} for name in _FACTS], ("fact", "value"), plain=options.plain)
     print()
     print_table(described, ("option", "accepts", "default", "help"), plain=options.plain)
     return 0
@@ -52,6 +52,7 @@ def _options(config: Any) -> list[dict[str, Any]]:
 
     plan = plan_of(config)
     texts = help_of(config)
+    fields = sorted(plan.fields, key=lambda field: field.option != "type")  # a stable sort: type first, the rest in order
     return [
         {
             "option": field.option,
@@ -60,6 +61,6 @@ def _options(config: Any) -> list[dict[str, Any]]:
             "required": field.option in plan.required,
             "help": texts.get(field.option, ""),
         }
-        for field in plan.fields
+        for field in fields
         if field.option in plan.options
     ]

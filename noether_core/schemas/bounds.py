@@ -39,8 +39,18 @@ def bounds_of(metadata: Iterable[Any]) -> Bounds:
     Raises:
         TypeError: If a bound of ``annotated_types`` is one that configs do not know.
     """
-    terms = tuple(_terms(metadata))
+    terms = tuple(_tightest(_terms(metadata)))
     return Bounds(terms, _every([_TESTS[name](limit) for name, limit in terms]))
+
+
+def _tightest(terms: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield *terms*; of a bound that an alias brings and its field repeats, the tighter one."""
+    limits: dict[str, list[Any]] = {}
+    for name, limit in terms:
+        limits.setdefault(name, []).append(limit)
+    for name, found in limits.items():
+        chosen = [_CHOICE[name](found)] if name in _CHOICE else found
+        yield from ((name, limit) for limit in chosen)
 
 
 def _terms(metadata: Iterable[Any]) -> Iterator[tuple[str, Any]]:
@@ -78,6 +88,11 @@ _TESTS: dict[str, Callable[[Any], Callable[[Any], bool]]] = {
     "min_length": lambda limit: lambda value: len(value) >= limit,
     "max_length": lambda limit: lambda value: len(value) <= limit,
     "predicate": lambda function: lambda value: bool(function(value)),
+}
+
+_CHOICE: dict[str, Callable[[list[Any]], Any]] = {
+    **dict.fromkeys(("ge", "gt", "min_length"), max),
+    **dict.fromkeys(("le", "lt", "max_length"), min),
 }
 
 _PHRASES = {

@@ -43,7 +43,7 @@ class ModelConfig(Schema):
 class TrainingConfig(Schema):
     """How the model learns: AdamW, with the learning rate warmed up linearly and lowered along a cosine."""
 
-    steps: Annotated[int, Ge(1)] = 1000
+    steps: Annotated[int, Ge(1)] = 700
     """Updates of the weights."""
 
     batch_size: Annotated[int, Ge(1)] = 8

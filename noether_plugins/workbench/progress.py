@@ -25,5 +25,5 @@ def progress(steps: int) -> Iterator[Callable[[int, float], None]]:
 
 
 def _line(step: int, loss: float, steps: int) -> None:
-    if step % max(1, steps // _LINES) == 0 or step == steps:
+    if step in (1, steps) or step % max(1, steps // _LINES) == 0:
         print(f"step {step}/{steps}: loss {loss:.4f}", file=sys.stderr, flush=True)

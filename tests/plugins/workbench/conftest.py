@@ -1,0 +1,46 @@
+"""A run small enough to be over in seconds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TINY = """\
+attention: {type: transolver, hidden_dim: 8, num_heads: 2, num_slices: 3}
+model: {depth: 1}
+data: {n_train: 6, n_test: 2, n_surface: 11, n_volume: 13}
+training: {steps: 4, batch_size: 3, device: cpu}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """The file of a tiny experiment."""
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    return file
+
+
+@pytest.fixture
+def noether(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The real command, run in a folder of its own."""
+    command = shutil.which("noether")
+    assert command is not None, "the command noether is not on PATH"
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [command, *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,154 @@
+"""The real command ``noether run``, from a file to a folder."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from noether_core import load
+from noether_plugins.workbench.experiment import Experiment
+
+RUN = {"experiment.yaml", "weights.safetensors", "flow.png", "result.json"}
+
+
+def test_a_run_writes_its_result_weights_config_and_picture(noether, tiny, tmp_path):
+    done = noether("run", tiny)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "tiny"
+    assert {file.name for file in folder.iterdir()} == RUN
+    assert load(folder / "experiment.yaml", Experiment) == load(tiny, Experiment)
+    assert (folder / "flow.png").read_bytes().startswith(b"\x89PNG")
+
+    result = json.loads((folder / "result.json").read_text())
+    assert result["steps"] == len(result["losses"]) == 4
+    assert not result["interrupted"]
+    assert result["provider"].startswith("noether-attention ")
+    assert set(result["relative_errors"]) == set(result["relative_errors_of_mean"]) == {"pressure", "velocity"}
+    assert result["parameters"] > 0
+    assert result["seconds_per_step"] > 0
+    assert result["peak_memory_bytes"] > 2**20
+    for text in ("relative L2 error", "Cp", "velocity", "ms per step", "peak memory", "runs/tiny"):
+        assert text in done.stdout
+
+
+def test_the_weights_carry_their_config_where_no_torch_is_needed_to_read_it(noether, tiny, tmp_path):
+    assert noether("run", tiny, "--output", "out").returncode == 0
+    with safe_open(tmp_path / "out" / "weights.safetensors", framework="numpy") as file:
+        told = json.loads(file.metadata()["noether"])
+    assert told["experiment"]["attention"]["type"] == "transolver"
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(noether, tiny, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(tiny.read_text() + "seed: 1\n")
+    for name, file in (("a", tiny), ("b", tiny), ("c", other)):
+        assert noether("run", file, "--output", name).returncode == 0
+    a, b, c = (load_file(tmp_path / name / "weights.safetensors") for name in "abc")
+    assert all(a[name].equal(b[name]) for name in a)
+    assert not all(a[name].equal(c[name]) for name in a)
+
+
+def test_a_folder_that_holds_a_run_is_refused_unless_told_otherwise(noether, tiny, tmp_path):
+    assert noether("run", tiny, "--output", "out").returncode == 0
+    before = (tmp_path / "out" / "result.json").read_bytes()
+
+    again = noether("run", tiny, "--output", "out")
+    assert again.returncode == 1
+    assert "out: already holds a run" in again.stderr
+    assert "--overwrite" in again.stderr
+    assert (tmp_path / "out" / "result.json").read_bytes() == before
+
+    assert noether("run", tiny, "--output", "out", "--overwrite").returncode == 0
+    assert {file.name for file in (tmp_path / "out").iterdir()} == RUN
+
+
+def test_a_piped_run_prints_plain_lines_of_progress(noether, tiny):
+    lines = noether("run", tiny).stderr.splitlines()
+    assert [line for line in lines if line.startswith("step ")][-1].startswith("step 4/4: loss ")
+    assert not any("\x1b" in line or "\r" in line for line in lines)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_ctrl_c_ends_the_training_with_what_was_learnt(tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace("steps: 4", "steps: 100000"))
+    process = _start(tiny, tmp_path)
+    assert any(line.startswith("step 1/") for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted after" in output
+    result = json.loads((tmp_path / "runs" / "tiny" / "result.json").read_text())
+    assert result["interrupted"]
+    assert 0 < result["steps"] == len(result["losses"]) < 100000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_ctrl_c_before_anything_is_learnt_leaves_nothing(tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace("n_train: 6", "n_train: 100000"))
+    process = _start(tiny, tmp_path)
+    assert process.stderr.readline().startswith("solving")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.yaml"}
+
+
+def _start(file, folder):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [shutil.which("noether"), "run", str(file)]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("depth: 1}", "depth: 1"), "tiny.yaml:3:"),
+        (("type: transolver", "type: transolvr"), "tiny.yaml:1:19: attention.type: 'transolvr' is not installed"),
+        (("num_slices", "num_slice"), "attention.num_slice: unknown option of 'transolver'; did you mean 'num_slices'?"),
+        (("depth: 1", "depth: 0"), "tiny.yaml:2:16: model.depth: expected an integer of at least 1, got 0"),
+        (("batch_size: 3", "batch_size: 7"), "training.batch_size: 7 is more than data.n_train 6"),
+        (("model:", "memory_limit: 0.001\nmodel:"), "memory_limit is 0.00 GiB; lower training.batch_size"),
+        (("hidden_dim: 8", "hidden_dim: 8000000"), "lower attention.hidden_dim or model.depth"),
+        (("n_train: 6", "n_train: 6000000000"), "lower data.n_train"),
+        (("device: cpu", "device: gpu"), "training.device: expected 'auto', 'cpu' or 'cuda', got 'gpu'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_bad_input_is_told_without_a_traceback_and_writes_nothing(noether, tiny, tmp_path, change, told):
+    tiny.write_text(tiny.read_text().replace(*change))
+    done = noether("run", tiny)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.yaml"}
+
+
+def test_a_missing_file_is_told_by_name(noether):
+    done = noether("run", "nowhere.yaml")
+    assert done.returncode == 1
+    assert "nowhere.yaml: cannot be read: No such file or directory" in done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work_begins(noether, tiny, tmp_path):
+    (tmp_path / "file").touch()
+    for output in ("file", "file/below"):
+        done = noether("run", tiny, "--output", output)
+        assert done.returncode == 1
+        assert f"{output}: " in done.stderr
+        assert "--output" in done.stderr
+        assert "solving" not in done.stderr
+        assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.yaml", "file"}
+
+
+def test_wrong_usage_exits_with_two(noether):
+    assert noether("run").returncode == 2
