@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from noether_core.errors import PluginError
 from noether_core.hookspecs import AttentionVariant
+from noether_core.plugins.loading import import_object
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
-from noether_core.plugins.loading import import_object
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.structuring.structurer import structure, unstructure
 

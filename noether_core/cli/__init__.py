@@ -28,7 +28,7 @@ GOOD, PROBLEMS, USAGE, INTERRUPTED = 0, 1, 2, 130
 def script() -> NoReturn:
     """Run ``noether`` as a process of its own.
 
-    Looking for garbage is a tenth of the time of the core's commands, which end before any matters; commands of plugins,
+    Looking for garbage is a tenth of the time of the core's commands, which end before any matters; those of plugins,
     which may not, get it back.
     """
     gc.disable()

@@ -52,7 +52,9 @@ def _options(config: Any) -> list[dict[str, Any]]:
 
     plan = plan_of(config)
     texts = help_of(config)
-    fields = sorted(plan.fields, key=lambda field: field.option != "type")  # a stable sort: type first, the rest in order
+    fields = sorted(
+        plan.fields, key=lambda field: field.option != "type"
+    )  # a stable sort: type first, the rest in order
     return [
         {
             "option": field.option,

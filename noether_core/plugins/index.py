@@ -167,7 +167,7 @@ def _identity(origin: str) -> tuple[str, str]:
     metadata = os.path.join(origin, "METADATA" if kind == "dist-info" else "PKG-INFO")
     if not os.path.isfile(metadata):
         raise ValueError(f"{os.path.basename(metadata)} is missing")
-    if kind == "egg-info" or not name or not version:
+    if kind == "egg-info" or stem.count("-") != 1 or not name or not version:
         name, version = _headers(metadata)
     if not name or not version:
         raise ValueError(f"{os.path.basename(metadata)} names no distribution and version")

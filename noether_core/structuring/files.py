@@ -9,8 +9,8 @@ from noether_core.errors import ConfigError
 from noether_core.plugins.registry import Registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
-from noether_core.structuring.structurer import Unknown, structure, unstructure
 from noether_core.structuring.documents import FORMATS, Document, Format, read
+from noether_core.structuring.structurer import Unknown, structure, unstructure
 
 _S = TypeVar("_S", bound=Schema)
 _Path = str | os.PathLike[str]

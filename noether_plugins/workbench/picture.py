@@ -90,7 +90,14 @@ def _draw_pressure(axes: Axes, field: AirfoilField, positions: FloatArray, predi
 def _draw_speed(axes: Axes, field: AirfoilField, speed: FloatArray, scale: Normalize) -> AxesImage:
     (left, right), (bottom, top) = BOX
     extent = (left, right, bottom, top)
-    image = axes.imshow(_filled(speed, field.is_inside), origin="lower", extent=extent, norm=scale, cmap="viridis", interpolation="bilinear")
+    image = axes.imshow(
+        _filled(speed, field.is_inside),
+        origin="lower",
+        extent=extent,
+        norm=scale,
+        cmap="viridis",
+        interpolation="bilinear",
+    )
     axes.fill(*field.flow.nodes.T, color="white", edgecolor="black", linewidth=0.8)
     axes.set(xticks=[], yticks=[])
     return image

@@ -19,7 +19,9 @@ def main() -> int:
     """Measure, print, and return 1 if a budget is exceeded and that was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(_SUBJECTS)}; all if left out")
-    parser.add_argument("--quick", action="store_true", help="a few rounds, to see that it runs; the numbers say little")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few rounds, to see that it runs; the numbers say little"
+    )
     parser.add_argument("--json", action="store_true", help="JSON")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a median is over its budget")
     options = parser.parse_args()

@@ -49,7 +49,13 @@ class Claim(NamedTuple):
 
 
 def compare(
-    name: str, budget: float, ours: Callable[[], object], reference: Callable[[], object], *, rounds: int, calls: int = 1
+    name: str,
+    budget: float,
+    ours: Callable[[], object],
+    reference: Callable[[], object],
+    *,
+    rounds: int,
+    calls: int = 1,
 ) -> Claim:
     """Time *ours* against *reference*; after one warm-up each, *rounds* times *calls* of either in turn."""
     ours(), reference()

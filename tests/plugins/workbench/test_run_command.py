@@ -114,7 +114,10 @@ def _start(file, folder):
     [
         (("depth: 1}", "depth: 1"), "tiny.yaml:3:"),
         (("type: transolver", "type: transolvr"), "tiny.yaml:1:19: attention.type: 'transolvr' is not installed"),
-        (("num_slices", "num_slice"), "attention.num_slice: unknown option of 'transolver'; did you mean 'num_slices'?"),
+        (
+            ("num_slices", "num_slice"),
+            "attention.num_slice: unknown option of 'transolver'; did you mean 'num_slices'?",
+        ),
         (("depth: 1", "depth: 0"), "tiny.yaml:2:16: model.depth: expected an integer of at least 1, got 0"),
         (("batch_size: 3", "batch_size: 7"), "training.batch_size: 7 is more than data.n_train 6"),
         (("model:", "memory_limit: 0.001\nmodel:"), "memory_limit is 0.00 GiB; lower training.batch_size"),

@@ -1,0 +1,268 @@
+"""The real command ``noether``, in processes of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+GOOD = "type: transolver\nhidden_dim: 256\nnum_heads: 8\nnum_slices: 64\n"
+BAD = "type: transolver\nhidden_dim: 256\nnum_heads: 7\nnum_slice: 64\ndropout: 1.5\n"
+
+
+@pytest.fixture
+def run(tmp_path):
+    command = shutil.which("noether")
+    assert command is not None, "the command noether is not on PATH"
+
+    def call(*arguments, **environment):
+        return subprocess.run(
+            [command, *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture
+def installed(site):
+    """Return what installs a plugin, and returns the environment in which commands find it."""
+
+    def install(distribution, *, attention=None, commands=None, **modules):
+        files = {f"{name}.py": code for name, code in modules.items()}
+        site.install(distribution, version="1.0", attention=attention, commands=commands, files=files)
+        return {"PYTHONPATH": str(site.folder)}
+
+    return install
+
+
+def test_list_names_every_variant_with_its_provider(run):
+    lines = [line.split("\t") for line in run("list").stdout.splitlines()]
+    assert lines[0] == ["type", "distribution", "version", "plugin", "note"]
+    assert ["dot_product", "noether-attention"] in [line[:2] for line in lines]
+    assert ["transolver", "noether-attention"] in [line[:2] for line in lines]
+    assert lines[1:] == sorted(lines[1:])
+
+
+def test_list_tells_details_and_json(run):
+    rows = json.loads(run("list", "--details", "--json").stdout)
+    (transolver,) = [row for row in rows if row["type"] == "transolver"]
+    assert transolver["interface"] == "self"
+    assert "key_padding_mask" in transolver["capabilities"]
+    assert transolver["summary"].endswith(".")
+
+
+def test_list_shows_blocked_plugins_as_such(run):
+    rows = json.loads(run("list", "--json", NOETHER_BLOCK="Noether_Attention:transolver").stdout)
+    assert {row["type"]: row["note"] for row in rows if row["distribution"] == "noether-attention"} == {
+        "dot_product": "",
+        "transolver": "blocked",
+    }
+
+
+def test_list_survives_a_broken_plugin_and_tells_it_on_request(run, installed):
+    environment = installed("acme-broken", attention={"broken": "acme_broken"}, acme_broken="raise OSError('no')")
+    plain = run("list", **environment)
+    assert plain.returncode == 0
+    assert "broken\tacme-broken\t1.0\tacme_broken\t" in plain.stdout
+    (row,) = [
+        row for row in json.loads(run("list", "--details", "--json", **environment).stdout) if row["type"] == "broken"
+    ]
+    assert row["note"] == "'broken' of acme-broken 1.0: acme_broken cannot be imported: OSError: no"
+
+
+def test_list_tells_corrupt_metadata_on_standard_error(run, installed):
+    environment = installed("acme-odd", attention={"odd": "not a path"})
+    done = run("list", **environment)
+    assert done.returncode == 0
+    assert "'odd = not a path' under [noether.attention] is no entry point" in done.stderr
+    assert "transolver" in done.stdout
+
+
+def test_list_says_what_to_write_where_two_packages_provide_a_type(run, installed):
+    environment = installed("acme-flow", attention={"transolver": "acme_flow"})
+    notes = {row["distribution"]: row["note"] for row in json.loads(run("list", "--json", **environment).stdout)}
+    assert notes["acme-flow"] == "write acme-flow:transolver"
+    done = run("show", "transolver", **environment)
+    assert done.returncode == 1
+    assert "write 'noether-attention:transolver' or 'acme-flow:transolver'" in done.stderr or (
+        "write 'acme-flow:transolver' or 'noether-attention:transolver'" in done.stderr
+    )
+    assert run("show", "noether-attention:transolver", **environment).returncode == 0
+
+
+def test_a_table_in_a_pipe_is_not_cut(run, installed):
+    name = "a" * 300
+    environment = installed("acme-long", attention={name: "acme_long"})
+    assert f"{name}\tacme-long\t1.0\tacme_long" in run("list", **environment, COLUMNS="40").stdout
+
+
+def test_a_closed_pipe_gives_no_traceback(tmp_path):
+    done = subprocess.run(
+        f"'{sys.executable}' -m noether_core.cli schema | head -c 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "{"
+    assert done.stderr == ""
+
+
+def test_show_tells_the_record_and_every_option(run):
+    shown = json.loads(run("show", "transolver", "--json").stdout)
+    assert shown["provider"].startswith("noether-attention ")
+    assert shown["module"] == "noether_plugins.attention.transolver.module:TransolverAttention"
+    assert shown["time"] == "tokens ** 1"
+    options = {option["option"]: option for option in shown["options"]}
+    assert next(iter(options)) == "type"
+    assert options["num_slices"]["default"] == 512
+    assert options["num_slices"]["accepts"] == "an integer of at least 1"
+    assert options["hidden_dim"]["required"]
+    assert all(option["help"] for option in options.values())
+    plain = run("show", "transolver").stdout
+    assert "num_slices\tan integer of at least 1\t512\t" in plain
+
+
+def test_show_of_an_unknown_type_suggests_the_nearest(run):
+    done = run("show", "transolvr")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("type: 'transolvr' is not installed; did you mean 'transolver'? Installed: ")
+
+
+def test_validate_is_silent_about_nothing(run, tmp_path):
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text(BAD)
+    done = run("validate", "good.yaml", "bad.yaml", "missing.yaml")
+    assert done.returncode == 1
+    assert done.stdout == "good.yaml: good: transolver\n"
+    assert done.stderr == (
+        "bad.yaml:3:12: num_heads: 7 does not divide hidden_dim 256; 4 and 8 do\n"
+        "   3 | num_heads: 7\n"
+        "     |            ^\n"
+        "bad.yaml:4:1: num_slice: unknown option of 'transolver'; did you mean 'num_slices'?\n"
+        "   4 | num_slice: 64\n"
+        "     | ^\n"
+        "bad.yaml:5:10: dropout: expected a number from 0 to 1, got 1.5\n"
+        "   5 | dropout: 1.5\n"
+        "     |          ^\n"
+        "missing.yaml: cannot be read: No such file or directory\n"
+    )
+
+
+def test_validate_plain_is_a_line_per_problem(run, tmp_path):
+    (tmp_path / "bad.yaml").write_text(BAD)
+    assert len(run("validate", "--plain", "bad.yaml").stderr.splitlines()) == 3
+
+
+def test_validate_json_tells_the_same_facts_as_data(run, tmp_path):
+    (tmp_path / "bad.yaml").write_text(BAD)
+    done = run("validate", "--json", "bad.yaml")
+    assert done.returncode == 1
+    (result,) = json.loads(done.stdout)
+    assert not result["valid"]
+    assert result["problems"][0] == {
+        "path": "num_heads",
+        "message": "7 does not divide hidden_dim 256",
+        "value": 7,
+        "suggestion": "4 and 8 do",
+        "file": "bad.yaml",
+        "line": 3,
+        "column": 12,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("bad.yaml", "type: [transolver"),
+        ("bad.yaml", "a: 1\na: 2"),
+        ("bad.toml", "type = "),
+        ("bad.json", '{"type": }'),
+        ("bad.txt", "type: transolver"),
+        ("bad.yaml", ""),
+        ("bad.yaml", "- 1"),
+    ],
+)
+def test_no_document_brings_a_traceback(run, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    done = run("validate", name)
+    assert done.returncode == 1
+    assert done.stderr.startswith(name)
+    assert "Traceback" not in done.stderr
+
+
+def test_schema_prints_json_schema(run):
+    one = json.loads(run("schema", "transolver").stdout)
+    assert one["properties"]["num_slices"] == {
+        "description": "Slices that the tokens of each head are gathered into.",
+        "type": "integer",
+        "minimum": 1,
+        "default": 512,
+    }
+    everything = json.loads(run("schema").stdout)
+    assert {"dot_product", "transolver"} <= set(everything["properties"]["type"]["enum"])
+
+
+@pytest.mark.parametrize("arguments", [(), ("lst",), ("show",), ("validate",), ("list", "--plain", "--json")])
+def test_wrong_usage_exits_with_two(run, arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: noether")
+
+
+def test_help_names_the_commands_of_packages_without_importing_them(run, installed):
+    environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost="raise OSError")
+    done = run("--help", **environment)
+    assert done.returncode == 0
+    assert "cost" in done.stdout
+    assert "from acme-cost 1.0" in done.stdout
+
+
+COMMAND = """
+from noether_core import hookimpl
+
+@hookimpl
+def noether_command(parser):
+    parser.add_argument("number", type=int)
+    parser.set_defaults(run=lambda options: print(options.number) or 0)
+"""
+
+
+def test_a_package_adds_a_command(run, installed):
+    environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost=COMMAND)
+    assert run("cost", "7", **environment).stdout == "7\n"
+    assert run("cost", "seven", **environment).returncode == 2
+
+
+def test_a_command_of_a_name_that_is_taken_is_used_in_full(run, installed):
+    environment = installed("acme-cost", commands={"list": "acme_cost"}, acme_cost=COMMAND)
+    assert "transolver" in run("list", **environment).stdout
+    assert run("acme-cost:list", "7", **environment).stdout == "7\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("raise SystemExit(0)", "acme_cost cannot be imported: SystemExit: 0"),
+        ("", "acme_cost implements no hook 'noether_command'; mark one with @hookimpl"),
+    ],
+)
+def test_a_broken_command_is_told_without_a_traceback(run, installed, code, told):
+    environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost=code)
+    done = run("cost", "7", **environment)
+    assert done.returncode == 1
+    assert done.stderr == f"noether: 'cost' of acme-cost 1.0: {told}\n"
+
+
+def test_the_version_is_that_of_the_distribution(run):
+    from importlib.metadata import version
+
+    assert run("--version").stdout == f"noether-attention {version('noether-attention')}\n"

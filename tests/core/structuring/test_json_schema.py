@@ -1,0 +1,131 @@
+"""JSON Schema of configs, with the library ``jsonschema`` as the referee."""
+
+from typing import Annotated, Literal
+
+import attrs
+import pytest
+from annotated_types import Gt, MaxLen, MinLen, MultipleOf
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from noether_core import ConfigError, TokenSpec, UnknownTypeError, json_schema, registry, structure
+from noether_core.schemas import Schema, help_of
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 600),
+    st.sampled_from([0.5, 1.5, -0.25]),
+    st.sampled_from(["", "xavier", "torchs", "8"]),
+    st.lists(st.integers(0, 2), max_size=2),
+)
+NAMES = ["hidden_dim", "num_heads", "use_rope", "dropout", "init_weights", "bias", "qk_norm", "num_slices", "nonsense"]
+
+
+def _is_accepted(options):
+    try:
+        structure(options)
+    except ConfigError as error:
+        return all("does not divide" in problem.message for problem in error.problems)  # no keyword can say that
+    return True
+
+
+@given(
+    type=st.sampled_from(["transolver", "dot_product", "noether-attention:transolver", "transolvr"]),
+    options=st.dictionaries(st.sampled_from(NAMES), VALUES),
+    is_complete=st.booleans(),
+)
+def test_the_schema_accepts_what_structure_accepts_and_refuses_what_it_refuses(type, options, is_complete):
+    whole = {"type": type, **({"hidden_dim": 8, "num_heads": 2} if is_complete else {}), **options}
+    assert SCHEMA.is_valid(whole) == _is_accepted(whole)
+
+
+SCHEMA = Draft202012Validator(json_schema())
+
+
+@pytest.mark.parametrize("type", registry().types())
+def test_the_schema_of_a_type_is_valid_and_accepts_its_example(type):
+    schema = json_schema(type)
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate({"type": type, **registry().get(type).example})
+
+
+@pytest.mark.parametrize("type", registry().types())
+def test_every_option_has_its_help_and_its_default(type):
+    config = registry().get(type).config
+    for name, described in json_schema(type)["properties"].items():
+        assert described["description"] == help_of(config)[name]
+        assert ("default" in described) == (name not in {"type", "hidden_dim", "num_heads"})
+
+
+def test_a_message_names_the_option_and_not_the_alternatives():
+    (error,) = SCHEMA.iter_errors({"type": "transolver", "hidden_dim": 8, "num_heads": 2, "num_slices": 0})
+    assert list(error.path) == ["num_slices"]
+    assert error.message == "0 is less than the minimum of 1"
+
+
+def test_an_unknown_type_has_no_schema():
+    with pytest.raises(UnknownTypeError):
+        json_schema("transolvr")
+
+
+def test_a_broken_plugin_is_left_out_and_hides_no_other(site):
+    site.install_variant("sound")
+    site.install("acme-broken", attention={"broken": "acme_broken"}, files={"acme_broken.py": "raise OSError"})
+    assert json_schema(registry=site.registry())["properties"]["type"]["enum"] == ["sound", "sound:sound"]
+
+
+def test_an_ambiguous_type_is_offered_in_its_qualified_spellings_alone(site):
+    site.install_variant("flow", "acme-flow")
+    site.install_variant("flow", "best-flow")
+    names = json_schema(registry=site.registry())["properties"]["type"]["enum"]
+    assert names == ["acme-flow:flow", "best-flow:flow"]
+
+
+def test_options_that_are_dropped_are_accepted():
+    schema = Draft202012Validator(json_schema(TokenSpec))
+    assert schema.is_valid({"name": "surface", "size": None, "domain": "surface", "attn_type": "surface"})
+    assert not schema.is_valid({"name": "", "size": 3})
+    assert not schema.is_valid({"name": "surface"})
+
+
+@attrs.frozen(kw_only=True)
+class Bounded(Schema):
+    """Every kind of bound and container."""
+
+    ratio: Annotated[float, Gt(0)] = 1.0
+    width: Annotated[int, MultipleOf(8)] | None = None
+    names: Annotated[tuple[Annotated[str, MinLen(2)], ...], MinLen(1), MaxLen(2)] = ("ab",)
+    pair: tuple[int, Literal["a", "b"]] = (1, "a")
+    group: TokenSpec = TokenSpec("surface", 3)  # noqa: RUF009  frozen
+
+
+@pytest.mark.parametrize(
+    ("options", "is_valid"),
+    [
+        ({}, True),
+        ({"ratio": 0}, False),
+        ({"width": 16}, True),
+        ({"width": None}, True),
+        ({"width": 12}, False),
+        ({"names": ["ab", "cd"]}, True),
+        ({"names": []}, False),
+        ({"names": ["a"]}, False),
+        ({"names": ["ab", "cd", "ef"]}, False),
+        ({"pair": [1, "b"]}, True),
+        ({"pair": [1, "c"]}, False),
+        ({"pair": [1]}, False),
+        ({"group": {"name": "a", "size": 1}}, True),
+        ({"group": {"name": "a"}}, False),
+    ],
+    ids=repr,
+)
+def test_bounds_mean_the_same_in_both(options, is_valid):
+    assert Draft202012Validator(json_schema(Bounded)).is_valid(options) == is_valid
+    try:
+        structure(options, Bounded)
+    except ConfigError:
+        assert not is_valid
+    else:
+        assert is_valid

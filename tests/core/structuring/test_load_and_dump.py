@@ -1,0 +1,172 @@
+"""From files to configs and back."""
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from noether_core import AttentionConfig, ConfigError, Problem, UnknownTypeError, dump, load, registry, structure
+from noether_core.schemas import Schema
+from noether_core.schemas.schema import plan_of
+
+FORMATS = ("yaml", "toml", "json")
+TEXTS = {
+    "yaml": "type: transolver\nhidden_dim: 256\nnum_heads: 7\ndropout: 1.5  # far too much\nnum_slice: 64\n",
+    "toml": 'type = "transolver"\nhidden_dim = 256\nnum_heads = 7\ndropout = 1.5 # far too much\nnum_slice = 64\n',
+    "json": '{\n"type": "transolver",\n"hidden_dim": 256, "num_heads": 7,\n"dropout": 1.5,\n"num_slice": 64}\n',
+}
+PLACES = {
+    "yaml": {"num_heads": (3, 12), "dropout": (4, 10), "num_slice": (5, 1)},
+    "toml": {"num_heads": (3, 13), "dropout": (4, 11), "num_slice": (5, 1)},
+    "json": {"num_heads": (3, 33), "dropout": (4, 12), "num_slice": (5, 1)},
+}
+
+
+@st.composite
+def configs(draw):
+    """Draw a config of any installed variant."""
+    variant = registry().get(draw(st.sampled_from(registry().types())))
+    heads, width = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    options = {"hidden_dim": heads * width, "num_heads": heads}
+    for field in plan_of(variant.config).fields:
+        if field.option not in {*options, "type", "head_dim", "extra"} and draw(st.booleans()):
+            options[field.option] = draw(st.from_type(field.annotation).filter(lambda v, f=field: _passes(f, v)))
+    return variant.config(**options)
+
+
+def _passes(field, value):
+    try:
+        field.check(value)
+    except ConfigError:
+        return False
+    return True
+
+
+@given(config=configs(), format=st.sampled_from(FORMATS), defaults=st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_config_comes_back_equal_from_every_format(config, format, defaults, tmp_path):
+    path = tmp_path / f"attention.{format}"
+    dump(config, path, defaults=defaults)
+    assert load(path) == config
+    assert load(path).fingerprint() == config.fingerprint()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_problem_carries_its_place(tmp_path, format):
+    path = tmp_path / f"attention.{format}"
+    path.write_text(TEXTS[format])
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    places = {problem.path: (problem.line, problem.column) for problem in caught.value.problems}
+    assert places == PLACES[format]
+    assert list(places) == sorted(places, key=places.__getitem__)
+    for problem in caught.value.problems:
+        assert problem.file == str(path)
+        assert problem.source == TEXTS[format].splitlines()[problem.line - 1]
+
+
+def test_an_error_reads_as_a_compiler_tells_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "attention.yaml").write_text("type: transolver\nhidden_dim: 8\nnum_heads: 3\n")
+    with pytest.raises(ConfigError) as caught:
+        load("attention.yaml")
+    assert str(caught.value) == (
+        "attention.yaml:3:12: num_heads: 3 does not divide hidden_dim 8; 2 and 4 do\n"
+        "   3 | num_heads: 3\n"
+        "     |            ^"
+    )
+
+
+def test_an_unknown_type_keeps_its_kind_and_gets_its_place(tmp_path):
+    path = tmp_path / "attention.yaml"
+    path.write_text("hidden_dim: 8\nnum_heads: 2\ntype: transolvr\n")
+    with pytest.raises(UnknownTypeError) as caught:
+        load(path)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (3, 7)
+    assert caught.value.type == "transolvr"
+
+
+def test_a_missing_option_is_placed_where_it_should_stand(tmp_path):
+    path = tmp_path / "attention.yaml"
+    path.write_text("# comment\ntype: transolver\nnum_heads: 2\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    (problem,) = caught.value.problems
+    assert problem.path == "hidden_dim"
+    assert problem.message == "missing: an integer of at least 1 is required"
+    assert problem.line == 2
+
+
+@pytest.mark.parametrize("text", ["", "3", "[]", "text"])
+def test_a_document_that_is_no_mapping_is_told_so(tmp_path, text):
+    path = tmp_path / "attention.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="expected a mapping of options"):
+        load(path)
+
+
+def test_the_format_may_be_said_where_the_suffix_does_not(tmp_path):
+    path = tmp_path / "attention.conf"
+    config = structure({"type": "transolver", "hidden_dim": 8, "num_heads": 2})
+    with pytest.raises(ValueError, match=r"attention\.conf: the suffix tells no format; use one of \.yaml"):
+        dump(config, path)
+    dump(config, path, format="toml")
+    assert load(path, format="toml") == config
+    with pytest.raises(ConfigError, match="tells no format"):
+        load(path)
+
+
+@attrs.frozen(kw_only=True)
+class Limited(Schema):
+    """An option that is not None unless said so."""
+
+    limit: int | None = 3
+
+
+def test_what_a_format_cannot_hold_is_refused_and_the_older_file_stays(tmp_path):
+    path = tmp_path / "limited.toml"
+    dump(Limited(), path)
+    before = path.read_text()
+    with pytest.raises(ConfigError) as caught:
+        dump(Limited(limit=None), path)
+    (problem,) = caught.value.problems
+    assert problem.path == "limit"
+    assert "TOML has no null" in problem.message
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_none_survives_where_the_format_has_a_null(tmp_path):
+    for name in ("limited.yaml", "limited.json"):
+        dump(Limited(limit=None), tmp_path / name)
+        assert load(tmp_path / name, Limited) == Limited(limit=None)
+
+
+def test_a_qualified_type_survives(tmp_path):
+    config = structure({"type": "noether-attention:transolver", "hidden_dim": 8, "num_heads": 2})
+    dump(config, tmp_path / "attention.yaml")
+    assert load(tmp_path / "attention.yaml") == config
+    assert load(tmp_path / "attention.yaml").type == "noether-attention:transolver"
+
+
+def test_an_open_config_comes_back_as_the_concrete_one(tmp_path):
+    generic = AttentionConfig(type="transolver", hidden_dim=8, num_heads=2, num_slices=3)
+    dump(generic, tmp_path / "attention.toml")
+    assert load(tmp_path / "attention.toml") == structure(generic)
+
+
+def test_options_that_were_kept_come_back_on_request(tmp_path):
+    options = {"type": "transolver", "hidden_dim": 8, "num_heads": 2, "note": {"by": ["me", 1.5]}}
+    config = structure(options, unknown="keep")
+    dump(config, tmp_path / "attention.json")
+    assert load(tmp_path / "attention.json", unknown="keep") == config
+    with pytest.raises(ConfigError, match="note: unknown option"):
+        load(tmp_path / "attention.json")
+
+
+def test_problems_are_frozen_facts():
+    problem = Problem(message="odd", keys=("model", "blocks", 0, "type"))
+    assert problem.path == "model.blocks[0].type"
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        problem.message = "even"

@@ -1,0 +1,174 @@
+"""From a config to its module."""
+
+import pickle
+from typing import Literal
+
+import attrs
+import pytest
+import torch
+from torch import nn
+
+from noether_core import (
+    AttentionConfig,
+    AttentionVariant,
+    ConfigError,
+    PluginError,
+    Registry,
+    UnknownTypeError,
+    build,
+    registry,
+    structure,
+)
+from noether_core.plugins.index import Index
+
+OPTIONS = {"hidden_dim": 8, "num_heads": 2}
+
+
+@attrs.frozen(kw_only=True)
+class PlainConfig(AttentionConfig):
+    """Of modules that only tests know."""
+
+    type: Literal["plain"] = "plain"
+
+
+class Keeps(nn.Module):
+    """Keeps its config."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+
+class Forgets(nn.Module):
+    """Keeps nothing."""
+
+    def __init__(self, config):
+        super().__init__()
+
+
+class Changes(nn.Module):
+    """Keeps another config than it was given."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = attrs.evolve(config, bias=not config.bias)
+
+
+class Fails(nn.Module):
+    """Cannot be made."""
+
+    def __init__(self, config):
+        raise ZeroDivisionError
+
+
+def no_class(config):
+    """Is no class."""
+
+
+def with_module(path):
+    """Return a registry of one variant, whose module is at *path*."""
+    known = Registry(index=Index((), (), ()))
+    known.register(
+        AttentionVariant(
+            config=PlainConfig,
+            module=path,
+            interface="self",
+            time_exponent=1,
+            memory_exponent=1,
+            summary="Only tests know it.",
+            example=OPTIONS,
+            api_version=1,
+        )
+    )
+    return known
+
+
+@pytest.mark.parametrize("type", registry().types())
+def test_config_mapping_and_type_build_the_same_module(type):
+    options = {**registry().get(type).example}
+    config = structure({"type": type, **options})
+    for module in (build(config), build({"type": type, **options}), build(type, **options)):
+        assert isinstance(module, nn.Module)
+        assert module.config == config
+        assert module.training
+
+
+@pytest.mark.parametrize("type", registry().types())
+def test_a_generic_config_builds_any_variant(type):
+    generic = AttentionConfig(type=type, **registry().get(type).example)
+    assert build(generic).config == structure(generic)
+
+
+@pytest.mark.parametrize("type", registry().types())
+def test_a_module_class_takes_its_config_and_nothing_else(type):
+    variant = registry().get(type)
+    generic = AttentionConfig(type=type, **variant.example)
+    module = build(type, **variant.example)
+    assert module.__class__(structure(generic)).config == module.config
+    assert module.__class__(generic).config == module.config
+    with pytest.raises(TypeError):
+        module.__class__(generic, 3)
+
+
+def test_the_very_config_is_kept():
+    config = structure({"type": "transolver", **OPTIONS})
+    assert build(config).config is config
+
+
+def test_options_go_before_those_of_the_source():
+    config = structure({"type": "transolver", **OPTIONS, "num_slices": 7})
+    assert build(config, num_slices=5).config.num_slices == 5
+    assert build({"type": "transolver", **OPTIONS}, num_slices=5).config.num_slices == 5
+
+
+def test_options_of_another_variant_are_refused_with_the_way_out():
+    with pytest.raises(ConfigError) as caught:
+        build("transolver", **OPTIONS, num_slice=5)
+    (problem,) = caught.value.problems
+    assert problem.message == "unknown option of 'transolver'"
+    assert problem.suggestion == "did you mean 'num_slices'?"
+
+
+def test_an_unknown_type_is_told():
+    with pytest.raises(UnknownTypeError) as caught:
+        build("transolvr", **OPTIONS)
+    assert caught.value.type == "transolvr"
+    assert "transolver" in caught.value.installed
+
+
+def test_a_module_can_be_pickled_with_its_config():
+    module = build("transolver", **OPTIONS)
+    copy = pickle.loads(pickle.dumps(module))  # noqa: S301  our own
+    assert copy.config == module.config
+    x = torch.randn(2, 5, 8)
+    assert copy.eval()(x).equal(module.eval()(x))
+
+
+def test_a_variant_of_this_process_is_built():
+    assert isinstance(build("plain", **OPTIONS, registry=with_module(f"{__name__}:Keeps")), Keeps)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (f"{__name__}:no_class", "is no subclass of torch.nn.Module"),
+        (f"{__name__}:PlainConfig", "is no subclass of torch.nn.Module"),
+        (
+            f"{__name__}:Missing",
+            "cannot be imported: AttributeError: module 'test_building' has no attribute 'Missing'",
+        ),
+        ("nowhere_at_all:Module", "cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        (f"{__name__}:Forgets", "does not keep the config that it is made from as 'config'"),
+        (f"{__name__}:Changes", "does not keep the config that it is made from as 'config'"),
+    ],
+)
+def test_a_module_that_breaks_the_contract_is_told_by_name(path, told):
+    with pytest.raises(PluginError) as caught:
+        build("plain", **OPTIONS, registry=with_module(path))
+    assert caught.value.plugin == "'plain'"
+    assert caught.value.reason == f"{path} {told}"
+
+
+def test_an_error_of_the_module_itself_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        build("plain", **OPTIONS, registry=with_module(f"{__name__}:Fails"))

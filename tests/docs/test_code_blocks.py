@@ -1,0 +1,85 @@
+"""Every block of code in the README and the documentation does what it says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from fresh_environment import ROOT
+from pages import blocks, follow
+from sybil import Sybil
+from sybil.document import Document
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+from noether_core import ConfigError, load, structure
+from noether_plugins.workbench.experiment import Experiment
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_runs(page):
+    sybil = Sybil([PythonCodeBlockParser()])
+    for example in Document.parse(str(page), *sybil.parsers).examples():
+        example.evaluate()
+
+
+def test_the_readme_has_code_to_run():
+    assert any(block.language == "python" for block in blocks(README))
+
+
+def test_the_readmes_config_is_one():
+    (text,) = (block.text for block in blocks(README) if block.language == "yaml")
+    assert structure(yaml.safe_load(text)).type == "transolver"
+
+
+def test_the_readmes_problems_are_what_such_a_file_gets(tmp_path, monkeypatch):
+    (told,) = (block.text for block in blocks(README) if block.language == "text")
+    lines = dict(re.findall(r"^ +(\d) \| (.*)$", told, flags=re.MULTILINE))
+    file = tmp_path / "attention.yaml"
+    file.write_text("type: transolver\nhidden_dim: 256\n" + f"{lines['3']}\n{lines['4']}\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load("attention.yaml")
+    assert str(caught.value) == told.rstrip()
+
+
+def test_the_readmes_commands_are_the_two_that_do_everything():
+    first, second = (block.text.strip() for block in blocks(README) if block.language == "bash")
+    assert first == "python -m pip install -c constraints.txt . && noether run docs/examples/airfoil.yaml"
+    assert second == "python -m pip install -c constraints.txt -e '.[test]' && python -m pytest"
+    assert second in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("--quiet ", "")
+
+
+def test_a_reader_who_follows_the_tutorial_sees_what_it_shows(tmp_path):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def run(script):
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    follow(TUTORIAL, tmp_path, run)
+    assert (tmp_path / "runs" / "transolver" / "flow.png").exists()
+    assert (tmp_path / "runs" / "dot_product" / "result.json").exists()
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "docs" / "examples").iterdir()), ids=lambda example: example.name)
+def test_examples_are_sound(example):
+    assert load(example, Experiment)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_project_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

@@ -1,0 +1,74 @@
+"""Where importing torch raises, everything short of building a module works."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PREAMBLE = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "numpy"}:
+            raise ImportError(f"{name} must not be imported")
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "attention.yaml"
+    file.write_text("type: transolver\nhidden_dim: 8\nnum_heads: 2\n")
+    return file
+
+
+def _python(code, *arguments):
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-c", PREAMBLE + code, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_guard_does_guard():
+    assert "must not be imported" in _python("import torch").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("list",), ("list", "--details"), ("show", "transolver"), ("schema",), ("schema", "dot_product")],
+    ids=" ".join,
+)
+def test_commands_run(arguments):
+    done = _python("from noether_core.cli import main; sys.exit(main(sys.argv[1:]))", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "transolver" in done.stdout or arguments in {("--help",), ("schema", "dot_product")}
+
+
+def test_files_are_validated(config):
+    done = _python("from noether_core.cli import main; sys.exit(main(sys.argv[1:]))", "validate", config)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{config}: good: transolver\n"
+
+
+def test_every_public_name_but_the_module_itself_works(config, tmp_path):
+    code = """
+import noether_core
+for name in noether_core.__all__:
+    getattr(noether_core, name)
+config = noether_core.load(sys.argv[1])
+noether_core.dump(config, sys.argv[2])
+assert noether_core.load(sys.argv[2]) == config
+assert noether_core.structure(noether_core.unstructure(config)) == config
+noether_core.json_schema()
+config.fingerprint()
+"""
+    done = _python(code, config, tmp_path / "copy.toml")
+    assert done.returncode == 0, done.stderr
+
+
+def test_building_without_torch_names_what_is_missing(config):
+    done = _python("import noether_core; noether_core.build(noether_core.load(sys.argv[1]))", config)
+    assert "PluginError: 'transolver': noether_plugins.attention.transolver.module:TransolverAttention" in done.stderr
+    assert "torch must not be imported" in done.stderr
