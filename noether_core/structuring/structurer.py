@@ -79,7 +79,7 @@ def _structurer(registry: Registry, unknown: Unknown) -> _Structurer:
 
 
 class _Structurer:
-    """Makes configs of any class; attention configs by asking a registry at each call, so that types may come and go."""
+    """Makes configs of any class; attention configs by asking a registry at each call, since types come and go."""
 
     def __init__(self, registry: Registry, unknown: Unknown) -> None:
         self.unknown = unknown

@@ -20,7 +20,7 @@ Name = Annotated[str, MinLen(1)]
 
 @attrs.frozen(kw_only=True)
 class AttentionConfig(Schema):
-    '''Options of every attention variant; made directly, the open schema that keeps options of any variant.
+    """Options of every attention variant; made directly, the open schema that keeps options of any variant.
 
     A subclass is a *concrete* config: it declares the options of one variant, and its ``type`` is a literal::
 
@@ -37,7 +37,7 @@ class AttentionConfig(Schema):
     Raises:
         ConfigError: If an option has the wrong type, is out of bounds or contradicts another.
         TypeError: If a required option is missing.
-    '''
+    """
 
     extra_field: ClassVar[str | None] = "extra"
 

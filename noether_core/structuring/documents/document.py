@@ -54,7 +54,11 @@ def parse(text: str, format: Format, *, file: str = "<text>") -> Document:
     source = Source(text.removeprefix("\ufeff"), file)
     _refuse_large(source)
     _refuse_unprintable(source)
-    data, find_spot = _reader(format)(source)
+    try:
+        data, find_spot = _reader(format)(source)
+    except RecursionError as error:
+        message = "nested too deep for what is left of Python's stack"
+        raise ConfigError([Problem(message=message, file=file)]) from error
     return Document(data, source, functools.cache(find_spot))
 
 

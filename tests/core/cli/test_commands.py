@@ -105,8 +105,7 @@ def test_a_table_in_a_pipe_is_not_cut(run, installed):
 
 def test_a_closed_pipe_gives_no_traceback(tmp_path):
     done = subprocess.run(
-        f"'{sys.executable}' -m noether_core.cli schema | head -c 1",
-        shell=True,
+        ["sh", "-c", f"'{sys.executable}' -m noether_core.cli schema | head -c 1"],
         capture_output=True,
         text=True,
         check=False,

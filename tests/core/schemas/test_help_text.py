@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+import types
 from typing import Annotated, Literal
 
 import attrs
@@ -63,8 +65,11 @@ def test_a_subclass_adds_to_the_help_of_its_base():
     assert help_of(Derived) == {**help_of(Base), "name": "What it is called."}
 
 
-def test_a_class_without_source_has_no_help_of_its_own():
-    names: dict[str, object] = {"AttentionConfig": AttentionConfig, "attrs": attrs, "Literal": Literal}
+def test_a_class_without_source_has_no_help_of_its_own(monkeypatch):
+    prompt = types.ModuleType("prompt")
+    names = vars(prompt)
+    names.update(AttentionConfig=AttentionConfig, attrs=attrs, Literal=Literal)
+    monkeypatch.setitem(sys.modules, "prompt", prompt)
     source = (
         "@attrs.frozen(kw_only=True)\nclass Typed(AttentionConfig):\n    type: Literal['t'] = 't'\n    '''Unseen.'''\n"
     )

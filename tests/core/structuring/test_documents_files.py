@@ -79,7 +79,7 @@ def test_a_file_that_may_not_be_read_is_a_problem(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
 
     assert problem(tmp_path / "a.yaml").message == "cannot be read: Permission denied"
 

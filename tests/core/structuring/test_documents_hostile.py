@@ -87,7 +87,7 @@ from noether_core.structuring.documents import parse
 
 parse('{"a": 1}', sys.argv[1]) if sys.argv[1] != "toml" else parse("a = 1", "toml")
 text = "[" * 60 + "]" * 60 if sys.argv[1] != "toml" else "a = " + "[" * 60 + "]" * 60
-sys.setrecursionlimit(70)
+sys.setrecursionlimit(45)
 try:
     parse(text, sys.argv[1])
 except ConfigError as error:
