@@ -51,8 +51,9 @@ def structure(
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
-        ConfigError: If anything is wrong with it; `ConfigError.problems` holds everything that is.
-        UnknownTypeError: If no installed package provides a type.
+        ConfigError: If anything is wrong with it; `ConfigError.problems` holds everything that is, types of configs
+            within it included.
+        UnknownTypeError: If no installed package provides its own type.
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
     """

@@ -29,7 +29,7 @@ class AttentionConfig(Schema):
             type: Literal["acme_window"] = "acme_window"
 
             window: Annotated[int, Ge(1)] = 256
-            \"""Tokens that each query sees on either side.\"""
+            "Tokens that each query sees on either side."
 
     Args:
         **options: The fields below, and for the open schema options of any variant, which `extra` keeps.

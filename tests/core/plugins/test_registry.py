@@ -1,0 +1,335 @@
+"""From a type to its variant: lazily, once, and never by luck."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from noether_core import AmbiguousTypeError, AttentionVariant, PluginError, Registry, UnknownTypeError, structure
+from noether_core.plugins.index import Index
+
+RECORD = """
+from noether_core import AttentionVariant, hookimpl
+from noether_core.schemas import AttentionConfig
+"""
+
+
+def test_only_the_plugin_that_is_asked_for_is_imported(site):
+    asked, other = site.install_variant("asked"), site.install_variant("other")
+    known = site.registry()
+    assert known.types() == ("asked", "other")
+    assert asked not in sys.modules
+    assert known.get("asked").type == "asked"
+    assert asked in sys.modules
+    assert other not in sys.modules
+
+
+def test_a_bare_and_a_qualified_name_lead_to_the_same_variant(site):
+    site.install_variant("flow", "acme-flow")
+    known = site.registry()
+    assert known.get("flow") is known.get("acme-flow:flow") is known.get("Acme_Flow:flow")
+
+
+def test_an_unknown_type_names_the_nearest_and_what_is_installed(site):
+    for name in ("transolver", "flare", "dot_product"):
+        site.install_variant(name)
+    with pytest.raises(UnknownTypeError) as caught:
+        site.registry().get("transolvr")
+    assert str(caught.value) == (
+        "type: 'transolvr' is not installed; did you mean 'transolver'? Installed: dot_product, flare, transolver."
+    )
+    assert caught.value.type == "transolvr"
+    assert caught.value.installed == ("dot_product", "flare", "transolver")
+    with pytest.raises(LookupError, match=r"'x' is not installed; Installed: none\."):
+        Registry(index=Index((), (), ())).get("x")
+
+
+def test_a_type_of_two_packages_must_be_qualified(site):
+    site.install_variant("flare", "acme-attn")
+    site.install_variant("flare", "noether-attention")
+    known = site.registry()
+    with pytest.raises(AmbiguousTypeError) as caught:
+        known.get("flare")
+    assert str(caught.value) == (
+        "type: 'flare' is provided by acme-attn 1.2.0 and noether-attention 1.2.0; "
+        "write 'acme-attn:flare' or 'noether-attention:flare'"
+    )
+    assert caught.value.providers == ("acme-attn:flare", "noether-attention:flare")
+    first, second = known.get("acme-attn:flare"), known.get("noether-attention:flare")
+    assert first.config is not second.config
+
+
+def test_a_concrete_config_knows_its_provider_by_its_class(site):
+    site.install_variant("flare", "acme-attn")
+    site.install_variant("flare", "best-attn")
+    known = site.registry()
+    for distribution in ("acme-attn", "best-attn"):
+        variant = known.get(f"{distribution}:flare")
+        config = variant.config(hidden_dim=8, num_heads=2)
+        assert known.variant_of(config) is variant
+        assert known.provider_of(config).distribution == distribution
+
+
+BROKEN = {
+    "raises": ("raise OSError('no disk')", "broken cannot be imported: OSError: no disk"),
+    "exits": ("raise SystemExit(3)", "broken cannot be imported: SystemExit: 3"),
+    "misspelt": ("def f(:", "broken cannot be imported: SyntaxError: "),
+    "incomplete": ("import nowhere_at_all", "broken cannot be imported: ModuleNotFoundError: No module named "),
+    "no hook": ("", "broken implements no hook 'noether_attention_variant'; mark one with @hookimpl"),
+    "another hook": (
+        f"{RECORD}\n@hookimpl\ndef noether_attention_varient(): ...",
+        "broken unknown hook 'noether_attention_varient'",
+    ),
+    "other parameters": (
+        f"{RECORD}\n@hookimpl\ndef noether_attention_variant(x): ...",
+        "broken Plugin 'broken:broken'",
+    ),
+    "returns nothing": (
+        f"{RECORD}\n@hookimpl\ndef noether_attention_variant(): ...",
+        "broken returns None from its hook, which is no AttentionVariant",
+    ),
+    "hook raises": (
+        f"{RECORD}\n@hookimpl\ndef noether_attention_variant(): raise KeyError('k')",
+        "broken fails in its hook: KeyError: 'k'",
+    ),
+    "hook exits": (
+        f"{RECORD}\n@hookimpl\ndef noether_attention_variant(): raise SystemExit",
+        "broken fails in its hook: SystemExit: ",
+    ),
+    "unsound config": (
+        f"{RECORD}\nclass C(AttentionConfig): ...\n@hookimpl\ndef noether_attention_variant():\n"
+        "    return AttentionVariant(config=C, module='a:B', interface='self', time_exponent=1, memory_exponent=1, "
+        "summary='s', api_version=1)",
+        "broken fails in its hook: ConfigError: config: C is not decorated; put @attrs.frozen(kw_only=True) above it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "told"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_breaks_only_its_own_type_and_is_remembered(site, code, told):
+    site.install("broken", attention={"broken": "broken"}, files={"broken.py": code})
+    site.install_variant("sound")
+    known = site.registry()
+    for _ in range(2):
+        with pytest.raises(PluginError) as caught:
+            known.get("broken")
+        assert caught.value.plugin == "'broken' of broken 1.2.0"
+        assert told in caught.value.reason
+    assert known.get("sound").type == "sound"
+    assert known.types() == ("broken", "sound")
+
+
+def test_the_cause_of_a_failure_is_chained_every_time(site):
+    site.install("broken", attention={"broken": "broken"}, files={"broken.py": "raise OSError('no disk')"})
+    known = site.registry()
+    for _ in range(2):
+        with pytest.raises(PluginError) as caught:
+            known.get("broken")
+        assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_failure_gets_another_try_after_a_refresh(site):
+    site.install("broken", attention={"broken": "broken"}, files={"broken.py": "raise OSError"})
+    known = site.registry()
+    with pytest.raises(PluginError):
+        known.get("broken")
+    module = site.install_variant("broken", "other")
+    (site.folder / "broken.py").write_text((site.folder / f"{module}.py").read_text())
+    with pytest.raises(PluginError):
+        known.get("broken")
+    known.refresh()
+    assert known.get("broken").type == "broken"
+
+
+def test_ctrl_c_during_an_import_is_no_failure_of_the_plugin(site):
+    site.install("slow", attention={"slow": "slow"}, files={"slow.py": "raise KeyboardInterrupt"})
+    known = site.registry()
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            known.get("slow")
+
+
+def test_the_entry_point_bears_the_name_of_the_type(site):
+    module = site.install_variant("flow")
+    site.install("acme-other", attention={"stream": module})
+    with pytest.raises(PluginError, match="has a config of the type 'flow'; name the entry point so, or the config"):
+        site.registry().get("stream")
+
+
+def test_a_plugin_for_a_newer_contract_is_refused_with_the_remedy(site):
+    module = site.install_variant("flow")
+    file = site.folder / f"{module}.py"
+    file.write_text(file.read_text().replace("api_version=1", "api_version=2"))
+    with pytest.raises(PluginError) as caught:
+        site.registry().get("flow")
+    assert caught.value.reason == (
+        f"{module} was written for version 2 of the plugin contract, and this is version 1; "
+        "install a newer noether-attention"
+    )
+
+
+def test_a_plugin_may_ask_for_other_types_while_it_is_imported(site, monkeypatch):
+    site.install_variant("other")
+    module = site.install_variant("flow")
+    file = site.folder / f"{module}.py"
+    file.write_text("import here\nseen = here.known.get('other').type\n" + file.read_text())
+    known = _shared(site, monkeypatch)
+    assert known.get("flow").type == "flow"
+    assert sys.modules[module].seen == "other"
+
+
+def test_a_plugin_that_asks_for_its_own_type_while_it_is_imported_is_told_so(site, monkeypatch):
+    module = site.install_variant("flow")
+    file = site.folder / f"{module}.py"
+    file.write_text("import here\nhere.known.get('flow')\n" + file.read_text())
+    known = _shared(site, monkeypatch)
+    with pytest.raises(PluginError, match="asks for its own type while it is being imported"):
+        known.get("flow")
+
+
+def _shared(site, monkeypatch):
+    """Return a registry that plugins reach as ``here.known``."""
+    import types
+
+    here = types.ModuleType("here")
+    here.known = site.registry()
+    monkeypatch.setitem(sys.modules, "here", here)
+    return here.known
+
+
+def _variant(site, type, **changes):
+    variant = site.registry().get(type)
+    facts = {name: getattr(variant, name) for name in ("config", "module", "interface", "summary", "example")}
+    return AttentionVariant(**facts, time_exponent=1, memory_exponent=1, **{"api_version": 1, **changes})
+
+
+def test_a_variant_is_registered_in_process_and_replaced(site):
+    site.install_variant("flow")
+    first, second = _variant(site, "flow"), _variant(site, "flow", reference="newer")
+    known = Registry(index=Index((), (), ()))
+    for variant in (first, second):
+        known.register(variant)
+        assert known.types() == ("flow",)
+        assert known.get("flow") is known.get("in-process:flow") is variant
+
+
+def test_a_variant_in_process_does_not_silently_take_the_place_of_an_installed_one(site):
+    site.install_variant("flow", "acme-flow")
+    known = site.registry()
+    installed, mine = known.get("flow"), _variant(site, "flow")
+    known.register(mine)
+    with pytest.raises(AmbiguousTypeError, match="write 'acme-flow:flow' or 'in-process:flow'"):
+        known.get("flow")
+    assert known.get("acme-flow:flow") is installed
+    assert known.get("in-process:flow") is mine
+
+
+def test_only_variants_of_a_known_contract_are_registered(site):
+    site.install_variant("flow")
+    known = site.registry()
+    with pytest.raises(TypeError, match="expected an AttentionVariant, got 'flow'"):
+        known.register("flow")
+    with pytest.raises(PluginError, match="was written for version 2"):
+        known.register(_variant(site, "flow", api_version=2))
+
+
+@pytest.mark.parametrize("block", ["acme-flow:flow", "Acme_Flow:flow", "acme-flow"])
+def test_a_blocked_plugin_is_neither_found_nor_imported(site, block, monkeypatch):
+    module = site.install_variant("flow", "acme-flow")
+    site.install_variant("flow", "best-flow")
+    monkeypatch.setenv("NOETHER_BLOCK", f" {block} ,")
+    for known in (site.registry(), site.registry(block=[block])):
+        assert known.get("flow") is known.get("best-flow:flow")
+        assert [entry.qualified_name for entry in known.blocked()] == ["acme-flow:flow"]
+        with pytest.raises(UnknownTypeError, match=r"'acme-flow:flow' is not installed; acme-flow:flow is blocked\."):
+            known.get("acme-flow:flow")
+    assert module not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "type",
+    [
+        "os.system",
+        "flow.py",
+        "../flow",
+        "https://x/flow",
+        "flow:flow:flow",
+        "acme:",
+        ":flow ",
+        "__class__",
+        "ｆlow",
+        "",
+    ],
+)
+def test_a_type_selects_and_never_locates(site, type):
+    site.install_variant("flow", "acme-flow")
+    before = set(sys.modules)
+    with pytest.raises(UnknownTypeError):
+        structure({"type": type, "hidden_dim": 8, "num_heads": 2}, registry=site.registry())
+    assert not {name for name in set(sys.modules) - before if "flow" in name}
+
+
+THREADS = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+sys.setswitchinterval(1e-5)
+from noether_core import Registry
+from noether_core.plugins.index import scan
+
+known = Registry(index=scan([sys.argv[1]]))
+types = known.types()
+start, seen, errors = threading.Barrier(8), [], []
+
+def resolve(offset):
+    start.wait()
+    try:
+        for number in range(len(types)):
+            name = types[(number * (offset + 1) + offset) % len(types)]
+            seen.append(known.get(name))
+    except BaseException as error:
+        errors.append(error)
+
+threads = [threading.Thread(target=resolve, args=(offset,)) for offset in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert not errors, errors
+import counted
+assert counted.imports == dict.fromkeys(counted.imports, 1), counted.imports
+assert len({id(variant) for variant in seen}) == len({variant.type for variant in seen})
+assert all(known.get(name).type == name for name in types) and len(counted.imports) == 50
+print("good")
+"""
+
+
+def test_eight_threads_that_resolve_fifty_types_get_them_right_and_import_each_once(site):
+    (site.folder / "counted.py").write_text("imports = {}\n")
+    for number in range(50):
+        module = site.install_variant(f"type{number}")
+        file = site.folder / f"{module}.py"
+        count = "import counted, time\ntime.sleep(0.001)\ncounted.imports[__name__] = counted.imports.get(__name__, 0) + 1\n"
+        file.write_text(count + file.read_text())
+    command = [sys.executable, "-c", THREADS, str(site.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "good\n", done.stderr
+
+
+def test_no_lock_is_held_while_a_plugin_is_imported(site, monkeypatch):
+    """Two plugins, each of which waits at import until the other's import has begun, both come through."""
+    for mine, other in (("left", "right"), ("right", "left")):
+        module = site.install_variant(mine)
+        file = site.folder / f"{module}.py"
+        wait = f"import meeting\nmeeting.begun['{mine}'].set()\nassert meeting.begun['{other}'].wait(20)\n"
+        file.write_text(wait + file.read_text())
+    (site.folder / "meeting.py").write_text(
+        "import threading\nbegun = {'left': threading.Event(), 'right': threading.Event()}\n"
+    )
+    known, found = site.registry(), {}
+    threads = [
+        threading.Thread(target=lambda name=name: found.update({name: known.get(name)})) for name in known.types()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert set(found) == {"left", "right"}
