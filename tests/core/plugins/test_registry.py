@@ -98,9 +98,11 @@ BROKEN = {
         "broken fails in its hook: SystemExit: ",
     ),
     "unsound config": (
-        f"{RECORD}\nclass C(AttentionConfig): ...\n@hookimpl\ndef noether_attention_variant():\n"
-        "    return AttentionVariant(config=C, module='a:B', interface='self', time_exponent=1, memory_exponent=1, "
-        "summary='s', api_version=1)",
+        (
+            f"{RECORD}\nclass C(AttentionConfig): ...\n@hookimpl\ndef noether_attention_variant():\n"
+            "    return AttentionVariant(config=C, module='a:B', interface='self', time_exponent=1, memory_exponent=1, "
+            "summary='s', api_version=1)"
+        ),
         "broken fails in its hook: ConfigError: config: C is not decorated; put @attrs.frozen(kw_only=True) above it",
     ),
 }
@@ -258,7 +260,7 @@ def test_a_blocked_plugin_is_neither_found_nor_imported(site, block, monkeypatch
         "acme:",
         ":flow ",
         "__class__",
-        "ｆlow",
+        "\uff46low",
         "",
     ],
 )
@@ -307,7 +309,8 @@ def test_eight_threads_that_resolve_fifty_types_get_them_right_and_import_each_o
     for number in range(50):
         module = site.install_variant(f"type{number}")
         file = site.folder / f"{module}.py"
-        count = "import counted, time\ntime.sleep(0.001)\ncounted.imports[__name__] = counted.imports.get(__name__, 0) + 1\n"
+        count = "import counted, time\ntime.sleep(0.001)\n"
+        count += "counted.imports[__name__] = counted.imports.get(__name__, 0) + 1\n"
         file.write_text(count + file.read_text())
     command = [sys.executable, "-c", THREADS, str(site.folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -84,7 +84,7 @@ def test_the_open_schema_keeps_options_that_it_does_not_know():
     assert AttentionConfig(type="window", hidden_dim=12, num_heads=3, extra={"window": 5}) == (
         AttentionConfig(type="window", hidden_dim=12, num_heads=3, window=5)
     )
-    assert OPEN != AttentionConfig(type="window", hidden_dim=12, num_heads=3, window=6)
+    assert AttentionConfig(type="window", hidden_dim=12, num_heads=3, window=6) != OPEN
 
 
 def test_evolve_changes_adds_and_keeps_extra_options():
