@@ -74,6 +74,31 @@ def test_a_piped_run_prints_plain_lines_of_progress(noether, tiny):
     assert not any("\x1b" in line or "\r" in line for line in lines)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX's")
+def test_a_run_on_a_terminal_shows_a_bar(tiny, tmp_path):
+    import pty
+
+    mine, theirs = pty.openpty()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "100"}
+    command = [shutil.which("noether"), "run", str(tiny)]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while chunk := _read(mine):
+        shown += chunk
+    assert process.wait(timeout=60) == 0
+    assert "\u2501".encode() in shown, "the bar"
+    assert b"4/4" in shown
+    assert b"step 4/4: loss" not in shown
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end was closed
+        return b""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_ctrl_c_ends_the_training_with_what_was_learnt(tiny, tmp_path):
     tiny.write_text(tiny.read_text().replace("steps: 4", "steps: 100000"))
