@@ -21,6 +21,9 @@ _COMMANDS = {
     "schema": "JSON Schema of one type, or of all that are installed",
 }
 
+_NARROWEST = 40
+"""Columns below which help is no longer readable."""
+
 GOOD, PROBLEMS, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
 
@@ -32,6 +35,9 @@ def script() -> NoReturn:
     which may not, get it back.
     """
     gc.disable()
+    if sys.stdout is None or sys.stderr is None:  # whoever started us closed them
+        nowhere = open(os.devnull, "w")  # noqa: SIM115  for as long as the process lives
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     status = main()
     gc.freeze()
     sys.exit(status)
@@ -119,7 +125,7 @@ class _HelpFormatter(argparse.HelpFormatter):
             columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
         except (OSError, ValueError):
             columns = 80
-        super().__init__(prog, width=columns - 2)
+        super().__init__(prog, width=max(columns, _NARROWEST) - 2)
 
 
 class _Version(argparse.Action):

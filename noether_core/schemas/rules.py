@@ -206,7 +206,7 @@ def _enum_rule(cls: type[enum.Enum]) -> Rule:
 
 
 def _instance_rule(cls: type) -> Rule:
-    expected = f"the options of {cls.__name__}"
+    expected = f"{'an' if cls.__name__[:1] in 'AEIOU' else 'a'} {cls.__name__}"
 
     def check(value: Any) -> Any:
         if isinstance(value, cls):

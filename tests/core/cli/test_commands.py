@@ -114,6 +114,18 @@ def test_a_closed_pipe_gives_no_traceback(tmp_path):
     assert done.stderr == ""
 
 
+def test_closed_outputs_give_no_traceback(tmp_path):
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        script = f"'{shutil.which('noether')}' list {closed}"
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("columns", ["0", "7", "text", ""])
+def test_help_is_readable_in_any_terminal(run, columns):
+    assert "attention variants that" in run("--help", COLUMNS=columns).stdout
+
+
 def test_show_tells_the_record_and_every_option(run):
     shown = json.loads(run("show", "transolver", "--json").stdout)
     assert shown["provider"].startswith("noether-attention ")

@@ -162,10 +162,10 @@ REFUSED = [
     (Mapping[str, int], [], "a mapping, each value an integer, got []"),
     (Mapping[str, int], "", "a mapping, each value an integer, got ''"),
     (Mapping[str, int], [("a", 1)], "a mapping, each value an integer, got [('a', 1)]"),
-    (TokenSpec, {"name": "a", "size": 1}, "the options of TokenSpec, got {'name': 'a', 'size': 1}"),
-    (TokenSpec, [], "the options of TokenSpec, got []"),
-    (TokenSpec, "", "the options of TokenSpec, got ''"),
-    (TokenSpec | None, 3, "the options of TokenSpec, got 3"),
+    (TokenSpec, {"name": "a", "size": 1}, "a TokenSpec, got {'name': 'a', 'size': 1}"),
+    (TokenSpec, [], "a TokenSpec, got []"),
+    (TokenSpec, "", "a TokenSpec, got ''"),
+    (TokenSpec | None, 3, "a TokenSpec, got 3"),
     (Any, {1}, "plain data (text, finite number, boolean, None, list or mapping), got {1}"),
     (Any, NAN, "plain data (text, finite number, boolean, None, list or mapping), got nan"),
     (
@@ -346,7 +346,7 @@ def test_what_is_checked_cannot_be_changed_through_the_value_it_was_made_from():
 def test_a_rule_says_in_words_what_it_accepts():
     assert rule_for(Annotated[int, at.Ge(1)]).expected == "an integer of at least 1"
     assert rule_for(Literal["a", "b", "c"]).expected == "'a', 'b' or 'c'"
-    assert rule_for(tuple[TokenSpec, ...]).expected == "a list, each the options of TokenSpec"
+    assert rule_for(tuple[TokenSpec, ...]).expected == "a list, each a TokenSpec"
 
 
 def test_schemas_are_told_from_other_classes_however_deep_they_stand():

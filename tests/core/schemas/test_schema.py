@@ -151,7 +151,7 @@ class Dataclass(AttentionConfig):
     type: Literal["sound"] = "sound"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Thawed(AttentionConfig):
     type: Literal["sound"] = "sound"
 
@@ -240,7 +240,7 @@ def test_a_class_that_can_serve_has_no_fault(cls):
 
 
 def test_every_fault_of_a_class_is_told():
-    @attrs.frozen(slots=False)
+    @attrs.define(slots=False)
     class Worst(AttentionConfig):
         type: Literal["worst"] = "worst"
         sizes: list[int] = attrs.field(factory=list)
@@ -264,7 +264,7 @@ def test_a_config_within_a_config_and_a_mapping_of_them_are_kept_as_they_are():
     outer = Outer(main=spec, others=[spec])
     assert outer.main is spec
     assert outer.others == (spec,)
-    with pytest.raises(ConfigError, match="main: expected the options of TokenSpec, got"):
+    with pytest.raises(ConfigError, match="main: expected a TokenSpec, got"):
         Outer(main={"name": "surface", "size": 7})
 
 
