@@ -1,3 +1,5 @@
+"""What is raised, and how it reads."""
+
 from __future__ import annotations
 
 import copy

@@ -1,3 +1,5 @@
+"""The public names, each imported on first use."""
+
 from __future__ import annotations
 
 import subprocess

@@ -11,9 +11,7 @@ __all__ = ["AttentionConfig", "AttentionPattern", "TokenSpec"]
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name not in dir(attention):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(attention, name)
+    return attention.moved(name, __name__)
 
 
 def __dir__() -> list[str]:

@@ -236,16 +236,23 @@ _MOVED = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def moved(name: str, asked: str) -> Any:
+    """Return a config from its new home, with a warning, the first time, where the module *asked* was asked for it."""
     if name not in _MOVED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {asked!r} has no attribute {name!r}")
+    if name in globals():
+        return globals()[name]
     import importlib
     import warnings
 
     home = f"{_MOVED[name]}.config"
-    warnings.warn(f"{name} has moved: import it from {home}", DeprecationWarning, stacklevel=2)
+    warnings.warn(f"{name} has moved: import it from {home}", DeprecationWarning, stacklevel=3)
     globals()[name] = getattr(importlib.import_module(home), name)
     return globals()[name]
+
+
+def __getattr__(name: str) -> Any:
+    return moved(name, __name__)
 
 
 def __dir__() -> list[str]:

@@ -1,160 +1,333 @@
 """What is installed, from metadata alone."""
 
+from __future__ import annotations
+
 import sys
 import zipfile
+from importlib import metadata
 
 import pytest
 
 from noether_core.plugins.index import ATTENTION, COMMAND, EntryPoint, canonical, scan
 
-
-def _names(index):
-    return [entry.qualified_name for entry in index.entry_points]
+ONE = "[noether.attention]\nwindow = acme_window\n"
 
 
-def test_entry_points_are_read_with_distribution_version_and_origin(site):
-    metadata = site.install(
-        "acme_flow", version="2.0.1", attention={"flow": "acme_flow.plugin"}, commands={"cost": "c"}
+def names(index):
+    return sorted(entry.qualified_name for entry in index.entry_points)
+
+
+def reasons(index):
+    return [fault.reason for fault in index.faults]
+
+
+def test_what_distributions_announce_is_told_with_who_announces_it(site):
+    origin = site.install(
+        "acme-attn", version="1.2.0", attention={"window": "acme.window", "flare": "acme:flare.plugin"}
     )
-    assert scan([str(site.folder)]).entry_points == (
-        EntryPoint(ATTENTION, "flow", "acme_flow.plugin", "acme-flow", "2.0.1", str(metadata)),
-        EntryPoint(COMMAND, "cost", "c", "acme-flow", "2.0.1", str(metadata)),
+    index = scan([str(site.folder)])
+    assert index.entry_points == (
+        EntryPoint(ATTENTION, "window", "acme.window", "acme-attn", "1.2.0", str(origin)),
+        EntryPoint(ATTENTION, "flare", "acme:flare.plugin", "acme-attn", "1.2.0", str(origin)),
     )
+    assert index.shadowed == index.faults == ()
+    assert index.entry_points[0].qualified_name == "acme-attn:window"
+    assert index.entry_points[0].provider == "acme-attn 1.2.0"
 
 
 def test_nothing_is_imported(site):
-    site.install("acme-flow", attention={"flow": "acme_flow"}, files={"acme_flow.py": "raise SystemExit"})
-    scan([str(site.folder)])
-    assert "acme_flow" not in sys.modules
+    site.install("acme", attention={"window": "acme_raises"}, files={"acme_raises.py": "raise SystemExit(3)"})
+    before = set(sys.modules)
+    assert names(scan([str(site.folder)])) == ["acme:window"]
+    assert set(sys.modules) == before
 
 
-def test_groups_of_others_are_passed_over(site):
-    site.write_metadata(
-        "acme-1.0.dist-info", "acme", "1.0", "[console_scripts]\nnoether.x = a:b\n[noether.other]\nc = d\n"
+def test_groups_are_kept_apart_and_those_of_others_are_passed_over(site):
+    text = (
+        "[console_scripts]\nacme = acme:main\n\n[noether.command]\ntrain = acme.train\n\n[noether.other]\nx = y\n" + ONE
     )
-    assert scan([str(site.folder)]).entry_points == ()
+    site.write_metadata("acme-1.0.dist-info", "acme", "1.0", text)
+    index = scan([str(site.folder)])
+    assert [(entry.group, entry.name) for entry in index.entry_points] == [(COMMAND, "train"), (ATTENTION, "window")]
+    assert [entry.name for entry in index.of(ATTENTION)] == ["window"]
+    assert [entry.name for entry in index.of(COMMAND)] == ["train"]
+    assert index.faults == ()
 
 
-@pytest.mark.parametrize("name", ["Acme_Flow", "acme.flow", "ACME-flow", "acme-_.flow"])
-def test_a_distribution_has_one_spelling(name):
-    assert canonical(name) == "acme-flow"
+def test_comments_blank_lines_spaces_and_a_byte_order_mark_are_passed_over(site):
+    text = "\ufeff# a comment\r\n\r\n[ noether.attention ]\r\n; another\r\n  window=acme_window  \r\n"
+    site.write_metadata("acme-1.0.dist-info", "acme", "1.0", text)
+    index = scan([str(site.folder)])
+    assert [(entry.name, entry.value) for entry in index.entry_points] == [("window", "acme_window")]
+    assert index.faults == ()
+
+
+@pytest.mark.parametrize("count", [500])
+def test_many_distributions_are_all_found_each_once(site, count):
+    for number in range(count):
+        site.write_metadata(
+            f"acme_{number}-1.0.dist-info", f"acme_{number}", "1.0", ONE.replace("window", f"w{number}")
+        )
+    for number in range(300):
+        site.write_metadata(f"other{number}-1.0.dist-info", f"other{number}", "1.0", "[console_scripts]\na = b:c\n")
+    (site.folder / "link").symlink_to(site.folder)
+    index = scan([str(site.folder), str(site.folder), str(site.folder / "link")])
+    assert len(index.entry_points) == count
+    assert {entry.provider for entry in index.entry_points} == {f"acme-{number} 1.0" for number in range(count)}
+    assert index.shadowed == index.faults == ()
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"[noether.attention]\nflow = acme\xff\n", "is not UTF-8"),
-        (
-            b"[noether.attention]\nflow = not a path\n",
-            "'flow = not a path' under [noether.attention] is no entry point",
-        ),
-        (b"[noether.attention]\nflow\n", "'flow' under [noether.attention] is no entry point"),
-        (b"[noether.attention]\n= acme\n", "'= acme' under [noether.attention] is no entry point"),
-        (b"[noether.attention]\nflow = ../acme\n", "is no entry point"),
-        (b"[noether.attention]\nflow = https://acme\n", "is no entry point"),
-    ],
+    ("name", "spelling"), [("Acme_Window", "acme-window"), ("acme.window", "acme-window"), ("ACME--_.x", "acme-x")]
 )
-def test_what_cannot_be_read_is_a_fault_and_hides_nothing_else(site, content, reason):
-    metadata = site.write_metadata("odd-1.0.dist-info", "odd", "1.0", content)
-    site.install("acme-flow", attention={"flow": "acme_flow"})
+def test_a_distribution_has_one_spelling(site, name, spelling):
+    site.write_metadata(f"{name.replace('-', '_')}-1.0.dist-info", name, "1.0", ONE)
+    assert canonical(name) == spelling
+    assert names(scan([str(site.folder)])) == [f"{spelling}:window"]
+
+
+FAULTS = {
+    "text of another encoding": (
+        "bad-1.0.dist-info",
+        "[noether.attention]\nx = caf\xe9\n".encode("latin-1"),
+        "not UTF-8",
+    ),
+    "no value": ("bad-1.0.dist-info", "[noether.attention]\nwindow =\n", "'window =' under [noether.attention] is no"),
+    "no equals sign": ("bad-1.0.dist-info", "[noether.attention]\nwindow\n", "'window' under"),
+    "no name": ("bad-1.0.dist-info", "[noether.attention]\n= acme\n", "'= acme' under"),
+    "a colon in the name": ("bad-1.0.dist-info", "[noether.attention]\na:b = acme\n", "'a:b = acme' under"),
+    "a path": ("bad-1.0.dist-info", "[noether.attention]\nx = ../evil.py\n", "'x = ../evil.py' under"),
+    "an address": ("bad-1.0.dist-info", "[noether.attention]\nx = https://acme\n", "'x = https://acme' under"),
+    "a relative import": ("bad-1.0.dist-info", "[noether.attention]\nx = .acme\n", "'x = .acme' under"),
+    "a call": ("bad-1.0.dist-info", "[noether.attention]\nx = acme:load()\n", "'x = acme:load()' under"),
+    "two colons": ("bad-1.0.dist-info", "[noether.attention]\nx = acme:a:b\n", "'x = acme:a:b' under"),
+    "no name of the distribution": (".dist-info", ONE, "names no distribution"),
+}
+
+
+@pytest.mark.parametrize(("folder", "text", "reason"), FAULTS.values(), ids=FAULTS)
+def test_what_cannot_be_read_is_told_and_hides_nothing_else(site, folder, text, reason):
+    site.install("acme-before", attention={"window": "acme"})
+    origin = site.write_metadata(folder, "", "", text)
+    site.install("zz-after", attention={"window": "acme"})
     index = scan([str(site.folder)])
-    assert _names(index) == ["acme-flow:flow"]
+    assert names(index) == ["acme-before:window", "zz-after:window"]
     (fault,) = index.faults
-    assert fault.origin == str(metadata)
+    assert fault.origin == str(origin)
     assert reason in fault.reason
 
 
-def test_one_bad_line_hides_no_other_of_the_same_file(site):
-    site.write_metadata("odd-1.0.dist-info", "odd", "1.0", "[noether.attention]\na = no path\nb = sound\n")
+def test_a_wrong_line_hides_no_other_line_of_its_file(site):
+    site.write_metadata(
+        "acme-1.0.dist-info", "acme", "1.0", "[noether.attention]\na = 3x\nb = acme\nc = acme:\nd = e\n"
+    )
     index = scan([str(site.folder)])
-    assert _names(index) == ["odd:b"]
-    assert len(index.faults) == 1
+    assert [entry.name for entry in index.entry_points] == ["b", "d"]
+    assert len(index.faults) == 2
 
 
-def test_metadata_without_its_file_is_a_fault(site):
-    metadata = site.install("acme-flow", attention={"flow": "acme_flow"})
-    (metadata / "METADATA").unlink()
+def test_a_file_of_another_package_may_be_anything(site):
+    site.write_metadata("other-1.0.dist-info", "other", "1.0", b"\xff\xfe[console_scripts]\n")
+    site.write_metadata("third-1.0.dist-info", "third", "1.0", "[[[ not = an [ini] file")
+    index = scan([str(site.folder)])
+    assert index.entry_points == index.faults == ()
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(site):
+    (site.folder / "bad-1.0.dist-info" / "entry_points.txt").mkdir(parents=True)
+    site.install("acme", attention={"window": "acme"})
+    index = scan([str(site.folder)])
+    assert names(index) == ["acme:window"]
+    assert "Is a directory" in reasons(index)[0]
+
+
+def test_a_file_in_the_place_of_a_folder_and_one_without_entry_points_are_passed_over(site):
+    (site.folder / "file-1.0.dist-info").write_text("no folder")
+    (site.folder / "empty-1.0.dist-info").mkdir()
+    index = scan([str(site.folder)])
+    assert index.entry_points == index.faults == ()
+
+
+@pytest.mark.parametrize("folder", ["acme-1.0.dist-info", "acme.egg-info"])
+def test_missing_metadata_is_told(site, folder):
+    origin = site.write_metadata(folder, "acme", "1.0", ONE)
+    name = "METADATA" if folder.endswith("dist-info") else "PKG-INFO"
+    (origin / name).unlink()
     index = scan([str(site.folder)])
     assert index.entry_points == ()
-    assert index.faults[0].reason == "METADATA is missing"
+    assert reasons(index) == [f"{name} is missing"]
 
 
-def test_metadata_that_names_nothing_is_a_fault(site):
-    metadata = site.write_metadata("odd.egg-info", "odd", "1.0", "[noether.attention]\nflow = acme\n")
-    (metadata / "PKG-INFO").write_text("Summary: nothing\n")
-    assert scan([str(site.folder)]).faults[0].reason == "PKG-INFO names no distribution and version"
+@pytest.mark.parametrize("folder", ["acme.dist-info", "acme.egg-info"])
+def test_metadata_that_names_nothing_is_told(site, folder):
+    origin = site.write_metadata(folder, "acme", "1.0", ONE)
+    (metadata_file,) = [file for file in origin.iterdir() if file.name != "entry_points.txt"]
+    metadata_file.write_text("Summary: nothing\n")
+    assert reasons(scan([str(site.folder)])) == [f"{metadata_file.name} names no distribution and version"]
 
 
-def test_left_overs_of_pip_are_passed_over(site):
-    site.write_metadata("~cme-1.0.dist-info", "acme", "1.0", "[noether.attention]\nflow = acme\n")
-    assert scan([str(site.folder)]).entry_points == ()
+@pytest.mark.parametrize("folder", ["acme.dist-info", "acme.egg-info", "acme-9.9-py3.11.egg-info"])
+def test_a_folder_whose_name_does_not_tell_is_read(site, folder):
+    site.write_metadata(folder, "Acme.Attn", "1.3.0", ONE)
+    assert [entry.provider for entry in scan([str(site.folder)]).entry_points] == ["acme-attn 1.3.0"]
 
 
-def test_an_installed_copy_goes_before_a_stale_one_of_a_source_tree(site, tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    stale = type(site)(source)
-    stale.write_metadata("acme_flow.egg-info", "acme-flow", "0.9", "[noether.attention]\nflow = stale\nold = stale\n")
-    site.install("acme-flow", version="1.0", attention={"flow": "fresh"})
-    index = scan([str(source), str(site.folder)])
-    assert {entry.name: (entry.value, entry.version) for entry in index.entry_points} == {
-        "flow": ("fresh", "1.0"),
-        "old": ("stale", "0.9"),
-    }
-    assert [(entry.name, entry.value) for entry in index.shadowed] == [("flow", "stale")]
+def test_what_an_interrupted_uninstall_left_is_passed_over(site):
+    site.write_metadata("~cme-1.0.dist-info", "acme", "1.0", ONE)
+    index = scan([str(site.folder)])
+    assert index.entry_points == index.faults == ()
 
 
-def test_of_two_copies_the_first_on_the_path_goes_first(site, tmp_path):
-    other = type(site)(tmp_path / "other")
-    other.folder.mkdir()
-    other.install("acme-flow", version="2.0", attention={"flow": "second"})
-    site.install("acme-flow", version="1.0", attention={"flow": "first"})
-    index = scan([str(site.folder), str(other.folder)])
-    assert [entry.value for entry in index.entry_points] == ["first"]
-    assert [entry.value for entry in index.shadowed] == ["second"]
+def test_an_installed_copy_goes_before_a_stale_one_of_the_source_tree(site, tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    site.write_metadata("../tree/acme.egg-info", "acme", "0.9", ONE + "gone = acme_gone\n")
+    site.write_metadata("acme-1.0.dist-info", "acme", "1.0", ONE)
+    index = scan([str(tree), str(site.folder)])
+    assert {entry.name: entry.version for entry in index.entry_points} == {"window": "1.0", "gone": "0.9"}
+    assert [(entry.name, entry.version) for entry in index.shadowed] == [("window", "0.9")]
 
 
-def test_a_folder_that_is_twice_on_the_path_shadows_nothing(site):
-    site.install("acme-flow", attention={"flow": "acme"})
-    (site.folder / "link").symlink_to(site.folder)
-    assert scan([str(site.folder), str(site.folder), str(site.folder / "link")]).shadowed == ()
+def test_of_two_installed_copies_the_one_that_python_would_import_counts(site, tmp_path):
+    (tmp_path / "first").mkdir()
+    site.write_metadata("../first/acme-2.0.dist-info", "acme", "2.0", ONE)
+    site.write_metadata("acme-1.0.dist-info", "acme", "1.0", ONE)
+    index = scan([str(tmp_path / "first"), str(site.folder)])
+    assert [entry.version for entry in index.entry_points] == ["2.0"]
+    assert [entry.version for entry in index.shadowed] == ["1.0"]
 
 
-def test_folders_that_are_not_there_are_passed_over(tmp_path):
-    (tmp_path / "file").touch()
-    assert scan([str(tmp_path / "nowhere"), str(tmp_path / "file")]).entry_points == ()
+def test_a_name_given_twice_in_one_file_counts_once(site):
+    site.write_metadata("acme-1.0.dist-info", "acme", "1.0", ONE + "window = acme_other\n")
+    index = scan([str(site.folder)])
+    assert [entry.value for entry in index.entry_points] == ["acme_window"]
+    assert [entry.value for entry in index.shadowed] == ["acme_other"]
 
 
-def test_archives_on_the_path_are_read(site, tmp_path, monkeypatch):
-    site.install("acme-flow", attention={"flow": "acme_flow"})
-    archive = tmp_path / "bundle.zip"
-    with zipfile.ZipFile(archive, "w") as bundle:
-        for file in site.folder.rglob("*"):
-            if file.is_file():
-                bundle.write(file, file.relative_to(site.folder))
-    monkeypatch.setattr(sys, "path", [str(archive)])
-    assert _names(scan()) == ["acme-flow:flow"]
+def test_one_type_of_two_distributions_is_announced_by_both(site):
+    site.install("acme-b", attention={"window": "b"})
+    site.install("acme-a", attention={"window": "a"})
+    assert names(scan([str(site.folder)])) == ["acme-a:window", "acme-b:window"]
 
 
-def test_an_importer_that_fails_is_a_fault(monkeypatch):
-    class Finder:
-        def find_spec(self, *_):
-            return None
-
-        def find_distributions(self, context):
-            yield Broken()
-
-    class Broken:
-        def read_text(self, name):
-            raise OSError("gone")
-
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
-    assert [fault.reason for fault in scan().faults] == ["OSError: gone"]
+@pytest.mark.parametrize("entry", ["/no/such/folder", "", "file"])
+def test_what_is_no_folder_of_packages_is_passed_over(tmp_path, monkeypatch, entry):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("no folder")
+    index = scan([entry])
+    assert index.entry_points == index.faults == ()
 
 
-def test_five_hundred_packages_are_listed(site):
-    for number in range(500):
-        site.install(f"plugin{number}", attention={f"type{number}": f"plugin{number}"})
-    for number in range(300):
-        site.write_metadata(f"other{number}-1.0.dist-info", f"other{number}", "1.0", "[console_scripts]\na = b:c\n")
-    assert len(scan([str(site.folder)]).entry_points) == 500
+def test_the_folder_where_we_are_is_looked_at_where_the_path_says_so(site, monkeypatch):
+    site.install("acme", attention={"window": "acme"})
+    monkeypatch.chdir(site.folder)
+    assert names(scan([""])) == ["acme:window"]
+
+
+def test_the_path_of_python_is_looked_at_by_default_whatever_stands_on_it(site, monkeypatch):
+    site.install("acme", attention={"window": "acme"})
+    for stranger in (site.folder, None, 3, b"/tmp"):
+        monkeypatch.setattr(sys, "path", [stranger, *sys.path])
+    found = names(scan())
+    assert "acme:window" in found
+    assert "noether-attention:transolver" in found
+
+
+def write_archive(path, text=ONE):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("zipped-3.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: Zipped\nVersion: 3.0\n")
+        archive.writestr("zipped-3.0.dist-info/entry_points.txt", text)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".whl", ".egg", ".pyz"])
+def test_archives_on_the_path_are_looked_into(site, tmp_path, monkeypatch, suffix):
+    site.install("acme", attention={"window": "acme"})
+    write_archive(tmp_path / f"zipped-3.0{suffix}")
+    monkeypatch.syspath_prepend(str(tmp_path / f"zipped-3.0{suffix}"))
+    index = scan()
+    assert {"zipped:window", "acme:window"} <= set(names(index))
+    assert "zipped 3.0" in {entry.provider for entry in index.entry_points}
+    assert len(names(index)) == len(set(names(index)))
+
+
+def test_an_archive_that_is_none_hides_nothing(site, tmp_path, monkeypatch):
+    site.install("acme", attention={"window": "acme"})
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 no archive")
+    monkeypatch.syspath_prepend(str(tmp_path / "broken.zip"))
+    assert "acme:window" in names(scan())
+
+
+class Told(metadata.Distribution):
+    """A distribution that some importer knows."""
+
+    def __init__(self, files):
+        self._files = files
+
+    def read_text(self, filename):
+        if isinstance(self._files, Exception):
+            raise self._files
+        return self._files.get(filename)
+
+    def locate_file(self, path):
+        return f"/elsewhere/{path}"
+
+
+class Finder:
+    """An importer that is not Python's own."""
+
+    def __init__(self, *distributions):
+        self._distributions = distributions
+
+    def find_spec(self, *_):
+        return None
+
+    def find_distributions(self, context):
+        return iter(self._distributions)
+
+
+class BrokenFinder(Finder):
+    def find_distributions(self, context):
+        raise RuntimeError("no distributions for you")
+
+
+class HalfBrokenFinder(Finder):
+    def find_distributions(self, context):
+        yield from self._distributions
+        raise RuntimeError("no more for you")
+
+
+def told(name="Elsewhere", version="4.0", text=ONE):
+    return Told({"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "entry_points.txt": text})
+
+
+def test_what_other_importers_know_is_told_as_well(site, monkeypatch):
+    site.install("acme", attention={"window": "acme"})
+    monkeypatch.setattr(sys, "meta_path", [Finder(told(), told("silent", text="")), *sys.meta_path])
+    index = scan()
+    assert {"elsewhere:window", "acme:window"} <= set(names(index))
+    (entry,) = [entry for entry in index.entry_points if entry.distribution == "elsewhere"]
+    assert (entry.version, entry.origin) == ("4.0", "/elsewhere/")
+
+
+@pytest.mark.parametrize(
+    ("finder", "reason"),
+    [
+        (BrokenFinder(), "RuntimeError: no distributions for you"),
+        (HalfBrokenFinder(told()), "RuntimeError: no more for you"),
+        (Finder(Told(OSError("unreadable")), told()), "OSError: unreadable"),
+        (Finder(Told({"entry_points.txt": ONE}), told()), ""),
+    ],
+)
+def test_an_importer_that_fails_is_told_and_hides_nothing_else(site, monkeypatch, finder, reason):
+    site.install("acme", attention={"window": "acme"})
+    monkeypatch.setattr(sys, "meta_path", [finder, Finder(told("third")), *sys.meta_path])
+    index = scan()
+    assert {"acme:window", "third:window", "noether-attention:transolver"} <= set(names(index))
+    assert len(index.faults) == 1
+    assert reason in reasons(index)[0]
+
+
+def test_other_importers_and_archives_are_left_alone_where_a_path_is_given(site, monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [BrokenFinder(), *sys.meta_path])
+    index = scan([str(site.folder)])
+    assert index.entry_points == index.faults == ()

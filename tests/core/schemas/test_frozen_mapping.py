@@ -1,3 +1,5 @@
+"""Plain data that cannot change."""
+
 from __future__ import annotations
 
 import copy

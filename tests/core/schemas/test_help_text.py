@@ -1,3 +1,5 @@
+"""The string under a field is its help."""
+
 from __future__ import annotations
 
 import sys

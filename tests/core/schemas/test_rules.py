@@ -1,3 +1,5 @@
+"""What a field of every annotation accepts, refuses and tells."""
+
 from __future__ import annotations
 
 import enum

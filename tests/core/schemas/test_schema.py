@@ -1,3 +1,5 @@
+"""Configs are checked whole, and classes that cannot serve say why."""
+
 from __future__ import annotations
 
 import dataclasses
