@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return GOOD
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:  # a full disk behind the output, say
+        print(f"noether: {error}", file=sys.stderr)
+        return PROBLEMS
     except Exception as error:  # noqa: BLE001  what is not ours is raised again
         return _told(error)
     return status

@@ -18,6 +18,7 @@ class Catalogue:
     """
 
     def __init__(self, *, block: Iterable[str] = (), index: Index | None = None) -> None:
+        block = (block,) if isinstance(block, str) else block
         environment = os.environ.get("NOETHER_BLOCK", "").split(",")
         self._block = frozenset(_canonical_name(name) for name in (*block, *environment) if name.strip())
         self._fixed = index

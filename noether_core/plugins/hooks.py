@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -60,18 +59,9 @@ class Hooks:
             raise plugin_error(entry, str(error)) from error
 
 
-class _Manager(pluggy.PluginManager):
-    """Finds the hooks of a plugin without touching what it imports on first use, its module perhaps and torch."""
-
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        if inspect.getattr_static(plugin, name, None) is None:
-            return None
-        return super().parse_hookimpl_opts(plugin, name)
-
-
-def _new_manager() -> _Manager:
+def _new_manager() -> pluggy.PluginManager:
     """Return the manager of one group: a plugin may serve both, and a type and a command may have one name."""
-    manager = _Manager("noether")
+    manager = pluggy.PluginManager("noether")
     manager.add_hookspecs(AttentionHooks)
     manager.add_hookspecs(CommandHooks)
     return manager

@@ -32,8 +32,16 @@ def import_object(path: str, plugin: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin that calls sys.exit() must not end its host
-        raise PluginError(plugin, f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        raise PluginError(plugin, f"{path} cannot be imported: {told(error)}") from error
     return found
+
+
+def told(error: BaseException) -> str:
+    """Return what an error of a plugin says, if it can."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  one whose text fails must not take the place of the failure
+        return type(error).__name__
 
 
 def label(entry: EntryPoint) -> str:

@@ -42,5 +42,5 @@ def ambiguous_type(type: str, providers: Sequence[EntryPoint]) -> AmbiguousTypeE
 
 def installed_types(types: Sequence[str]) -> str:
     """Return the sentence that lists what is installed."""
-    more = ", ..." if len(types) > _MOST_NAMES else ""
+    more = f" and {len(types) - _MOST_NAMES} more" if len(types) > _MOST_NAMES else ""
     return f"Installed: {', '.join(types[:_MOST_NAMES]) or 'none'}{more}."

@@ -15,7 +15,7 @@ from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
 from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.hooks import Hooks
 from noether_core.plugins.index import ATTENTION, EntryPoint, Index
-from noether_core.plugins.loading import import_plugin, plugin_error
+from noether_core.plugins.loading import import_plugin, plugin_error, told
 from noether_core.plugins.messages import ambiguous_type, unknown_type
 from noether_core.schemas.modules.attention import AttentionConfig
 
@@ -57,6 +57,8 @@ class Registry(Catalogue):
             UnknownTypeError: If no installed package does.
             AmbiguousTypeError: If several do.
         """
+        if not isinstance(type, str):
+            raise TypeError(f"expected the name of a type, got {shown(type)}")
         providers = self.providers(type)
         if not providers:
             raise unknown_type(type, self)
@@ -195,7 +197,7 @@ def _answer(entry: EntryPoint, hook: Callable[[], Any]) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # like its import, a plugin's hook must not end its host
-        raise plugin_error(entry, f"fails in its hook: {type(error).__name__}: {error}") from error
+        raise plugin_error(entry, f"fails in its hook: {told(error)}") from error
 
 
 def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:

@@ -71,7 +71,9 @@ def structure_document(
 
 
 def dump(config: Schema, path: _Path, *, format: Format | None = None, defaults: bool = True) -> None:
-    """Write *config* to a YAML, TOML or JSON file, whole or not at all; `load` gives back an equal one.
+    """Write *config* to a YAML, TOML or JSON file, whole or not at all.
+
+    `load` gives back an equal one; with ``unknown="keep"`` where the config keeps extra options.
 
     Args:
         config: The config.
@@ -81,9 +83,11 @@ def dump(config: Schema, path: _Path, *, format: Format | None = None, defaults:
 
     Raises:
         ConfigError: If the format cannot hold a value: TOML has no null, JSON no infinity.
-        ValueError: If the suffix of *path* tells no format.
+        ValueError: If there is no such *format*, or the suffix of *path* tells none.
         OSError: If the file cannot be written.
     """
+    if format not in (None, *FORMATS.values()):
+        raise ValueError(f"no format {format!r}; expected one of {', '.join(dict.fromkeys(FORMATS.values()))}")
     chosen = format or FORMATS.get(os.path.splitext(path)[1].lower())
     if chosen is None:
         raise ValueError(f"{os.fspath(path)}: the suffix tells no format; use one of {', '.join(FORMATS)}")

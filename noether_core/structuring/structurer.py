@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
@@ -158,7 +159,7 @@ class _Maker:
         if self._structurer.unknown == "error" or self._cls.extra_field is None or not unknown:
             return problems
         if self._structurer.unknown == "warn":
-            warnings.warn("\n".join(map(str, problems)), UserWarning, stacklevel=6)
+            warnings.warn("\n".join(map(str, problems)), UserWarning, stacklevel=_level_of_caller())
         options[self._cls.extra_field] = unknown
         return []
 
@@ -183,6 +184,14 @@ class _Maker:
                 except ConfigError as error:
                     problems.extend(problem.within(name) for problem in error.problems)
         return problems
+
+
+def _level_of_caller() -> int:
+    """Return how far up the stack the call from outside stands, however deep configs lie in each other."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in {"noether_core", "cattrs"}:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _options_of(source: Any) -> Mapping[Any, Any]:

@@ -10,6 +10,8 @@ from annotated_types import Ge, Gt, Interval
 from noether_core import AttentionConfig, Problem
 from noether_core.schemas import Schema, invariant
 
+_NARROWEST_ROTATION = 4
+
 
 @attrs.frozen(kw_only=True)
 class DataConfig(Schema):
@@ -32,10 +34,10 @@ class DataConfig(Schema):
 class ModelConfig(Schema):
     """The transformer around the attention; its width is the attention's ``hidden_dim``."""
 
-    depth: Annotated[int, Ge(1)] = 3
+    depth: Annotated[int, Interval(ge=1, le=1000)] = 3
     """Blocks, each of attention and an MLP."""
 
-    mlp_ratio: Annotated[float, Gt(0)] = 2.0
+    mlp_ratio: Annotated[float, Interval(gt=0, le=1000)] = 2.0
     """Width of the hidden layer of each MLP, over the width of a token."""
 
 
@@ -49,10 +51,10 @@ class TrainingConfig(Schema):
     batch_size: Annotated[int, Ge(1)] = 8
     """Aerofoils per update."""
 
-    learning_rate: Annotated[float, Gt(0)] = 2e-3
+    learning_rate: Annotated[float, Interval(gt=0, le=1)] = 2e-3
     """Learning rate at its highest."""
 
-    weight_decay: Annotated[float, Ge(0)] = 1e-4
+    weight_decay: Annotated[float, Interval(ge=0, le=1)] = 1e-4
     """Decay of the weights towards zero."""
 
     warmup: Annotated[float, Interval(ge=0, le=1)] = 0.1
@@ -87,6 +89,19 @@ class Experiment(Schema):
 
     memory_limit: Annotated[float, Gt(0)] | None = None
     """Most memory that the run may take, in GiB; None for all that the machine has."""
+
+    @invariant
+    @staticmethod
+    def heads_can_rotate(attention: AttentionConfig) -> Problem | None:
+        """Return a problem if heads are too narrow to rotate by points in the plane: two features a coordinate."""
+        if not attention.use_rope or attention.head_dim >= _NARROWEST_ROTATION:
+            return None
+        return Problem(
+            keys=("attention", "num_heads"),
+            message=f"heads of width {attention.head_dim} cannot rotate by two coordinates",
+            value=attention.num_heads,
+            suggestion=f"with use_rope, hidden_dim / num_heads must be at least {_NARROWEST_ROTATION}",
+        )
 
     @invariant
     @staticmethod

@@ -35,7 +35,7 @@ def allowed_memory(experiment: Experiment) -> int:
     """Return the bytes that a run may take: its limit, or all that the machine has."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = experiment.memory_limit
-    return machine if limit is None else min(machine, round(limit * _GIB))
+    return machine if limit is None else int(min(machine, limit * _GIB))
 
 
 def check_need(experiment: Experiment) -> None:
@@ -76,9 +76,19 @@ def check_within(need: int, experiment: Experiment, remedy: str = "training.batc
 
 
 def _weights(experiment: Experiment) -> int:
-    """Count the parameters without making them."""
-    with torch.device("meta"):
-        model = FlowTransformer(experiment)
+    """Count the parameters without making them.
+
+    Raises:
+        OutOfMemoryError: If a size is beyond what torch can count.
+    """
+    try:
+        with torch.device("meta"):
+            model = FlowTransformer(experiment)
+    except (OverflowError, RuntimeError, TypeError) as error:
+        if isinstance(error, NoetherError):
+            raise
+        reason = "the model is larger than torch can count; lower the sizes of attention or model"
+        raise OutOfMemoryError(reason) from error
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -86,6 +96,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that an allocation failed, on the CPU or on a GPU."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return (isinstance(error, RuntimeError) and "not enough memory" in str(error)) or "can't allocate memory" in str(
-        error
-    )
+    told = str(error)
+    return isinstance(error, RuntimeError) and ("not enough memory" in told or "can't allocate memory" in told)

@@ -31,7 +31,8 @@ def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     When it does not, nothing is left behind and an older run stays as it was.
 
     Raises:
-        OutputError: If *folder* holds a run and may not be overwritten, or cannot be written to; before the block runs.
+        OutputError: If *folder* holds a run and may not be overwritten, or cannot be written to, both before the block
+            runs; or if writing fails later.
     """
     _check(folder, overwrite=overwrite)
     made = _missing_folders(folder.parent)
@@ -40,12 +41,14 @@ def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         stage = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-", suffix=".part"))
     except OSError as error:
         _remove_empty(made)
-        raise OutputError(
-            f"{folder}: cannot be written: {error.strerror}; name another folder with --output"
-        ) from error
+        raise _unwritable(folder, error) from error
     try:
         yield stage
         _publish(stage, folder)
+    except NoetherError:
+        raise
+    except OSError as error:  # a full disk, say
+        raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(made)
@@ -56,9 +59,16 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"{folder}: cannot be written: {error.strerror}; name another folder with --output")
+
+
 def _check(folder: Path, *, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; name a folder with --output")
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise OutputError(f"{folder}: is no folder; name one with --output")
+    for name in _FILES:
+        if (folder / name).is_dir():
+            raise OutputError(f"{folder / name}: is a folder where a file is to be; name another with --output")
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot be written: permission denied; name another folder with --output")
     if any((folder / name).exists() for name in _FILES) and not overwrite:

@@ -18,7 +18,7 @@ from noether_plugins.workbench.experiment import Experiment
 from noether_plugins.workbench.interruption import catch_interrupt
 from noether_plugins.workbench.memory import OutOfMemoryError, check_need, check_within, is_out_of_memory, peak_memory
 from noether_plugins.workbench.model import FlowTransformer
-from noether_plugins.workbench.outputs import CONFIG, PICTURE, RESULT, WEIGHTS, staged, write_json
+from noether_plugins.workbench.outputs import CONFIG, PICTURE, RESULT, WEIGHTS, OutputError, staged, write_json
 from noether_plugins.workbench.picture import draw
 from noether_plugins.workbench.progress import progress
 from noether_plugins.workbench.training import Training, train
@@ -41,7 +41,10 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
         OutputError: If the folder holds another run or cannot be written to.
         OutOfMemoryError: If the run needs more memory than it may take.
         DeviceError: If the device that the experiment names is not there.
+        DivergedError: If the training leaves the numbers; nothing is written.
     """
+    if output == "":
+        raise OutputError("--output names no folder")
     folder = Path(output) if output is not None else Path("runs") / Path(file).stem
     device = _device(experiment)
     with staged(folder, overwrite=overwrite) as stage:

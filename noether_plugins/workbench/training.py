@@ -10,11 +10,24 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from noether_core import NoetherError
 from noether_plugins.workbench.data import FlowBatch, FlowUnits
 from noether_plugins.workbench.experiment import TrainingConfig
 from noether_plugins.workbench.model import FlowTransformer
 
 _LARGEST_GRADIENT = 1.0
+
+
+class DivergedError(NoetherError, ArithmeticError):
+    """A training has left the numbers."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(step, loss)
+        self.step = step
+        self.loss = loss
+
+    def __str__(self) -> str:
+        return f"the loss is {self.loss} at step {self.step}; lower training.learning_rate or training.weight_decay"
 
 
 @attrs.frozen(eq=False)
@@ -48,6 +61,9 @@ def train(
         seed: Seed of the order of aerofoils.
         report: Called after every step with the number of steps done and the loss.
         is_interrupted: Asked after every step; True ends the training there.
+
+    Raises:
+        DivergedError: If a loss is not finite.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate(step, config))
@@ -67,6 +83,8 @@ def train(
         schedule.step()
 
         losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise DivergedError(step, losses[-1])
         report(step, losses[-1])
         if is_interrupted():
             break

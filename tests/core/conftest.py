@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from hypothesis import settings
 
 from noether_core import Registry
 from noether_core.plugins.index import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+settings.register_profile("core", deadline=None)  # a machine that is busy is no fault
+settings.load_profile("core")
 
 VARIANT = '''\
 from typing import Annotated, Literal

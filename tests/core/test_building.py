@@ -172,3 +172,49 @@ def test_a_module_that_breaks_the_contract_is_told_by_name(path, told):
 def test_an_error_of_the_module_itself_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         build("plain", **OPTIONS, registry=with_module(f"{__name__}:Fails"))
+
+
+def test_a_config_keeps_its_class_when_options_are_added_though_others_have_its_type(site):
+    files = {"acme_modules.py": "from test_building import Keeps\n"}
+    for distribution in ("acme-attn", "best-attn"):
+        site.install_variant("flow", distribution, module="acme_modules:Keeps")
+    site.install("acme-modules", files=files)
+    known = site.registry()
+    variant = known.get("best-attn:flow")
+    config = variant.config(**OPTIONS)
+    for module in (build(config, registry=known), build(config, registry=known, window=3)):
+        assert type(module.config) is variant.config
+        assert module.config.type == "flow"
+    assert build(config, registry=known, type="acme-attn:flow").config.type == "acme-attn:flow"
+
+
+def test_another_type_may_be_asked_for_with_the_options_of_a_config():
+    config = structure({"type": "dot_product", **OPTIONS, "dropout": 0.25})
+    built = build(config, type="transolver").config
+    assert (built.type, built.dropout) == ("transolver", 0.25)
+    with pytest.raises(ConfigError, match="num_slices: unknown option of 'dot_product'"):
+        build(structure({"type": "transolver", **OPTIONS}), type="dot_product")
+
+
+@pytest.mark.parametrize("source", [None, 3, ["transolver"], {("type", "transolver")}])
+@pytest.mark.parametrize("options", [{}, {"num_slices": 3}])
+def test_what_describes_no_config_is_a_problem_and_no_other_error(source, options):
+    with pytest.raises(ConfigError, match="expected a mapping of options, got"):
+        build(source, **options)
+
+
+def test_a_generic_config_takes_options_that_only_the_variant_knows():
+    generic = AttentionConfig(type="transolver", **OPTIONS, num_slices=7)
+    assert build(generic, num_slices=5).config.num_slices == 5
+    assert build(generic, dropout=0.5).config.num_slices == 7
+
+
+def test_the_type_may_be_qualified():
+    assert build("noether-attention:transolver", **OPTIONS).config.type == "noether-attention:transolver"
+
+
+def test_a_module_that_fails_at_import_is_told_with_its_cause(site):
+    site.install("acme", files={"acme_fails.py": "raise SystemExit(3)"})
+    with pytest.raises(PluginError, match="acme_fails:Module cannot be imported: SystemExit: 3") as caught:
+        build("plain", **OPTIONS, registry=with_module("acme_fails:Module"))
+    assert isinstance(caught.value.__cause__, SystemExit)

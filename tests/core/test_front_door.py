@@ -13,7 +13,7 @@ IMPORT_IN_EVERY_ORDER = """
 import importlib, itertools, sys
 
 names = ("plugins", "plugins.registry", "building", "structuring", "structuring.json_schema", "schemas")
-for order in itertools.permutations(names, 3):
+for order in itertools.permutations(names, 2):
     for name in [name for name in sys.modules if name.startswith("noether_core")]:
         del sys.modules[name]
     for name in order:

@@ -30,6 +30,11 @@ def test_the_nearest_name_is_found_whatever_its_case_and_only_where_one_is_near(
     assert did_you_mean(name, NAMES) == (None if meant is None else f"did you mean '{meant}'?")
 
 
+def test_very_long_names_are_not_compared():
+    assert nearest("x" * 200, ["x" * 199]) == "x" * 199
+    assert nearest("x" * 201, ["x" * 200]) is None
+
+
 def test_of_no_names_none_is_near():
     assert nearest("num_heads", ()) is None
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_origin
 import attrs
 from annotated_types import Ge, Interval, MinLen
 
-from noether_core.errors import ConfigError, Problem
+from noether_core.errors import ConfigError, Problem, shown
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.plain import fingerprint_of
 from noether_core.schemas.rules import Check, Rule, refuse, rule_for
@@ -114,7 +114,7 @@ class AttentionConfig(Schema):
         fitting = _divisors_around(num_heads, hidden_dim)
         return Problem(
             keys=("num_heads",),
-            message=f"{num_heads} does not divide hidden_dim {hidden_dim}",
+            message=f"{shown(num_heads)} does not divide hidden_dim {shown(hidden_dim)}",
             value=num_heads,
             suggestion=f"{' and '.join(map(str, fitting))} {'does' if len(fitting) == 1 else 'do'}"
             if fitting

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 
@@ -12,14 +13,16 @@ GOOD = "type: transolver\nhidden_dim: 256\nnum_heads: 8\nnum_slices: 64\n"
 BAD = "type: transolver\nhidden_dim: 256\nnum_heads: 7\nnum_slice: 64\ndropout: 1.5\n"
 
 
+NOETHER = shutil.which("noether", path=os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"])))
+
+
 @pytest.fixture
 def run(tmp_path):
-    command = shutil.which("noether")
-    assert command is not None, "the command noether is not on PATH"
+    assert NOETHER is not None, "the command noether is not installed"
 
     def call(*arguments, **environment):
         return subprocess.run(
-            [command, *map(str, arguments)],
+            [NOETHER, *map(str, arguments)],
             cwd=tmp_path,
             env={**os.environ, **environment},
             capture_output=True,
@@ -116,7 +119,7 @@ def test_a_closed_pipe_gives_no_traceback(tmp_path):
 
 def test_closed_outputs_give_no_traceback(tmp_path):
     for closed in (">&-", "2>&-", ">&- 2>&-"):
-        script = f"'{shutil.which('noether')}' list {closed}"
+        script = f"'{NOETHER}' list {closed}"
         done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
 
@@ -277,3 +280,93 @@ def test_the_version_is_that_of_the_distribution(run):
     from importlib.metadata import version
 
     assert run("--version").stdout == f"noether-attention {version('noether-attention')}\n"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("list",), ("list", "--json"), ("schema",)])
+def test_a_pipe_that_nobody_reads_gives_no_traceback(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run([NOETHER, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_and_values_that_are_no_text_are_told(run, tmp_path):
+    name = os.fsdecode(b"caf\xe9.yaml")
+    (tmp_path / name).write_text("type: transolver\nhidden_dim: 8\nnum_heads: .inf\n")
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / name.replace(".", "-good.")).write_text(GOOD)
+    plain = run("validate", name, name.replace(".", "-good."), PYTHONIOENCODING="ascii")
+    assert plain.stdout == "caf\\udce9-good.yaml: good: transolver\n"
+    assert plain.stderr.startswith("caf\\udce9.yaml:3:12: num_heads: expected an integer of at least 1, got inf\n")
+    done = run("validate", "--json", name, PYTHONIOENCODING="ascii")
+    (result,) = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert result["file"] == name
+    assert result["problems"][0]["value"] is None
+    assert "Traceback" not in plain.stderr + done.stderr
+
+
+def test_two_packages_with_one_command_are_both_used_in_full(run, installed):
+    environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost=COMMAND)
+    installed(
+        "best-cost", commands={"cost": "best_cost"}, best_cost=COMMAND.replace("options.number", "-options.number")
+    )
+    assert run("acme-cost:cost", "7", **environment).stdout == "7\n"
+    assert run("best-cost:cost", "7", **environment).stdout == "-7\n"
+    done = run("cost", "7", **environment)
+    assert done.returncode == 2
+    assert "'acme-cost:cost', 'best-cost:cost'" in done.stderr
+
+
+def test_a_blocked_command_is_not_there(run, installed):
+    environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost="raise SystemExit(7)")
+    done = run("cost", "7", **environment, NOETHER_BLOCK="Acme_Cost:cost")
+    assert done.returncode == 2
+    assert "cost" not in run("--help", **environment, NOETHER_BLOCK="acme-cost").stdout
+
+
+def test_help_survives_any_version(run, installed, site):
+    environment = installed("acme-cost", commands={"cost": "acme_cost"})
+    site.write_metadata("odd-1%s.dist-info", "odd", "1%s", "[noether.command]\nodd = odd\n")
+    done = run("--help", **environment)
+    assert done.returncode == 0
+    assert "from odd 1%s" in done.stdout
+
+
+def test_a_command_may_use_the_variant_of_its_own_module(run, installed, site):
+    module = site.install_variant("flow", "acme-flow")
+    file = site.folder / f"{module}.py"
+    use = "parser.set_defaults(run=lambda options: print(registry().get('flow').summary))"
+    command = f"@hookimpl\ndef noether_command(parser):\n    from noether_core import registry\n    {use}\n"
+    file.write_text(f"{file.read_text()}\n\n{command}")
+    environment = installed("acme-command", commands={"flow": module})
+    done = run("flow", **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "Tokens read what is near.\n"
+
+
+def test_a_config_of_a_broken_plugin_is_told_in_its_place_beside_other_files(run, installed, tmp_path):
+    environment = installed("acme-flow", attention={"flow": "acme_flow"}, acme_flow="raise OSError('no disk')")
+    (tmp_path / "flow.yaml").write_text("type: flow\nhidden_dim: 8\nnum_heads: 2\n")
+    (tmp_path / "good.yaml").write_text(GOOD)
+    done = run("validate", "flow.yaml", "good.yaml", **environment)
+    assert done.returncode == 1
+    assert done.stdout == "good.yaml: good: transolver\n"
+    assert "flow.yaml" in done.stderr
+    assert "'flow' of acme-flow 1.0: acme_flow cannot be imported: OSError: no disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    shown = run("show", "flow", **environment)
+    assert shown.returncode == 1
+    assert shown.stderr == "noether: 'flow' of acme-flow 1.0: acme_flow cannot be imported: OSError: no disk\n"
+
+
+@pytest.mark.parametrize("name", ["folder.yaml", "missing.yaml", "/dev/null", "bytes.yaml"])
+def test_no_file_brings_a_traceback(run, tmp_path, name):
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    done = run("validate", name)
+    assert done.returncode == 1
+    assert done.stderr.startswith(name)
+    assert "Traceback" not in done.stderr

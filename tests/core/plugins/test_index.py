@@ -55,7 +55,7 @@ def test_groups_are_kept_apart_and_those_of_others_are_passed_over(site):
 
 
 def test_comments_blank_lines_spaces_and_a_byte_order_mark_are_passed_over(site):
-    text = "\ufeff# a comment\r\n\r\n[ noether.attention ]\r\n; another\r\n  window=acme_window  \r\n"
+    text = "\ufeff[ noether.attention ]\r\n# a comment\r\n\r\n; another\r\n  window=acme_window  \r\n"
     site.write_metadata("acme-1.0.dist-info", "acme", "1.0", text)
     index = scan([str(site.folder)])
     assert [(entry.name, entry.value) for entry in index.entry_points] == [("window", "acme_window")]
@@ -170,6 +170,12 @@ def test_metadata_that_names_nothing_is_told(site, folder):
 def test_a_folder_whose_name_does_not_tell_is_read(site, folder):
     site.write_metadata(folder, "Acme.Attn", "1.3.0", ONE)
     assert [entry.provider for entry in scan([str(site.folder)]).entry_points] == ["acme-attn 1.3.0"]
+
+
+def test_metadata_of_another_encoding_tell_name_and_version_nevertheless(site):
+    origin = site.write_metadata("acme.egg-info", "acme", "1.0", ONE)
+    (origin / "PKG-INFO").write_bytes(b"Author: Andr\xe9\nName: acme\nVersion: 1.0\n")
+    assert [entry.provider for entry in scan([str(site.folder)]).entry_points] == ["acme 1.0"]
 
 
 def test_what_an_interrupted_uninstall_left_is_passed_over(site):

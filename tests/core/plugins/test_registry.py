@@ -1,12 +1,25 @@
 """From a type to its variant: lazily, once, and never by luck."""
 
+import argparse
+import os
+import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from noether_core import AmbiguousTypeError, AttentionVariant, PluginError, Registry, UnknownTypeError, structure
+from noether_core import (
+    AmbiguousTypeError,
+    AttentionConfig,
+    AttentionVariant,
+    PluginError,
+    Registry,
+    UnknownTypeError,
+    registry,
+    structure,
+)
 from noether_core.plugins.index import Index
 
 RECORD = """
@@ -258,6 +271,7 @@ def test_a_blocked_plugin_is_neither_found_nor_imported(site, block, monkeypatch
         "https://x/flow",
         "flow:flow:flow",
         "acme:",
+        ":flow",
         ":flow ",
         "__class__",
         "\uff46low",
@@ -336,3 +350,179 @@ def test_no_lock_is_held_while_a_plugin_is_imported(site, monkeypatch):
     for thread in threads:
         thread.join(30)
     assert set(found) == {"left", "right"}
+
+
+def test_what_a_plugin_imports_on_first_use_is_left_alone(site):
+    """A package may offer its module class beside its hook, and it is not imported before it is asked for."""
+    module = site.install_variant("flow")
+    file = site.folder / f"{module}.py"
+    offer = "touched = []\n\ndef __dir__():\n    return [*globals(), 'Module']\n\n"
+    offer += "def __getattr__(name):\n    touched.append(name)\n    raise AttributeError(name)\n"
+    file.write_text(file.read_text() + offer)
+    assert site.registry().get("flow").type == "flow"
+    assert "Module" not in sys.modules[module].touched
+
+
+@pytest.mark.parametrize("value", ["{module}:Plugin", "{module}:plugin", "{module}:Nested.plugin"])
+def test_a_plugin_may_be_a_module_or_an_object_in_it(site, value):
+    module = site.install_variant("flow")
+    file = site.folder / f"{module}.py"
+    classes = "class Plugin:\n    noether_attention_variant = staticmethod(noether_attention_variant)\n\n"
+    classes += "plugin = Plugin()\nclass Nested:\n    plugin = Plugin()\n"
+    file.write_text(file.read_text() + classes)
+    site.install("acme-objects", attention={"flow": value.format(module=module)})
+    assert site.registry().get("acme-objects:flow").type == "flow"
+
+
+COMMAND = """
+
+@hookimpl
+def noether_command(parser):
+    parser.set_defaults(run=lambda options: 0)
+"""
+
+
+@pytest.mark.parametrize("command", ["flow", "measure"])
+def test_one_module_may_provide_a_type_and_a_command_of_the_same_name_or_another(site, command):
+    module = site.install_variant("flow")
+    file = site.folder / f"{module}.py"
+    file.write_text(file.read_text() + COMMAND)
+    site.install("acme", attention={"flow": module}, commands={command: module})
+    known = site.registry(block=["flow"])
+    (entry,) = known.commands()
+    for _ in range(2):
+        parser = argparse.ArgumentParser()
+        known.add_command(entry, parser)
+        assert callable(parser.get_default("run"))
+        assert known.get("flow").type == "flow"
+
+
+def test_a_type_and_a_command_of_one_name_may_be_two_modules(site):
+    module = site.install_variant("flow")
+    files = {"flow_command.py": "from noether_core import hookimpl\n" + COMMAND}
+    site.install("acme", attention={"flow": module}, commands={"flow": "flow_command"}, files=files)
+    known = site.registry(block=["flow"])
+    assert known.get("flow").type == "flow"
+    known.add_command(known.commands()[0], argparse.ArgumentParser())
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("pass", "says not what runs its command; call parser.set_defaults(run=...)"),
+        ("parser.set_defaults(run='main')", "says not what runs its command; call parser.set_defaults(run=...)"),
+        ("raise OSError('no')", "fails in its hook: OSError: no"),
+        ("parser.exit(0)", "fails in its hook: SystemExit: 0"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_told_when_it_is_added(site, code, told):
+    source = f"from noether_core import hookimpl\n\n@hookimpl\ndef noether_command(parser):\n    {code}\n"
+    site.install("acme", commands={"cost": "acme_cost"}, files={"acme_cost.py": source})
+    known = site.registry()
+    with pytest.raises(PluginError) as caught:
+        known.add_command(known.commands()[0], argparse.ArgumentParser())
+    assert caught.value.reason == f"acme_cost {told}"
+    assert site.registry(block=["acme:cost"]).commands() == ()
+
+
+def test_an_error_that_cannot_be_told_does_not_hide_the_failure(site):
+    code = "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError\n\nraise Odd\n"
+    site.install("odd", attention={"odd": "odd"}, files={"odd.py": code})
+    with pytest.raises(PluginError) as caught:
+        site.registry().get("odd")
+    assert caught.value.reason == "odd cannot be imported: Odd"
+
+
+def test_a_broken_plugin_does_not_keep_a_config_from_its_own(site):
+    site.install("acme-attn", attention={"flow": "acme_broken"}, files={"acme_broken.py": "raise OSError"})
+    site.install_variant("flow", "best-attn")
+    known = site.registry()
+    variant = known.get("best-attn:flow")
+    assert known.variant_of(variant.config(hidden_dim=8, num_heads=2)) is variant
+
+
+def test_an_open_config_of_an_ambiguous_type_imports_nothing(site):
+    modules = [site.install_variant("flow", "acme-attn"), site.install_variant("flow", "best-attn")]
+    known = site.registry()
+    with pytest.raises(AmbiguousTypeError):
+        known.variant_of(AttentionConfig(type="flow", hidden_dim=8, num_heads=2))
+    assert not set(modules) & set(sys.modules)
+
+
+def test_plugins_that_ask_for_each_other_while_they_are_imported_are_told_so(site, monkeypatch):
+    for mine, other in (("left", "right"), ("right", "left")):
+        module = site.install_variant(mine)
+        file = site.folder / f"{module}.py"
+        file.write_text(f"import here\nhere.known.get('{other}')\n" + file.read_text())
+    site.install_variant("sound")
+    known = _shared(site, monkeypatch)
+    with pytest.raises(PluginError, match=r"'left' of left 1\.2\.0: .* asks for its own type while it is being"):
+        known.get("left")
+    assert known.get("sound").type == "sound"
+
+
+def test_a_hook_that_asks_for_its_own_type_is_told_so(site, monkeypatch):
+    module = site.install_variant("flow")
+    file = site.folder / f"{module}.py"
+    ask = "    import here\n    here.known.get('flow')\n    return AttentionVariant("
+    file.write_text(file.read_text().replace("    return AttentionVariant(", ask))
+    with pytest.raises(PluginError, match="asks for its own type while it is being imported"):
+        _shared(site, monkeypatch).get("flow")
+
+
+def test_a_plugin_that_can_do_without_its_own_type_may_ask_for_it(site, monkeypatch):
+    module = site.install_variant("flow")
+    file = site.folder / f"{module}.py"
+    ask = "import here\ntry:\n    here.known.get('flow')\nexcept ImportError:\n    pass\n"
+    file.write_text(ask + file.read_text())
+    assert _shared(site, monkeypatch).get("flow").type == "flow"
+
+
+def test_a_plugin_may_register_another_while_it_is_imported(site, monkeypatch):
+    site.install_variant("mine", "only-mine")
+    mine = site.registry().get("mine")
+    module = site.install_variant("flow")
+    file = site.folder / f"{module}.py"
+    file.write_text("import here\nhere.known.register(here.mine)\n" + file.read_text())
+    known = _shared(site, monkeypatch)
+    sys.modules["here"].mine = mine
+    assert known.get("flow").type == "flow"
+    assert known.get("in-process:mine") is mine
+
+
+def test_what_is_installed_later_is_seen_after_a_refresh(site):
+    site.install_variant("first")
+    known = Registry()
+    assert "first" in known.types()
+    assert known.get("first").type == "first"
+    before = site.folder.stat().st_mtime_ns
+    site.install_variant("second")
+    os.utime(site.folder, ns=(before, before))  # so fast that the clock did not tick
+    with pytest.raises(UnknownTypeError):
+        known.get("second")
+    known.refresh()
+    assert known.get("second").type == "second"
+
+
+def test_what_was_uninstalled_is_unknown_after_a_refresh(site):
+    site.install_variant("first")
+    known = Registry()
+    assert known.get("first").type == "first"
+    shutil.rmtree(site.folder / "first-1.2.0.dist-info")
+    known.refresh()
+    with pytest.raises(UnknownTypeError):
+        known.get("first")
+
+
+def test_the_registry_of_the_process_is_one():
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(known) for known in pool.map(lambda _: registry(), range(64))}) == 1
+
+
+def test_of_many_types_the_first_twenty_are_listed(site):
+    for number in range(25):
+        site.install(f"acme{number}", attention={f"type{number:02}": "acme"})
+    with pytest.raises(UnknownTypeError) as caught:
+        site.registry().get("zzz")
+    assert str(caught.value).endswith("type18, type19 and 5 more.")
+    assert len(caught.value.installed) == 25

@@ -1,7 +1,9 @@
 """From mappings to configs: nothing coerced, every problem told at once."""
 
+import threading
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -241,3 +243,83 @@ def test_an_ambiguous_type_is_told_with_its_place(site):
     assert set(problems_of({"attention": {**GOOD, "type": "flow"}}, Layer, registry=site.registry())) == {
         "attention.type"
     }
+
+
+@attrs.frozen(kw_only=True)
+class Pairs(Schema):
+    """Lists of a fixed length, and a choice between configs."""
+
+    pair: tuple[TokenSpec, int, AttentionPattern] | None = None
+    either: TokenSpec | AttentionPattern | None = None
+    attentions: Mapping[str, AttentionConfig] = attrs.field(factory=dict)
+
+
+PATTERN = {"query_tokens": ["a"], "key_value_tokens": ["a"]}
+
+
+def test_each_place_of_a_fixed_list_has_a_config_of_its_own():
+    made = structure({"pair": [{"name": "a", "size": 1}, 3, PATTERN]}, Pairs)
+    assert made.pair == (TokenSpec("a", 1), 3, AttentionPattern(["a"], ["a"]))
+    assert structure(unstructure(made), Pairs) == made
+    assert set(problems_of({"pair": [{"name": "", "size": 1}, "3", {**PATTERN, "x": 1}]}, Pairs)) == {
+        "pair[0].name",
+        "pair[2].x",
+    }
+    assert problems_of({"pair": [{"name": "a", "size": 1}, 3]}, Pairs)["pair"].message.startswith(
+        "expected a list of 3"
+    )
+
+
+def test_of_several_configs_the_one_that_was_made_is_taken_and_a_mapping_is_not_guessed_at():
+    assert structure({"either": TokenSpec("a", 1)}, Pairs).either == TokenSpec("a", 1)
+    assert structure({"either": None}, Pairs).either is None
+    assert problems_of({"either": {"name": "a", "size": 1}}, Pairs)["either"].message.startswith(
+        "expected a TokenSpec, an AttentionPattern or None, got {"
+    )
+
+
+def test_a_warning_points_at_whoever_asked_however_deep_the_option_stands():
+    for source, cls in (({**GOOD, "note": 1}, AttentionConfig), ({"attentions": {"a": {**GOOD, "note": 1}}}, Pairs)):
+        with pytest.warns(UserWarning, match="note: unknown option of 'transolver'") as told:
+            structure(source, cls, unknown="warn")
+        assert [warning.filename for warning in told] == [__file__]
+
+
+def test_data_without_end_is_a_problem_like_any_other():
+    endless = {}
+    endless["again"] = endless
+    assert "fewer levels" in problems_of({**GOOD, "note": endless}, unknown="keep")["extra.note"].message
+    assert problems_of({**GOOD, "hidden_dim": endless})["hidden_dim"].value is endless
+
+
+def test_names_of_any_kind_are_told_as_unknown():
+    assert set(problems_of({**GOOD, None: 1, (1, 2): 2, True: 3, 1.5: 4, "": 5})) == {
+        "None",
+        "(1, 2)",
+        "[True]",
+        "1.5",
+        "",
+    }
+    assert problems_of({**GOOD, 3: 4}, unknown="keep")["extra[3]"].message == "expected text for a key, got 3"
+
+
+def test_a_wrong_option_of_a_wrong_type_and_a_required_one_of_a_nested_config_are_told_together():
+    told = problems_of({"attention": {"type": "transolvr", "hidden_dim": 12, "num_heads": 0}, "first": {}}, Layer)
+    assert set(told) == {"attention.type", "attention.num_heads", "first.name", "first.size"}
+
+
+def test_eight_threads_structure_configs_of_new_types_right(site):
+    for number in range(12):
+        site.install_variant(f"type{number}")
+    known = site.registry()
+    start = threading.Barrier(8)
+
+    def make(offset):
+        start.wait(20)
+        names = [f"type{(number + offset) % 12}" for number in range(12)]
+        sources = {name: {"type": name, "hidden_dim": 12, "num_heads": 3} for name in names}
+        made = structure({"attentions": sources}, Pairs, registry=known)
+        return all(made.attentions[name].type == name for name in names)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(make, range(8)))

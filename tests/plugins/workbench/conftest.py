@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
+"""The command beside the Python that runs the tests."""
 
 TINY = """\
 attention: {type: transolver, hidden_dim: 8, num_heads: 2, num_slices: 3}
@@ -29,12 +32,10 @@ def tiny(tmp_path: Path) -> Path:
 @pytest.fixture
 def noether(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """The real command, run in a folder of its own."""
-    command = shutil.which("noether")
-    assert command is not None, "the command noether is not on PATH"
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [command, *map(str, arguments)],
+            [NOETHER, *map(str, arguments)],
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,

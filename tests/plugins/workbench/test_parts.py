@@ -1,6 +1,8 @@
 """What a run is made of, part by part."""
 
+import errno
 import math
+import os
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from noether_plugins.workbench.data import FlowBatch, FlowUnits, held_out_aerofo
 from noether_plugins.workbench.evaluation import mean_errors
 from noether_plugins.workbench.experiment import DataConfig, Experiment, TrainingConfig
 from noether_plugins.workbench.memory import OutOfMemoryError, check_need, check_within, is_out_of_memory
+from noether_plugins.workbench.model import FlowTransformer
 from noether_plugins.workbench.outputs import OutputError, staged
-from noether_plugins.workbench.training import _learning_rate
+from noether_plugins.workbench.training import DivergedError, _learning_rate, train
 
 ATTENTION = DotProductAttentionConfig(hidden_dim=8, num_heads=2)
 SMALL = Experiment(
@@ -116,6 +119,31 @@ def test_a_run_that_fails_leaves_the_older_one_as_it_was(tmp_path):
         _fail_in(folder)
     assert {file.read_text() for file in folder.iterdir()} == {"old"}
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_training_that_leaves_the_numbers_is_told():
+    batch = training_set(SMALL)
+    model = FlowTransformer(SMALL)
+    torch.nn.init.constant_(model.pressure.weight, math.inf)
+    with pytest.raises(DivergedError, match=r"at step 1; lower training\.learning_rate"):
+        train(
+            model,
+            batch,
+            FlowUnits.of(batch),
+            SMALL.training,
+            seed=0,
+            report=lambda step, loss: None,
+            is_interrupted=lambda: False,
+        )
+
+
+def test_a_disk_that_fills_up_is_told_as_what_it_is(tmp_path):
+    with (
+        pytest.raises(OutputError, match="run: cannot be written: No space left on device; name another folder"),
+        staged(tmp_path / "run", overwrite=False),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_files_of_the_folder_stay(tmp_path):

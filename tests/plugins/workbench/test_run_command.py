@@ -2,10 +2,11 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 from safetensors import safe_open
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from noether_core import load
 from noether_plugins.workbench.experiment import Experiment
 
+NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 RUN = {"experiment.yaml", "weights.safetensors", "flow.png", "result.json"}
 
 
@@ -80,7 +82,7 @@ def test_a_run_on_a_terminal_shows_a_bar(tiny, tmp_path):
 
     mine, theirs = pty.openpty()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "100"}
-    command = [shutil.which("noether"), "run", str(tiny)]
+    command = [NOETHER, "run", str(tiny)]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     shown = b""
@@ -128,7 +130,7 @@ def test_ctrl_c_before_anything_is_learnt_leaves_nothing(tiny, tmp_path):
 
 def _start(file, folder):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [shutil.which("noether"), "run", str(file)]
+    command = [NOETHER, "run", str(file)]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -143,11 +145,20 @@ def _start(file, folder):
             ("num_slices", "num_slice"),
             "attention.num_slice: unknown option of 'transolver'; did you mean 'num_slices'?",
         ),
-        (("depth: 1", "depth: 0"), "tiny.yaml:2:16: model.depth: expected an integer of at least 1, got 0"),
+        (("depth: 1", "depth: 0"), "tiny.yaml:2:16: model.depth: expected an integer from 1 to 1000, got 0"),
         (("batch_size: 3", "batch_size: 7"), "training.batch_size: 7 is more than data.n_train 6"),
         (("model:", "memory_limit: 0.001\nmodel:"), "memory_limit is 0.00 GiB; lower training.batch_size"),
         (("hidden_dim: 8", "hidden_dim: 8000000"), "lower attention.hidden_dim or model.depth"),
         (("n_train: 6", "n_train: 6000000000"), "lower data.n_train"),
+        (("num_slices: 3", "num_slices: 3000000000000000000000"), "lower the sizes of attention or model"),
+        (("type: transolver", "use_rope: true, type: dot_product"), "attention.num_slices: unknown option"),
+        (
+            (
+                "{type: transolver, hidden_dim: 8, num_heads: 2, num_slices: 3}",
+                "{type: dot_product, hidden_dim: 4, num_heads: 2, use_rope: true}",
+            ),
+            "attention.num_heads: heads of width 2 cannot rotate by two coordinates",
+        ),
         (("device: cpu", "device: gpu"), "training.device: expected 'auto', 'cpu' or 'cuda', got 'gpu'"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -169,13 +180,15 @@ def test_a_missing_file_is_told_by_name(noether):
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work_begins(noether, tiny, tmp_path):
     (tmp_path / "file").touch()
-    for output in ("file", "file/below"):
+    (tmp_path / "link").symlink_to("nowhere")
+    for output in ("file", "file/below", "link"):
         done = noether("run", tiny, "--output", output)
         assert done.returncode == 1
         assert f"{output}: " in done.stderr
         assert "--output" in done.stderr
         assert "solving" not in done.stderr
-        assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.yaml", "file"}
+        assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.yaml", "file", "link"}
+    assert "names no folder" in noether("run", tiny, "--output", "").stderr
 
 
 def test_wrong_usage_exits_with_two(noether):
