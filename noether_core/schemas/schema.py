@@ -223,6 +223,8 @@ def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) ->
         raise TypeError("it has no annotation")
     if getattr(attribute.default, "takes_self", False):
         raise TypeError("its default is made from other fields; use None for one that follows from them")
+    if attribute.validator is not None:
+        raise TypeError("it has a validator of attrs, which knows no place; use bounds or an @invariant")
     return hints[attribute.name]
 
 

@@ -40,7 +40,7 @@ def installed(site):
     def install(distribution, *, attention=None, commands=None, **modules):
         files = {f"{name}.py": code for name, code in modules.items()}
         site.install(distribution, version="1.0", attention=attention, commands=commands, files=files)
-        return {"PYTHONPATH": str(site.folder)}
+        return {"PYTHONPATH": os.pathsep.join(filter(None, (str(site.folder), os.environ.get("PYTHONPATH"))))}
 
     return install
 
@@ -286,8 +286,11 @@ def test_the_version_is_that_of_the_distribution(run):
 def test_a_pipe_that_nobody_reads_gives_no_traceback(arguments):
     reading, writing = os.pipe()
     os.close(reading)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     try:
-        done = subprocess.run([NOETHER, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [NOETHER, *arguments], stdout=writing, stderr=subprocess.PIPE, env=buffered, text=True, check=False
+        )
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
@@ -329,10 +332,10 @@ def test_a_blocked_command_is_not_there(run, installed):
 
 def test_help_survives_any_version(run, installed, site):
     environment = installed("acme-cost", commands={"cost": "acme_cost"})
-    site.write_metadata("odd-1%s.dist-info", "odd", "1%s", "[noether.command]\nodd = odd\n")
+    site.write_metadata("odd-1%d.dist-info", "odd", "1%d", "[noether.command]\nodd = odd\n")
     done = run("--help", **environment)
     assert done.returncode == 0
-    assert "from odd 1%s" in done.stdout
+    assert "from odd 1%d" in done.stdout
 
 
 def test_a_command_may_use_the_variant_of_its_own_module(run, installed, site):

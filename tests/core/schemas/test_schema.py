@@ -199,6 +199,11 @@ class Derived(AttentionConfig):
 
 
 @attrs.frozen(kw_only=True)
+class Validated(AttentionConfig):
+    window: int = attrs.field(default=3, validator=attrs.validators.gt(0))
+
+
+@attrs.frozen(kw_only=True)
 class Confused(AttentionConfig):
     @invariant
     @staticmethod
@@ -221,6 +226,7 @@ FAULTS = [
     (Unresolvable, "an annotation of Unresolvable cannot be resolved at run time: name 'Missing' is not defined"),
     (Unannotated, "field 'window' of Unannotated: it has no annotation"),
     (Derived, "field 'window' of Derived: its default is made from other fields; use None for one that follows"),
+    (Validated, "field 'window' of Validated: it has a validator of attrs"),
     (Confused, "the invariant Confused.slices_fit reads num_slices, which is no option"),
     (Overbounded, "field 'mode' of Overbounded: typing.Literal[1, 2] takes no bounds"),
     (int, "<class 'int'> is no subclass of Schema"),
