@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from noether_core.building import build
     from noether_core.errors import (
         AmbiguousTypeError,
+        CacheError,
         ConfigError,
         NoetherError,
         PluginError,
         Problem,
         ShapeError,
+        TokenGroupError,
         UnknownTypeError,
         UnsupportedArgumentError,
     )
@@ -38,11 +40,13 @@ _HOMES = {
     **dict.fromkeys(
         (
             "AmbiguousTypeError",
+            "CacheError",
             "ConfigError",
             "NoetherError",
             "PluginError",
             "Problem",
             "ShapeError",
+            "TokenGroupError",
             "UnknownTypeError",
             "UnsupportedArgumentError",
         ),
@@ -55,12 +59,14 @@ __all__ = [
     "AttentionConfig",
     "AttentionPattern",
     "AttentionVariant",
+    "CacheError",
     "ConfigError",
     "NoetherError",
     "PluginError",
     "Problem",
     "Registry",
     "ShapeError",
+    "TokenGroupError",
     "TokenSpec",
     "UnknownTypeError",
     "UnsupportedArgumentError",

@@ -185,6 +185,14 @@ class ShapeError(NoetherError, ValueError):
     """A tensor has another shape, dtype or device than the call needs."""
 
 
+class TokenGroupError(NoetherError, ValueError):
+    """Groups of tokens fit neither each other nor the call that names them."""
+
+
+class CacheError(ShapeError):
+    """Cached keys and values do not fit the call that is to read them."""
+
+
 class UnsupportedArgumentError(NoetherError, ValueError):
     """A variant was handed an argument that it cannot honour."""
 

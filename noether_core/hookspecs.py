@@ -26,8 +26,17 @@ hookimpl = pluggy.HookimplMarker("noether")
 Interface = Literal["self", "cross", "tokens"]
 """How a module is called; the three signatures stand in the architecture page."""
 
-Capability = Literal["attn_mask", "key_padding_mask", "rope", "positions", "token_specs", "kv_cache", "deterministic"]
-"""What a variant honours: the arguments of its interface, and ``deterministic`` for equal numbers at every call."""
+Capability = Literal[
+    "attn_mask",
+    "key_padding_mask",
+    "rope",
+    "positions",
+    "token_specs",
+    "attention_patterns",
+    "kv_cache",
+    "deterministic",
+]
+"""What a variant honours: the arguments of its interface, and ``deterministic`` for equal numbers in evaluation."""
 
 
 ConfigClass = type[AttentionConfig]

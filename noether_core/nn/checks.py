@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from noether_core.nn.rope import Frequencies
 
 
-def check_tokens(x: Tensor, hidden_dim: int, *, name: str = "x") -> None:
+def check_tokens(x: Tensor, hidden_dim: int, *, name: str = "x", beside: Tensor | None = None) -> None:
     """Check that *x* holds tokens of a width.
+
+    Args:
+        x: The tokens.
+        hidden_dim: Their width.
+        name: What the caller calls them.
+        beside: Other tokens of the same call, of which *x* must have the batch and the device.
 
     Raises:
         ShapeError: If *x* is not ``(batch, tokens, hidden_dim)`` of floating numbers.
@@ -29,6 +35,28 @@ def check_tokens(x: Tensor, hidden_dim: int, *, name: str = "x") -> None:
         raise ShapeError(f"{name}: got shape {tuple(x.shape)}, wanted (batch, tokens, {hidden_dim})")
     if not x.is_floating_point():
         raise ShapeError(f"{name}: got {x.dtype}, wanted a floating dtype")
+    if beside is not None:
+        if x.shape[0] != beside.shape[0]:
+            raise ShapeError(f"{name}: got a batch of {x.shape[0]}, wanted {beside.shape[0]} as beside it")
+        _check_device(x, beside, name)
+
+
+def check_positions(positions: Tensor | None, x: Tensor, input_dim: int) -> Tensor:
+    """Check that there is a point for each of the tokens *x*, and return the points.
+
+    Raises:
+        ShapeError: If *positions* are missing, not ``(batch, tokens, input_dim)`` of floating numbers, or on another
+            device.
+    """
+    wanted = (*x.shape[:2], input_dim)
+    if positions is None:
+        raise ShapeError(f"positions: got None, wanted points of shape (batch, tokens, input_dim) = {wanted}")
+    if positions.shape != wanted:
+        raise ShapeError(f"positions: got shape {tuple(positions.shape)}, wanted (batch, tokens, input_dim) = {wanted}")
+    if not positions.is_floating_point():
+        raise ShapeError(f"positions: got {positions.dtype}, wanted a floating dtype")
+    _check_device(positions, x, "positions")
+    return positions
 
 
 def check_key_padding_mask(mask: Tensor | None, keys: Tensor, *, name: str = "key_padding_mask") -> None:
@@ -47,7 +75,7 @@ def check_key_padding_mask(mask: Tensor | None, keys: Tensor, *, name: str = "ke
 
 
 def check_attn_mask(mask: Tensor | None, queries: Tensor, keys: Tensor, num_heads: int) -> None:
-    """Check that *mask* can be laid over the logits of *queries* and *keys*, each ``(batch, tokens, width)``.
+    """Check that *mask* can be laid over the logits of *queries* and *keys*, each ``(batch, tokens, ...)``.
 
     Raises:
         ShapeError: If *mask* does not broadcast to ``(batch, num_heads, queries, keys)``, is neither boolean nor
@@ -114,9 +142,9 @@ def refuse_arguments(variant: str, reasons: Mapping[str, str], **arguments: obje
             raise UnsupportedArgumentError(variant, name, reasons[name])
 
 
-def _check_device(mask: Tensor, tokens: Tensor, name: str) -> None:
-    if mask.device != tokens.device:
-        raise ShapeError(f"{name}: got a tensor on {mask.device}, wanted {tokens.device}, where the tokens are")
+def _check_device(tensor: Tensor, tokens: Tensor, name: str) -> None:
+    if tensor.device != tokens.device:
+        raise ShapeError(f"{name}: got a tensor on {tensor.device}, wanted {tokens.device}, where the tokens are")
 
 
 def _way_out(sizes: tuple[int, ...], wanted: tuple[int, int, int, int]) -> str:

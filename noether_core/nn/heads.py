@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from noether_core.nn.rope import rotate
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from noether_core.nn.rope import Frequencies
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -33,3 +37,24 @@ def merge_heads(x: Tensor) -> Tensor:
     """
     batch, num_heads, tokens, head_dim = x.shape
     return x.transpose(1, 2).reshape(batch, tokens, num_heads * head_dim)
+
+
+def project_heads(
+    x: Tensor, layer: nn.Module, num_heads: int, *, norm: nn.Module | None = None, freqs: Frequencies | None = None
+) -> Tensor:
+    """Return the queries, keys or values of every head: projected, then normalised, then rotated.
+
+    Args:
+        x: ``(batch, tokens, width)``.
+        layer: Projects tokens to ``num_heads * head_dim`` features.
+        num_heads: Number of heads.
+        norm: Normalises each head over ``head_dim``, where it is given.
+        freqs: What `RopeFrequency` returned for the tokens, where they are rotated.
+
+    Returns:
+        ``(batch, num_heads, tokens, head_dim)``.
+    """
+    heads = split_heads(layer(x), num_heads)
+    if norm is not None:
+        heads = norm(heads)
+    return heads if freqs is None else rotate(heads, freqs)

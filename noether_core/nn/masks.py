@@ -15,8 +15,9 @@ def attend(
     attn_mask: Tensor | None = None,
     key_padding_mask: Tensor | None = None,
     dropout: float = 0.0,
+    scale: float | None = None,
 ) -> Tensor:
-    """Return ``softmax(queries keys^T / sqrt(head_dim)) values`` for every head.
+    """Return ``softmax(scale * queries keys^T) values`` for every head.
 
     A query that may read no key, because of the masks or because there are none, reads zeros, and no gradient flows
     through it. Without *attn_mask* nothing of size queries times keys is made.
@@ -31,6 +32,7 @@ def attend(
             added to the logits, minus infinity where it does not.
         key_padding_mask: ``(batch, keys)`` booleans, True for real tokens. No query reads another one.
         dropout: Probability of dropping a weight; 0 outside training.
+        scale: Factor of the logits; ``1 / sqrt(head_dim)`` where it is None.
 
     Returns:
         ``(batch, heads, queries, head_dim)``.
@@ -38,7 +40,9 @@ def attend(
     mask = combine_masks(attn_mask, key_padding_mask)
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(queries.dtype)
-    return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
+    return functional.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=mask, dropout_p=dropout, scale=scale
+    )
 
 
 def combine_masks(attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:

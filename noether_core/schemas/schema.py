@@ -121,7 +121,18 @@ class Plan(NamedTuple):
 
     def default_of(self, option: str) -> Any:
         """Return the default of *option*; `attrs.NOTHING` where it must be given."""
-        return next(field.default_value() for field in self.fields if field.option == option)
+        return self._field(option).default_value()
+
+    def check(self, option: str, value: Any) -> Any:
+        """Return *value* in its canonical form.
+
+        Raises:
+            ConfigError: If it is none of *option*.
+        """
+        return self._field(option).check(value)
+
+    def _field(self, option: str) -> Field:
+        return next(field for field in self.fields if field.option == option)
 
 
 _plans: dict[type, Plan] = {}

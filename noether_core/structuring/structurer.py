@@ -90,10 +90,8 @@ class _Structurer:
 
     def make(self, source: Any, cls: type[Schema]) -> Schema:
         """Return the *cls* that *source* describes."""
-        if isinstance(source, cls) and cls is not AttentionConfig:
-            return source
         if cls is not AttentionConfig:
-            return self._maker(cls).make(_options_of(source))
+            return source if _is_one(source, cls) else self._maker(cls).make(_options_of(source))
         if isinstance(source, AttentionConfig) and type(source) is not AttentionConfig:
             return source
         options = _options_of(source)
@@ -118,6 +116,19 @@ class _Structurer:
         except ConfigError as error:
             others = problems_of(AttentionConfig, options, frozenset({"type"}))
             raise error.with_problems([*error.problems, *others]) from None
+
+
+def _is_one(source: Any, cls: type[Schema]) -> bool:
+    """Return whether *source* is a config of *cls*; one of a variant that inherits its options is none."""
+    if not isinstance(source, cls):
+        return False
+    if type(source) is cls or not isinstance(source, AttentionConfig):
+        return True
+    try:
+        plan_of(cls).check("type", source.type)
+    except ConfigError:
+        return False
+    return True
 
 
 def _type_of(options: Mapping[str, Any], registry: Registry) -> str:

@@ -231,8 +231,15 @@ class AttentionPattern(Schema):
 
 _FARTHEST = 4096
 _MOVED = {
+    "CrossAnchorAttentionConfig": "noether_plugins.attention.anchor",
     "DotProductAttentionConfig": "noether_plugins.attention.dot_product",
+    "IrregularNatAttentionConfig": "noether_plugins.attention.irregular_nat",
+    "JointAnchorAttentionConfig": "noether_plugins.attention.anchor",
+    "MixedAttentionConfig": "noether_plugins.attention.mixed",
+    "MultiBranchAnchorAttentionConfig": "noether_plugins.attention.anchor",
+    "PerceiverAttentionConfig": "noether_plugins.attention.perceiver",
     "TransolverAttentionConfig": "noether_plugins.attention.transolver",
+    "TransolverPlusPlusAttentionConfig": "noether_plugins.attention.transolver_plusplus",
 }
 
 

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from noether_core import AttentionConfig, TokenSpec, structure
 from noether_core.nn import (
     Frequencies,
-    RMSNorm,
-    accept_fused_,
+    QKVAttention,
     attend,
     check_attn_mask,
     check_freqs,
     check_key_padding_mask,
     check_tokens,
-    init_weights_,
-    merge_heads,
+    project_heads,
     refuse_arguments,
-    rotate,
-    split_heads,
 )
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 
@@ -34,7 +29,7 @@ _REFUSED = {
 }
 
 
-class DotProductAttention(nn.Module):
+class DotProductAttention(QKVAttention):
     """Every token reads every other, weighted by the likeness of its query and their keys.
 
     ``proj(merge(softmax(q k^T / sqrt(d)) v))``, the softmax in each head of width ``d`` by itself. With ``qk_norm``,
@@ -50,22 +45,7 @@ class DotProductAttention(nn.Module):
     """
 
     def __init__(self, config: AttentionConfig) -> None:
-        super().__init__()
-        self.config = structure(config, DotProductAttentionConfig)
-        self.hidden_dim = self.config.hidden_dim
-        self.num_heads = self.config.num_heads
-        self.head_dim = self.config.head_dim
-        self.use_rope = self.config.use_rope
-        self.qk_norm = self.config.qk_norm
-        self.dropout = self.config.dropout
-
-        self.q, self.k, self.v, self.proj = (
-            nn.Linear(self.hidden_dim, self.hidden_dim, bias=self.config.bias) for _ in range(4)
-        )
-        if self.qk_norm:
-            self.q_norm, self.k_norm = RMSNorm(self.head_dim), RMSNorm(self.head_dim)
-        init_weights_(self, self.config.init_weights, output=self.proj)
-        accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+        super().__init__(structure(config, DotProductAttentionConfig))
 
     def forward(
         self,
@@ -101,20 +81,12 @@ class DotProductAttention(nn.Module):
         check_attn_mask(attn_mask, x, x, self.num_heads)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="dot_product", use_rope=self.use_rope)
-
         dropout = self.dropout if self.training else 0.0
 
-        queries = split_heads(self.q(x), self.num_heads)
-        keys = split_heads(self.k(x), self.num_heads)
-        values = split_heads(self.v(x), self.num_heads)
-
-        if self.qk_norm:
-            queries, keys = self.q_norm(queries), self.k_norm(keys)
-
-        if freqs is not None:
-            queries, keys = rotate(queries, freqs), rotate(keys, freqs)
+        queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
+        keys = project_heads(x, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
+        values = project_heads(x, self.v, self.num_heads)
 
         read = attend(queries, keys, values, attn_mask=attn_mask, key_padding_mask=key_padding_mask, dropout=dropout)
 
-        y: Tensor = self.proj(merge_heads(read))
-        return functional.dropout(y, dropout) if dropout else y
+        return self.project_output(read)

@@ -16,10 +16,12 @@ from noether_core.nn import (
     attend,
     check_key_padding_mask,
     check_tokens,
+    gather_slices,
     init_weights_,
     merge_heads,
+    project_heads,
+    read_slices,
     refuse_arguments,
-    split_heads,
 )
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
@@ -32,7 +34,6 @@ _REFUSED = {
     "positions": "it does not look at points",
     "token_specs": "its tokens are not grouped",
 }
-_EPS = 1e-5
 
 
 class TransolverAttention(nn.Module):
@@ -103,25 +104,21 @@ class TransolverAttention(nn.Module):
         )
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
-        padding = None if key_padding_mask is None else ~key_padding_mask[:, None, :, None]
         dropout = self.dropout if self.training else 0.0
 
         weights = self._slice_weights(x)
-        features = split_heads(self.in_project_fx(x), self.num_heads)
+        features = project_heads(x, self.in_project_fx, self.num_heads)
 
-        slices = _gather(weights, features, padding)
+        slices = gather_slices(weights, features, key_padding_mask)
         slices = attend(self.q(slices), self.k(slices), self.v(slices), dropout=dropout)
-
-        read = weights @ slices
-        if padding is not None:
-            read = read.masked_fill(padding, 0.0)
+        read = read_slices(weights, slices, key_padding_mask)
 
         y: Tensor = self.proj(merge_heads(read))
         return functional.dropout(y, dropout) if dropout else y
 
     def _slice_weights(self, x: Tensor) -> Tensor:
         """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum over slices."""
-        states = split_heads(self.in_project_x(x), self.num_heads)
+        states = project_heads(x, self.in_project_x, self.num_heads)
         project = self.in_project_slice.project
 
         # The temperature divides the weight and the bias, which do not grow with the tokens, rather than the logits.
@@ -129,22 +126,3 @@ class TransolverAttention(nn.Module):
         if project.bias is not None:
             logits += project.bias / self.temperature
         return logits.softmax(dim=-1)
-
-
-def _gather(weights: Tensor, features: Tensor, padding: Tensor | None) -> Tensor:
-    """Return the weighted mean of the features in each slice.
-
-    Args:
-        weights: ``(batch, heads, tokens, slices)``.
-        features: ``(batch, heads, tokens, head_dim)``.
-        padding: ``(batch, 1, tokens, 1)`` booleans, True for tokens that add to no slice.
-
-    Returns:
-        ``(batch, heads, slices, head_dim)``.
-    """
-    counted = functional.pad(features, (0, 1), value=1.0)  # the column of ones sums the weights in the same product
-    if padding is not None:
-        counted = counted.masked_fill(padding, 0.0)
-
-    sums = weights.transpose(-2, -1) @ counted
-    return sums[..., :-1] / (sums[..., -1:] + _EPS)

@@ -1,0 +1,78 @@
+"""Random numbers by place: the same for a token wherever and whenever it is computed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+_MIX64 = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
+_MIX32 = (0x7FEB352D, 0x846CA68B - 2**32)
+_GOLDEN32 = 0x9E3779B9
+
+
+def draw_seed(device: torch.device) -> Tensor:
+    """Draw the seed of `uniform_at` from torch's generator of *device*: one number, which ``torch.manual_seed`` fixes."""
+    return torch.randint(2**62, (1,), device=device)
+
+
+def uniform_at(seed: Tensor, rows: Tensor, columns: int, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return uniform numbers in ``[0, 1)``, each a function of the seed, its row and its column and of nothing else.
+
+    So they need not be kept for a backward pass, and do not depend on how rows are cut into chunks or spread over
+    processes. They are multiples of ``2^-24`` in every dtype. It is a counter-based generator in the sense of Salmon et
+    al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011, with the finalisers of splitmix64 for a row (Steele et al.,
+    Fast Splittable Pseudorandom Number Generators, 2014) and of a 32-bit hash with two multiplications for a column.
+
+    Args:
+        seed: What `draw_seed` returned, on the device of *rows*.
+        rows: Numbers of the rows, integers of any shape.
+        columns: Numbers to a row.
+        dtype: A floating dtype of at least 24 bits of precision.
+
+    Returns:
+        ``(*rows.shape, columns)``.
+    """
+    keys = _scrambled(rows * _GOLDEN + seed).unsqueeze(-1)
+    low, high = keys.to(torch.int32), (keys >> 32).to(torch.int32)
+    places = (torch.arange(columns, device=rows.device) * _GOLDEN32).to(torch.int32)
+
+    bits = _xor_shifted(low ^ places, 16)
+    bits = bits.mul_(_MIX32[0]).add_(high)
+    bits = _xor_shifted(bits, 15).mul_(_MIX32[1])
+    bits = _xor_shifted(bits, 16)
+    return ((bits >> 8) & 0xFFFFFF).to(dtype).mul_(2.0**-24)
+
+
+def _scrambled(keys: Tensor) -> Tensor:
+    """Return 64-bit *keys* of which each bit depends on every bit of its input."""
+    keys = (keys ^ _shifted(keys, 30, 64)) * _MIX64[0]
+    keys = (keys ^ _shifted(keys, 27, 64)) * _MIX64[1]
+    return keys ^ _shifted(keys, 31, 64)
+
+
+def _xor_shifted(bits: Tensor, count: int) -> Tensor:
+    return bits ^ _shifted(bits, count, 32)
+
+
+def _shifted(bits: Tensor, count: int, width: int) -> Tensor:
+    """Shift to the right as unsigned numbers of *width* bits; torch's shift keeps the sign."""
+    return (bits >> count) & ((1 << (width - count)) - 1)
+
+
+def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Tensor:
+    """Set entries of *x* to zero with a probability, and scale the others so that the mean stays; by place.
+
+    Args:
+        x: ``(rows, ...)``.
+        probability: From 0, which changes nothing, to 1.
+        seed: What `draw_seed` returned.
+        rows: ``(rows,)`` integers: the numbers of the rows of *x*.
+    """
+    if not probability:
+        return x
+    uniform = uniform_at(seed, rows, math.prod(x.shape[1:]))
+    scale = 1 / (1 - probability) if probability < 1 else 0.0
+    return x * ((uniform >= probability) * scale).view(x.shape).to(x.dtype)

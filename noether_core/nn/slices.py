@@ -1,0 +1,52 @@
+"""From tokens to slices and back: soft groups, to which every token belongs in part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_EPS = 1e-5
+
+
+def gather_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+    """Return the weighted mean of the features in each slice, ``sum_n w_ng f_n / (sum_n w_ng + 1e-5)``.
+
+    Wu et al., Transolver, 2024 (arXiv 2402.02366), equation 2.
+
+    Args:
+        weights: ``(batch, heads, tokens, slices)``: how much a token belongs to a slice.
+        features: ``(batch, heads, tokens, head_dim)``.
+        key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding adds to no slice.
+
+    Returns:
+        ``(batch, heads, slices, head_dim)``.
+    """
+    counted = functional.pad(features, (0, 1), value=1.0)  # the column of ones sums the weights in the same product
+    if key_padding_mask is not None:
+        counted = counted.masked_fill(~key_padding_mask[:, None, :, None], 0.0)
+
+    sums = weights.transpose(-2, -1) @ counted
+    return sums[..., :-1] / (sums[..., -1:] + _EPS)
+
+
+def read_slices(weights: Tensor, slices: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+    """Return what tokens read from the slices with the weights that they gave, ``sum_g w_ng o_g``.
+
+    Wu et al., Transolver, 2024 (arXiv 2402.02366), equation 4.
+
+    Args:
+        weights: ``(batch, heads, tokens, slices)``.
+        slices: ``(batch, heads, slices, head_dim)``.
+        key_padding_mask: As in `gather_slices`. Padding reads zeros.
+
+    Returns:
+        ``(batch, heads, tokens, head_dim)``.
+    """
+    read = weights @ slices
+    if key_padding_mask is not None:
+        read = read.masked_fill(~key_padding_mask[:, None, :, None], 0.0)
+    return read

@@ -1,0 +1,68 @@
+"""Options of the anchor family."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import attrs
+from annotated_types import MinLen
+
+from noether_core import Problem
+from noether_core.schemas import AttentionConfig, invariant
+
+BranchName = Annotated[str, MinLen(1)]
+
+
+@attrs.frozen(kw_only=True)
+class MultiBranchAnchorAttentionConfig(AttentionConfig):
+    """Options that every anchor attention has; it is no variant itself."""
+
+    branches: Annotated[tuple[BranchName, ...], MinLen(1)]
+    """Names of the branches. A group of tokens belongs to the longest one that it is named for, before an underscore."""
+
+    anchor_suffix: str = "_anchors"
+    """What follows the name of a branch in the name of its anchors."""
+
+    @invariant
+    @staticmethod
+    def branches_are_distinct(branches: tuple[str, ...]) -> Problem | None:
+        """Return a problem if a branch is named twice."""
+        for number, name in enumerate(branches):
+            if name in branches[:number]:
+                return Problem(
+                    keys=("branches", number),
+                    message=f"{name!r} names branch {branches.index(name)} already",
+                    value=name,
+                    suggestion="give each branch a name of its own",
+                )
+        return None
+
+
+@attrs.frozen(kw_only=True)
+class SelfAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
+    """Options of self-anchor attention."""
+
+    type: Literal["self_anchor"] = "self_anchor"
+    """The tokens of a branch read the anchors of that branch."""
+
+
+@attrs.frozen(kw_only=True)
+class CrossAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
+    """Options of cross-anchor attention."""
+
+    type: Literal["cross_anchor"] = "cross_anchor"
+    """The tokens of a branch read the anchors of the other branches."""
+
+    branches: Annotated[tuple[BranchName, ...], MinLen(2)]
+    """Names of the branches. A group of tokens belongs to the longest one that it is named for, before an underscore."""
+
+
+@attrs.frozen(kw_only=True)
+class JointAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
+    """Options of joint-anchor attention."""
+
+    type: Literal["joint_anchor"] = "joint_anchor"
+    """Every token reads the anchors of all branches."""
+
+    branches: Annotated[tuple[BranchName, ...], MinLen(2)]
+    """Names of the branches. A group of tokens belongs to the longest one that it is named for, before an underscore."""

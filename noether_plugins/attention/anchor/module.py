@@ -1,0 +1,142 @@
+"""The modules of the anchor family: one module, and three patterns that it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+from torch import Tensor, nn
+
+from noether_core import AttentionConfig, AttentionPattern, TokenSpec, structure
+from noether_core.nn import Frequencies, KVCache, refuse_arguments
+from noether_plugins.attention.anchor.config import (
+    CrossAnchorAttentionConfig,
+    JointAnchorAttentionConfig,
+    MultiBranchAnchorAttentionConfig,
+    SelfAnchorAttentionConfig,
+)
+from noether_plugins.attention.anchor.errors import (
+    MissingAnchorTokenError,
+    MissingBranchTokensError,
+    UnexpectedTokenError,
+)
+from noether_plugins.attention.anchor.patterns import (
+    Branches,
+    branches_of,
+    cross_patterns,
+    joint_patterns,
+    self_patterns,
+)
+from noether_plugins.attention.mixed.config import MixedAttentionConfig
+from noether_plugins.attention.mixed.module import MixedAttention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "CrossAnchorAttention",
+    "JointAnchorAttention",
+    "MissingAnchorTokenError",
+    "MissingBranchTokensError",
+    "MultiBranchAnchorAttention",
+    "SelfAnchorAttention",
+    "UnexpectedTokenError",
+]
+
+_REFUSED = {"attention_patterns": "its branches say which groups read which; 'mixed' takes patterns"}
+
+
+class MultiBranchAnchorAttention(nn.Module):
+    """Mixed attention whose patterns follow from branches: groups of tokens read anchors, few that stand for many.
+
+    Branch ``b`` has the groups that are named for it and the anchors ``b + anchor_suffix`` among them. Time grows with
+    tokens times anchors, so linearly in the tokens where the anchors stay.
+
+    Alkin et al., AB-UPT, 2025 (arXiv 2502.09692).
+
+    Args:
+        config: The concrete config of one of the three variants.
+        patterns: From the groups of a call to who reads whom.
+    """
+
+    def __init__(
+        self,
+        config: MultiBranchAnchorAttentionConfig,
+        patterns: Callable[[Branches], tuple[AttentionPattern, ...]],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.mixed_attention = MixedAttention(_shared_options(config))
+        self._make_patterns = patterns
+        self._patterns: dict[tuple[str, ...], tuple[AttentionPattern, ...]] = {}
+
+    def forward(
+        self,
+        x: Tensor,
+        token_specs: Sequence[TokenSpec],
+        attention_patterns: Sequence[AttentionPattern] | None = None,
+        *,
+        key_padding_mask: Tensor | None = None,
+        freqs: Frequencies | None = None,
+        kv_cache: KVCache | None = None,
+    ) -> Tensor:
+        """Let the tokens of every group read the anchors that its branch reads; one without any reads zeros.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.
+            token_specs: The groups, in the order of *x*: anchors of every branch, and any others. One of size None is
+                not in *x*; its keys and values come from *kv_cache*.
+            attention_patterns: Refused.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by no token; it still
+                reads, so its own rows of the result mean nothing.
+            freqs: What `RopeFrequency` returns for the tokens of *x*; exactly if ``use_rope``.
+            kv_cache: Filled with the anchors of *x*, and read for those that are not in *x*.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            UnexpectedTokenError: If a group belongs to no branch.
+            MissingBranchTokensError: If a branch has no group.
+            MissingAnchorTokenError: If a branch has no anchors.
+            TokenGroupError: If groups and tokens do not fit each other.
+            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are missing.
+            CacheError: If the cache does not hold anchors that are read, or holds them in a form that does not fit.
+            UnsupportedArgumentError: If an argument cannot be honoured.
+        """
+        refuse_arguments(self.config.type, _REFUSED, attention_patterns=attention_patterns)
+        groups = tuple(spec.name for spec in token_specs)
+        if groups not in self._patterns:
+            branches = branches_of(groups, self.config.branches, self.config.anchor_suffix)
+            self._patterns[groups] = self._make_patterns(branches)
+        y: Tensor = self.mixed_attention(
+            x, token_specs, self._patterns[groups], key_padding_mask=key_padding_mask, freqs=freqs, kv_cache=kv_cache
+        )
+        return y
+
+
+class SelfAnchorAttention(MultiBranchAnchorAttention):
+    """The tokens of a branch read the anchors of that branch: branches do not see each other."""
+
+    def __init__(self, config: AttentionConfig) -> None:
+        super().__init__(structure(config, SelfAnchorAttentionConfig), self_patterns)
+
+
+class CrossAnchorAttention(MultiBranchAnchorAttention):
+    """The tokens of a branch read the anchors of the other branches, in the order of the branches."""
+
+    def __init__(self, config: AttentionConfig) -> None:
+        super().__init__(structure(config, CrossAnchorAttentionConfig), cross_patterns)
+
+
+class JointAnchorAttention(MultiBranchAnchorAttention):
+    """Every token reads the anchors of all branches."""
+
+    def __init__(self, config: AttentionConfig) -> None:
+        super().__init__(structure(config, JointAnchorAttentionConfig), joint_patterns)
+
+
+def _shared_options(config: AttentionConfig) -> MixedAttentionConfig:
+    """Return the options that every attention has, for the attention that runs the patterns."""
+    shared = {field.name for field in attrs.fields(AttentionConfig) if field.init} - {"type", "extra", "_head_dim"}
+    return MixedAttentionConfig(**{name: getattr(config, name) for name in shared})

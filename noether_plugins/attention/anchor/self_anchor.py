@@ -1,0 +1,23 @@
+"""Self-anchor attention: groups of tokens read the anchors of their own branch."""
+
+from __future__ import annotations
+
+from noether_core import AttentionVariant, hookimpl
+from noether_plugins.attention.anchor.config import SelfAnchorAttentionConfig
+
+
+@hookimpl
+def noether_attention_variant() -> AttentionVariant:
+    """Return the record of the variant."""
+    return AttentionVariant(
+        config=SelfAnchorAttentionConfig,
+        module="noether_plugins.attention.anchor.module:SelfAnchorAttention",
+        interface="tokens",
+        capabilities=("key_padding_mask", "rope", "token_specs", "kv_cache", "deterministic"),
+        time_exponent=1,
+        memory_exponent=1,
+        summary="Groups of tokens read the anchors of their own branch.",
+        reference="Alkin et al., AB-UPT, 2025 (arXiv 2502.09692)",
+        example={"hidden_dim": 8, "num_heads": 2, "branches": ["surface"]},
+        api_version=1,
+    )

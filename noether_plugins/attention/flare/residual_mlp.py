@@ -1,0 +1,71 @@
+"""The MLP that makes keys and values from tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from noether_plugins.attention.flare.config import Activation
+
+_ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {"GELU": functional.gelu, "SILU": functional.silu}
+
+
+def residual_mlp(width: int, *, ratio: float, num_layers: int, activation: Activation, bias: bool) -> nn.Module:
+    """Return the MLP from tokens of a width to the same width: one linear layer where *num_layers* is -1.
+
+    Args:
+        width: Width of a token.
+        ratio: Inner width over *width*.
+        num_layers: Inner layers, or -1.
+        activation: Name of the activation.
+        bias: Whether layers have a bias.
+    """
+    if num_layers == -1:
+        return ResidualLinear(width, bias=bias)
+    return ResidualMLP(width, max(1, int(width * ratio)), num_layers, _ACTIVATIONS[activation], bias=bias)
+
+
+class ResidualLinear(nn.Module):
+    """``x + fc(x)``."""
+
+    def __init__(self, width: int, *, bias: bool) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., width)`` to the same shape."""
+        y: Tensor = x + self.fc(x)
+        return y
+
+
+class ResidualMLP(nn.Module):
+    """``z = act(fc1 x)``, then ``z = z + act(fcs[i] z)`` for each inner layer, then ``fc2 z``.
+
+    The first and the last step add their input too where the inner width is that of a token.
+    """
+
+    def __init__(
+        self, width: int, inner: int, num_layers: int, activation: Callable[[Tensor], Tensor], *, bias: bool
+    ) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, inner, bias=bias)
+        self.fcs = nn.ModuleList(nn.Linear(inner, inner, bias=bias) for _ in range(num_layers))
+        self.fc2 = nn.Linear(inner, width, bias=bias)
+        self.activation = activation
+        self.widths_agree = inner == width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., width)`` to the same shape."""
+        z = self.activation(self.fc1(x))
+        z = z + x if self.widths_agree else z
+
+        for layer in self.fcs:
+            z = z + self.activation(layer(z))
+
+        y: Tensor = self.fc2(z)
+        return y + z if self.widths_agree else y

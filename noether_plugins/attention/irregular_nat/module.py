@@ -1,0 +1,132 @@
+"""The module of neighbourhood attention on irregular points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from noether_core import AttentionConfig, TokenSpec, structure
+from noether_core.nn import (
+    Frequencies,
+    QKVAttention,
+    check_key_padding_mask,
+    check_positions,
+    check_tokens,
+    draw_seed,
+    init_weights_,
+    refuse_arguments,
+    split_heads,
+)
+from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
+from noether_plugins.attention.irregular_nat.neighbours import nearest_neighbours
+from noether_plugins.attention.irregular_nat.reading import Reading, RelposWeights, Tokens, read_neighbours
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_REFUSED = {
+    "attn_mask": "positions say who reads whom; key_padding_mask hides tokens",
+    "freqs": "relative positions enter as a bias of the logits",
+    "token_specs": "its tokens are not grouped",
+}
+
+
+class IrregularNatAttention(QKVAttention):
+    """Every token reads the tokens nearest to it: at most ``max_degree`` within ``radius``, itself always among them.
+
+    ``proj(merge(softmax(q_i k_j^T / sqrt(d) + b(p_j - p_i)) v_j))`` over the neighbours ``j`` of token ``i``, with a
+    bias of every head from an MLP of the relative position. Neighbours are exact, and found by a k-d tree; of tokens
+    equally far away the earlier ones are taken. Time and memory grow with tokens times ``max_degree``.
+
+    Neighbourhood attention after Hassani et al., Neighborhood Attention Transformer, 2023 (arXiv 2204.07143), carried
+    from pixels to points.
+
+    Args:
+        config: Its own config, or a generic one of its type.
+
+    Raises:
+        ConfigError: If *config* is of another type, or an option is wrong.
+    """
+
+    config: IrregularNatAttentionConfig
+
+    def __init__(self, config: AttentionConfig) -> None:
+        own = structure(config, IrregularNatAttentionConfig)
+        super().__init__(own)
+        self.input_dim, self.radius, self.max_degree = own.input_dim, own.radius, own.max_degree
+        self.relpos_dropout = own.relpos_mlp_dropout
+        self.relpos_mlp = nn.Sequential(
+            nn.Linear(own.input_dim, own.relpos_mlp_hidden_dim, bias=own.bias),
+            nn.GELU(),
+            nn.Linear(own.relpos_mlp_hidden_dim, own.num_heads, bias=own.bias),
+        )
+        init_weights_(self.relpos_mlp, own.init_weights, output=self.proj)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        attn_mask: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        freqs: Frequencies | None = None,
+        positions: Tensor | None = None,
+        token_specs: Sequence[TokenSpec] | None = None,
+    ) -> Tensor:
+        """Let every token read its neighbours.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            attn_mask: Refused.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is nobody's neighbour and has
+                none: its rows of the result are the bias of the output projection.
+            freqs: Refused.
+            positions: ``(batch, tokens, input_dim)``, the points of the tokens, in the unit of ``radius``; required.
+                Gradients reach them through the bias, not through the choice of neighbours.
+            token_specs: Refused.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs, or *positions* are missing.
+            PositionError: If the position of a real token is not finite.
+            UnsupportedArgumentError: If an argument cannot be honoured.
+        """
+        refuse_arguments("irregular_nat", _REFUSED, attn_mask=attn_mask, freqs=freqs, token_specs=token_specs)
+        check_tokens(x, self.hidden_dim)
+        check_key_padding_mask(key_padding_mask, x)
+        positions = check_positions(positions, x, self.input_dim)
+
+        neighbours = nearest_neighbours(positions, key_padding_mask, radius=self.radius, max_degree=self.max_degree)
+        tokens = Tokens(
+            self._projected(x, self.q, self.q_norm),
+            self._projected(x, self.k, self.k_norm),
+            self._projected(x, self.v),
+            positions.flatten(0, 1),
+        )
+        read = read_neighbours(tokens, self._relpos_weights(), self._reading(neighbours))
+
+        return self.project_output(split_heads(read.view(x.shape), self.num_heads))
+
+    def _projected(self, x: Tensor, layer: nn.Module, norm: nn.Module | None = None) -> Tensor:
+        """Return queries, keys or values with batch and tokens as one axis, ``(batch * tokens, hidden_dim)``."""
+        projected: Tensor = layer(x).flatten(0, 1)
+        if norm is None:
+            return projected
+        return norm(projected.unflatten(1, (self.num_heads, self.head_dim))).flatten(1)  # type: ignore[no-any-return]
+
+    def _relpos_weights(self) -> RelposWeights:
+        inner, _, outer = self.relpos_mlp
+        return RelposWeights(inner.weight, inner.bias, outer.weight, outer.bias)
+
+    def _reading(self, neighbours: Tensor) -> Reading:
+        """Return who reads whom, with batch and tokens as one axis."""
+        batch, tokens, _ = neighbours.shape
+        first = torch.arange(batch, device=neighbours.device).view(batch, 1, 1) * tokens
+        numbers = torch.where(neighbours < 0, neighbours, neighbours + first).flatten(0, 1)
+        if not self.training or not (self.dropout or self.relpos_dropout):
+            return Reading(numbers, self.num_heads, 0.0, 0.0, None)
+        seeds = draw_seed(neighbours.device), draw_seed(neighbours.device)
+        return Reading(numbers, self.num_heads, self.dropout, self.relpos_dropout, seeds)

@@ -1,0 +1,191 @@
+"""Attention of every token to a few others, chunk by chunk: their keys and values are never gathered all at once."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from noether_core.nn import dropout_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHUNK = 1 << 20
+"""Numbers of gathered keys, and as many of values, that a chunk holds: what caches hold."""
+
+_AT_ONCE = 1 << 22
+"""Numbers of gathered keys up to which everything is one chunk, left to autograd."""
+
+
+class Tokens(NamedTuple):
+    """What tokens ask, answer with and where they are; batch and tokens are one axis."""
+
+    queries: Tensor
+    """``(tokens, hidden_dim)``."""
+
+    keys: Tensor
+    """``(tokens, hidden_dim)``."""
+
+    values: Tensor
+    """``(tokens, hidden_dim)``."""
+
+    positions: Tensor
+    """``(tokens, coordinates)``."""
+
+
+class RelposWeights(NamedTuple):
+    """The weights of the MLP from relative positions to a bias of every head."""
+
+    inner: Tensor
+    inner_bias: Tensor | None
+    outer: Tensor
+    outer_bias: Tensor | None
+
+
+class Reading(NamedTuple):
+    """Who reads whom, and how."""
+
+    neighbours: Tensor
+    """``(tokens, degree)`` numbers of tokens; -1 where there is none."""
+
+    num_heads: int
+    dropout: float
+    relpos_dropout: float
+
+    seeds: tuple[Tensor, Tensor] | None
+    """What decides which weights and which inner features are dropped; None where none are."""
+
+
+class _Chunk(NamedTuple):
+    """Some tokens, and what their neighbours answer."""
+
+    queries: Tensor
+    """``(rows, hidden_dim)``."""
+
+    keys: Tensor
+    """``(rows, degree, hidden_dim)``."""
+
+    values: Tensor
+    """``(rows, degree, hidden_dim)``."""
+
+    offsets: Tensor
+    """``(rows, degree, coordinates)``: from a token to its neighbours."""
+
+
+def read_neighbours(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
+    """Return what every token reads from its neighbours, ``(tokens, hidden_dim)``; one without any reads zeros.
+
+    ``softmax(q_i k_j^T / sqrt(d) + b(p_j - p_i)) v_j`` over the neighbours ``j`` of token ``i``, in every head. Beyond a
+    few million gathered numbers, tokens are read chunk by chunk and the backward pass computes each chunk again, so that
+    memory grows with the tokens alone.
+
+    Raises:
+        RuntimeError: From torch, if a second derivative is asked for of more than one chunk.
+    """
+    rows = torch.arange(len(tokens.queries), device=tokens.queries.device)
+    if reading.neighbours.numel() * tokens.keys.shape[1] <= _AT_ONCE or torch.compiler.is_compiling():
+        return _read(_gathered(tokens, _others(reading, rows), rows), weights, reading, rows)
+    read: Tensor = _ChunkByChunk.apply(reading, rows, *tokens, *weights)
+    return read
+
+
+class _ChunkByChunk(torch.autograd.Function):
+    """Reads one chunk after the other, and once more for the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, reading: Reading, rows: Tensor, *tensors: Tensor) -> Tensor:
+        ctx.reading = reading
+        ctx.save_for_backward(rows, *tensors)
+        tokens, weights = Tokens(*tensors[:4]), RelposWeights(*tensors[4:])
+        read = torch.empty_like(tokens.values)
+        for some in _chunks(rows, reading, tokens):
+            read[some] = _read(_gathered(tokens, _others(reading, some), some), weights, reading, some)
+        return read
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rows, *tensors = ctx.saved_tensors
+        tokens = Tokens(*tensors[:4])
+        weights = RelposWeights(*(None if weight is None else _leaf(weight) for weight in tensors[4:]))
+        trained = [weight for weight in weights if weight is not None]
+        sums = [torch.zeros_like(tensor, dtype=_wide(tensor.dtype)) for tensor in (*tokens, *trained)]
+
+        for some in _chunks(rows, ctx.reading, tokens):
+            others = _others(ctx.reading, some)
+            chunk = _Chunk(*map(_leaf, _gathered(tokens, others, some)))
+            with torch.enable_grad():
+                read = _read(chunk, weights, ctx.reading, some)
+            queries, keys, values, offsets, *of_weights = torch.autograd.grad(read, (*chunk, *trained), gradient[some])
+
+            sums[0][some] = queries.to(sums[0].dtype)
+            for total, part in zip(sums[1:4], (keys, values, offsets), strict=True):
+                total.index_add_(0, others.flatten(), part.flatten(0, 1).to(total.dtype))
+            sums[3][some] -= offsets.sum(dim=1)
+            for total, part in zip(sums[4:], of_weights, strict=True):
+                total += part
+
+        of_trained = iter(sums[4:])
+        of_weights = [None if weight is None else next(of_trained) for weight in weights]
+        totals = zip((*sums[:4], *of_weights), tensors, strict=True)
+        return None, None, *(None if total is None else total.to(tensor.dtype) for total, tensor in totals)
+
+
+def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: Tensor) -> Tensor:
+    """Return what the tokens of a chunk read, ``(rows, hidden_dim)``."""
+    heads = reading.num_heads
+    width = chunk.queries.shape[1] // heads
+    wide = _wide(chunk.queries.dtype)
+    is_there = (reading.neighbours[rows] >= 0).unsqueeze(-1)
+    of_weights, of_features = reading.seeds or (None, None)
+
+    with torch.autocast(chunk.queries.device.type, enabled=False):
+        inner = functional.gelu(
+            functional.linear(chunk.offsets.to(weights.inner.dtype), weights.inner, weights.inner_bias)
+        )
+        if of_features is not None:
+            inner = dropout_at(inner, reading.relpos_dropout, of_features, rows)
+        bias = functional.linear(inner, weights.outer, weights.outer_bias)
+
+        products = chunk.queries.unflatten(1, (1, heads, width)) * chunk.keys.unflatten(2, (heads, width))
+        logits = products.sum(dim=-1, dtype=wide) / math.sqrt(width) + bias
+
+        logits = logits.masked_fill(~is_there, torch.finfo(wide).min)  # where none is there, weights are zeroed below
+        shares = logits.softmax(dim=1).masked_fill(~is_there, 0.0)
+        if of_weights is not None:
+            shares = dropout_at(shares, reading.dropout, of_weights, rows)
+
+        read = shares.to(chunk.values.dtype).unsqueeze(-1) * chunk.values.unflatten(2, (heads, width))
+        return read.sum(dim=1, dtype=wide).to(chunk.values.dtype).flatten(1)
+
+
+def _gathered(tokens: Tokens, others: Tensor, rows: Tensor) -> _Chunk:
+    """Return the chunk of the tokens *rows*, whose neighbours are *others*, ``(rows, degree)``."""
+    keys, values, positions = (
+        tensor.index_select(0, others.flatten()).unflatten(0, others.shape) for tensor in tokens[1:]
+    )
+    return _Chunk(tokens.queries[rows], keys, values, positions - tokens.positions[rows].unsqueeze(1))
+
+
+def _others(reading: Reading, rows: Tensor) -> Tensor:
+    """Return the neighbours of some tokens, themselves where there is none."""
+    neighbours = reading.neighbours[rows]
+    return torch.where(neighbours < 0, rows.unsqueeze(1), neighbours)
+
+
+def _chunks(rows: Tensor, reading: Reading, tokens: Tokens) -> Iterator[Tensor]:
+    return iter(rows.split(max(1, _CHUNK // (reading.neighbours.shape[1] * tokens.keys.shape[1]))))
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    return tensor.detach().requires_grad_()
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which sums are taken."""
+    return torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,0 +1,23 @@
+"""Cross-attention: tokens read other tokens."""
+
+from __future__ import annotations
+
+from noether_core import AttentionVariant, hookimpl
+from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
+
+
+@hookimpl
+def noether_attention_variant() -> AttentionVariant:
+    """Return the record of the variant."""
+    return AttentionVariant(
+        config=PerceiverAttentionConfig,
+        module="noether_plugins.attention.perceiver.module:PerceiverAttention",
+        interface="cross",
+        capabilities=("attn_mask", "key_padding_mask", "rope", "kv_cache", "deterministic"),
+        time_exponent=2,
+        memory_exponent=1,
+        summary="Every query token reads every token of another set, which may be of another width.",
+        reference="Jaegle et al., Perceiver, 2021 (arXiv 2103.03206)",
+        example={"hidden_dim": 8, "num_heads": 2},
+        api_version=1,
+    )

@@ -1,0 +1,21 @@
+"""Options of cross-attention."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import attrs
+from annotated_types import Ge
+
+from noether_core.schemas import AttentionConfig
+
+
+@attrs.frozen(kw_only=True)
+class PerceiverAttentionConfig(AttentionConfig):
+    """Options of cross-attention."""
+
+    type: Literal["perceiver"] = "perceiver"
+    """Tokens read other tokens."""
+
+    kv_dim: Annotated[int, Ge(1)] | None = None
+    """Width of the tokens that are read; None for ``hidden_dim``."""

@@ -1,0 +1,177 @@
+"""The module of physics attention with sharper slices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from noether_core import AttentionConfig, TokenSpec, structure
+from noether_core.nn import (
+    Frequencies,
+    Projection,
+    accept_fused_,
+    attend,
+    check_key_padding_mask,
+    check_tokens,
+    gather_slices,
+    init_weights_,
+    merge_heads,
+    project_heads,
+    read_slices,
+    refuse_arguments,
+    split_heads,
+)
+from noether_plugins.attention.transolver_plusplus import noise
+from noether_plugins.attention.transolver_plusplus.config import (
+    TemperatureActivation,
+    TransolverPlusPlusAttentionConfig,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_REFUSED = {
+    "attn_mask": "tokens meet in slices, never in pairs; key_padding_mask hides tokens",
+    "freqs": "slices have no position to rotate by",
+    "positions": "it does not look at points",
+    "token_specs": "its tokens are not grouped",
+}
+_LEAST_TEMPERATURE = 0.01
+
+
+class TransolverPlusPlusAttention(nn.Module):
+    """Physics attention in which every token sharpens or softens its own slice weights, and noise keeps them distinct.
+
+    ``w = softmax((slice(x) + g) / tau)`` with a temperature ``tau = max(gelu(L2 gelu(L1 x)) + bias, 0.01)`` of every
+    token and head and, in training, Gumbel noise ``g``; otherwise as `transolver`, with one projection of the tokens
+    for weights and features: ``t_g = sum_n w_ng x_n / (sum_n w_ng + 1e-5)``, slices attend to each other, and
+    ``y_n = sum_g w_ng o_g``. Time and memory grow with the number of tokens, not with its square.
+
+    Luo et al., Transolver++, 2025 (arXiv 2502.02414). The paper's code draws noise in evaluation too; here evaluation
+    is deterministic.
+
+    Args:
+        config: Its own config, or a generic one of its type.
+
+    Raises:
+        ConfigError: If *config* is of another type, or an option is wrong.
+    """
+
+    def __init__(self, config: AttentionConfig) -> None:
+        super().__init__()
+        self.config = own = structure(config, TransolverPlusPlusAttentionConfig)
+        self.hidden_dim, self.num_heads, self.num_slices = own.hidden_dim, own.num_heads, own.num_slices
+        self.dropout, self.draws_noise = own.dropout, own.use_gumbel_softmax
+        self.slices_follow_states = own.use_overparameterization
+        self.make_positive = _POSITIVE[own.temperature_activation]
+        width, bias = own.head_dim, own.bias
+
+        self.bias = nn.Parameter(torch.full((1, self.num_heads, 1, 1), 0.5))
+        self.proj_temperature = (
+            nn.Sequential(
+                Projection(width, self.num_slices, bias=bias),
+                nn.GELU(),
+                Projection(self.num_slices, 1, bias=bias),
+                nn.GELU(),
+            )
+            if own.use_adaptive_temperature
+            else None
+        )
+        self.in_project_x = nn.Linear(self.hidden_dim, self.hidden_dim, bias=bias)
+        self.in_project_slice = (
+            Projection(width, self.num_slices, bias=bias)
+            if self.slices_follow_states
+            else Projection(self.hidden_dim, self.num_heads * self.num_slices, bias=bias)
+        )
+        self.q, self.k, self.v = (Projection(width, width, bias=bias) for _ in range(3))
+        self.to_out = nn.Sequential(Projection(self.hidden_dim, self.hidden_dim, bias=bias), nn.Dropout(self.dropout))
+        self._init_weights()
+        accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        attn_mask: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        freqs: Frequencies | None = None,
+        positions: Tensor | None = None,
+        token_specs: Sequence[TokenSpec] | None = None,
+    ) -> Tensor:
+        """Exchange information between tokens through slices.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            attn_mask: Refused.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding neither adds to a slice nor
+                reads from one: its rows of the result are the bias of the output projection.
+            freqs: Refused.
+            positions: Refused.
+            token_specs: Refused.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+            UnsupportedArgumentError: If an argument cannot be honoured.
+        """
+        refuse_arguments(
+            "transolver_plusplus",
+            _REFUSED,
+            attn_mask=attn_mask,
+            freqs=freqs,
+            positions=positions,
+            token_specs=token_specs,
+        )
+        check_tokens(x, self.hidden_dim)
+        check_key_padding_mask(key_padding_mask, x)
+        dropout = self.dropout if self.training else 0.0
+
+        states = project_heads(x, self.in_project_x, self.num_heads)
+        weights = self._slice_weights(x, states)
+
+        slices = gather_slices(weights, states, key_padding_mask)
+        slices = attend(self.q(slices), self.k(slices), self.v(slices), dropout=dropout)
+        read = read_slices(weights, slices, key_padding_mask)
+
+        y: Tensor = self.to_out(merge_heads(read))
+        return y
+
+    def _slice_weights(self, x: Tensor, states: Tensor) -> Tensor:
+        """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum over slices."""
+        if self.slices_follow_states:
+            logits = self.in_project_slice(states)
+        else:
+            logits = split_heads(self.in_project_slice(x), self.num_heads)
+        if self.training and self.draws_noise:
+            logits = logits + noise.gumbel(noise.draw_uniform(logits)).to(logits.dtype)
+
+        return (logits / self._temperature(states)).softmax(dim=-1)
+
+    def _temperature(self, states: Tensor) -> Tensor:
+        """Return the positive temperature of every token and head, ``(batch, heads, tokens, 1)``, or of every head."""
+        raw = self.bias if self.proj_temperature is None else self.proj_temperature(states) + self.bias
+        return self.make_positive(raw)
+
+    def _init_weights(self) -> None:
+        mode = self.config.init_weights
+        init_weights_(self, mode, output=self.to_out[0].project)
+        slices = self.in_project_slice.project.weight
+        if mode != "zeros" and not slices.is_meta:
+            nn.init.orthogonal_(slices)  # slices that start apart, whatever the other layers do
+
+
+def _cut_off(raw: Tensor) -> Tensor:
+    return raw.clamp_min(_LEAST_TEMPERATURE)
+
+
+_POSITIVE: Mapping[TemperatureActivation | None, Callable[[Tensor], Tensor]] = {
+    None: _cut_off,
+    "sigmoid": torch.sigmoid,
+    "softplus": functional.softplus,
+    "exp": torch.exp,
+}
