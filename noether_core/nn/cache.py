@@ -85,7 +85,8 @@ class KVCache:
         """
         self._check_module(module)
         self._module = weakref.ref(module)
-        self._groups[name] = KeyValues(*(None if tensor is None else self._copied(tensor) for tensor in group))
+        real = None if group.real is None else self._copied(group.real)
+        self._groups[name] = KeyValues(self._copied(group.keys), self._copied(group.values), real)
 
     def read(self, module: nn.Module, name: str, queries: Tensor) -> KeyValues:
         """Return the keys and values of a group.

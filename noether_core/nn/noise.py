@@ -14,7 +14,7 @@ _GOLDEN32 = 0x9E3779B9
 
 
 def draw_seed(device: torch.device) -> Tensor:
-    """Draw the seed of `uniform_at` from torch's generator of *device*: one number, which ``torch.manual_seed`` fixes."""
+    """Draw the seed of `uniform_at` from torch's generator of *device*, which ``torch.manual_seed`` fixes."""
     return torch.randint(2**62, (1,), device=device)
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class QKVAttention(nn.Module):
-    """The layers that attention of every kind over the same tokens has; a variant inherits them and brings its forward.
+    """The layers of attention over tokens of one width; a variant inherits them and brings its forward.
 
-    ``q``, ``k``, ``v`` and ``proj`` are linear layers of ``hidden_dim`` by ``hidden_dim``, ``q_norm`` and ``k_norm`` the
-    norms over a head of ``qk_norm``, and None without it. Weights in which q, k and v were stacked into ``qkv`` load.
+    ``q``, ``k``, ``v`` and ``proj`` are linear layers of ``hidden_dim`` by ``hidden_dim``; ``q_norm`` and ``k_norm``
+    are norms over a head with ``qk_norm``, and None without. Weights that were stacked into ``qkv`` load.
 
     Args:
         config: The concrete config of the variant.

@@ -18,7 +18,7 @@ class MultiBranchAnchorAttentionConfig(AttentionConfig):
     """Options that every anchor attention has; it is no variant itself."""
 
     branches: Annotated[tuple[BranchName, ...], MinLen(1)]
-    """Names of the branches. A group of tokens belongs to the longest one that it is named for, before an underscore."""
+    """Names of the branches; a group belongs to the longest one that is its name, or starts it before an underscore."""
 
     anchor_suffix: str = "_anchors"
     """What follows the name of a branch in the name of its anchors."""
@@ -54,7 +54,7 @@ class CrossAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
     """The tokens of a branch read the anchors of the other branches."""
 
     branches: Annotated[tuple[BranchName, ...], MinLen(2)]
-    """Names of the branches. A group of tokens belongs to the longest one that it is named for, before an underscore."""
+    """Names of the branches; a group belongs to the longest one that is its name, or starts it before an underscore."""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,4 +65,4 @@ class JointAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
     """Every token reads the anchors of all branches."""
 
     branches: Annotated[tuple[BranchName, ...], MinLen(2)]
-    """Names of the branches. A group of tokens belongs to the longest one that it is named for, before an underscore."""
+    """Names of the branches; a group belongs to the longest one that is its name, or starts it before an underscore."""

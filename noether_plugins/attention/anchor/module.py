@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.mixed.module import MixedAttention
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 __all__ = [
     "CrossAnchorAttention",
@@ -43,31 +43,37 @@ __all__ = [
     "UnexpectedTokenError",
 ]
 
-_REFUSED = {"attention_patterns": "its branches say which groups read which; 'mixed' takes patterns"}
+_REFUSED = {
+    "attention_patterns": "its branches say which groups read which; 'mixed' takes patterns",
+    "freqs": "RoPE usage mismatch: use_rope is false",
+}
 
 
 class MultiBranchAnchorAttention(nn.Module):
     """Mixed attention whose patterns follow from branches: groups of tokens read anchors, few that stand for many.
 
     Branch ``b`` has the groups that are named for it and the anchors ``b + anchor_suffix`` among them. Time grows with
-    tokens times anchors, so linearly in the tokens where the anchors stay.
+    tokens times anchors, so linearly in the tokens where the anchors stay. It is no variant itself: a variant names its
+    config and its patterns.
 
     Alkin et al., AB-UPT, 2025 (arXiv 2502.09692).
 
     Args:
-        config: The concrete config of one of the three variants.
-        patterns: From the groups of a call to who reads whom.
+        config: The config of the variant, or a generic one of its type.
+
+    Raises:
+        ConfigError: If *config* is of another type, or an option is wrong.
     """
 
-    def __init__(
-        self,
-        config: MultiBranchAnchorAttentionConfig,
-        patterns: Callable[[Branches], tuple[AttentionPattern, ...]],
-    ) -> None:
+    variant: ClassVar[str]
+    config_class: ClassVar[type[MultiBranchAnchorAttentionConfig]]
+    patterns_of: ClassVar[staticmethod[[Branches], tuple[AttentionPattern, ...]]]
+
+    def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
-        self.config = config
-        self.mixed_attention = MixedAttention(_shared_options(config))
-        self._make_patterns = patterns
+        self.config = structure(config, self.config_class)
+        self.use_rope = self.config.use_rope
+        self.mixed_attention = MixedAttention(_shared_options(self.config))
         self._patterns: dict[tuple[str, ...], tuple[AttentionPattern, ...]] = {}
 
     def forward(
@@ -104,36 +110,49 @@ class MultiBranchAnchorAttention(nn.Module):
             CacheError: If the cache does not hold anchors that are read, or holds them in a form that does not fit.
             UnsupportedArgumentError: If an argument cannot be honoured.
         """
-        refuse_arguments(self.config.type, _REFUSED, attention_patterns=attention_patterns)
-        groups = tuple(spec.name for spec in token_specs)
-        if groups not in self._patterns:
-            branches = branches_of(groups, self.config.branches, self.config.anchor_suffix)
-            self._patterns[groups] = self._make_patterns(branches)
+        unfit = {} if self.use_rope else {"freqs": freqs}
+        refuse_arguments(self.variant, _REFUSED, attention_patterns=attention_patterns, **unfit)
         y: Tensor = self.mixed_attention(
-            x, token_specs, self._patterns[groups], key_padding_mask=key_padding_mask, freqs=freqs, kv_cache=kv_cache
+            x,
+            token_specs,
+            self._patterns_of(tuple(spec.name for spec in token_specs)),
+            key_padding_mask=key_padding_mask,
+            freqs=freqs,
+            kv_cache=kv_cache,
         )
         return y
+
+    def _patterns_of(self, groups: tuple[str, ...]) -> tuple[AttentionPattern, ...]:
+        """Return who reads whom among *groups*, worked out once for the same ones."""
+        patterns = self._patterns.get(groups)
+        if patterns is None:
+            branches = branches_of(groups, self.config.branches, self.config.anchor_suffix)
+            patterns = self._patterns[groups] = self.patterns_of(branches)
+        return patterns
 
 
 class SelfAnchorAttention(MultiBranchAnchorAttention):
     """The tokens of a branch read the anchors of that branch: branches do not see each other."""
 
-    def __init__(self, config: AttentionConfig) -> None:
-        super().__init__(structure(config, SelfAnchorAttentionConfig), self_patterns)
+    variant = "self_anchor"
+    config_class = SelfAnchorAttentionConfig
+    patterns_of = staticmethod(self_patterns)
 
 
 class CrossAnchorAttention(MultiBranchAnchorAttention):
     """The tokens of a branch read the anchors of the other branches, in the order of the branches."""
 
-    def __init__(self, config: AttentionConfig) -> None:
-        super().__init__(structure(config, CrossAnchorAttentionConfig), cross_patterns)
+    variant = "cross_anchor"
+    config_class = CrossAnchorAttentionConfig
+    patterns_of = staticmethod(cross_patterns)
 
 
 class JointAnchorAttention(MultiBranchAnchorAttention):
     """Every token reads the anchors of all branches."""
 
-    def __init__(self, config: AttentionConfig) -> None:
-        super().__init__(structure(config, JointAnchorAttentionConfig), joint_patterns)
+    variant = "joint_anchor"
+    config_class = JointAnchorAttentionConfig
+    patterns_of = staticmethod(joint_patterns)
 
 
 def _shared_options(config: AttentionConfig) -> MixedAttentionConfig:

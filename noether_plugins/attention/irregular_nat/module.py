@@ -57,12 +57,10 @@ class IrregularNatAttention(QKVAttention):
         super().__init__(own)
         self.input_dim, self.radius, self.max_degree = own.input_dim, own.radius, own.max_degree
         self.relpos_dropout = own.relpos_mlp_dropout
-        self.relpos_mlp = nn.Sequential(
-            nn.Linear(own.input_dim, own.relpos_mlp_hidden_dim, bias=own.bias),
-            nn.GELU(),
-            nn.Linear(own.relpos_mlp_hidden_dim, own.num_heads, bias=own.bias),
-        )
-        init_weights_(self.relpos_mlp, own.init_weights, output=self.proj)
+        self.relpos_fc1 = nn.Linear(own.input_dim, own.relpos_mlp_hidden_dim, bias=own.bias)
+        self.relpos_fc2 = nn.Linear(own.relpos_mlp_hidden_dim, own.num_heads, bias=own.bias)
+        for layer in (self.relpos_fc1, self.relpos_fc2):
+            init_weights_(layer, own.init_weights, output=self.proj)
 
     def forward(
         self,
@@ -115,11 +113,12 @@ class IrregularNatAttention(QKVAttention):
         projected: Tensor = layer(x).flatten(0, 1)
         if norm is None:
             return projected
-        return norm(projected.unflatten(1, (self.num_heads, self.head_dim))).flatten(1)  # type: ignore[no-any-return]
+        normed: Tensor = norm(projected.view(len(projected), self.num_heads, self.head_dim))
+        return normed.flatten(1)
 
     def _relpos_weights(self) -> RelposWeights:
-        inner, _, outer = self.relpos_mlp
-        return RelposWeights(inner.weight, inner.bias, outer.weight, outer.bias)
+        inner, outer = self.relpos_fc1, self.relpos_fc2
+        return RelposWeights(inner.weight, outer.weight, inner.bias, outer.bias)
 
     def _reading(self, neighbours: Tensor) -> Reading:
         """Return who reads whom, with batch and tokens as one axis."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -46,7 +48,8 @@ def nearest_neighbours(positions: Tensor, real: Tensor | None, *, radius: float,
     """
     if real is None:
         real = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)
-    return _search(positions.detach(), real, radius, max_degree)
+    found: Tensor = _search(positions.detach(), real, radius, max_degree)
+    return found
 
 
 @torch.library.custom_op("noether::nearest_neighbours", mutates_args=())
@@ -72,55 +75,65 @@ def _(positions: Tensor, real: Tensor, radius: float, max_degree: int) -> Tensor
     return positions.new_empty((*real.shape, max_degree), dtype=torch.int64)
 
 
+class _Cloud(NamedTuple):
+    """Points, and a tree over those of them that others may see."""
+
+    points: _Floats
+    candidates: _Ints
+    tree: cKDTree
+
+
 def _nearest(points: _Floats, radius: float, degree: int) -> _Ints:
     """Return the numbers of the *degree* nearest of *points* ``(n, coordinates)`` to each; -1 where there is none."""
     candidates = _distinct(points, degree)
-    tree = cKDTree(points[candidates])
+    cloud = _Cloud(points, candidates, cKDTree(points[candidates]))
     order = cKDTree(points).indices  # points near each other are asked for together
-    found = np.full((len(points), degree), -1, dtype=np.int64)
+    found = np.empty((len(points), degree), dtype=np.int64)
     for start in range(0, len(points), _ROWS):
         rows = order[start : start + _ROWS]
-        found[rows] = _nearest_to(rows, points, candidates, tree, radius, degree)
+        found[rows] = _nearest_to(rows, cloud, radius, degree)
     return found
 
 
-def _nearest_to(rows: _Ints, points: _Floats, candidates: _Ints, tree: cKDTree, radius: float, degree: int) -> _Ints:
+def _nearest_to(rows: _Ints, cloud: _Cloud, radius: float, degree: int) -> _Ints:
     """Return the neighbours of some points; asks for more of those whose last place several may take."""
-    found = np.full((len(rows), degree), -1, dtype=np.int64)
+    count = len(cloud.candidates)
+    found = np.empty((len(rows), degree), dtype=np.int64)
+    is_open = np.arange(len(rows))
     asked = degree + 1
-    open_rows = np.arange(len(rows))
-    while len(open_rows):
-        reach, near = tree.query(
-            points[rows[open_rows]],
-            k=np.arange(1, min(asked, len(candidates)) + 1),
+    while len(is_open):
+        own = rows[is_open]
+        reach, near = cloud.tree.query(
+            cloud.points[own],
+            k=np.arange(1, min(asked, count) + 1),
             distance_upper_bound=radius * (1 + _SLACK),
             workers=torch.get_num_threads(),
         )
-        own = rows[open_rows]
-        others = np.append(candidates, -1)[near]
-        found[open_rows], farthest = _ranked(own, others, points, radius, degree)
-        is_open = (reach[:, -1] <= farthest * (1 + _SLACK)) & (near[:, -1] < len(candidates))
-        open_rows = open_rows[is_open & (asked < len(candidates))]
+        others = np.append(cloud.candidates, -1)[near]  # the tree says *count* where it finds no more
+        found[is_open], farthest = _ranked(own, others, cloud.points, radius, degree)
+        may_hide_more = (reach[:, -1] <= farthest * (1 + _SLACK)) & (near[:, -1] < count)
+        is_open = is_open[may_hide_more & (asked < count)]
         asked *= 2
     return found
 
 
 def _ranked(own: _Ints, others: _Ints, points: _Floats, radius: float, degree: int) -> tuple[_Ints, _Floats]:
-    """Sort the candidates of each point by distance and number, itself first.
+    """Sort the candidates *others* of each point by distance and number, and put the point itself first.
 
     Returns:
-        The numbers of the first *degree*, -1 where there are fewer, and the distance of the last of them, infinite
-        where there are fewer.
+        The numbers of the first *degree*, -1 where there are fewer, and how far the last of them is, infinite where
+        there are fewer.
     """
     squares = ((points[others] - points[own][:, None]) ** 2).sum(axis=2)
     squares[(others < 0) | (others == own[:, None]) | (squares > radius * radius)] = np.inf
     order = np.lexsort((others, squares), axis=1)[:, : degree - 1]
     squares, others = np.take_along_axis(squares, order, axis=1), np.take_along_axis(others, order, axis=1)
-    ranked = np.full((len(own), degree), -1, dtype=np.int64)
-    ranked[:, 0] = own
-    ranked[:, 1 : 1 + others.shape[1]] = np.where(np.isfinite(squares), others, -1)
-    is_full = others.shape[1] == degree - 1 and degree > 1
-    farthest = np.sqrt(squares[:, -1]) if is_full else np.full(len(own), 0.0 if degree == 1 else np.inf)
+
+    missing = ((0, 0), (0, degree - 1 - others.shape[1]))
+    squares = np.pad(squares, missing, constant_values=np.inf)
+    others = np.pad(others, missing, constant_values=-1)
+    ranked = np.column_stack([own, np.where(np.isfinite(squares), others, -1)])
+    farthest = np.sqrt(squares[:, -1]) if degree > 1 else np.zeros(len(own))
     return ranked, farthest
 
 

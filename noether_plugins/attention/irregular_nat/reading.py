@@ -13,7 +13,7 @@ from torch.nn import functional
 from noether_core.nn import dropout_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _CHUNK = 1 << 20
 """Numbers of gathered keys, and as many of values, that a chunk holds: what caches hold."""
@@ -39,11 +39,11 @@ class Tokens(NamedTuple):
 
 
 class RelposWeights(NamedTuple):
-    """The weights of the MLP from relative positions to a bias of every head."""
+    """The weights of the MLP from relative positions to a bias of every head; layers may have no bias."""
 
     inner: Tensor
-    inner_bias: Tensor | None
     outer: Tensor
+    inner_bias: Tensor | None
     outer_bias: Tensor | None
 
 
@@ -80,9 +80,9 @@ class _Chunk(NamedTuple):
 def read_neighbours(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
     """Return what every token reads from its neighbours, ``(tokens, hidden_dim)``; one without any reads zeros.
 
-    ``softmax(q_i k_j^T / sqrt(d) + b(p_j - p_i)) v_j`` over the neighbours ``j`` of token ``i``, in every head. Beyond a
-    few million gathered numbers, tokens are read chunk by chunk and the backward pass computes each chunk again, so that
-    memory grows with the tokens alone.
+    ``softmax(q_i k_j^T / sqrt(d) + b(p_j - p_i)) v_j`` over the neighbours ``j`` of token ``i``, in every head. Beyond
+    a few million gathered numbers, tokens are read chunk by chunk and the backward pass computes each chunk again, so
+    that memory grows with the tokens alone.
 
     Raises:
         RuntimeError: From torch, if a second derivative is asked for of more than one chunk.
@@ -90,7 +90,7 @@ def read_neighbours(tokens: Tokens, weights: RelposWeights, reading: Reading) ->
     rows = torch.arange(len(tokens.queries), device=tokens.queries.device)
     if reading.neighbours.numel() * tokens.keys.shape[1] <= _AT_ONCE or torch.compiler.is_compiling():
         return _read(_gathered(tokens, _others(reading, rows), rows), weights, reading, rows)
-    read: Tensor = _ChunkByChunk.apply(reading, rows, *tokens, *weights)
+    read: Tensor = _ChunkByChunk.apply(reading, rows, *tokens, *weights)  # type: ignore[no-untyped-call]
     return read
 
 
@@ -108,32 +108,33 @@ class _ChunkByChunk(torch.autograd.Function):
         return read
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        reading: Reading = ctx.reading
         rows, *tensors = ctx.saved_tensors
         tokens = Tokens(*tensors[:4])
-        weights = RelposWeights(*(None if weight is None else _leaf(weight) for weight in tensors[4:]))
-        trained = [weight for weight in weights if weight is not None]
-        sums = [torch.zeros_like(tensor, dtype=_wide(tensor.dtype)) for tensor in (*tokens, *trained)]
+        trained = [_leaf(weight) for weight in tensors[4:] if weight is not None]
+        weights = _in_place_of(tensors[4:], trained)
+        of_tokens = Tokens(*(torch.zeros_like(tensor, dtype=_wide(tensor.dtype)) for tensor in tokens))
+        of_weights = [torch.zeros_like(weight, dtype=_wide(weight.dtype)) for weight in trained]
 
-        for some in _chunks(rows, ctx.reading, tokens):
-            others = _others(ctx.reading, some)
+        for some in _chunks(rows, reading, tokens):
+            others = _others(reading, some)
             chunk = _Chunk(*map(_leaf, _gathered(tokens, others, some)))
             with torch.enable_grad():
-                read = _read(chunk, weights, ctx.reading, some)
-            queries, keys, values, offsets, *of_weights = torch.autograd.grad(read, (*chunk, *trained), gradient[some])
+                read = _read(chunk, RelposWeights(*weights), reading, some)
+            queries, keys, values, offsets, *parts = torch.autograd.grad(read, (*chunk, *trained), gradient[some])
 
-            sums[0][some] = queries.to(sums[0].dtype)
-            for total, part in zip(sums[1:4], (keys, values, offsets), strict=True):
+            of_tokens.queries[some] = queries.to(of_tokens.queries.dtype)
+            for total, part in zip(of_tokens[1:], (keys, values, offsets), strict=True):
                 total.index_add_(0, others.flatten(), part.flatten(0, 1).to(total.dtype))
-            sums[3][some] -= offsets.sum(dim=1)
-            for total, part in zip(sums[4:], of_weights, strict=True):
-                total += part
+            of_tokens.positions[some] -= offsets.sum(dim=1)
+            for total, part in zip(of_weights, parts, strict=True):
+                total.add_(part)
 
-        of_trained = iter(sums[4:])
-        of_weights = [None if weight is None else next(of_trained) for weight in weights]
-        totals = zip((*sums[:4], *of_weights), tensors, strict=True)
-        return None, None, *(None if total is None else total.to(tensor.dtype) for total, tensor in totals)
+        totals = (total.to(tensor.dtype) for total, tensor in zip(of_tokens, tokens, strict=True))
+        of_weights = [total.to(weight.dtype) for total, weight in zip(of_weights, trained, strict=True)]
+        return None, None, *totals, *_in_place_of(tensors[4:], of_weights)
 
 
 def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: Tensor) -> Tensor:
@@ -152,7 +153,8 @@ def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: Tensor)
             inner = dropout_at(inner, reading.relpos_dropout, of_features, rows)
         bias = functional.linear(inner, weights.outer, weights.outer_bias)
 
-        products = chunk.queries.unflatten(1, (1, heads, width)) * chunk.keys.unflatten(2, (heads, width))
+        keys, values = (tensor.view(*is_there.shape[:2], heads, width) for tensor in (chunk.keys, chunk.values))
+        products = chunk.queries.view(len(rows), 1, heads, width) * keys
         logits = products.sum(dim=-1, dtype=wide) / math.sqrt(width) + bias
 
         logits = logits.masked_fill(~is_there, torch.finfo(wide).min)  # where none is there, weights are zeroed below
@@ -160,14 +162,14 @@ def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: Tensor)
         if of_weights is not None:
             shares = dropout_at(shares, reading.dropout, of_weights, rows)
 
-        read = shares.to(chunk.values.dtype).unsqueeze(-1) * chunk.values.unflatten(2, (heads, width))
-        return read.sum(dim=1, dtype=wide).to(chunk.values.dtype).flatten(1)
+        read: Tensor = (shares.to(values.dtype).unsqueeze(-1) * values).sum(dim=1, dtype=wide)
+        return read.to(values.dtype).flatten(1)
 
 
 def _gathered(tokens: Tokens, others: Tensor, rows: Tensor) -> _Chunk:
     """Return the chunk of the tokens *rows*, whose neighbours are *others*, ``(rows, degree)``."""
     keys, values, positions = (
-        tensor.index_select(0, others.flatten()).unflatten(0, others.shape) for tensor in tokens[1:]
+        tensor.index_select(0, others.flatten()).view(*others.shape, tensor.shape[1]) for tensor in tokens[1:]
     )
     return _Chunk(tokens.queries[rows], keys, values, positions - tokens.positions[rows].unsqueeze(1))
 
@@ -179,7 +181,13 @@ def _others(reading: Reading, rows: Tensor) -> Tensor:
 
 
 def _chunks(rows: Tensor, reading: Reading, tokens: Tokens) -> Iterator[Tensor]:
-    return iter(rows.split(max(1, _CHUNK // (reading.neighbours.shape[1] * tokens.keys.shape[1]))))
+    return iter(torch.split(rows, max(1, _CHUNK // (reading.neighbours.shape[1] * tokens.keys.shape[1]))))
+
+
+def _in_place_of(tensors: Sequence[Tensor | None], others: Sequence[Tensor]) -> list[Any]:
+    """Return *others* in the places of the *tensors* that are there."""
+    following = iter(others)
+    return [None if tensor is None else next(following) for tensor in tensors]
 
 
 def _leaf(tensor: Tensor) -> Tensor:

@@ -23,10 +23,10 @@ from noether_core.nn import (
 )
 from noether_plugins.attention.mixed.answers import Answers
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
-from noether_plugins.attention.mixed.patterns import Reading, readings_of
+from noether_plugins.attention.mixed.patterns import readings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
 
 class MixedAttention(QKVAttention):
@@ -87,43 +87,29 @@ class MixedAttention(QKVAttention):
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
         queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
-        answers = self._answers(x, queries, spans, readings, key_padding_mask, freqs, kv_cache)
+        answers, wanted = Answers(), {name for reading in readings for name in reading.keys}
+
+        for name in (name for name, span in spans.items() if span is None and name in wanted):
+            group = self._cached(name, kv_cache, queries)
+            answers.add(group, [(name, group.keys.shape[2])])
+
+        fresh = {name: span for name, span in spans.items() if span is not None and name in wanted}
+        if fresh:
+            group = self._key_values(x, fresh.values(), key_padding_mask, freqs)
+            answers.add(group, [(name, _size(span)) for name, span in fresh.items()])
+        if kv_cache is not None:
+            for name in fresh:
+                kv_cache.store(self, name, answers.of([name]))
 
         read: dict[str, Tensor] = {}
         for reading in readings:
             asking = {name: span for name in reading.queries if (span := spans[name]) is not None}
             if asking:
                 found = self._read(take_tokens(queries, asking.values(), dim=2), answers.of(reading.keys))
-                read.update(zip(asking, found.split([_size(span) for span in asking.values()], dim=2), strict=True))
+                parts = torch.split(found, [_size(span) for span in asking.values()], dim=2)
+                read.update(zip(asking, parts, strict=True))
 
         return self.project_output(_in_order([read[name] for name in spans if name in read], queries))
-
-    def _answers(
-        self,
-        x: Tensor,
-        queries: Tensor,
-        spans: Mapping[str, slice | None],
-        readings: Iterable[Reading],
-        real: Tensor | None,
-        freqs: Frequencies | None,
-        cache: KVCache | None,
-    ) -> Answers:
-        """Return the keys and values of every group that is read, and cache those that are of this call."""
-        answers = Answers()
-        wanted = {name for reading in readings for name in reading.keys}
-        for name, span in spans.items():
-            if name in wanted and span is None:
-                group = self._cached(name, cache, queries)
-                answers.add(group, [(name, group.keys.shape[2])])
-
-        fresh = {name: span for name, span in spans.items() if name in wanted and span is not None}
-        if fresh:
-            group = self._key_values(x, fresh.values(), real, freqs)
-            answers.add(group, [(name, _size(span)) for name, span in fresh.items()])
-        if cache is not None:
-            for name in fresh:
-                cache.store(self, name, answers.of([name]))
-        return answers
 
     def _cached(self, name: str, cache: KVCache | None, queries: Tensor) -> KeyValues:
         if cache is None:

@@ -100,7 +100,7 @@ class PerceiverAttention(nn.Module):
             ``(batch, queries, hidden_dim)``.
 
         Raises:
-            ShapeError: If a tensor has another shape, dtype or device than it needs, or *kv* or frequencies are missing.
+            ShapeError: If a tensor is missing, or has another shape, dtype or device than it needs.
             CacheError: If the cache holds nothing, what does not fit *q*, or what another module made.
             UnsupportedArgumentError: If an argument cannot be honoured.
         """

@@ -87,8 +87,11 @@ class TransolverPlusPlusAttention(nn.Module):
             else Projection(self.hidden_dim, self.num_heads * self.num_slices, bias=bias)
         )
         self.q, self.k, self.v = (Projection(width, width, bias=bias) for _ in range(3))
-        self.to_out = nn.Sequential(Projection(self.hidden_dim, self.hidden_dim, bias=bias), nn.Dropout(self.dropout))
-        self._init_weights()
+        output = Projection(self.hidden_dim, self.hidden_dim, bias=bias)
+        self.to_out = nn.Sequential(output, nn.Dropout(self.dropout))
+        init_weights_(self, own.init_weights, output=output.project)
+        if own.init_weights != "zeros":
+            _start_apart_(self.in_project_slice.project.weight)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
     def forward(
@@ -143,6 +146,7 @@ class TransolverPlusPlusAttention(nn.Module):
 
     def _slice_weights(self, x: Tensor, states: Tensor) -> Tensor:
         """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum over slices."""
+        logits: Tensor
         if self.slices_follow_states:
             logits = self.in_project_slice(states)
         else:
@@ -154,15 +158,15 @@ class TransolverPlusPlusAttention(nn.Module):
 
     def _temperature(self, states: Tensor) -> Tensor:
         """Return the positive temperature of every token and head, ``(batch, heads, tokens, 1)``, or of every head."""
-        raw = self.bias if self.proj_temperature is None else self.proj_temperature(states) + self.bias
-        return self.make_positive(raw)
+        raw: Tensor = self.bias if self.proj_temperature is None else self.proj_temperature(states) + self.bias
+        temperature: Tensor = self.make_positive(raw)
+        return temperature
 
-    def _init_weights(self) -> None:
-        mode = self.config.init_weights
-        init_weights_(self, mode, output=self.to_out[0].project)
-        slices = self.in_project_slice.project.weight
-        if mode != "zeros" and not slices.is_meta:
-            nn.init.orthogonal_(slices)  # slices that start apart, whatever the other layers do
+
+def _start_apart_(slices: Tensor) -> None:
+    """Make the weights of the slices orthogonal; on the meta device there is nothing to fill."""
+    if not slices.is_meta:
+        nn.init.orthogonal_(slices)
 
 
 def _cut_off(raw: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def draw_uniform(logits: Tensor) -> Tensor:
 
 
 def gumbel(uniform: Tensor) -> Tensor:
-    """Return the Gumbel noise of uniform numbers: ``-log(-log(u + eps) + eps)``, eps the machine epsilon of their dtype.
+    """Return the Gumbel noise of uniform numbers, ``-log(-log(u + eps) + eps)``, eps the epsilon of their dtype.
 
     Jang et al., Categorical Reparameterization with Gumbel-Softmax, 2017 (arXiv 1611.01144), with the shifts that keep
     both logarithms finite.
