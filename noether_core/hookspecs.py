@@ -86,6 +86,10 @@ class AttentionVariant(Schema):
         """The name that configs use, from the literal of the config's ``type``."""
         return str(_type_names(self.config)[0])
 
+    def example_config(self) -> AttentionConfig:
+        """Return the smallest config that the record shows."""
+        return self.config(**self.example)
+
     @classmethod
     def rule_of(cls, option: str, annotation: Any) -> Rule:
         """Return the rule of a field of the record."""

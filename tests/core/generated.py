@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from noether_core import AttentionConfig, Registry
-from noether_core.schemas.schema import plan_of
+from noether_core.schemas.schema import plan_of, problems_of
 
 if TYPE_CHECKING:
     from noether_core.plugins.index import EntryPoint
@@ -24,6 +25,11 @@ def _config_of(entry: EntryPoint) -> type[AttentionConfig]:
 
 INSTALLED.update({entry.qualified_name: _config_of(entry) for entry in _registry.providers()})
 
+EXAMPLES: dict[str, AttentionConfig] = {
+    entry.qualified_name: _registry.get(entry.qualified_name).example_config() for entry in _registry.providers()
+}
+"""The smallest config of each, from its record."""
+
 
 @st.composite
 def options_of(draw: st.DrawFn, config: type[AttentionConfig]) -> dict[str, Any]:
@@ -37,6 +43,7 @@ def options_of(draw: st.DrawFn, config: type[AttentionConfig]) -> dict[str, Any]
             options[field.option] = draw(st.from_type(field.annotation))
     if draw(st.booleans()):
         options["head_dim"] = draw(st.sampled_from([None, head_dim]))
+    assume(not problems_of(config, options))  # rules across fields and items, such as that names are distinct
     return options
 
 

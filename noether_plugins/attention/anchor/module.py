@@ -29,6 +29,7 @@ from noether_plugins.attention.anchor.patterns import (
 )
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.mixed.module import MixedAttention
+from noether_plugins.attention.mixed.patterns import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,14 +68,14 @@ class MultiBranchAnchorAttention(nn.Module):
 
     variant: ClassVar[str]
     config_class: ClassVar[type[MultiBranchAnchorAttentionConfig]]
-    patterns_of: ClassVar[staticmethod[[Branches], tuple[AttentionPattern, ...]]]
+    patterns_of: ClassVar[staticmethod[[Branches], tuple[Reading, ...]]]
 
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
         self.config = structure(config, self.config_class)
         self.use_rope = self.config.use_rope
         self.mixed_attention = MixedAttention(_shared_options(self.config))
-        self._patterns: dict[tuple[str, ...], tuple[AttentionPattern, ...]] = {}
+        self._patterns: dict[tuple[str, ...], tuple[Reading, ...]] = {}
 
     def forward(
         self,
@@ -122,7 +123,7 @@ class MultiBranchAnchorAttention(nn.Module):
         )
         return y
 
-    def _patterns_of(self, groups: tuple[str, ...]) -> tuple[AttentionPattern, ...]:
+    def _patterns_of(self, groups: tuple[str, ...]) -> tuple[Reading, ...]:
         """Return who reads whom among *groups*, worked out once for the same ones."""
         patterns = self._patterns.get(groups)
         if patterns is None:

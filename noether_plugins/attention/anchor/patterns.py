@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from noether_core import AttentionPattern
 from noether_plugins.attention.anchor.errors import (
     MissingAnchorTokenError,
     MissingBranchTokensError,
     UnexpectedTokenError,
 )
+from noether_plugins.attention.mixed.patterns import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,22 +28,22 @@ class Branches(NamedTuple):
     """The group of each branch that is read."""
 
 
-def self_patterns(branches: Branches) -> tuple[AttentionPattern, ...]:
+def self_patterns(branches: Branches) -> tuple[Reading, ...]:
     """Return the patterns in which each branch reads its own anchors."""
-    return tuple(AttentionPattern(members, (branches.anchors[branch],)) for branch, members in branches.members.items())
+    return tuple(Reading(members, (branches.anchors[branch],)) for branch, members in branches.members.items())
 
 
-def cross_patterns(branches: Branches) -> tuple[AttentionPattern, ...]:
+def cross_patterns(branches: Branches) -> tuple[Reading, ...]:
     """Return the patterns in which each branch reads the anchors of the others, in their order."""
     return tuple(
-        AttentionPattern(members, tuple(anchor for other, anchor in branches.anchors.items() if other != branch))
+        Reading(members, tuple(anchor for other, anchor in branches.anchors.items() if other != branch))
         for branch, members in branches.members.items()
     )
 
 
-def joint_patterns(branches: Branches) -> tuple[AttentionPattern, ...]:
+def joint_patterns(branches: Branches) -> tuple[Reading, ...]:
     """Return the pattern in which every group reads the anchors of all branches."""
-    return (AttentionPattern(branches.groups, tuple(branches.anchors.values())),)
+    return (Reading(branches.groups, tuple(branches.anchors.values())),)
 
 
 def branches_of(groups: tuple[str, ...], branches: Sequence[str], anchor_suffix: str) -> Branches:

@@ -23,10 +23,10 @@ from noether_core.nn import (
 )
 from noether_plugins.attention.mixed.answers import Answers
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
-from noether_plugins.attention.mixed.patterns import readings_of
+from noether_plugins.attention.mixed.patterns import Reading, groups_read, readings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 class MixedAttention(QKVAttention):
@@ -53,7 +53,7 @@ class MixedAttention(QKVAttention):
         self,
         x: Tensor,
         token_specs: Sequence[TokenSpec],
-        attention_patterns: Sequence[AttentionPattern] | None = None,
+        attention_patterns: Sequence[AttentionPattern | Reading] | None = None,
         *,
         key_padding_mask: Tensor | None = None,
         freqs: Frequencies | None = None,
@@ -87,13 +87,14 @@ class MixedAttention(QKVAttention):
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
         queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
-        answers, wanted = Answers(), {name for reading in readings for name in reading.keys}
+        wanted = groups_read(readings, spans)
+        answers = Answers()
 
-        for name in (name for name, span in spans.items() if span is None and name in wanted):
-            group = self._cached(name, kv_cache, queries)
-            answers.add(group, [(name, group.keys.shape[2])])
-
-        fresh = {name: span for name, span in spans.items() if span is not None and name in wanted}
+        fresh = _present(wanted, spans)
+        for name in wanted:
+            if name not in fresh:
+                group = self._cached(name, kv_cache, queries)
+                answers.add(group, [(name, group.keys.shape[2])])
         if fresh:
             group = self._key_values(x, fresh.values(), key_padding_mask, freqs)
             answers.add(group, [(name, _size(span)) for name, span in fresh.items()])
@@ -103,9 +104,9 @@ class MixedAttention(QKVAttention):
 
         read: dict[str, Tensor] = {}
         for reading in readings:
-            asking = {name: span for name in reading.queries if (span := spans[name]) is not None}
+            asking = _present(reading.query_tokens, spans)
             if asking:
-                found = self._read(take_tokens(queries, asking.values(), dim=2), answers.of(reading.keys))
+                found = self._read(take_tokens(queries, asking.values(), dim=2), answers.of(reading.key_value_tokens))
                 parts = torch.split(found, [_size(span) for span in asking.values()], dim=2)
                 read.update(zip(asking, parts, strict=True))
 
@@ -130,6 +131,12 @@ class MixedAttention(QKVAttention):
     def _read(self, queries: Tensor, group: KeyValues) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         return attend(queries, group.keys, group.values, key_padding_mask=group.real, dropout=dropout)
+
+
+def _present(names: Iterable[str], spans: Mapping[str, slice | None]) -> dict[str, slice]:
+    """Return where those of *names* stand that are in the input, in their order."""
+    found = ((name, spans[name]) for name in names)
+    return {name: span for name, span in found if span is not None}
 
 
 def _size(span: slice) -> int:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from noether_core import AttentionPattern, TokenGroupError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 
 class Reading(NamedTuple):
-    """Groups that ask together, and the groups that answer them."""
+    """What an `AttentionPattern` says, as names alone; compilers trace through making one."""
 
-    queries: tuple[str, ...]
+    query_tokens: tuple[str, ...]
     """Names of the groups that ask."""
 
-    keys: tuple[str, ...]
+    key_value_tokens: tuple[str, ...]
     """Names of the groups that answer, in the order of their keys."""
 
 
-def readings_of(patterns: Sequence[AttentionPattern] | None, groups: Collection[str]) -> tuple[Reading, ...]:
+def readings_of(patterns: Sequence[AttentionPattern | Reading] | None, groups: Collection[str]) -> tuple[Reading, ...]:
     """Return what *patterns* say of *groups*; every group reads every other where there are none.
 
     Args:
@@ -35,7 +35,7 @@ def readings_of(patterns: Sequence[AttentionPattern] | None, groups: Collection[
     readings = tuple(Reading(tuple(pattern.query_tokens), tuple(pattern.key_value_tokens)) for pattern in patterns)
     _check_queries(readings, groups)
     for number, reading in enumerate(readings):
-        for name in reading.keys:
+        for name in reading.key_value_tokens:
             if name not in groups:
                 raise TokenGroupError(
                     f"attention_patterns[{number}].key_value_tokens: {name!r} is not defined in `token_specs`, "
@@ -44,11 +44,17 @@ def readings_of(patterns: Sequence[AttentionPattern] | None, groups: Collection[
     return readings
 
 
+def groups_read(readings: Iterable[Reading], groups: Iterable[str]) -> list[str]:
+    """Return those of *groups* that some reading takes keys from, in their order."""
+    read = {name for reading in readings for name in reading.key_value_tokens}
+    return [name for name in groups if name in read]
+
+
 def _check_queries(readings: tuple[Reading, ...], groups: Collection[str]) -> None:
     """Check that every group asks in exactly one pattern."""
     asked: dict[str, int] = {}
     for number, reading in enumerate(readings):
-        for name in reading.queries:
+        for name in reading.query_tokens:
             if name in asked:
                 raise TokenGroupError(
                     f"attention_patterns: {name!r} cannot be a query in multiple patterns, "

@@ -2,12 +2,12 @@
 
 import attrs
 import pytest
+from generated import INSTALLED, configs_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from noether_core import AttentionConfig, ConfigError, Problem, UnknownTypeError, dump, load, registry, structure
+from noether_core import AttentionConfig, ConfigError, Problem, UnknownTypeError, dump, load, structure
 from noether_core.schemas import Schema
-from noether_core.schemas.schema import plan_of
 
 FORMATS = ("yaml", "toml", "json")
 TEXTS = {
@@ -22,27 +22,11 @@ PLACES = {
 }
 
 
-@st.composite
-def configs(draw):
-    """Draw a config of any installed variant."""
-    variant = registry().get(draw(st.sampled_from(registry().types())))
-    heads, width = draw(st.integers(1, 9)), draw(st.integers(1, 9))
-    options = {"hidden_dim": heads * width, "num_heads": heads}
-    for field in plan_of(variant.config).fields:
-        if field.option not in {*options, "type", "head_dim", "extra"} and draw(st.booleans()):
-            options[field.option] = draw(st.from_type(field.annotation).filter(lambda v, f=field: _passes(f, v)))
-    return variant.config(**options)
-
-
-def _passes(field, value):
-    try:
-        field.check(value)
-    except ConfigError:
-        return False
-    return True
-
-
-@given(config=configs(), format=st.sampled_from(FORMATS), defaults=st.booleans())
+@given(
+    config=st.sampled_from(list(INSTALLED.values())).flatmap(configs_of),
+    format=st.sampled_from(FORMATS),
+    defaults=st.booleans(),
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_config_comes_back_equal_from_every_format(config, format, defaults, tmp_path):
     path = tmp_path / f"attention.{format}"

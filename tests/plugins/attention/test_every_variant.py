@@ -1,0 +1,407 @@
+"""What holds for every variant, whatever its interface: each test runs for each installed one."""
+
+import copy
+import inspect
+import pickle
+from typing import get_args
+
+import pytest
+import torch
+from calls import (
+    BATCH,
+    HIDDEN,
+    TOKENS,
+    VARIANTS,
+    arguments_of,
+    each_tensor,
+    having,
+    make,
+    of_interface,
+    optional_arguments,
+    options_of,
+    read_argument,
+    shortened,
+)
+from torch import nn
+
+from noether_core import AttentionConfig, ShapeError, UnsupportedArgumentError, build
+from noether_core.nn import KVCache
+from noether_core.schemas import InitWeightsMode
+
+REAL = torch.arange(TOKENS) < torch.tensor([[7], [5]])
+
+every_variant = pytest.mark.parametrize("name", VARIANTS)
+every_masked_variant = pytest.mark.parametrize("name", having("key_padding_mask"))
+
+OWN_START = {"transolver_plusplus": {"in_project_slice.project"}}
+"""Layers that start as their variant says in every mode but ``zeros``."""
+
+
+def gradients(module, y):
+    return torch.autograd.grad(y.square().sum(), list(module.parameters()))
+
+
+@every_variant
+def test_a_module_keeps_its_config_and_the_shape_of_what_asks(name):
+    module, arguments = make(name), arguments_of(name, torch.float32)
+    asking = next(iter(arguments.values()))
+    assert module.config.type == name
+    assert module(**arguments).shape == asking.shape == (BATCH, asking.shape[1], HIDDEN)
+
+
+@every_variant
+def test_a_generic_config_builds_the_same_module(name):
+    options = {"type": name, **options_of(name)}
+    generic = AttentionConfig(**options)
+    assert build(generic).config == build(options).config
+    module_class = type(build(options))
+    assert module_class(generic).config == build(options).config
+
+
+SIGNATURES = {
+    "self": "x * attn_mask key_padding_mask freqs positions token_specs",
+    "cross": "q kv * attn_mask key_padding_mask q_freqs k_freqs kv_cache",
+    "tokens": "x token_specs attention_patterns * key_padding_mask freqs kv_cache",
+}
+REQUIRED = {"x", "q", "kv", "token_specs of tokens"}
+
+
+@every_variant
+def test_variants_of_one_interface_have_one_signature(name):
+    interface = VARIANTS[name].interface
+    positional, keywords = SIGNATURES[interface].split(" * ")
+    _, *parameters = inspect.signature(type(make(name)).forward).parameters.values()
+    by_kind = {
+        kind: [parameter.name for parameter in parameters if parameter.kind is kind]
+        for kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+    assert list(by_kind.values()) == [positional.split(), keywords.split()]
+    for parameter in parameters:
+        is_required = bool({parameter.name, f"{parameter.name} of {interface}"} & REQUIRED)
+        assert parameter.default is (inspect.Parameter.empty if is_required else None)
+
+
+@pytest.mark.parametrize("name", of_interface("self"))
+def test_permuting_tokens_permutes_the_output(name):
+    module, arguments, order = make(name).double().eval(), arguments_of(name), torch.randperm(TOKENS)
+    permuted = module(**each_tensor(lambda value: value[:, order], arguments))
+    torch.testing.assert_close(permuted, module(**arguments)[:, order], rtol=0, atol=1e-12)
+
+
+@every_variant
+def test_samples_of_a_batch_do_not_see_each_other(name):
+    module, arguments = make(name).double().eval(), arguments_of(name)
+    alone = [module(**each_tensor(lambda value: value[i : i + 1], arguments)) for i in range(BATCH)]  # noqa: B023
+    torch.testing.assert_close(torch.cat(alone), module(**arguments), rtol=0, atol=1e-12)
+
+
+@every_variant
+def test_tokens_of_a_sample_do_see_each_other(name):
+    module, arguments = make(name).double().eval(), arguments_of(name)
+    read = arguments[read_argument(name)].requires_grad_()
+    module(**arguments)[0, 0].sum().backward()
+    assert read.grad[0, 1:].any()
+    assert not read.grad[1].any()
+
+
+@every_masked_variant
+def test_padding_changes_no_real_token_and_gets_no_gradient(name):
+    module, arguments = make(name).double().eval(), arguments_of(name)
+    read = arguments[read_argument(name)].requires_grad_()
+    short = module(**shortened(name, arguments, 9))
+    real = (torch.arange(TOKENS) < 9).expand(BATCH, TOKENS)
+
+    padded = module(**arguments, key_padding_mask=real)[:, : short.shape[1]]
+
+    torch.testing.assert_close(padded, short, rtol=0, atol=1e-12)
+    (gradient,) = torch.autograd.grad(padded.square().sum(), read)
+    assert not gradient[:, 9:].any()
+    assert gradient[:, :9].any(-1).all()
+
+
+@every_masked_variant
+def test_what_stands_in_padding_does_not_matter(name):
+    module, arguments = make(name).double().eval(), arguments_of(name)
+    y = module(**arguments, key_padding_mask=REAL)
+    replaced = {key for key, value in arguments.items() if torch.is_tensor(value) and value.shape[1] == TOKENS}
+    other = arguments | {
+        key: torch.where(REAL[..., None], arguments[key], 1e3 * torch.randn_like(arguments[key])) for key in replaced
+    }
+    assert read_argument(name) in replaced
+    told = REAL if y.shape[1] == TOKENS else ...
+    torch.testing.assert_close(module(**other, key_padding_mask=REAL)[told], y[told], rtol=0, atol=1e-12)
+
+
+@every_masked_variant
+def test_a_mask_without_padding_is_no_mask(name):
+    module, arguments = make(name).double().eval(), arguments_of(name)
+    masked = module(**arguments, key_padding_mask=torch.ones(BATCH, TOKENS, dtype=torch.bool))
+    torch.testing.assert_close(masked, module(**arguments), rtol=0, atol=1e-12)
+
+
+@every_masked_variant
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_samples_of_padding_alone_give_defined_numbers_and_gradients(name, dtype):
+    module, arguments = make(name).to(dtype), arguments_of(name, dtype)
+    y = module(**arguments, key_padding_mask=REAL & torch.tensor([[True], [False]]))
+    assert y.isfinite().all()
+    assert torch.equal(y[1], y[1, :1].expand_as(y[1]))
+    assert all(gradient.isfinite().all() for gradient in gradients(module, y))
+
+
+@every_variant
+@pytest.mark.parametrize(("batch", "count"), [(BATCH, 0), (0, TOKENS), (BATCH, 1), (BATCH, 3)])
+def test_empty_and_few_tokens_give_defined_numbers_and_gradients(name, batch, count):
+    module = make(name)
+    arguments = each_tensor(lambda value: value[:batch], arguments_of(name, torch.float32, count))
+    y = module(**arguments)
+    assert y.shape == next(iter(arguments.values())).shape
+    assert y.isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in gradients(module, y))
+
+
+@every_variant
+@pytest.mark.parametrize("mode", get_args(InitWeightsMode))
+def test_every_mode_of_initialisation_works(name, mode):
+    module, arguments = make(name, init_weights=mode), arguments_of(name, torch.float32)
+    linear = {key: layer for key, layer in module.named_modules() if isinstance(layer, nn.Linear)}
+    ordinary = [layer for key, layer in linear.items() if key not in OWN_START.get(name, ())]
+    assert module(**arguments).isfinite().all()
+    if mode == "zeros":
+        assert not any(layer.weight.any() for layer in linear.values())
+    if mode == "truncnormal002-identity":
+        assert not module(**arguments).any()
+        assert sum(not layer.weight.any() for layer in ordinary) == 1
+    if mode.startswith("truncnormal"):
+        assert all(layer.weight.abs().max() < 0.2 for layer in ordinary)
+    if mode != "torch":
+        assert not any(layer.bias.any() for layer in linear.values() if layer.bias is not None)
+
+
+@every_variant
+@pytest.mark.parametrize("bias", [True, False])
+def test_without_bias_no_linear_layer_has_one(name, bias):
+    layers = [layer for layer in make(name, bias=bias).modules() if isinstance(layer, nn.Linear)]
+    assert any(layer.bias is not None for layer in layers) is bias
+
+
+@pytest.mark.parametrize("name", having("deterministic"))
+def test_evaluation_is_deterministic(name):
+    module, arguments = make(name, dropout=0.5).eval(), arguments_of(name, torch.float32)
+    assert torch.equal(module(**arguments), module(**arguments))
+
+
+@every_variant
+def test_every_built_in_variant_is_deterministic_in_evaluation(name):
+    assert "deterministic" in VARIANTS[name].capabilities
+
+
+@every_variant
+def test_training_with_a_seed_is_reproducible_and_dropout_acts_in_it(name):
+    arguments, outputs = arguments_of(name, torch.float32), []
+    for seed in (1, 1, 2):
+        torch.manual_seed(0)
+        module = make(name, dropout=0.5)
+        torch.manual_seed(seed)
+        y = module(**arguments)
+        outputs.append([y, *gradients(module, y)])
+    assert all(torch.equal(one, same) for one, same in zip(outputs[0], outputs[1], strict=True))
+    assert not torch.equal(outputs[0][0], outputs[2][0])
+
+
+def relative_error(got, exact):
+    return ((got.double() - exact).norm() / exact.norm()).item()
+
+
+@every_variant
+def test_bfloat16_is_what_8_bits_make_of_float64(name):
+    module, arguments = make(name).bfloat16().eval(), arguments_of(name, torch.bfloat16)
+    y = module(**arguments)
+    exact = copy.deepcopy(module).double()(**each_tensor(torch.Tensor.double, arguments))
+    assert y.dtype == torch.bfloat16
+    assert 0 < relative_error(y, exact) < 4 * 2**-8
+
+
+@every_variant
+def test_autocast_is_what_8_bits_make_of_float64(name):
+    module, arguments = make(name).eval(), arguments_of(name, torch.float32)
+    exact = copy.deepcopy(module).double()(**each_tensor(torch.Tensor.double, arguments))
+    with torch.autocast("cpu", torch.bfloat16):
+        y = module(**arguments)
+    assert 0 < relative_error(y, exact) < 4 * 2**-8
+    assert all(gradient.isfinite().all() for gradient in gradients(module, y))
+
+
+@every_variant
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_results_are_of_the_dtype_of_the_tokens(name, dtype):
+    module, arguments = make(name).to(dtype), arguments_of(name, dtype)
+    y = module(**arguments)
+    assert y.dtype == dtype
+    assert all(gradient.dtype == dtype for gradient in gradients(module, y))
+
+
+@every_variant
+def test_float32_is_float64_to_rounding(name):
+    module, arguments = make(name).eval(), arguments_of(name, torch.float32)
+    exact = copy.deepcopy(module).double()(**each_tensor(torch.Tensor.double, arguments))
+    torch.testing.assert_close(module(**arguments).double(), exact, rtol=0, atol=3e-6)
+
+
+@every_variant
+def test_copies_compute_the_same_and_share_nothing(name):
+    module, arguments = make(name).eval(), arguments_of(name, torch.float32)
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):  # noqa: S301  our own bytes
+        assert torch.equal(twin(**arguments), module(**arguments))
+        assert twin.config == module.config
+        assert not {id(one) for one in twin.parameters()} & {id(one) for one in module.parameters()}
+
+
+@every_variant
+def test_a_module_made_without_memory_takes_weights_by_assignment(name):
+    source, arguments = make(name).eval(), arguments_of(name, torch.float32)
+    with torch.device("meta"):
+        module = make(name).eval()
+    assert all(parameter.is_meta for parameter in module.parameters())
+    module.load_state_dict(source.state_dict(), assign=True)
+    assert torch.equal(module(**arguments), source(**arguments))
+
+
+@every_variant
+def test_weights_that_do_not_fit_are_told_all_at_once(name):
+    module, state = make(name), make(name).state_dict()
+    missing, *_, misshapen = state
+    wanted = tuple(state[misshapen].shape)
+    del state[missing]
+    state[misshapen] = torch.zeros(17, 19)
+    state["stranger.weight"] = torch.zeros(3)
+
+    with pytest.raises(RuntimeError) as caught:
+        module.load_state_dict(state)
+
+    told = str(caught.value)
+    assert f'Missing key(s) in state_dict: "{missing}"' in told
+    assert 'Unexpected key(s) in state_dict: "stranger.weight"' in told
+    assert misshapen in told
+    assert "[17, 19]" in told
+    assert str(list(wanted)) in told
+
+
+@every_variant
+def test_it_compiles_whole_and_computes_the_same(name):
+    module, arguments = make(name), arguments_of(name, torch.float32)
+    masks = {"key_padding_mask": REAL} if name in having("key_padding_mask") else {}
+    torch._dynamo.reset()
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    for given in (arguments, arguments | masks):
+        torch.manual_seed(1)  # for noise
+        y = compiled(**given)
+        torch.manual_seed(1)
+        wanted = module(**given)
+        torch.testing.assert_close(y, wanted)
+        for gradient, gradient_wanted in zip(gradients(module, y), gradients(module, wanted), strict=True):
+            torch.testing.assert_close(gradient, gradient_wanted)
+
+
+OPTIONAL = [(name, argument) for name in VARIANTS for argument in optional_arguments(name)]
+
+
+@pytest.mark.parametrize(("name", "argument"), OPTIONAL)
+def test_an_argument_acts_or_is_refused_by_name_as_the_record_says(name, argument):
+    capability, given = optional_arguments(name)[argument]
+    arguments = arguments_of(name, torch.float32)
+    honoured = capability in VARIANTS[name].capabilities
+    module = make(name, use_rope=honoured and capability == "rope").eval()
+    if not honoured:
+        with pytest.raises(UnsupportedArgumentError) as caught:
+            module(**arguments | {argument: given[argument]})
+        assert (caught.value.variant, caught.value.argument) == (name, argument)
+        return
+    y = module(**arguments | given)
+    if capability == "kv_cache":
+        assert len(given["kv_cache"]) > 0
+        return
+    without = make(name)
+    without.load_state_dict(module.state_dict())
+    assert not torch.allclose(y, without.eval()(**arguments), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", having("rope"))
+def test_with_rotary_embeddings_frequencies_are_required(name):
+    with pytest.raises(ShapeError, match="freqs: RoPE usage mismatch"):
+        make(name, use_rope=True)(**arguments_of(name, torch.float32))
+
+
+@every_variant
+def test_without_rotary_embeddings_frequencies_are_refused(name):
+    (argument,) = [argument for argument in optional_arguments(name) if argument in {"freqs", "k_freqs"}]
+    _, given = optional_arguments(name)[argument]
+    with pytest.raises(UnsupportedArgumentError) as caught:
+        make(name)(**arguments_of(name, torch.float32) | {argument: given[argument]})
+    assert (caught.value.variant, caught.value.argument) == (name, argument)
+
+
+@pytest.mark.parametrize("name", sorted(set(VARIANTS) - set(having("rope"))))
+def test_what_cannot_rotate_refuses_to_be_asked_to(name):
+    with pytest.raises(ValueError, match="use_rope: expected False, got True"):
+        make(name, use_rope=True)
+
+
+@pytest.mark.parametrize("name", having("attn_mask"))
+@pytest.mark.parametrize("kind", ["bool", "float"])
+def test_masks_of_pairs_hide_keys_whether_boolean_or_added(name, kind):
+    module, arguments = make(name).double().eval(), arguments_of(name)
+    asking = next(iter(arguments.values())).shape[1]
+    kept = (torch.arange(TOKENS) < 9).expand(asking, TOKENS)
+    mask = kept if kind == "bool" else torch.zeros(()).where(kept, float("-inf")).double()
+    short = module(**shortened(name, arguments, 9))
+    torch.testing.assert_close(module(**arguments, attn_mask=mask)[:, : short.shape[1]], short, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", having("attn_mask"))
+def test_a_padding_mask_in_the_place_of_a_mask_of_pairs_is_refused_with_a_hint(name):
+    with pytest.raises(ShapeError, match="pass a mask of real tokens as key_padding_mask"):
+        make(name)(**arguments_of(name, torch.float32), attn_mask=REAL)
+
+
+@every_variant
+def test_optional_arguments_are_given_by_name(name):
+    arguments = list(arguments_of(name, torch.float32).values())
+    if VARIANTS[name].interface == "tokens":
+        arguments.append(None)  # attention_patterns
+    with pytest.raises(TypeError, match="positional"):
+        make(name)(*arguments[: 1 if VARIANTS[name].interface == "self" else None], REAL)
+
+
+TOKEN_ARGUMENTS = [(name, key) for name in VARIANTS for key in ("x", "q", "kv") if key in arguments_of(name)]
+
+
+@pytest.mark.parametrize(("name", "key"), TOKEN_ARGUMENTS)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tokens: tokens[0],
+        lambda tokens: tokens[..., :-1],
+        lambda tokens: tokens[..., None],
+        torch.Tensor.long,
+        lambda tokens: tokens.to(torch.complex64),
+    ],
+    ids=["two axes", "another width", "four axes", "integers", "complex numbers"],
+)
+def test_tokens_of_another_shape_or_kind_are_refused(name, key, spoil):
+    arguments = arguments_of(name, torch.float32)
+    with pytest.raises(ShapeError, match=rf"^{key}: got"):
+        make(name)(**arguments | {key: spoil(arguments[key])})
+
+
+@every_masked_variant
+@pytest.mark.parametrize("mask", [REAL[:1], REAL[:, :5], REAL.float(), REAL[:, None, None]])
+def test_padding_masks_of_another_shape_or_kind_are_refused(name, mask):
+    with pytest.raises(ShapeError, match=r"^key_padding_mask: got"):
+        make(name)(**arguments_of(name, torch.float32), key_padding_mask=mask)
+
+
+@pytest.mark.parametrize("name", having("kv_cache"))
+def test_with_and_without_a_cache_a_module_returns_one_tensor_with_the_same_numbers(name):
+    module, arguments = make(name).double().eval(), arguments_of(name)
+    assert torch.equal(module(**arguments, kv_cache=KVCache()), module(**arguments))
