@@ -11,7 +11,7 @@ import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "numpy"}:
+        if name.partition(".")[0] in {"torch", "numpy", "scipy"}:
             raise ImportError(f"{name} must not be imported")
 
 sys.meta_path.insert(0, Refuse())
@@ -65,6 +65,24 @@ noether_core.json_schema()
 config.fingerprint()
 """
     done = _python(code, config, tmp_path / "copy.toml")
+    assert done.returncode == 0, done.stderr
+
+
+def test_configs_of_every_installed_variant_are_made_from_here_and_from_their_old_homes():
+    code = """
+import warnings
+from noether_core import registry, structure, unstructure
+from noether_core.schemas import modules
+
+assert len(registry().types()) >= 10
+for type in registry().types():
+    config = registry().get(type).example_config()
+    assert structure(unstructure(config)) == config
+warnings.simplefilter("ignore")
+for name in dir(modules):
+    getattr(modules, name)
+"""
+    done = _python(code)
     assert done.returncode == 0, done.stderr
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import statistics
 import subprocess
@@ -10,6 +11,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+
+
+class Growth(NamedTuple):
+    """An exponent that the project promises: how what was measured grows with a number of things."""
+
+    name: str
+    budget: float
+    sizes: list[int]
+    measured: list[float]
+
+    @property
+    def exponent(self) -> float:
+        """The slope of a line through the logarithms."""
+        slope, _ = statistics.linear_regression(
+            *(list(map(math.log, values)) for values in (self.sizes, self.measured))
+        )
+        return slope
+
+    @property
+    def is_kept(self) -> bool:
+        return self.exponent <= self.budget
+
+    def as_dict(self) -> dict[str, object]:
+        return {**self._asdict(), "exponent": self.exponent, "kept": self.is_kept}
 
 
 class Claim(NamedTuple):
@@ -92,8 +117,26 @@ def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, env=environment)
 
 
-def lines(claims: list[Claim]) -> Iterator[str]:
-    """Yield the table of *claims*, a line each."""
+def lines(claims: list[Claim | Growth]) -> Iterator[str]:
+    """Yield a table of ratios and one of exponents, a line each."""
+    yield from _ratio_lines([claim for claim in claims if isinstance(claim, Claim)])
+    yield from _exponent_lines([claim for claim in claims if isinstance(claim, Growth)])
+
+
+def _exponent_lines(claims: list[Growth]) -> Iterator[str]:
+    if not claims:
+        return
+    width = max(len(claim.name) for claim in claims)
+    yield f"{'exponent':<{width}}  {'fitted':>7}  {'budget':>7}  measured"
+    for claim in claims:
+        points = ", ".join(f"{size:,}: {value:.3g}" for size, value in zip(claim.sizes, claim.measured, strict=True))
+        verdict = "" if claim.is_kept else "  over budget"
+        yield f"{claim.name:<{width}}  {claim.exponent:>7.3f}  {claim.budget:>7.3f}  {points}{verdict}"
+
+
+def _ratio_lines(claims: list[Claim]) -> Iterator[str]:
+    if not claims:
+        return
     width = max(len(claim.name) for claim in claims)
     yield f"{'ratio':<{width}}  {'median':>7}  {'quartiles':>15}  {'budget':>7}  {'ours':>10}  {'reference':>10}"
     for claim in claims:

@@ -1,0 +1,336 @@
+"""Neighbourhood attention against its formula over a full distance matrix, written out in float64."""
+
+import math
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from noether_core import ConfigError, ShapeError
+from noether_plugins.attention.irregular_nat import reading
+from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
+from noether_plugins.attention.irregular_nat.module import IrregularNatAttention
+from noether_plugins.attention.irregular_nat.neighbours import PositionError, nearest_neighbours
+
+BATCH, HEADS, TOKENS, WIDTH, POINTS, DEGREE, INNER = 2, 3, 13, 5, 2, 4, 7
+HIDDEN = HEADS * WIDTH
+RADIUS = 0.4
+
+
+def make(**options):
+    """Return a module in float64 whose norms have weights of their own."""
+    sizes = {"hidden_dim": HIDDEN, "num_heads": HEADS, "input_dim": POINTS, "relpos_mlp_hidden_dim": INNER}
+    config = IrregularNatAttentionConfig(
+        **{**sizes, "radius": RADIUS, "max_degree": DEGREE, "init_weights": "torch", **options}
+    )
+    module = IrregularNatAttention(config).double()
+    for name, parameter in module.named_parameters():
+        if "norm" in name:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    return module
+
+
+def tokens():
+    return torch.randn(BATCH, TOKENS, HIDDEN, dtype=torch.float64, requires_grad=True)
+
+
+def points():
+    return torch.rand(BATCH, TOKENS, POINTS, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.fixture
+def chunks(monkeypatch):
+    """Make a chunk of three tokens, whatever the sizes."""
+    monkeypatch.setattr(reading, "_AT_ONCE", 0)
+    monkeypatch.setattr(reading, "_CHUNK", 3 * DEGREE * HIDDEN)
+
+
+def seen(positions, radius, degree, real=None):
+    """Return who is seen by whom, by sorting a full matrix of distances: numbers of tokens, -1 for nobody."""
+    batch, count, _ = positions.shape
+    real = torch.ones(batch, count, dtype=torch.bool) if real is None else real
+    squares = (positions.double()[:, :, None] - positions.double()[:, None]).square().sum(-1)
+    found = torch.full((batch, count, degree), -1)
+    for b, i in real.nonzero().tolist():
+        others = [j for j in range(count) if j != i and real[b, j] and squares[b, i, j] <= radius**2]
+        others.sort(key=lambda j: (squares[b, i, j].item(), j))
+        row = [i, *others][:degree]
+        found[b, i, : len(row)] = torch.tensor(row)
+    return found
+
+
+def linear(state, name, x):
+    return torch.einsum("...i,oi->...o", x, state[f"{name}.weight"]) + state.get(f"{name}.bias", 0.0)
+
+
+def normed(x, weight):
+    return x / (x.square().mean(-1, keepdim=True) + 2.0**-23).sqrt() * weight
+
+
+def formula(state, x, positions, real=None):
+    """Return the output with every pair of tokens worked out, those that do not see each other masked."""
+    q, k, v = (linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv")
+    if "q_norm.weight" in state:
+        q, k = normed(q, state["q_norm.weight"]), normed(k, state["k_norm.weight"])
+    offsets = positions[:, None] - positions[:, :, None]
+    bias = linear(state, "relpos_fc2", torch.nn.functional.gelu(linear(state, "relpos_fc1", offsets)))
+    logits = torch.einsum("bhid,bhjd->bhij", q, k) / math.sqrt(WIDTH) + bias.permute(0, 3, 1, 2)
+
+    sees = torch.zeros(BATCH, TOKENS, TOKENS + 1, dtype=torch.bool)  # nobody is the last column
+    sees.scatter_(2, seen(positions.detach(), RADIUS, DEGREE, real) % (TOKENS + 1), value=True)
+    sees = sees[:, None, :, :TOKENS]
+    weights = logits.masked_fill(~sees, -1e9).softmax(-1).masked_fill(~sees, 0.0)
+    return linear(state, "proj", torch.einsum("bhij,bhjd->bihd", weights, v).flatten(-2))
+
+
+def assert_formula(module, x, positions, real=None):
+    """Compare the output and the gradients of tokens, positions and every parameter."""
+    inputs, cotangent = [x, positions, *module.parameters()], torch.randn_like(x)
+    got = module(x, positions=positions, key_padding_mask=real)
+    wanted = formula(dict(module.named_parameters()), x, positions, real)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+    for gradient, gradient_wanted in zip(
+        torch.autograd.grad(got, inputs, cotangent), torch.autograd.grad(wanted, inputs, cotangent), strict=True
+    ):
+        torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=1e-11)
+
+
+MASKS = {
+    "no mask": None,
+    "some real": torch.arange(TOKENS) < torch.tensor([[11], [5]]),
+    "one sample empty": torch.tensor([[True], [False]]).expand(BATCH, TOKENS),
+}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("qk_norm", [True, False])
+@pytest.mark.parametrize("real", MASKS.values(), ids=MASKS)
+def test_it_is_its_formula(real, qk_norm, bias):
+    assert_formula(make(bias=bias, qk_norm=qk_norm), tokens(), points(), real)
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("real", MASKS.values(), ids=MASKS)
+def test_it_is_its_formula_chunk_by_chunk(real, bias):
+    assert_formula(make(bias=bias, qk_norm=True), tokens(), points(), real)
+
+
+def scattered(*shape):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def lattice(per_side, coordinates):
+    """Return the points of a regular lattice, where most distances are ties."""
+    axes = [torch.arange(per_side) * 0.1] * coordinates
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(1, -1, coordinates)
+
+
+def around(count):
+    """Return a circle of points and its centre, from which all are equally far."""
+    angles = torch.arange(count) * (math.pi / 2 / count * 4)
+    return torch.cat([torch.zeros(1, 2), torch.stack([angles.cos().round(decimals=6), angles.sin()], -1)])[None]
+
+
+CLOUDS = {
+    "in three dimensions": scattered(2, 101, 3),
+    "on a line": scattered(2, 53, 1),
+    "in seven dimensions": scattered(1, 53, 7),
+    "on a lattice": lattice(5, 3),
+    "with ties and duplicates": (scattered(2, 101, 2) * 4).floor(),
+    "all in one place": torch.full((2, 61, 3), 0.7),
+    "two places": torch.tensor([0.0, 0.25]).repeat(30)[None, :, None],
+    "with far outliers": torch.cat([scattered(1, 31, 2), scattered(1, 3, 2) * 1e7], dim=1),
+    "around a centre": around(37),
+    "one point": scattered(2, 1, 3),
+    "no point": scattered(2, 0, 3),
+    "far from the origin": scattered(1, 53, 3) + 1e4,
+}
+
+
+@pytest.mark.parametrize("degree", [1, 2, 5, 16, 70])
+@pytest.mark.parametrize("radius", [0.1, 0.3, 1.0, 1e9])
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_neighbours_are_those_of_a_full_distance_matrix(cloud, radius, degree):
+    positions = CLOUDS[cloud]
+    found = nearest_neighbours(positions, None, radius=radius, max_degree=degree)
+    assert torch.equal(found, seen(positions, radius, degree))
+
+
+@pytest.mark.parametrize("cloud", ["in three dimensions", "with ties and duplicates", "all in one place"])
+def test_padding_is_nobodys_neighbour_and_has_none(cloud):
+    positions = CLOUDS[cloud].clone()
+    real = scattered(*positions.shape[:2]) < 0.6
+    wanted = seen(positions, 0.3, 5, real)
+    positions[~real] = float("nan")
+    assert torch.equal(nearest_neighbours(positions, real, radius=0.3, max_degree=5), wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_neighbours_depend_on_positions_as_they_are_stored(dtype):
+    positions = scattered(1, 101, 3).to(dtype)
+    found = nearest_neighbours(positions, None, radius=0.3, max_degree=5)
+    assert torch.equal(found, seen(positions, 0.3, 5))
+
+
+def test_a_token_as_far_as_the_radius_is_seen():
+    positions = torch.tensor([0.0, 0.5, 1.25])[None, :, None]
+    assert nearest_neighbours(positions, None, radius=0.5, max_degree=3).tolist() == [
+        [[0, 1, -1], [1, 0, -1], [2, -1, -1]]
+    ]
+
+
+def test_of_tokens_in_one_place_each_sees_itself_and_the_first_ones():
+    assert nearest_neighbours(torch.zeros(1, 5, 2), None, radius=1.0, max_degree=3).tolist() == [
+        [[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 0, 1], [4, 0, 1]]
+    ]
+
+
+@pytest.mark.usefixtures("chunks")
+def test_dropout_by_chunks_drops_what_it_drops_at_once(monkeypatch):
+    options = {"dropout": 0.3, "relpos_mlp_dropout": 0.4}
+    module, x, positions = make(**options), tokens(), points()
+    inputs = [x, positions, *module.parameters()]
+    results = []
+    for at_once in (0, 1 << 22):
+        monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+        torch.manual_seed(3)
+        y = module(x, positions=positions)
+        results.append([y, *torch.autograd.grad(y.square().sum(), inputs)])
+    for chunked, whole in zip(*results, strict=True):
+        torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("option", ["dropout", "relpos_mlp_dropout"])
+def test_either_dropout_acts_in_training_alone(option):
+    module, x, positions = make(**{option: 0.5}), tokens(), points()
+    assert not torch.equal(module(x, positions=positions), module(x, positions=positions))
+    module.eval()
+    plain = make()
+    plain.load_state_dict(module.state_dict())
+    assert torch.equal(module(x, positions=positions), plain(x, positions=positions))
+
+
+def test_only_where_points_lie_to_each_other_matters():
+    module, x, positions = make(), tokens(), points()
+    torch.testing.assert_close(
+        module(x, positions=positions + 0.25), module(x, positions=positions), rtol=0, atol=1e-12
+    )
+
+
+def test_a_second_derivative_is_there_for_one_chunk():
+    module, x, positions = make(), tokens(), points()
+    (gradient,) = torch.autograd.grad(module(x, positions=positions).square().sum(), x, create_graph=True)
+    gradient.square().sum().backward()
+    assert x.grad.any()
+
+
+@pytest.mark.usefixtures("chunks")
+def test_a_second_derivative_of_several_chunks_is_refused():
+    module, x, positions = make(), tokens(), points()
+    (gradient,) = torch.autograd.grad(module(x, positions=positions).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+
+
+class Largest(TorchDispatchMode):
+    """Remembers how many numbers the largest tensor has that is made within it."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        made = function(*arguments, **(options or {}))
+        for tensor in made if isinstance(made, (list, tuple)) else [made]:
+            if isinstance(tensor, torch.Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return made
+
+
+def test_keys_and_values_of_neighbours_are_never_gathered_all_at_once():
+    count, degree = 20_011, 17
+    module = make(max_degree=degree, hidden_dim=48, num_heads=3).float()
+    x = torch.randn(1, count, 48, requires_grad=True)
+    with Largest() as largest:
+        module(x, positions=torch.rand(1, count, POINTS)).sum().backward()
+    assert count * 48 <= largest.numel < count * degree * 48 / 10
+
+
+def test_two_hundred_thousand_points_run_forward_and_backward():
+    module = make(max_degree=16, input_dim=3, radius=0.1, hidden_dim=16, num_heads=2).float()
+    x = torch.randn(1, 200_000, 16, requires_grad=True)
+    y = module(x, positions=torch.rand(1, 200_000, 3))
+    y.sum().backward()
+    assert y.isfinite().all()
+    assert x.grad.isfinite().all()
+    assert x.grad.any()
+
+
+def test_positions_are_required():
+    with pytest.raises(ShapeError, match=r"positions: got None, wanted points of shape .* = \(2, 13, 2\)"):
+        make()(tokens())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda positions: positions[..., :1], r"got shape \(2, 13, 1\), wanted .* = \(2, 13, 2\)"),
+        (lambda positions: positions[:, 1:], r"got shape \(2, 12, 2\), wanted .* = \(2, 13, 2\)"),
+        (lambda positions: positions[:1], r"got shape \(1, 13, 2\), wanted .* = \(2, 13, 2\)"),
+        (torch.Tensor.long, "got torch.int64, wanted a floating dtype"),
+        (lambda positions: positions.to("meta"), "got a tensor on meta, wanted cpu"),
+    ],
+)
+def test_positions_of_another_shape_or_kind_are_refused(spoil, message):
+    with pytest.raises(ShapeError, match=f"^positions: {message}"):
+        make()(tokens(), positions=spoil(points()))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_positions_that_are_no_points_are_told_with_their_token(value):
+    positions = points().detach()
+    positions[1, 7, 0] = value
+    with pytest.raises(PositionError, match=rf"^positions: got \[ *{value}.* for token 7 of sample 1"):
+        make()(tokens(), positions=positions)
+
+
+NAMES = "q k v proj relpos_fc1 relpos_fc2"
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_parameters_have_the_names_of_stored_weights(bias):
+    leaves = ["weight", "bias"] if bias else ["weight"]
+    assert sorted(make(bias=bias).state_dict()) == sorted(f"{name}.{leaf}" for name in NAMES.split() for leaf in leaves)
+
+
+def test_weights_of_the_fused_layout_give_the_same_numbers():
+    module, twin, x, positions = make(), make(), tokens(), points()
+    state = module.state_dict()
+    for leaf in ("weight", "bias"):
+        state[f"qkv.{leaf}"] = torch.cat([state.pop(f"{part}.{leaf}") for part in "qkv"])
+
+    twin.load_state_dict(state)
+
+    assert torch.equal(twin(x, positions=positions), module(x, positions=positions))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("input_dim", 0),
+        ("radius", 0.0),
+        ("radius", -1.0),
+        ("max_degree", 0),
+        ("relpos_mlp_hidden_dim", 0),
+        ("relpos_mlp_dropout", 1.5),
+        ("use_rope", True),
+    ],
+)
+def test_options_out_of_bounds_are_refused(option, value):
+    with pytest.raises(ConfigError) as caught:
+        make(**{option: value})
+    assert [problem.path for problem in caught.value.problems] == [option]
+
+
+def test_points_have_as_many_coordinates_as_the_config_must_say():
+    with pytest.raises(TypeError, match="input_dim"):
+        IrregularNatAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS)
