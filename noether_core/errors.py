@@ -193,6 +193,10 @@ class CacheError(ShapeError):
     """Cached keys and values do not fit the call that is to read them."""
 
 
+class DerivativeError(NoetherError, RuntimeError):
+    """A derivative was asked for that a module does not have."""
+
+
 class UnsupportedArgumentError(NoetherError, ValueError):
     """A variant was handed an argument that it cannot honour."""
 

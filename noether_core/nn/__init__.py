@@ -9,6 +9,7 @@ from noether_core.nn.checks import (
     check_tokens,
     refuse_arguments,
 )
+from noether_core.nn.derivatives import refuse_derivatives
 from noether_core.nn.groups import group_spans, take_tokens
 from noether_core.nn.heads import merge_heads, project_heads, split_heads
 from noether_core.nn.initialisation import init_weights_
@@ -46,6 +47,7 @@ __all__ = [
     "project_heads",
     "read_slices",
     "refuse_arguments",
+    "refuse_derivatives",
     "rotate",
     "split_heads",
     "take_tokens",

@@ -20,7 +20,7 @@ def attend(
     """Return ``softmax(scale * queries keys^T) values`` for every head.
 
     A query that may read no key, because of the masks or because there are none, reads zeros, and no gradient flows
-    through it. Without *attn_mask* nothing of size queries times keys is made.
+    through it. Without *attn_mask* and *dropout* nothing of size queries times keys is made.
 
     Vaswani et al., Attention Is All You Need, 2017 (arXiv 1706.03762), equation 1.
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from noether_core.nn import dropout_at
+from noether_core.nn import dropout_at, refuse_derivatives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +19,8 @@ _CHUNK = 1 << 20
 
 _AT_ONCE = 1 << 22
 """Numbers of gathered keys up to which everything is one chunk, left to autograd."""
+
+_NO_SECOND_DERIVATIVE = "irregular_nat: there is no second derivative where tokens are read chunk by chunk; give fewer"
 
 
 class Tokens(NamedTuple):
@@ -85,7 +86,7 @@ def read_neighbours(tokens: Tokens, weights: RelposWeights, reading: Reading) ->
     that memory grows with the tokens alone.
 
     Raises:
-        RuntimeError: From torch, if a second derivative is asked for of more than one chunk.
+        DerivativeError: If a second derivative is asked for of more than one chunk.
     """
     rows = torch.arange(len(tokens.queries), device=tokens.queries.device)
     if reading.neighbours.numel() * tokens.keys.shape[1] <= _AT_ONCE or torch.compiler.is_compiling():
@@ -108,33 +109,37 @@ class _ChunkByChunk(torch.autograd.Function):
         return read
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        reading: Reading = ctx.reading
         rows, *tensors = ctx.saved_tensors
-        tokens = Tokens(*tensors[:4])
-        trained = [_leaf(weight) for weight in tensors[4:] if weight is not None]
-        weights = _in_place_of(tensors[4:], trained)
-        of_tokens = Tokens(*(torch.zeros_like(tensor, dtype=_wide(tensor.dtype)) for tensor in tokens))
-        of_weights = [torch.zeros_like(weight, dtype=_wide(weight.dtype)) for weight in trained]
+        with torch.no_grad():
+            gradients = _gradients(ctx.reading, rows, tensors, gradient)
+        return None, None, *refuse_derivatives(gradients, _NO_SECOND_DERIVATIVE)
 
-        for some in _chunks(rows, reading, tokens):
-            others = _others(reading, some)
-            chunk = _Chunk(*map(_leaf, _gathered(tokens, others, some)))
-            with torch.enable_grad():
-                read = _read(chunk, RelposWeights(*weights), reading, some)
-            queries, keys, values, offsets, *parts = torch.autograd.grad(read, (*chunk, *trained), gradient[some])
 
-            of_tokens.queries[some] = queries.to(of_tokens.queries.dtype)
-            for total, part in zip(of_tokens[1:], (keys, values, offsets), strict=True):
-                total.index_add_(0, others.flatten(), part.flatten(0, 1).to(total.dtype))
-            of_tokens.positions[some] -= offsets.sum(dim=1)
-            for total, part in zip(of_weights, parts, strict=True):
-                total.add_(part)
+def _gradients(reading: Reading, rows: Tensor, tensors: Sequence[Any], gradient: Tensor) -> list[Tensor | None]:
+    """Return the gradients of *tensors*, those of `Tokens` and `RelposWeights`, by computing each chunk once more."""
+    tokens = Tokens(*tensors[:4])
+    trained = [_leaf(weight) for weight in tensors[4:] if weight is not None]
+    weights = RelposWeights(*_in_place_of(tensors[4:], trained))
+    sums = [torch.zeros_like(tensor, dtype=_wide(tensor.dtype)) for tensor in (*tokens, *trained)]
+    of_tokens, of_weights = Tokens(*sums[:4]), sums[4:]
 
-        totals = (total.to(tensor.dtype) for total, tensor in zip(of_tokens, tokens, strict=True))
-        of_weights = [total.to(weight.dtype) for total, weight in zip(of_weights, trained, strict=True)]
-        return None, None, *totals, *_in_place_of(tensors[4:], of_weights)
+    for some in _chunks(rows, reading, tokens):
+        others = _others(reading, some)
+        chunk = _Chunk(*map(_leaf, _gathered(tokens, others, some)))
+        with torch.enable_grad():
+            read = _read(chunk, weights, reading, some)
+        queries, keys, values, offsets, *parts = torch.autograd.grad(read, (*chunk, *trained), gradient[some])
+
+        of_tokens.queries[some] = queries.to(of_tokens.queries.dtype)
+        for total, part in zip(of_tokens[1:], (keys, values, offsets), strict=True):
+            total.index_add_(0, others.flatten(), part.flatten(0, 1).to(total.dtype))
+        of_tokens.positions[some] -= offsets.sum(dim=1)
+        for total, part in zip(of_weights, parts, strict=True):
+            total.add_(part)
+
+    totals = [total.to(tensor.dtype) for total, tensor in zip(sums, (*tokens, *trained), strict=True)]
+    return [*totals[:4], *_in_place_of(tensors[4:], totals[4:])]
 
 
 def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: Tensor) -> Tensor:
@@ -146,9 +151,8 @@ def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: Tensor)
     of_weights, of_features = reading.seeds or (None, None)
 
     with torch.autocast(chunk.queries.device.type, enabled=False):
-        inner = functional.gelu(
-            functional.linear(chunk.offsets.to(weights.inner.dtype), weights.inner, weights.inner_bias)
-        )
+        offsets = chunk.offsets.masked_fill(~is_there, 0.0).to(weights.inner.dtype)  # padding may be anywhere, or NaN
+        inner = functional.gelu(functional.linear(offsets, weights.inner, weights.inner_bias))
         if of_features is not None:
             inner = dropout_at(inner, reading.relpos_dropout, of_features, rows)
         bias = functional.linear(inner, weights.outer, weights.outer_bias)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from noether_core import ConfigError, ShapeError
+from noether_core import ConfigError, DerivativeError, ShapeError
 from noether_plugins.attention.irregular_nat import reading
 from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
 from noether_plugins.attention.irregular_nat.module import IrregularNatAttention
@@ -226,11 +226,25 @@ def test_a_second_derivative_is_there_for_one_chunk():
 
 
 @pytest.mark.usefixtures("chunks")
-def test_a_second_derivative_of_several_chunks_is_refused():
-    module, x, positions = make(), tokens(), points()
-    (gradient,) = torch.autograd.grad(module(x, positions=positions).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+@pytest.mark.parametrize("loss", [torch.Tensor.sum, lambda y: y.square().sum()], ids=["linear", "square"])
+def test_a_second_derivative_of_several_chunks_is_refused(loss):
+    module, x, positions = make().requires_grad_(requires_grad=False), tokens(), points()
+    (gradient,) = torch.autograd.grad(loss(module(x, positions=positions)), x, create_graph=True)
+    with pytest.raises(DerivativeError, match="no second derivative where tokens are read chunk by chunk"):
         gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize("at_once", [0, 1 << 22])
+def test_positions_of_padding_may_be_anything(at_once, monkeypatch):
+    monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+    module, x, positions, real = make(), tokens(), points(), MASKS["some real"]
+    lost = torch.where(real[..., None], positions, float("nan"))
+    results = []
+    for given in (positions, lost):
+        y = module(x, positions=given, key_padding_mask=real)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, positions, *module.parameters()])])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
 
 
 class Largest(TorchDispatchMode):
