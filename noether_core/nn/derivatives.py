@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def refuse_derivatives(gradients: Sequence[Tensor | None], reason: str) -> tuple[Tensor | None, ...]:
     """Return *gradients* of a backward pass in such a form that to differentiate them raises, and does not give zero.
 
-    Custom backward passes compute numbers under ``torch.no_grad()`` and, behind it, return them through this. torch's own
-    ``once_differentiable`` takes them for constants where the gradient that came in is one.
+    Backward passes compute numbers under ``torch.no_grad()`` and, behind it, return them through this. The
+    ``once_differentiable`` of torch takes them for constants where the gradient that came in is one.
 
     Args:
         gradients: What the backward pass returns; None where nothing is due.

@@ -1,9 +1,11 @@
-"""Splitting features into heads and merging them again."""
+"""Splitting features into heads, merging them again, and what is done to heads in between."""
 
 import pytest
 import torch
 
-from noether_core.nn import merge_heads, split_heads
+from noether_core.nn import RMSNorm, RopeFrequency, merge_heads, project_heads, rotate, split_heads
+
+BATCH, HEADS, TOKENS, WIDTH, FEATURES, POINTS = 2, 3, 11, 13, 17, 3
 
 
 def test_a_head_owns_a_contiguous_share_of_the_features():
@@ -23,3 +25,50 @@ def test_merging_undoes_splitting_also_where_there_is_nothing(batch, tokens):
 def test_splitting_copies_nothing():
     x = torch.randn(2, 11, 3 * 5)
     assert split_heads(x, 3).data_ptr() == x.data_ptr()
+
+
+@pytest.fixture
+def layer():
+    return torch.nn.Linear(FEATURES, HEADS * WIDTH).double()
+
+
+@pytest.fixture
+def norm():
+    """Return a norm whose weights do not commute with a rotation."""
+    norm = RMSNorm(WIDTH).double()
+    torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    return norm
+
+
+@pytest.fixture
+def x():
+    return torch.randn(BATCH, TOKENS, FEATURES, dtype=torch.float64)
+
+
+def projected(layer, x):
+    """Return the heads of the tokens, feature ``j`` of head ``h`` from row ``h * 13 + j`` of the weight."""
+    weight, bias = layer.weight.view(HEADS, WIDTH, FEATURES), layer.bias.view(HEADS, 1, WIDTH)
+    return torch.einsum("bni,hji->bhnj", x, weight) + bias
+
+
+def test_tokens_are_projected_to_heads_and_left_at_that(layer, x):
+    torch.testing.assert_close(project_heads(x, layer, HEADS), projected(layer, x), rtol=0, atol=1e-12)
+
+
+def test_heads_are_normalised_each_by_itself(layer, norm, x):
+    heads = projected(layer, x)
+    wanted = heads / (heads.square().mean(-1, keepdim=True) + 2.0**-23).sqrt() * norm.weight
+    torch.testing.assert_close(project_heads(x, layer, HEADS, norm=norm), wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["complex", "real"])
+def test_heads_are_rotated_after_they_are_normalised(form, layer, norm, x):
+    freqs = RopeFrequency(WIDTH, POINTS, implementation=form)(torch.randn(BATCH, TOKENS, POINTS))
+    heads = projected(layer, x)
+
+    got = project_heads(x, layer, HEADS, norm=norm, freqs=freqs)
+
+    torch.testing.assert_close(got, rotate(norm(heads), freqs), rtol=0, atol=1e-12)
+    assert not torch.allclose(got, norm(rotate(heads, freqs)), atol=1e-2)
+    alone = project_heads(x, layer, HEADS, freqs=freqs)
+    torch.testing.assert_close(alone, rotate(heads, freqs), rtol=0, atol=1e-12)
