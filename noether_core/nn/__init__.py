@@ -10,7 +10,7 @@ from noether_core.nn.checks import (
     refuse_arguments,
 )
 from noether_core.nn.derivatives import refuse_derivatives
-from noether_core.nn.groups import group_spans, take_tokens
+from noether_core.nn.groups import group_names, group_spans, take_tokens
 from noether_core.nn.heads import merge_heads, project_heads, split_heads
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.masks import attend, combine_masks
@@ -41,6 +41,7 @@ __all__ = [
     "draw_seed",
     "dropout_at",
     "gather_slices",
+    "group_names",
     "group_spans",
     "init_weights_",
     "merge_heads",

@@ -37,7 +37,8 @@ class KVCache:
     blocks takes three.
 
     The cache owns contiguous copies, ``2 * batch * heads * tokens * head_dim`` numbers a group, and with a padding mask
-    ``batch * tokens`` booleans more.
+    ``batch * tokens`` booleans more. What is stored under ``torch.inference_mode()`` cannot be read where gradients are
+    computed, as torch says of any such tensor; ``torch.no_grad()`` has no such end.
 
     Args:
         keep_graph: Whether gradients of later calls flow back through what is stored. Without it the cache holds

@@ -30,9 +30,7 @@ def group_spans(token_specs: Sequence[TokenSpec], tokens: int) -> dict[str, slic
     """
     spans: dict[str, slice | None] = {}
     stop = 0
-    for spec in token_specs:
-        if not isinstance(spec, TokenSpec):
-            raise TokenGroupError(f"token_specs: expected a list of TokenSpec, got {shown(spec)} in it")
+    for spec in _checked(token_specs):
         if spec.name in spans:
             raise TokenGroupError(f"token_specs: {spec.name!r} names two groups; give each a name of its own")
         start, stop = stop, stop + (spec.size or 0)
@@ -43,6 +41,15 @@ def group_spans(token_specs: Sequence[TokenSpec], tokens: int) -> dict[str, slic
             f"the groups are {sizes_text(spans)}"
         )
     return spans
+
+
+def group_names(token_specs: Sequence[TokenSpec]) -> tuple[str, ...]:
+    """Return the names of the groups, in their order.
+
+    Raises:
+        TokenGroupError: If *token_specs* are no specs.
+    """
+    return tuple(spec.name for spec in _checked(token_specs))
 
 
 def take_tokens(tensor: Tensor, spans: Iterable[slice], *, dim: int) -> Tensor:
@@ -61,6 +68,13 @@ def take_tokens(tensor: Tensor, spans: Iterable[slice], *, dim: int) -> Tensor:
             runs.append((span.start, span.stop))
     pieces = [tensor.narrow(dim, start, stop - start) for start, stop in runs]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
+
+
+def _checked(token_specs: Sequence[TokenSpec]) -> Sequence[TokenSpec]:
+    for spec in token_specs:
+        if not isinstance(spec, TokenSpec):
+            raise TokenGroupError(f"token_specs: expected a list of TokenSpec, got {shown(spec)} in it")
+    return token_specs
 
 
 def sizes_text(spans: Mapping[str, slice | None]) -> str:

@@ -35,7 +35,7 @@ def uniform_at(seed: Tensor, rows: Tensor, columns: int, *, dtype: torch.dtype =
     Returns:
         ``(*rows.shape, columns)``.
     """
-    keys = _scrambled(rows * _GOLDEN + seed).unsqueeze(-1)
+    keys = _scrambled(rows.to(torch.int64) * _GOLDEN + seed.view(())).unsqueeze(-1)
     low, high = keys.to(torch.int32), (keys >> 32).to(torch.int32)
     places = (torch.arange(columns, device=rows.device) * _GOLDEN32).to(torch.int32)
 
@@ -75,4 +75,4 @@ def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Ten
         return x
     uniform = uniform_at(seed, rows, math.prod(x.shape[1:]))
     scale = 1 / (1 - probability) if probability < 1 else 0.0
-    return x * ((uniform >= probability) * scale).view(x.shape).to(x.dtype)
+    return x * ((uniform >= probability).view(x.shape).to(x.dtype) * scale)

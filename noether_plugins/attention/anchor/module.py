@@ -8,7 +8,7 @@ import attrs
 from torch import Tensor, nn
 
 from noether_core import AttentionConfig, AttentionPattern, TokenSpec, structure
-from noether_core.nn import Frequencies, KVCache, refuse_arguments
+from noether_core.nn import Frequencies, KVCache, group_names, refuse_arguments
 from noether_plugins.attention.anchor.config import (
     CrossAnchorAttentionConfig,
     JointAnchorAttentionConfig,
@@ -116,7 +116,7 @@ class MultiBranchAnchorAttention(nn.Module):
         y: Tensor = self.mixed_attention(
             x,
             token_specs,
-            self._patterns_of(tuple(spec.name for spec in token_specs)),
+            self._patterns_of(group_names(token_specs)),
             key_padding_mask=key_padding_mask,
             freqs=freqs,
             kv_cache=kv_cache,

@@ -50,8 +50,8 @@ def branches_of(groups: tuple[str, ...], branches: Sequence[str], anchor_suffix:
     """Return which groups belong to which branch, and which of them are its anchors.
 
     Args:
-        groups: Names of the groups of a call. One belongs to the longest branch that is its name, or that its name
-            continues after an underscore; anchors belong to their branch in any case.
+        groups: Names of the groups of a call. One belongs to the longest branch that is its name, that its name
+            continues after an underscore, or whose anchors it names.
         branches: Names of the branches.
         anchor_suffix: What follows a branch in the name of its anchors.
 
@@ -78,8 +78,9 @@ def branches_of(groups: tuple[str, ...], branches: Sequence[str], anchor_suffix:
 
 def _owner(group: str, anchors: Mapping[str, str]) -> str:
     """Return the branch that a group belongs to."""
-    named_for = [branch for branch in anchors if group == branch or group.startswith(f"{branch}_")]
-    named_for = named_for or [branch for branch, anchor in anchors.items() if group == anchor]
+    named_for = [
+        branch for branch, anchor in anchors.items() if group in (branch, anchor) or group.startswith(f"{branch}_")
+    ]
     if not named_for:
         raise UnexpectedTokenError(
             f"token_specs: {group!r} belongs to no branch of {_listed(tuple(anchors))}; name it for one, "
@@ -89,4 +90,4 @@ def _owner(group: str, anchors: Mapping[str, str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
+    return ", ".join(map(repr, names)) or "none"

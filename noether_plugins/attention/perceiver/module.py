@@ -33,8 +33,8 @@ _GROUP = "kv"
 """Name under which a cache keeps the tokens that are read."""
 
 _REFUSED_WITHOUT_KV: Mapping[str, str] = {
-    "k_freqs": "kv is None, and cached keys are rotated already",
-    "key_padding_mask": "kv is None, and the cache keeps the mask that came with its keys",
+    "k_freqs": "kv is None, and frequencies rotate its tokens; cached keys are rotated already",
+    "key_padding_mask": "kv is None, and the mask speaks of its tokens; the cache keeps the mask of its own",
 }
 
 
@@ -113,20 +113,26 @@ class PerceiverAttention(nn.Module):
         if kv is not None:
             check_tokens(kv, self.kv_dim, name="kv", beside=q)
             group = self._key_values(kv, key_padding_mask, k_freqs)
-            if kv_cache is not None:
-                kv_cache.store(self, _GROUP, group)
-        elif kv_cache is not None:
-            refuse_arguments("perceiver", _REFUSED_WITHOUT_KV, k_freqs=k_freqs, key_padding_mask=key_padding_mask)
-            group = kv_cache.read(self, _GROUP, queries)
         else:
-            raise ShapeError("kv: got None, wanted (batch, keys, width), or a kv_cache that an earlier call filled")
+            refuse_arguments("perceiver", _REFUSED_WITHOUT_KV, k_freqs=k_freqs, key_padding_mask=key_padding_mask)
+            group = self._cached(kv_cache, queries)
+        check_attn_mask(attn_mask, q, group.keys.transpose(1, 2), self.num_heads)
+        if kv is not None and kv_cache is not None:
+            kv_cache.store(self, _GROUP, group)
 
-        keys, values, real = group
-        check_attn_mask(attn_mask, q, keys.transpose(1, 2), self.num_heads)
-        read = attend(queries, keys, values, attn_mask=attn_mask, key_padding_mask=real, dropout=dropout)
+        read = attend(
+            queries, group.keys, group.values, attn_mask=attn_mask, key_padding_mask=group.real, dropout=dropout
+        )
 
         y: Tensor = self.proj(merge_heads(read))
         return functional.dropout(y, dropout) if dropout else y
+
+    def _cached(self, cache: KVCache | None, queries: Tensor) -> KeyValues:
+        if cache is None:
+            raise ShapeError(
+                f"kv: got None, wanted (batch, keys, {self.kv_dim}), or a kv_cache that an earlier call filled"
+            )
+        return cache.read(self, _GROUP, queries)
 
     def _key_values(self, kv: Tensor, real: Tensor | None, freqs: Frequencies | None) -> KeyValues:
         """Return what the tokens that are read answer with."""

@@ -166,7 +166,9 @@ class TransolverPlusPlusAttention(nn.Module):
 def _start_apart_(slices: Tensor) -> None:
     """Make the weights of the slices orthogonal; on the meta device there is nothing to fill."""
     if not slices.is_meta:
-        nn.init.orthogonal_(slices)
+        wide = torch.empty_like(slices, dtype=torch.float32)  # there is no QR decomposition of 16-bit numbers
+        with torch.no_grad():
+            slices.copy_(nn.init.orthogonal_(wide))
 
 
 def _cut_off(raw: Tensor) -> Tensor:
