@@ -50,6 +50,10 @@ _REFUSED = {
 }
 
 
+_MOST_LAYOUTS = 64
+"""Sets of groups whose patterns a module remembers."""
+
+
 class MultiBranchAnchorAttention(nn.Module):
     """Mixed attention whose patterns follow from branches: groups of tokens read anchors, few that stand for many.
 
@@ -127,6 +131,8 @@ class MultiBranchAnchorAttention(nn.Module):
         """Return who reads whom among *groups*, worked out once for the same ones."""
         patterns = self._patterns.get(groups)
         if patterns is None:
+            if len(self._patterns) >= _MOST_LAYOUTS:
+                self._patterns.clear()
             branches = branches_of(groups, self.config.branches, self.config.anchor_suffix)
             patterns = self._patterns[groups] = self.patterns_of(branches)
         return patterns

@@ -87,11 +87,11 @@ class MixedAttention(QKVAttention):
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
         queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
-        wanted = groups_read(readings, spans)
+        asked = [reading for reading in readings if _present(reading.query_tokens, spans)]
         answers = Answers()
 
-        fresh = _present(wanted, spans)
-        for name in wanted:
+        fresh = _present(groups_read(asked if kv_cache is None else readings, spans), spans)
+        for name in groups_read(asked, spans):
             if name not in fresh:
                 group = self._cached(name, kv_cache, queries)
                 answers.add(group, [(name, group.keys.shape[2])])
@@ -103,12 +103,11 @@ class MixedAttention(QKVAttention):
                 kv_cache.store(self, name, answers.of([name]))
 
         read: dict[str, Tensor] = {}
-        for reading in readings:
+        for reading in asked:
             asking = _present(reading.query_tokens, spans)
-            if asking:
-                found = self._read(take_tokens(queries, asking.values(), dim=2), answers.of(reading.key_value_tokens))
-                parts = torch.split(found, [_size(span) for span in asking.values()], dim=2)
-                read.update(zip(asking, parts, strict=True))
+            found = self._read(take_tokens(queries, asking.values(), dim=2), answers.of(reading.key_value_tokens))
+            parts = torch.split(found, [_size(span) for span in asking.values()], dim=2)
+            read.update(zip(asking, parts, strict=True))
 
         return self.project_output(_in_order([read[name] for name in spans if name in read], queries))
 

@@ -32,7 +32,12 @@ def readings_of(patterns: Sequence[AttentionPattern | Reading] | None, groups: C
     """
     if patterns is None:
         return (Reading(tuple(groups), tuple(groups)),)
-    readings = tuple(Reading(tuple(pattern.query_tokens), tuple(pattern.key_value_tokens)) for pattern in patterns)
+    for pattern in patterns:
+        if not isinstance(pattern, (AttentionPattern, Reading)):
+            raise TokenGroupError(
+                f"attention_patterns: expected a list of AttentionPattern, got one of type {type(pattern).__name__} in it"
+            )
+    readings = tuple(Reading(pattern.query_tokens, pattern.key_value_tokens) for pattern in patterns)
     _check_queries(readings, groups)
     for number, reading in enumerate(readings):
         for name in reading.key_value_tokens:

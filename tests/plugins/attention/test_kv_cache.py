@@ -406,3 +406,15 @@ def test_a_cache_serves_one_module_until_it_is_cleared(variant):
     other.run(other.anchors, cache)
     wanted = other.run(other.everything)
     assert_same(other.run(other.queries, cache, cached=other.anchors), {name: wanted[name] for name in other.queries})
+
+
+def test_branches_that_do_not_read_each_other_may_fill_a_cache_one_after_the_other():
+    module = build("self_anchor", hidden_dim=15, num_heads=3, branches=["a", "b"], init_weights="torch").double()
+    x, cache = torch.randn(2, 11, 15, dtype=torch.float64), KVCache()
+    whole = module(x, [TokenSpec("a_anchors", 4), TokenSpec("b_anchors", 7)])
+
+    first = module(x[:, :4], [TokenSpec("a_anchors", 4), TokenSpec("b_anchors", None)], kv_cache=cache)
+    second = module(x[:, 4:], [TokenSpec("a_anchors", None), TokenSpec("b_anchors", 7)], kv_cache=cache)
+
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole, rtol=0, atol=1e-12)
+    assert set(cache) == {"a_anchors", "b_anchors"}

@@ -393,3 +393,8 @@ def test_a_generic_config_builds_it():
 def test_a_config_of_another_variant_is_refused(config):
     with pytest.raises(ConfigError, match=config.type):
         MixedAttention(config)
+
+
+def test_what_is_no_pattern_is_refused():
+    with pytest.raises(TokenGroupError, match="expected a list of AttentionPattern, got one of type dict in it"):
+        make()(torch.zeros(1, 4, HIDDEN, dtype=torch.float64), [TokenSpec("a", 4)], [{"query_tokens": ["a"]}])
