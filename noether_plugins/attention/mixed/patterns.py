@@ -35,7 +35,7 @@ def readings_of(patterns: Sequence[AttentionPattern | Reading] | None, groups: C
     for pattern in patterns:
         if not isinstance(pattern, (AttentionPattern, Reading)):
             raise TokenGroupError(
-                f"attention_patterns: expected a list of AttentionPattern, got one of type {type(pattern).__name__} in it"
+                f"attention_patterns: expected a list of AttentionPattern, got a {type(pattern).__name__} in it"
             )
     readings = tuple(Reading(pattern.query_tokens, pattern.key_value_tokens) for pattern in patterns)
     _check_queries(readings, groups)

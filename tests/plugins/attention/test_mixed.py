@@ -396,5 +396,5 @@ def test_a_config_of_another_variant_is_refused(config):
 
 
 def test_what_is_no_pattern_is_refused():
-    with pytest.raises(TokenGroupError, match="expected a list of AttentionPattern, got one of type dict in it"):
+    with pytest.raises(TokenGroupError, match="expected a list of AttentionPattern, got a dict in it"):
         make()(torch.zeros(1, 4, HIDDEN, dtype=torch.float64), [TokenSpec("a", 4)], [{"query_tokens": ["a"]}])
