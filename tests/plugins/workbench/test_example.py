@@ -14,27 +14,17 @@ import pytest
 from noether_core import registry
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "airfoil.yaml"
-OPTIONS = {
-    "irregular_nat": ", input_dim: 2, radius: 1.0",  # the slowest first, so that none is left over at the end
-    "cross_anchor": ", branches: [surface, volume]",
-    "dot_product": "",
-    "flare": ", num_latents: 32",
-    "joint_anchor": ", branches: [surface, volume]",
-    "mixed": "",
-    "perceiver": "",
-    "self_anchor": ", branches: [surface, volume]",
-    "transolver": ", num_slices: 32",
-    "transolver_plusplus": ", num_slices: 32",
-}
+TEXT = EXAMPLE.read_text(encoding="utf-8")
+NAMED = re.search(r"^attention: (\{type: (\w+).*)$", TEXT, flags=re.MULTILINE)
+LINES = {name: line for line, name in re.findall(r"^# +(\{type: (\w+).*)$", TEXT, flags=re.MULTILINE)}
+LINES[NAMED[2]] = NAMED[1]
+"""What the file says of the attention, and what its comment says to write instead."""
 
 
 def _run(type, folder):
     """Run the example with another attention, on one thread, and return the errors over those of the mean predictor."""
-    line = f"attention: {{type: {type}, hidden_dim: 64, num_heads: 4{OPTIONS[type]}}}"
-    text, changes = re.subn(r"^attention: .*$", line, EXAMPLE.read_text(), flags=re.MULTILINE)
-    assert changes == 1, "one line of the file chooses the variant"
     file = folder / f"{type}.yaml"
-    file.write_text(text)
+    file.write_text(TEXT.replace(NAMED[0], f"attention: {LINES[type]}"))
     command = [sys.executable, "-m", "noether_core.cli", "run", file]
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
@@ -49,21 +39,21 @@ def _run(type, folder):
 def ratios(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(OPTIONS, pool.map(functools.partial(_run, folder=folder), OPTIONS), strict=True))
+        in_turn = sorted(LINES, key=lambda name: name != "irregular_nat")  # the slowest first, to leave none over
+        return dict(zip(in_turn, pool.map(functools.partial(_run, folder=folder), in_turn), strict=True))
 
 
-def test_every_built_in_variant_is_run():
+def test_the_file_offers_every_built_in_variant():
     provided = {entry.name for entry in registry().providers() if entry.provider.startswith("noether-attention ")}
-    assert set(OPTIONS) == provided
+    assert set(LINES) == provided
 
 
-@pytest.mark.parametrize("type", OPTIONS)
+@pytest.mark.parametrize("type", LINES)
 def test_the_errors_are_at_most_half_the_mean_predictors(type, ratios):
     assert not isinstance(ratios[type], str), ratios[type]
     assert len(ratios[type]) == 2
     assert max(ratios[type].values()) <= 1 / 2
 
 
-def test_the_attention_that_the_example_names_does_better(ratios):
-    named = re.search(r"^attention: \{type: (\w+)", EXAMPLE.read_text(), flags=re.MULTILINE)[1]
-    assert max(ratios[named].values()) <= 1 / 3
+def test_the_attention_that_the_file_names_does_better(ratios):
+    assert max(ratios[NAMED[2]].values()) <= 1 / 3
