@@ -87,7 +87,8 @@ def _nearest(points: _Floats, radius: float, degree: int) -> _Ints:
     """Return the numbers of the *degree* nearest of *points* ``(n, coordinates)`` to each; -1 where there is none."""
     candidates = _distinct(points, degree)
     cloud = _Cloud(points, candidates, cKDTree(points[candidates]))
-    order = cKDTree(points).indices  # points near each other are asked for together
+    tree = cloud.tree if len(candidates) == len(points) else cKDTree(points)
+    order = tree.indices  # points near each other are asked for together
     found = np.empty((len(points), degree), dtype=np.int64)
     for start in range(0, len(points), _ROWS):
         rows = order[start : start + _ROWS]
