@@ -6,6 +6,7 @@ import re
 import attrs
 import pytest
 import torch
+from formulas import linear
 
 from noether_core import (
     AttentionConfig,
@@ -224,19 +225,16 @@ every_case = pytest.mark.parametrize(
 )
 
 
-def linear(state, name, x):
-    weight, bias = (state[f"mixed_attention.{name}.{leaf}"] for leaf in ("weight", "bias"))
-    return torch.einsum("bni,oi->bno", x, weight) + bias
-
-
 def formula(state, x, case):
     """Attend over all tokens at once, with minus infinity where a token's group does not read another's."""
     groups = [name for name, (size, _) in case.groups.items() for _ in range(size)]
     may_read = torch.tensor([[key in case.reads[query] for key in groups] for query in groups])
-    q, k, v = (linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv")
+    q, k, v = (
+        linear(state, f"mixed_attention.{name}", x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv"
+    )
     logits = torch.einsum("bhid,bhjd->bhij", q, k) / math.sqrt(WIDTH)
     weights = logits.masked_fill(~may_read, -math.inf).softmax(-1)
-    return linear(state, "proj", torch.einsum("bhij,bhjd->bihd", weights, v).flatten(-2))
+    return linear(state, "mixed_attention.proj", torch.einsum("bhij,bhjd->bihd", weights, v).flatten(-2))
 
 
 @every_case

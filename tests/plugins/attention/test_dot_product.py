@@ -1,10 +1,10 @@
 """Dot-product attention against its formula, written out in float64."""
 
-import itertools
 import math
 
 import pytest
 import torch
+from formulas import assert_same_numbers, linear, rms_normed, rotated, with_own_norms
 
 from noether_core import AttentionConfig, ConfigError, ShapeError, UnsupportedArgumentError, build
 from noether_core.nn import RopeFrequency
@@ -19,52 +19,16 @@ INF = float("inf")
 def make(**options):
     """Return a module in float64 whose norms have weights of their own."""
     config = DotProductAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, init_weights="torch", **options)
-    module = DotProductAttention(config).double()
-    for name, parameter in module.named_parameters():
-        if "norm" in name:
-            torch.nn.init.uniform_(parameter, 0.5, 1.5)
-    return module
-
-
-def linear(state, name, x):
-    return torch.einsum("bni,oi->bno", x, state[f"{name}.weight"]) + state.get(f"{name}.bias", 0.0)
-
-
-def normed(x, weight):
-    return x / (x.square().mean(-1, keepdim=True) + 2.0**-23).sqrt() * weight
-
-
-def rotated(x, points, form):
-    """Turn the pairs of each coordinate: of 13 features 2 pairs for each of 3 coordinates, and 1 is left over."""
-    per_axis = 4
-    columns = list(x.unbind(-1))
-    for axis, i in itertools.product(range(POINTS), range(per_axis // 2)):
-        angle = points[:, None, :, axis] * 10000 ** (-2 * i / per_axis)
-        first = axis * per_axis + (2 * i if form == "complex" else i)
-        second = first + (1 if form == "complex" else per_axis // 2)
-        a, b = x[..., first], x[..., second]
-        columns[first], columns[second] = a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()
-    return torch.stack(columns, -1)
+    return with_own_norms(DotProductAttention(config))
 
 
 def formula(state, x, added=0.0, turn=lambda heads: heads):
     q, k, v = (linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv")
     if "q_norm.weight" in state:
-        q, k = normed(q, state["q_norm.weight"]), normed(k, state["k_norm.weight"])
+        q, k = rms_normed(q, state["q_norm.weight"]), rms_normed(k, state["k_norm.weight"])
     logits = torch.einsum("bhid,bhjd->bhij", turn(q), turn(k)) / math.sqrt(WIDTH) + added
     weights = logits.softmax(-1)
     return linear(state, "proj", torch.einsum("bhij,bhjd->bihd", weights, v).flatten(-2))
-
-
-def assert_formula(module, x, wanted, got, atol=1e-12):
-    """Compare outputs and the gradients of the input and of every parameter."""
-    inputs = [x, *module.parameters()]
-    cotangent = torch.randn_like(wanted)
-    torch.testing.assert_close(got, wanted, rtol=0, atol=atol)
-    for gradient, gradient_wanted in zip(
-        torch.autograd.grad(got, inputs, cotangent), torch.autograd.grad(wanted, inputs, cotangent), strict=True
-    ):
-        torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=10 * atol)
 
 
 def tokens():
@@ -75,7 +39,7 @@ def tokens():
 @pytest.mark.parametrize("qk_norm", [True, False])
 def test_it_is_its_formula(bias, qk_norm):
     module, x = make(bias=bias, qk_norm=qk_norm), tokens()
-    assert_formula(module, x, formula(dict(module.named_parameters()), x), module(x))
+    assert_same_numbers(module(x), formula(dict(module.named_parameters()), x), [x, *module.parameters()])
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -90,7 +54,8 @@ def test_it_is_its_formula_under_masks(shape, kind, padded):
 
     got = module(x, attn_mask=kept if kind == "bool" else added, key_padding_mask=real)
 
-    assert_formula(module, x, formula(dict(module.named_parameters()), x, added.double() + hidden), got)
+    wanted = formula(dict(module.named_parameters()), x, added.double() + hidden)
+    assert_same_numbers(got, wanted, [x, *module.parameters()])
 
 
 @pytest.mark.parametrize("qk_norm", [True, False])
@@ -102,7 +67,7 @@ def test_it_is_its_formula_with_rotary_embeddings(form, qk_norm):
 
     wanted = formula(dict(module.named_parameters()), x, turn=lambda heads: rotated(heads, points, form))
 
-    assert_formula(module, x, wanted, module(x, freqs=freqs), atol=2e-6)
+    assert_same_numbers(module(x, freqs=freqs), wanted, [x, *module.parameters()], atol=2e-6)
 
 
 @pytest.mark.parametrize("form", ["complex", "real"])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from formulas import assert_same_numbers, linear, rms_normed, with_own_norms
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from noether_core import ConfigError, DerivativeError, ShapeError
@@ -23,11 +24,7 @@ def make(**options):
     config = IrregularNatAttentionConfig(
         **{**sizes, "radius": RADIUS, "max_degree": DEGREE, "init_weights": "torch", **options}
     )
-    module = IrregularNatAttention(config).double()
-    for name, parameter in module.named_parameters():
-        if "norm" in name:
-            torch.nn.init.uniform_(parameter, 0.5, 1.5)
-    return module
+    return with_own_norms(IrregularNatAttention(config))
 
 
 def tokens():
@@ -59,19 +56,11 @@ def seen(positions, radius, degree, real=None):
     return found
 
 
-def linear(state, name, x):
-    return torch.einsum("...i,oi->...o", x, state[f"{name}.weight"]) + state.get(f"{name}.bias", 0.0)
-
-
-def normed(x, weight):
-    return x / (x.square().mean(-1, keepdim=True) + 2.0**-23).sqrt() * weight
-
-
 def formula(state, x, positions, real=None):
     """Return the output with every pair of tokens worked out, those that do not see each other masked."""
     q, k, v = (linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv")
     if "q_norm.weight" in state:
-        q, k = normed(q, state["q_norm.weight"]), normed(k, state["k_norm.weight"])
+        q, k = rms_normed(q, state["q_norm.weight"]), rms_normed(k, state["k_norm.weight"])
     offsets = positions[:, None] - positions[:, :, None]
     bias = linear(state, "relpos_fc2", torch.nn.functional.gelu(linear(state, "relpos_fc1", offsets)))
     logits = torch.einsum("bhid,bhjd->bhij", q, k) / math.sqrt(WIDTH) + bias.permute(0, 3, 1, 2)
@@ -85,14 +74,9 @@ def formula(state, x, positions, real=None):
 
 def assert_formula(module, x, positions, real=None):
     """Compare the output and the gradients of tokens, positions and every parameter."""
-    inputs, cotangent = [x, positions, *module.parameters()], torch.randn_like(x)
     got = module(x, positions=positions, key_padding_mask=real)
     wanted = formula(dict(module.named_parameters()), x, positions, real)
-    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
-    for gradient, gradient_wanted in zip(
-        torch.autograd.grad(got, inputs, cotangent), torch.autograd.grad(wanted, inputs, cotangent), strict=True
-    ):
-        torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=1e-11)
+    assert_same_numbers(got, wanted, [x, positions, *module.parameters()])
 
 
 MASKS = {

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from formulas import assert_same_numbers, linear, rms_normed, rotated, with_own_norms
 
 from noether_core import (
     AttentionConfig,
@@ -44,11 +45,7 @@ every_pattern = pytest.mark.parametrize("patterns", PATTERNS.values(), ids=PATTE
 def make(**options):
     """Return a module in float64 whose norms have weights of their own."""
     config = MixedAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, init_weights="torch", **options)
-    module = MixedAttention(config).double()
-    for name, parameter in module.named_parameters():
-        if "norm" in name:
-            torch.nn.init.uniform_(parameter, 0.5, 1.5)
-    return module
+    return with_own_norms(MixedAttention(config))
 
 
 def specs_of(sizes):
@@ -63,32 +60,11 @@ def tokens():
     return torch.randn(BATCH, TOKENS, HIDDEN, dtype=torch.float64, requires_grad=True)
 
 
-def linear(state, name, x):
-    return torch.einsum("bni,oi->bno", x, state[f"{name}.weight"]) + state.get(f"{name}.bias", 0.0)
-
-
-def normed(x, weight):
-    return x / (x.square().mean(-1, keepdim=True) + 2.0**-23).sqrt() * weight
-
-
-def rotated(x, points, form):
-    """Turn the pairs of each coordinate: of 13 features 2 pairs for each of 3 coordinates, and 1 is left over."""
-    per_axis = 4
-    columns = list(x.unbind(-1))
-    for axis, i in itertools.product(range(POINTS), range(per_axis // 2)):
-        angle = points[:, None, :, axis] * 10000 ** (-2 * i / per_axis)
-        first = axis * per_axis + (2 * i if form == "complex" else i)
-        second = first + (1 if form == "complex" else per_axis // 2)
-        a, b = x[..., first], x[..., second]
-        columns[first], columns[second] = a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()
-    return torch.stack(columns, -1)
-
-
 def formula(state, x, patterns, *, sizes=SIZES, real=None, turn=lambda heads: heads):
     """Attend sample by sample and pattern by pattern, over the keys that are real."""
     q, k, v = (linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv")
     if "q_norm.weight" in state:
-        q, k = normed(q, state["q_norm.weight"]), normed(k, state["k_norm.weight"])
+        q, k = rms_normed(q, state["q_norm.weight"]), rms_normed(k, state["k_norm.weight"])
     q, k = turn(q), turn(k)
     where = dict(zip(sizes, torch.arange(x.shape[1]).split(list(sizes.values())), strict=True))
 
@@ -101,23 +77,12 @@ def formula(state, x, patterns, *, sizes=SIZES, real=None, turn=lambda heads: he
     return linear(state, "proj", torch.stack(samples).transpose(1, 2).flatten(-2))
 
 
-def assert_formula(module, x, wanted, got, atol=1e-12):
-    """Compare outputs and the gradients of the input and of every parameter."""
-    inputs = [x, *module.parameters()]
-    cotangent = torch.randn_like(wanted)
-    torch.testing.assert_close(got, wanted, rtol=0, atol=atol)
-    for gradient, gradient_wanted in zip(
-        torch.autograd.grad(got, inputs, cotangent), torch.autograd.grad(wanted, inputs, cotangent), strict=True
-    ):
-        torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=10 * atol)
-
-
 @pytest.mark.parametrize(("bias", "qk_norm"), [(True, False), (False, True)])
 @every_pattern
 def test_it_is_its_formula(patterns, bias, qk_norm):
     module, x = make(bias=bias, qk_norm=qk_norm), tokens()
     got = module(x, specs_of(SIZES), patterns_of(patterns))
-    assert_formula(module, x, formula(dict(module.named_parameters()), x, patterns), got)
+    assert_same_numbers(got, formula(dict(module.named_parameters()), x, patterns), [x, *module.parameters()])
 
 
 MASKS = {
@@ -132,7 +97,8 @@ MASKS = {
 def test_it_is_its_formula_under_padding(patterns, real):
     module, x = make(), tokens()
     got = module(x, specs_of(SIZES), patterns_of(patterns), key_padding_mask=real)
-    assert_formula(module, x, formula(dict(module.named_parameters()), x, patterns, real=real), got)
+    wanted = formula(dict(module.named_parameters()), x, patterns, real=real)
+    assert_same_numbers(got, wanted, [x, *module.parameters()])
 
 
 @pytest.mark.parametrize("qk_norm", [True, False])
@@ -146,7 +112,7 @@ def test_it_is_its_formula_with_rotary_embeddings(case, form, qk_norm):
     got = module(x, specs_of(SIZES), patterns_of(patterns), freqs=freqs)
 
     wanted = formula(dict(module.named_parameters()), x, patterns, turn=lambda heads: rotated(heads, points, form))
-    assert_formula(module, x, wanted, got, atol=2e-6)
+    assert_same_numbers(got, wanted, [x, *module.parameters()], atol=2e-6)
 
 
 @pytest.mark.parametrize("form", ["complex", "real"])
@@ -173,7 +139,8 @@ def test_groups_without_tokens_ask_nothing_and_answer_nothing(patterns, padded):
     module, x, sizes = make(), tokens(), {S: 5, V: 0, W: 18}
     real = MASKS["some padding"] if padded else None
     got = module(x, specs_of(sizes), patterns_of(patterns), key_padding_mask=real)
-    assert_formula(module, x, formula(dict(module.named_parameters()), x, patterns, sizes=sizes, real=real), got)
+    wanted = formula(dict(module.named_parameters()), x, patterns, sizes=sizes, real=real)
+    assert_same_numbers(got, wanted, [x, *module.parameters()])
 
 
 def test_no_tokens_at_all_give_no_tokens():

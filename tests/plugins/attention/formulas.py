@@ -1,0 +1,56 @@
+"""What formulas of several variants are made of, in plain operations, and the comparison with a module."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor, nn
+
+
+def linear(state: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """Apply the linear layer that *state* stores under *name*."""
+    return torch.einsum("...i,oi->...o", x, state[f"{name}.weight"]) + state.get(f"{name}.bias", 0.0)
+
+
+def rms_normed(x: Tensor, weight: Tensor) -> Tensor:
+    """Divide by the root mean square, with the machine epsilon of float32."""
+    return x / (x.square().mean(-1, keepdim=True) + 2.0**-23).sqrt() * weight
+
+
+def rotated(x: Tensor, points: Tensor, form: str) -> Tensor:
+    """Turn the pairs of each coordinate, as many as fit; features that are left over stay."""
+    per_axis = x.shape[-1] // points.shape[-1] // 2 * 2
+    columns = list(x.unbind(-1))
+    for axis, i in itertools.product(range(points.shape[-1]), range(per_axis // 2)):
+        angle = points[:, None, :, axis] * 10000 ** (-2 * i / per_axis)
+        first = axis * per_axis + (2 * i if form == "complex" else i)
+        second = first + (1 if form == "complex" else per_axis // 2)
+        a, b = x[..., first], x[..., second]
+        columns[first], columns[second] = a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()
+    return torch.stack(columns, -1)
+
+
+def with_own_norms(module: nn.Module) -> nn.Module:
+    """Return the module in float64, with weights of its norms that are not all one."""
+    module.double()
+    for name, parameter in module.named_parameters():
+        if "norm" in name:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    return module
+
+
+def assert_same_numbers(got: Tensor, wanted: Tensor, inputs: Sequence[Tensor], atol: float = 1e-12) -> None:
+    """Compare outputs, and the gradients of *inputs* for one random cotangent."""
+    torch.testing.assert_close(got, wanted, rtol=0, atol=atol)
+    cotangent = torch.randn_like(wanted)
+    pairs = zip(
+        torch.autograd.grad(got, inputs, cotangent), torch.autograd.grad(wanted, inputs, cotangent), strict=True
+    )
+    for gradient, gradient_wanted in pairs:
+        torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=10 * atol)
