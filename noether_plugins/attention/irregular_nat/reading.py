@@ -88,10 +88,10 @@ def read_neighbours(tokens: Tokens, weights: RelposWeights, reading: Reading) ->
     Raises:
         DerivativeError: If a second derivative is asked for of more than one chunk.
     """
-    rows = torch.arange(len(tokens.queries), device=tokens.queries.device)
     if reading.neighbours.numel() * tokens.keys.shape[1] <= _AT_ONCE or torch.compiler.is_compiling():
-        return _read(_gathered(tokens, _others(reading, rows), rows), weights, reading, rows)
-    read: Tensor = _ChunkByChunk.apply(reading, rows, *tokens, *weights)  # type: ignore[no-untyped-call]
+        everything = slice(0, len(tokens.queries))
+        return _read(_gathered(tokens, _others(reading, everything), everything), weights, reading, everything)
+    read: Tensor = _ChunkByChunk.apply(reading, *tokens, *weights)  # type: ignore[no-untyped-call]
     return read
 
 
@@ -99,24 +99,23 @@ class _ChunkByChunk(torch.autograd.Function):
     """Reads one chunk after the other, and once more for the gradients."""
 
     @staticmethod
-    def forward(ctx: Any, reading: Reading, rows: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, reading: Reading, *tensors: Tensor) -> Tensor:
         ctx.reading = reading
-        ctx.save_for_backward(rows, *tensors)
+        ctx.save_for_backward(*tensors)
         tokens, weights = Tokens(*tensors[:4]), RelposWeights(*tensors[4:])
         read = torch.empty_like(tokens.values)
-        for some in _chunks(rows, reading, tokens):
-            read[some] = _read(_gathered(tokens, _others(reading, some), some), weights, reading, some)
+        for rows in _chunks(reading, tokens):
+            read[rows] = _read(_gathered(tokens, _others(reading, rows), rows), weights, reading, rows)
         return read
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rows, *tensors = ctx.saved_tensors
         with torch.no_grad():
-            gradients = _gradients(ctx.reading, rows, tensors, gradient)
-        return None, None, *refuse_derivatives(gradients, _NO_SECOND_DERIVATIVE)
+            gradients = _gradients(ctx.reading, ctx.saved_tensors, gradient)
+        return None, *refuse_derivatives(gradients, _NO_SECOND_DERIVATIVE)
 
 
-def _gradients(reading: Reading, rows: Tensor, tensors: Sequence[Any], gradient: Tensor) -> list[Tensor | None]:
+def _gradients(reading: Reading, tensors: Sequence[Any], gradient: Tensor) -> list[Tensor | None]:
     """Return the gradients of *tensors*, those of `Tokens` and `RelposWeights`, by computing each chunk once more."""
     tokens = Tokens(*tensors[:4])
     trained = [_leaf(weight) for weight in tensors[4:] if weight is not None]
@@ -124,17 +123,17 @@ def _gradients(reading: Reading, rows: Tensor, tensors: Sequence[Any], gradient:
     sums = [torch.zeros_like(tensor, dtype=_wide(tensor.dtype)) for tensor in (*tokens, *trained)]
     of_tokens, of_weights = Tokens(*sums[:4]), sums[4:]
 
-    for some in _chunks(rows, reading, tokens):
-        others = _others(reading, some)
-        chunk = _Chunk(*map(_leaf, _gathered(tokens, others, some)))
+    for rows in _chunks(reading, tokens):
+        others = _others(reading, rows)
+        chunk = _Chunk(*map(_leaf, _gathered(tokens, others, rows)))
         with torch.enable_grad():
-            read = _read(chunk, weights, reading, some)
-        queries, keys, values, offsets, *parts = torch.autograd.grad(read, (*chunk, *trained), gradient[some])
+            read = _read(chunk, weights, reading, rows)
+        queries, keys, values, offsets, *parts = torch.autograd.grad(read, (*chunk, *trained), gradient[rows])
 
-        of_tokens.queries[some] = queries.to(of_tokens.queries.dtype)
+        of_tokens.queries[rows] = queries.to(of_tokens.queries.dtype)
         for total, part in zip(of_tokens[1:], (keys, values, offsets), strict=True):
             total.index_add_(0, others.flatten(), part.flatten(0, 1).to(total.dtype))
-        of_tokens.positions[some] -= offsets.sum(dim=1)
+        of_tokens.positions[rows] -= offsets.sum(dim=1)
         for total, part in zip(of_weights, parts, strict=True):
             total.add_(part)
 
@@ -142,7 +141,7 @@ def _gradients(reading: Reading, rows: Tensor, tensors: Sequence[Any], gradient:
     return [*totals[:4], *_in_place_of(tensors[4:], totals[4:])]
 
 
-def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: Tensor) -> Tensor:
+def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: slice) -> Tensor:
     """Return what the tokens of a chunk read, ``(rows, hidden_dim)``."""
     heads = reading.num_heads
     width = chunk.queries.shape[1] // heads
@@ -154,23 +153,23 @@ def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: Tensor)
         offsets = chunk.offsets.masked_fill(~is_there, 0.0).to(weights.inner.dtype)  # padding may be anywhere, or NaN
         inner = functional.gelu(functional.linear(offsets, weights.inner, weights.inner_bias))
         if of_features is not None:
-            inner = dropout_at(inner, reading.relpos_dropout, of_features, rows)
+            inner = dropout_at(inner, reading.relpos_dropout, of_features, _numbers(rows, chunk.queries))
         bias = functional.linear(inner, weights.outer, weights.outer_bias)
 
         keys, values = (tensor.view(*is_there.shape[:2], heads, width) for tensor in (chunk.keys, chunk.values))
-        products = chunk.queries.view(len(rows), 1, heads, width) * keys
+        products = chunk.queries.view(len(chunk.queries), 1, heads, width) * keys
         logits = products.sum(dim=-1, dtype=wide) / math.sqrt(width) + bias
 
         logits = logits.masked_fill(~is_there, torch.finfo(wide).min)  # where none is there, weights are zeroed below
         shares = logits.softmax(dim=1).masked_fill(~is_there, 0.0)
         if of_weights is not None:
-            shares = dropout_at(shares, reading.dropout, of_weights, rows)
+            shares = dropout_at(shares, reading.dropout, of_weights, _numbers(rows, chunk.queries))
 
         read: Tensor = (shares.to(values.dtype).unsqueeze(-1) * values).sum(dim=1, dtype=wide)
         return read.to(values.dtype).flatten(1)
 
 
-def _gathered(tokens: Tokens, others: Tensor, rows: Tensor) -> _Chunk:
+def _gathered(tokens: Tokens, others: Tensor, rows: slice) -> _Chunk:
     """Return the chunk of the tokens *rows*, whose neighbours are *others*, ``(rows, degree)``."""
     keys, values, positions = (
         tensor.index_select(0, others.flatten()).view(*others.shape, tensor.shape[1]) for tensor in tokens[1:]
@@ -178,14 +177,21 @@ def _gathered(tokens: Tokens, others: Tensor, rows: Tensor) -> _Chunk:
     return _Chunk(tokens.queries[rows], keys, values, positions - tokens.positions[rows].unsqueeze(1))
 
 
-def _others(reading: Reading, rows: Tensor) -> Tensor:
+def _others(reading: Reading, rows: slice) -> Tensor:
     """Return the neighbours of some tokens, themselves where there is none."""
     neighbours = reading.neighbours[rows]
-    return torch.where(neighbours < 0, rows.unsqueeze(1), neighbours)
+    return torch.where(neighbours < 0, _numbers(rows, neighbours).unsqueeze(1), neighbours)
 
 
-def _chunks(rows: Tensor, reading: Reading, tokens: Tokens) -> Iterator[Tensor]:
-    return iter(torch.split(rows, max(1, _CHUNK // (reading.neighbours.shape[1] * tokens.keys.shape[1]))))
+def _numbers(rows: slice, beside: Tensor) -> Tensor:
+    return torch.arange(rows.start, rows.stop, device=beside.device)
+
+
+def _chunks(reading: Reading, tokens: Tokens) -> Iterator[slice]:
+    """Yield the tokens of each chunk."""
+    count, degree = reading.neighbours.shape
+    step = max(1, _CHUNK // (degree * tokens.keys.shape[1]))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def _in_place_of(tensors: Sequence[Tensor | None], others: Sequence[Tensor]) -> list[Any]:
