@@ -40,6 +40,12 @@ def ambiguous_type(type: str, providers: Sequence[EntryPoint]) -> AmbiguousTypeE
     return AmbiguousTypeError(type, spellings, [problem])
 
 
+def owners(option: str, types: Sequence[str]) -> str | None:
+    """Return the sentence that says which types an option belongs to, or None where it belongs to none."""
+    more = f" and {len(types) - _MOST_NAMES} more" if len(types) > _MOST_NAMES else ""
+    return f"{option!r} is an option of {', '.join(types[:_MOST_NAMES])}{more}" if types else None
+
+
 def installed_types(types: Sequence[str]) -> str:
     """Return the sentence that lists what is installed."""
     more = f" and {len(types) - _MOST_NAMES} more" if len(types) > _MOST_NAMES else ""

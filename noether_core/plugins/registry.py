@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from noether_core.errors import PluginError, shown
+from noether_core.errors import ConfigError, PluginError, shown
 from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
 from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.hooks import Hooks
@@ -18,6 +18,7 @@ from noether_core.plugins.index import ATTENTION, EntryPoint, Index
 from noether_core.plugins.loading import import_plugin, plugin_error, told
 from noether_core.plugins.messages import ambiguous_type, unknown_type
 from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.schema import plan_of
 
 IN_PROCESS = "in-process"
 """What stands for the distribution of variants that `Registry.register` was given."""
@@ -110,6 +111,16 @@ class Registry(Catalogue):
             PluginError: If a package that does cannot be used.
         """
         return self._load(self.provider_of(config))
+
+    def types_with(self, option: str) -> tuple[str, ...]:
+        """Return the types whose configs declare *option*; imports every plugin, and leaves out those that fail."""
+        return tuple(name for name in self.types() if option in self._options_of(name))
+
+    def _options_of(self, type: str) -> frozenset[str]:
+        try:
+            return plan_of(self.get(type).config).options
+        except (ConfigError, PluginError):  # provided by several, or by one that cannot be used
+            return frozenset()
 
     def register(self, variant: AttentionVariant) -> None:
         """Add a variant in this process, under the distribution ``in-process``.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 from noether_core.errors import ConfigError, Problem, shown
-from noether_core.plugins.messages import installed_types
+from noether_core.plugins.messages import installed_types, owners
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
@@ -85,7 +85,7 @@ class _Structurer:
 
     def __init__(self, registry: Registry, unknown: Unknown) -> None:
         self.unknown = unknown
-        self._registry = registry
+        self.registry = registry
         self._makers: dict[type[Schema], _Maker] = {}
 
     def make(self, source: Any, cls: type[Schema]) -> Schema:
@@ -112,7 +112,7 @@ class _Structurer:
     def _concrete_class(self, options: Mapping[str, Any]) -> type[AttentionConfig]:
         """Return the config class of the variant that ``type`` names."""
         try:
-            return self._registry.get(_type_of(options, self._registry)).config
+            return self.registry.get(_type_of(options, self.registry)).config
         except ConfigError as error:
             others = problems_of(AttentionConfig, options, frozenset({"type"}))
             raise error.with_problems([*error.problems, *others]) from None
@@ -181,9 +181,14 @@ class _Maker:
             keys=(name if isinstance(name, (str, int)) else shown(name),),
             message=f"unknown option of {owner}",
             value=value,
-            suggestion=did_you_mean(name, self._options),
+            suggestion=self._suggestion(name) if is_attention else did_you_mean(name, self._options),
             at_key=True,
         )
+
+    def _suggestion(self, name: Any) -> str | None:
+        """Return whose option an unknown one is, or else which of this variant's it resembles."""
+        belongs = owners(name, self._structurer.registry.types_with(name)) if type(name) is str else None
+        return belongs or did_you_mean(name, self._options)
 
     def _structure_nested(self, options: dict[str, Any]) -> list[Problem]:
         """Make the configs that *options* hold, in place; return their problems."""

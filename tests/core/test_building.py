@@ -121,12 +121,24 @@ def test_options_go_before_those_of_the_source():
     assert build({"type": "transolver", **OPTIONS}, num_slices=5).config.num_slices == 5
 
 
-def test_options_of_another_variant_are_refused_with_the_way_out():
+def test_a_misspelt_option_is_refused_with_the_nearest_one():
     with pytest.raises(ConfigError) as caught:
         build("transolver", **OPTIONS, num_slice=5)
     (problem,) = caught.value.problems
     assert problem.message == "unknown option of 'transolver'"
     assert problem.suggestion == "did you mean 'num_slices'?"
+
+
+@pytest.mark.parametrize(
+    ("option", "owners"),
+    [("num_slices", "transolver, transolver_plusplus"), ("kv_dim", "perceiver"), ("branches", "cross_anchor, ")],
+)
+def test_an_option_of_another_variant_is_refused_with_its_owners(option, owners):
+    with pytest.raises(ConfigError) as caught:
+        build("flare", **{"hidden_dim": 8, "num_heads": 2, option: 5})
+    (problem,) = caught.value.problems
+    assert problem.message == "unknown option of 'flare'"
+    assert problem.suggestion.startswith(f"{option!r} is an option of {owners}")
 
 
 def test_an_unknown_type_is_told():

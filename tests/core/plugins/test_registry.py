@@ -526,3 +526,13 @@ def test_of_many_types_the_first_twenty_are_listed(site):
         site.registry().get("zzz")
     assert str(caught.value).endswith("type18, type19 and 5 more.")
     assert len(caught.value.installed) == 25
+
+
+def test_the_types_that_have_an_option_are_told_whatever_other_plugins_do(site):
+    site.install_variant("sound")
+    site.install_variant("twice", "acme-one")
+    site.install_variant("twice", "acme-two")
+    site.install("acme-broken", attention={"broken": "acme_broken"}, files={"acme_broken.py": "raise SystemExit"})
+    registry = site.registry()
+    assert registry.types_with("window") == ("sound",)
+    assert registry.types_with("windows") == ()
