@@ -127,7 +127,7 @@ class ConfigError(NoetherError, ValueError):
     """A config has problems; all of them are told at once."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(sorted(problems, key=_place))
+        self.problems: tuple[Problem, ...] = by_place(problems)
         super().__init__(self.problems)
 
     def with_problems(self, problems: Iterable[Problem]) -> Self:
@@ -138,9 +138,9 @@ class ConfigError(NoetherError, ValueError):
         return "\n".join(str(problem) for problem in self.problems)
 
 
-def _place(problem: Problem) -> tuple[str, int, int]:
-    """Sort by place; problems without one keep the order in which they were found."""
-    return problem.file or "", problem.line or 0, problem.column or 0
+def by_place(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return *problems* in the order of their places; those without one keep the order in which they were found."""
+    return tuple(sorted(problems, key=lambda problem: (problem.file or "", problem.line or 0, problem.column or 0)))
 
 
 class UnknownTypeError(ConfigError, LookupError):

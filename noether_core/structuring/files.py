@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-from noether_core.errors import ConfigError
+from noether_core.errors import ConfigError, PluginError, Problem, path_text
 from noether_core.plugins.registry import Registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.documents import FORMATS, Document, Format, read
 from noether_core.structuring.structurer import Unknown, structure, unstructure
+
+if TYPE_CHECKING:
+    from noether_core.structuring.places import Place
 
 _S = TypeVar("_S", bound=Schema)
 _Path = str | os.PathLike[str]
@@ -68,6 +71,42 @@ def structure_document(
         return structure(document.data, cls, unknown=unknown, registry=registry)
     except ConfigError as error:
         raise error.with_problems(document.locate(problem) for problem in error.problems) from None
+
+
+class Checked(NamedTuple):
+    """One config of a document: itself, or what is wrong with it."""
+
+    path: str
+    """Where it stands; empty for the document as a whole."""
+
+    config: AttentionConfig | None
+    problems: tuple[Problem, ...]
+
+
+def check_placed(document: Document, place: Place | None, *, registry: Registry | None = None) -> list[Checked]:
+    """Return every attention config that stands at *place* in a document, each with what is wrong with it.
+
+    Args:
+        document: The document.
+        place: Where configs stand in it; None for the document as a whole. What does not lead to one is told as well.
+        registry: Where types are looked up; the process-wide one where it is None.
+    """
+    if place is None:
+        return [_checked(document, (), document.data, registry)]
+    found, problems = place.find(document.data)
+    lost = [Checked(problem.path, None, (document.locate(problem),)) for problem in problems]
+    return [*(_checked(document, keys, value, registry) for keys, value in found), *lost]
+
+
+def _checked(document: Document, keys: tuple[str | int, ...], value: Any, registry: Registry | None) -> Checked:
+    path = path_text(keys)
+    try:
+        return Checked(path, structure(value, registry=registry), ())
+    except ConfigError as error:
+        problems = error.problems
+    except PluginError as error:
+        problems = (Problem(message=str(error), keys=("type",)),)
+    return Checked(path, None, tuple(document.locate(problem.within(*keys)) for problem in problems))
 
 
 def dump(config: Schema, path: _Path, *, format: Format | None = None, defaults: bool = True) -> None:

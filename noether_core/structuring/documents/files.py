@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import BinaryIO, Final
 
 from noether_core.errors import ConfigError, Problem
 from noether_core.structuring.documents.document import Document, Format, parse
@@ -27,21 +27,32 @@ def read(path: str | os.PathLike[str], format: Format | None = None) -> Document
         ConfigError: If it cannot be read, its suffix tells no format, or it is not a valid document.
     """
     file = os.fspath(path)
-    content = _content(file)
-    return parse(_decoded(content, file), format or _format(file), file=file)
-
-
-def _content(file: str) -> bytes:
-    """Return the bytes of a file, as many as a document may have."""
     try:
         with open(file, "rb") as opened:
-            content = opened.read(_LARGEST_FILE + 1)
+            return read_from(opened, format or _format(file), file=file)
     except (OSError, ValueError) as error:  # a ValueError is about a name that no file can have
+        if isinstance(error, ConfigError):
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError([Problem(message=f"cannot be read: {reason}", file=file)]) from error
+
+
+def read_from(opened: BinaryIO, format: Format, *, file: str) -> Document:
+    """Return what an open file says, such as standard input.
+
+    Args:
+        opened: The file, in UTF-8; no more of it is read than a document may have.
+        format: How it is written.
+        file: What problems call it.
+
+    Raises:
+        ConfigError: If it is not a valid document.
+        OSError: If it cannot be read.
+    """
+    content = opened.read(_LARGEST_FILE + 1)
     if len(content) > _LARGEST_FILE:
         raise ConfigError([Problem(message=f"more than {LARGEST_TEXT} characters", file=file)])
-    return content
+    return parse(_decoded(content, file), format, file=file)
 
 
 def _decoded(content: bytes, file: str) -> str:

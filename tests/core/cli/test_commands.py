@@ -20,10 +20,11 @@ NOETHER = shutil.which("noether", path=os.pathsep.join((sysconfig.get_path("scri
 def run(tmp_path):
     assert NOETHER is not None, "the command noether is not installed"
 
-    def call(*arguments, **environment):
+    def call(*arguments, stdin=None, **environment):
         return subprocess.run(
             [NOETHER, *map(str, arguments)],
             cwd=tmp_path,
+            input=stdin,
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
@@ -169,6 +170,83 @@ def test_validate_is_silent_about_nothing(run, tmp_path):
         "     |          ^\n"
         "missing.yaml: cannot be read: No such file or directory\n"
     )
+
+
+PLACED = """\
+blocks:
+  - attention: {type: transolver, hidden_dim: 256, num_heads: 8}
+  - attention: {type: flare, hidden_dim: 256, num_heads: 7, num_slices: 64}
+  - mlp: 3
+  - attention: {type: perceiver, hidden_dim: 256, num_heads: 8}
+"""
+
+
+def test_validate_finds_configs_within_a_file_and_tells_of_all(run, tmp_path):
+    (tmp_path / "model.yaml").write_text(PLACED)
+    done = run("validate", "--plain", "--at", "blocks[*].attention", "model.yaml")
+    assert done.returncode == 1
+    assert done.stdout == (
+        "model.yaml: blocks[0].attention: good: transolver\nmodel.yaml: blocks[3].attention: good: perceiver\n"
+    )
+    assert done.stderr == (
+        "model.yaml:3:58: blocks[1].attention.num_heads: 7 does not divide hidden_dim 256; 4 and 8 do\n"
+        "model.yaml:3:61: blocks[1].attention.num_slices: unknown option of 'flare'; "
+        "'num_slices' is an option of transolver, transolver_plusplus\n"
+        "model.yaml:4:5: blocks[2].attention: nothing stands here\n"
+    )
+
+
+def test_validate_tells_where_each_config_stands_as_data(run, tmp_path):
+    (tmp_path / "model.yaml").write_text(PLACED)
+    (result,) = json.loads(run("validate", "--json", "--at", "blocks[*].attention", "model.yaml").stdout)
+    assert result["configs"] == [
+        {"path": "blocks[0].attention", "type": "transolver"},
+        {"path": "blocks[3].attention", "type": "perceiver"},
+    ]
+    assert [problem["path"] for problem in result["problems"]] == [
+        "blocks[1].attention.num_heads",
+        "blocks[1].attention.num_slices",
+        "blocks[2].attention",
+    ]
+
+
+def test_validate_refuses_what_is_no_path(run):
+    done = run("validate", "--at", "blocks[x]", "model.yaml")
+    assert done.returncode == 2
+    assert "argument --at: 'blocks[x]' is no path from character 7 on" in done.stderr
+
+
+def test_validate_takes_folders_whole_and_in_order(run, tmp_path):
+    for name in ("b/one.json", "b/a/two.yml", "b/note.txt", "a.toml"):
+        (tmp_path / "configs" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "configs" / "b" / "one.json").write_text('{"type": "flare", "hidden_dim": 8, "num_heads": 2}')
+    (tmp_path / "configs" / "b" / "a" / "two.yml").write_text(GOOD)
+    (tmp_path / "configs" / "b" / "note.txt").write_text("no config")
+    (tmp_path / "configs" / "a.toml").write_text('type = "perceiver"\nhidden_dim = 8\nnum_heads = 2\n')
+    done = run("validate", "configs")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "configs/a.toml: good: perceiver",
+        "configs/b/one.json: good: flare",
+        "configs/b/a/two.yml: good: transolver",
+    ]
+
+
+def test_validate_tells_a_folder_without_configs(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run("validate", "empty")
+    assert done.returncode == 1
+    assert done.stderr == "empty: is a folder without a file of .yaml, .yml, .toml, .json\n"
+
+
+@pytest.mark.parametrize(("format", "text"), [(None, GOOD), ("json", '{"type": "transolver", "hidden_dim": 8}')])
+def test_validate_reads_standard_input(run, format, text):
+    done = run("validate", "-", *(("--format", format) if format else ()), stdin=text)
+    if format is None:
+        assert (done.returncode, done.stdout) == (0, "<stdin>: good: transolver\n")
+    else:
+        assert done.returncode == 1
+        assert done.stderr.startswith("<stdin>:1:1: num_heads: missing")
 
 
 def test_validate_plain_is_a_line_per_problem(run, tmp_path):
