@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from noether_core.errors import ConfigError, PluginError, Problem, path_text
@@ -13,6 +14,7 @@ from noether_core.structuring.documents import FORMATS, Document, Format, read
 from noether_core.structuring.structurer import Unknown, structure, unstructure
 
 if TYPE_CHECKING:
+    from noether_core.structuring.overrides import Overridden
     from noether_core.structuring.places import Place
 
 _S = TypeVar("_S", bound=Schema)
@@ -21,7 +23,12 @@ _Path = str | os.PathLike[str]
 
 @overload
 def load(
-    path: _Path, *, format: Format | None = None, unknown: Unknown = "error", registry: Registry | None = None
+    path: _Path,
+    *,
+    format: Format | None = None,
+    unknown: Unknown = "error",
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
 ) -> AttentionConfig: ...
 @overload
 def load(
@@ -30,6 +37,7 @@ def load(
     *,
     format: Format | None = None,
     unknown: Unknown = "error",
+    overrides: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> _S: ...
 def load(
@@ -38,6 +46,7 @@ def load(
     *,
     format: Format | None = None,
     unknown: Unknown = "error",
+    overrides: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> Schema:
     """Return the config that a YAML, TOML or JSON file describes.
@@ -47,6 +56,8 @@ def load(
         cls: What to make; by default the concrete config of the variant that ``type`` names.
         format: How it is written; by its suffix where it is None.
         unknown: What becomes of options that the config does not know, as in `structure`.
+        overrides: Values that go before those of the file, each as ``path=value``, the value as in YAML:
+            ``model.depth=6``. Their problems are placed at the command line.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
@@ -55,11 +66,15 @@ def load(
         PluginError: If the package that provides the type cannot be used.
     """
     document = read(path, format)
-    return structure_document(document, cls, unknown=unknown, registry=registry)
+    if not overrides:
+        return structure_document(document, cls, unknown=unknown, registry=registry)
+    from noether_core.structuring.overrides import override
+
+    return structure_document(override(document, overrides), cls, unknown=unknown, registry=registry)
 
 
 def structure_document(
-    document: Document, cls: type[_S], *, unknown: Unknown = "error", registry: Registry | None = None
+    document: Document | Overridden, cls: type[_S], *, unknown: Unknown = "error", registry: Registry | None = None
 ) -> _S:
     """Return the config that a parsed document describes; its problems carry file, line and column.
 

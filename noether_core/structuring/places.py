@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from noether_core.errors import Problem, path_text
 from noether_core.spelling import did_you_mean
@@ -11,7 +11,8 @@ from noether_core.spelling import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    Keys = tuple[str | int, ...]
+Keys: TypeAlias = tuple[str | int, ...]
+"""Names and positions that lead to a value."""
 
 _STEP = re.compile(r"(?:^|(?<=.)\.)(?P<name>[^.\[\]]+)|\[(?P<number>\d{1,9}|\*)\]")
 
@@ -39,6 +40,17 @@ class Place:
 
     def __repr__(self) -> str:
         return f"Place({self.path!r})"
+
+    @property
+    def keys(self) -> Keys:
+        """The names and positions of a path that leads to one value.
+
+        Raises:
+            ValueError: If it leads to several.
+        """
+        if None in self._steps:
+            raise ValueError(f"{self.path!r} leads to several values; name one of them")
+        return tuple(step for step in self._steps if step is not None)
 
     def find(self, data: Any) -> tuple[list[Placed], list[Problem]]:
         """Return all values of *data* that stands at the place, and a problem for every way there that ends before."""

@@ -193,3 +193,21 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_work_begins(noether, ti
 
 def test_wrong_usage_exits_with_two(noether):
     assert noether("run").returncode == 2
+
+
+def test_values_of_the_command_line_go_before_those_of_the_file(noether, tiny, tmp_path):
+    done = noether("run", tiny, "attention.num_slices=5", "model.depth=2", "seed=3", "--output", "run")
+    assert done.returncode == 0, done.stderr
+    experiment = json.loads((tmp_path / "run" / "result.json").read_text())["experiment"]
+    assert (experiment["attention"]["num_slices"], experiment["model"]["depth"], experiment["seed"]) == (5, 2, 3)
+    assert experiment["data"]["n_train"] == 6
+
+
+def test_what_is_wrong_on_the_command_line_is_told_like_what_is_wrong_in_the_file(noether, tiny):
+    done = noether("run", tiny, "attention.num_slice=5", "model.depth=none", "sed=3")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "command line: attention.num_slice: unknown option of 'transolver'; did you mean 'num_slices'?",
+        "command line: model.depth: expected an integer from 1 to 1000, got 'none'",
+        "command line: sed: unknown option of Experiment; did you mean 'seed'?",
+    ]
