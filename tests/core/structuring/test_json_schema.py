@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import attrs
 import pytest
 from annotated_types import Gt, MaxLen, MinLen, MultipleOf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -18,27 +18,39 @@ VALUES = st.one_of(
     st.booleans(),
     st.integers(-2, 600),
     st.sampled_from([0.5, 1.5, -0.25]),
-    st.sampled_from(["", "xavier", "torchs", "8"]),
+    st.sampled_from(["", "xavier", "torchs", "8", "SILU", "softplus"]),
     st.lists(st.integers(0, 2), max_size=2),
+    st.lists(st.sampled_from(["a", "b", ""]), max_size=3),
 )
-NAMES = ["hidden_dim", "num_heads", "use_rope", "dropout", "init_weights", "bias", "qk_norm", "num_slices", "nonsense"]
+TYPES = registry().types()
+OPTIONS = {name: sorted(plan_of(registry().get(name).config).options - {"type"}) for name in TYPES}
+STRANGE = ["transolvr", "noether-attention:transolver", "acme:transolver", ""]
+
+SAYABLE_NOWHERE = ("does not divide", "names branch", "is not hidden_dim")
+"""Rules across options and items, which no keyword of JSON Schema can say."""
 
 
 def _is_accepted(options):
     try:
         structure(options)
     except ConfigError as error:
-        return all("does not divide" in problem.message for problem in error.problems)  # no keyword can say that
+        return all(any(rule in problem.message for rule in SAYABLE_NOWHERE) for problem in error.problems)
     return True
 
 
-@given(
-    type=st.sampled_from(["transolver", "dot_product", "noether-attention:transolver", "transolvr"]),
-    options=st.dictionaries(st.sampled_from(NAMES), VALUES),
-    is_complete=st.booleans(),
-)
-def test_the_schema_accepts_what_structure_accepts_and_refuses_what_it_refuses(type, options, is_complete):
-    whole = {"type": type, **({"hidden_dim": 8, "num_heads": 2} if is_complete else {}), **options}
+@st.composite
+def _wholes(draw):
+    """Draw what may be a config of any type: complete or not, with sound options and others."""
+    name = draw(st.sampled_from([*TYPES, *STRANGE]))
+    own = OPTIONS.get(name.rpartition(":")[2], OPTIONS["transolver"])
+    example = unstructure(registry().get(name).example_config(), defaults=False) if name in TYPES else {}
+    options = draw(st.dictionaries(st.sampled_from([*own, "num_slices", "nonsense"]), VALUES, max_size=5))
+    return {"type": name, **(example if draw(st.booleans()) else {}), **options}
+
+
+@given(whole=_wholes())
+@settings(max_examples=1000)
+def test_the_schema_accepts_what_structure_accepts_and_refuses_what_it_refuses(whole):
     assert SCHEMA.is_valid(whole) == _is_accepted(whole)
 
 
