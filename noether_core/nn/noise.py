@@ -35,7 +35,8 @@ def uniform_at(seed: Tensor, rows: Tensor, columns: int, *, dtype: torch.dtype =
     Returns:
         ``(*rows.shape, columns)``.
     """
-    keys = _scrambled(rows.to(torch.int64) * _GOLDEN + seed.view(())).unsqueeze(-1)
+    # The seed is added first: compilers work out products of counters in advance, and not as integers that wrap.
+    keys = _scrambled((rows.to(torch.int64) + _scrambled(seed.view(()))) * _GOLDEN).unsqueeze(-1)
     low, high = keys.to(torch.int32), (keys >> 32).to(torch.int32)
     places = (torch.arange(columns, device=rows.device) * _GOLDEN32).to(torch.int32)
 

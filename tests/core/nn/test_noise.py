@@ -1,6 +1,7 @@
 """Random numbers by place: what they are made of, how they are spread, and that nothing but the place matters."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -17,12 +18,15 @@ def words(count, bits):
     return count & ((1 << bits) - 1)
 
 
-def number_at(seed, row, column):
-    """Return one number, in integers that never overflow."""
-    key = words(row * 0x9E3779B97F4A7C15 + seed, 64)
+def scrambled(key):
     key = words((key ^ key >> 30) * 0xBF58476D1CE4E5B9, 64)
     key = words((key ^ key >> 27) * 0x94D049BB133111EB, 64)
-    key ^= key >> 31
+    return key ^ key >> 31
+
+
+def number_at(seed, row, column):
+    """Return one number, in integers that never overflow."""
+    key = scrambled(words((row + scrambled(seed)) * 0x9E3779B97F4A7C15, 64))
     bits = words(key ^ column * 0x9E3779B9, 32)
     bits = words((bits ^ bits >> 16) * 0x7FEB352D + (key >> 32), 32)
     bits = words((bits ^ bits >> 15) * 0x846CA68B, 32)
@@ -226,3 +230,12 @@ def test_gradients_are_dropped_and_scaled_like_the_entries(probability):
     dropped = dropout_at(x, probability, SEED, MANY)
     (gradient,) = torch.autograd.grad(dropped, x, cotangent)
     torch.testing.assert_close(gradient * x, dropped * cotangent, rtol=1e-12, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler, about torch.jit
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("columns", [1, 5, 16, 64])
+def test_compiled_code_draws_the_same_numbers(columns):
+    torch._dynamo.reset()
+    drawn = torch.compile(lambda seed: uniform_at(seed, torch.arange(1009), columns))(SEED)
+    assert torch.equal(drawn, uniform_at(SEED, torch.arange(1009), columns))
