@@ -97,7 +97,8 @@ class IrregularNatAttention(QKVAttention):
         check_key_padding_mask(key_padding_mask, x)
         positions = check_positions(positions, x, self.input_dim)
 
-        neighbours = nearest_neighbours(positions, key_padding_mask, radius=self.radius, max_degree=self.max_degree)
+        degree = max(1, min(self.max_degree, x.shape[1]))  # no more than there are tokens
+        neighbours = nearest_neighbours(positions, key_padding_mask, radius=self.radius, max_degree=degree)
         tokens = Tokens(
             self._projected(x, self.q, self.q_norm),
             self._projected(x, self.k, self.k_norm),

@@ -263,6 +263,13 @@ def test_two_hundred_thousand_points_run_forward_and_backward():
     assert x.grad.any()
 
 
+def test_a_degree_beyond_the_tokens_costs_nothing():
+    module = make(max_degree=10**9).float()
+    with Largest() as largest:
+        module(torch.randn(1, TOKENS, HIDDEN), positions=torch.rand(1, TOKENS, POINTS)).sum().backward()
+    assert largest.numel < 10**5
+
+
 def test_positions_are_required():
     with pytest.raises(ShapeError, match=r"positions: got None, wanted points of shape .* = \(2, 13, 2\)"):
         make()(tokens())
