@@ -70,11 +70,12 @@ def take_tokens(tensor: Tensor, spans: Iterable[slice], *, dim: int) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
 
 
-def _checked(token_specs: Sequence[TokenSpec]) -> Sequence[TokenSpec]:
-    for spec in token_specs:
+def _checked(token_specs: Sequence[TokenSpec]) -> tuple[TokenSpec, ...]:
+    specs = tuple(token_specs)
+    for spec in specs:
         if not isinstance(spec, TokenSpec):
             raise TokenGroupError(f"token_specs: expected a list of TokenSpec, got {shown(spec)} in it")
-    return token_specs
+    return specs
 
 
 def sizes_text(spans: Mapping[str, slice | None]) -> str:

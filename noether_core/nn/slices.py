@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ def gather_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | 
     Returns:
         ``(batch, heads, slices, head_dim)``.
     """
+    if torch.float16 in (weights.dtype, features.dtype):  # it ends at 65,504, which sums over tokens exceed
+        with torch.autocast(features.device.type, enabled=False):
+            return gather_slices(weights.float(), features.float(), key_padding_mask).to(features.dtype)
+
     counted = functional.pad(features, (0, 1), value=1.0)  # the column of ones sums the weights in the same product
     if key_padding_mask is not None:
         counted = counted.masked_fill(~key_padding_mask[:, None, :, None], 0.0)

@@ -117,6 +117,7 @@ class MultiBranchAnchorAttention(nn.Module):
         """
         unfit = {} if self.use_rope else {"freqs": freqs}
         refuse_arguments(self.variant, _REFUSED, attention_patterns=attention_patterns, **unfit)
+        token_specs = tuple(token_specs)
         y: Tensor = self.mixed_attention(
             x,
             token_specs,

@@ -107,9 +107,9 @@ class FLAREAttention(nn.Module):
         read = self._read_spans(token_specs, x.shape[1])
         dropout = self.dropout if self.training else 0.0
 
-        latents = self.latent_q.view(1, self.num_heads, self.num_latents, -1)
+        latents = self.latent_q.reshape(1, self.num_heads, self.num_latents, -1)
         latents = latents if self.q_norm is None else self.q_norm(latents)
-        latents = latents.expand(len(x), -1, -1, -1)
+        latents = latents.expand(x.shape[0], -1, -1, -1)
         keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
         values = project_heads(take_tokens(x, read, dim=1), self.v_proj, self.num_heads)
 

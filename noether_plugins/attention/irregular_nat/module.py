@@ -114,7 +114,7 @@ class IrregularNatAttention(QKVAttention):
         projected: Tensor = layer(x).flatten(0, 1)
         if norm is None:
             return projected
-        normed: Tensor = norm(projected.view(len(projected), self.num_heads, self.head_dim))
+        normed: Tensor = norm(projected.view(projected.shape[0], self.num_heads, self.head_dim))
         return normed.flatten(1)
 
     def _relpos_weights(self) -> RelposWeights:

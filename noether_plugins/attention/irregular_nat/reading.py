@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _CHUNK = 1 << 20
-"""Numbers of gathered keys, and as many of values, that a chunk holds: what caches hold."""
+"""Numbers of gathered keys, of values, or of inner features that a chunk holds: what caches hold."""
 
 _AT_ONCE = 1 << 22
-"""Numbers of gathered keys up to which everything is one chunk, left to autograd."""
+"""Such numbers up to which everything is one chunk, left to autograd."""
 
 _NO_SECOND_DERIVATIVE = "irregular_nat: there is no second derivative where tokens are read chunk by chunk; give fewer"
 
@@ -88,8 +88,8 @@ def read_neighbours(tokens: Tokens, weights: RelposWeights, reading: Reading) ->
     Raises:
         DerivativeError: If a second derivative is asked for of more than one chunk.
     """
-    if reading.neighbours.numel() * tokens.keys.shape[1] <= _AT_ONCE or torch.compiler.is_compiling():
-        everything = slice(0, len(tokens.queries))
+    if torch.compiler.is_compiling() or reading.neighbours.numel() * _width(tokens, weights) <= _AT_ONCE:
+        everything = slice(0, tokens.queries.shape[0])
         return _read(_gathered(tokens, _others(reading, everything), everything), weights, reading, everything)
     read: Tensor = _ChunkByChunk.apply(reading, *tokens, *weights)  # type: ignore[no-untyped-call]
     return read
@@ -104,7 +104,7 @@ class _ChunkByChunk(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         tokens, weights = Tokens(*tensors[:4]), RelposWeights(*tensors[4:])
         read = torch.empty_like(tokens.values)
-        for rows in _chunks(reading, tokens):
+        for rows in _chunks(reading, _width(tokens, weights)):
             read[rows] = _read(_gathered(tokens, _others(reading, rows), rows), weights, reading, rows)
         return read
 
@@ -123,7 +123,7 @@ def _gradients(reading: Reading, tensors: Sequence[Any], gradient: Tensor) -> li
     sums = [torch.zeros_like(tensor, dtype=_wide(tensor.dtype)) for tensor in (*tokens, *trained)]
     of_tokens, of_weights = Tokens(*sums[:4]), sums[4:]
 
-    for rows in _chunks(reading, tokens):
+    for rows in _chunks(reading, _width(tokens, weights)):
         others = _others(reading, rows)
         chunk = _Chunk(*map(_leaf, _gathered(tokens, others, rows)))
         with torch.enable_grad():
@@ -157,15 +157,15 @@ def _read(chunk: _Chunk, weights: RelposWeights, reading: Reading, rows: slice) 
         bias = functional.linear(inner, weights.outer, weights.outer_bias)
 
         keys, values = (tensor.view(*is_there.shape[:2], heads, width) for tensor in (chunk.keys, chunk.values))
-        products = chunk.queries.view(len(chunk.queries), 1, heads, width) * keys
-        logits = products.sum(dim=-1, dtype=wide) / math.sqrt(width) + bias
+        products = chunk.queries.view(chunk.queries.shape[0], 1, heads, width).to(wide) * keys
+        logits = products.sum(dim=-1) / math.sqrt(width) + bias
 
         logits = logits.masked_fill(~is_there, torch.finfo(wide).min)  # where none is there, weights are zeroed below
         shares = logits.softmax(dim=1).masked_fill(~is_there, 0.0)
         if of_weights is not None:
             shares = dropout_at(shares, reading.dropout, of_weights, _numbers(rows, chunk.queries))
 
-        read: Tensor = (shares.to(values.dtype).unsqueeze(-1) * values).sum(dim=1, dtype=wide)
+        read: Tensor = (shares.unsqueeze(-1) * values).sum(dim=1)
         return read.to(values.dtype).flatten(1)
 
 
@@ -187,10 +187,15 @@ def _numbers(rows: slice, beside: Tensor) -> Tensor:
     return torch.arange(rows.start, rows.stop, device=beside.device)
 
 
-def _chunks(reading: Reading, tokens: Tokens) -> Iterator[slice]:
+def _width(tokens: Tokens, weights: RelposWeights) -> int:
+    """Return how many numbers a neighbour takes: the more of its keys and of the inner features of its position."""
+    return max(tokens.keys.shape[1], weights.inner.shape[0])
+
+
+def _chunks(reading: Reading, width: int) -> Iterator[slice]:
     """Yield the tokens of each chunk."""
     count, degree = reading.neighbours.shape
-    step = max(1, _CHUNK // (degree * tokens.keys.shape[1]))
+    step = max(1, _CHUNK // (degree * width))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 

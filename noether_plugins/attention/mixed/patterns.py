@@ -32,6 +32,7 @@ def readings_of(patterns: Sequence[AttentionPattern | Reading] | None, groups: C
     """
     if patterns is None:
         return (Reading(tuple(groups), tuple(groups)),)
+    patterns = tuple(patterns)
     for pattern in patterns:
         if not isinstance(pattern, (AttentionPattern, Reading)):
             raise TokenGroupError(

@@ -94,3 +94,13 @@ def test_equal_tokens_come_back_through_slices_as_they_were():
     weights = torch.softmax(numbers(TOKENS, SLICES), -1)
     same = torch.randn(WIDTH, dtype=torch.float64).expand(BATCH, HEADS, TOKENS, WIDTH)
     torch.testing.assert_close(read_slices(weights, gather_slices(weights, same)), same, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("is_autocast", [True, False])
+def test_sums_over_many_tokens_do_not_leave_float16(is_autocast):
+    tokens = 200_003
+    weights = torch.full((1, 1, tokens, 2), 0.5, dtype=torch.float32 if is_autocast else torch.float16)
+    features = torch.full((1, 1, tokens, 3), 5.0, dtype=torch.float16)
+    with torch.autocast("cpu", torch.float16, enabled=is_autocast):
+        slices = gather_slices(weights, features)
+    assert torch.equal(slices, torch.full((1, 1, 2, 3), 5.0, dtype=torch.float16))

@@ -1,5 +1,6 @@
 """Neighbourhood attention against its formula over a full distance matrix, written out in float64."""
 
+import copy
 import math
 
 import pytest
@@ -268,6 +269,15 @@ def test_a_degree_beyond_the_tokens_costs_nothing():
     with Largest() as largest:
         module(torch.randn(1, TOKENS, HIDDEN), positions=torch.rand(1, TOKENS, POINTS)).sum().backward()
     assert largest.numel < 10**5
+
+
+@pytest.mark.parametrize("at_once", [0, 1 << 22])
+def test_large_queries_and_keys_do_not_leave_float16(at_once, monkeypatch):
+    monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+    module, x, positions = make().half(), 300 * tokens().detach().half(), points().detach()
+    exact = copy.deepcopy(module).double()(x.double(), positions=positions)
+    y = module(x, positions=positions)
+    assert (y.double() - exact).norm() < 1e-2 * exact.norm()
 
 
 def test_positions_are_required():

@@ -365,3 +365,9 @@ def test_a_config_of_another_variant_is_refused(config):
 def test_what_is_no_pattern_is_refused():
     with pytest.raises(TokenGroupError, match="expected a list of AttentionPattern, got a dict in it"):
         make()(torch.zeros(1, 4, HIDDEN, dtype=torch.float64), [TokenSpec("a", 4)], [{"query_tokens": ["a"]}])
+
+
+def test_groups_and_patterns_may_come_from_generators():
+    module, x = make(), torch.randn(1, 4, HIDDEN, dtype=torch.float64)
+    specs, patterns = [TokenSpec("a", 1), TokenSpec("b", 3)], [AttentionPattern(["a", "b"], ["b"])]
+    assert torch.equal(module(x, iter(specs), iter(patterns)), module(x, specs, patterns))
