@@ -97,8 +97,9 @@ class IrregularNatAttention(QKVAttention):
         check_key_padding_mask(key_padding_mask, x)
         positions = check_positions(positions, x, self.input_dim)
 
-        degree = max(1, min(self.max_degree, x.shape[1]))  # no more than there are tokens
-        neighbours = nearest_neighbours(positions, key_padding_mask, radius=self.radius, max_degree=degree)
+        neighbours = nearest_neighbours(
+            positions, key_padding_mask, radius=self.radius, max_degree=self._degree(x.shape[1])
+        )
         tokens = Tokens(
             self._projected(x, self.q, self.q_norm),
             self._projected(x, self.k, self.k_norm),
@@ -108,6 +109,10 @@ class IrregularNatAttention(QKVAttention):
         read = read_neighbours(tokens, self._relpos_weights(), self._reading(neighbours))
 
         return self.project_output(split_heads(read.view(x.shape), self.num_heads))
+
+    def _degree(self, tokens: int) -> int:
+        """Return how many neighbours are asked for: no more than there are tokens, of which graphs know no number."""
+        return self.max_degree if torch.compiler.is_compiling() else max(1, min(self.max_degree, tokens))
 
     def _projected(self, x: Tensor, layer: nn.Module, norm: nn.Module | None = None) -> Tensor:
         """Return queries, keys or values with batch and tokens as one axis, ``(batch * tokens, hidden_dim)``."""
