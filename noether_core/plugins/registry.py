@@ -227,7 +227,8 @@ _default_lock = threading.Lock()
 def registry() -> Registry:
     """Return the registry of this process, which everything uses that is not handed another."""
     global _default  # noqa: PLW0603  made on first use, so that importing costs nothing
-    with _default_lock:
-        if _default is None:
-            _default = Registry()
-        return _default
+    if _default is None:
+        with _default_lock:
+            if _default is None:
+                _default = Registry()
+    return _default

@@ -7,15 +7,22 @@ from typing import Any, NamedTuple
 
 import annotated_types
 
+from noether_core.schemas.types import Distinct
+
 
 class Bounds(NamedTuple):
     """Everything that ``Annotated`` asks of a value beyond its type."""
 
     terms: tuple[tuple[str, Any], ...]
-    """Names of bounds (ge, gt, le, lt, multiple_of, min_length, max_length, predicate) and their values."""
+    """Names of bounds (ge, gt, le, lt, multiple_of, min_length, max_length, predicate, distinct) and their values."""
 
     holds: Callable[[Any], bool]
-    """Whether a value is within all of them."""
+    """Whether a value is within all of them but ``distinct``, for which the items of a list must be sound first."""
+
+    @property
+    def are_distinct(self) -> bool:
+        """Whether the items of a list must differ from each other."""
+        return ("distinct", True) in self.terms
 
     def refine(self, noun: str) -> str:
         """Return *noun* with the bounds in words: ``an integer`` becomes ``an integer of at least 1``."""
@@ -40,7 +47,7 @@ def bounds_of(metadata: Iterable[Any]) -> Bounds:
         TypeError: If a bound of ``annotated_types`` is one that configs do not know.
     """
     terms = tuple(_tightest(_terms(metadata)))
-    return Bounds(terms, _every([_TESTS[name](limit) for name, limit in terms]))
+    return Bounds(terms, _every([_TESTS[name](limit) for name, limit in terms if name in _TESTS]))
 
 
 def _tightest(terms: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
@@ -55,7 +62,9 @@ def _tightest(terms: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def _terms(metadata: Iterable[Any]) -> Iterator[tuple[str, Any]]:
     for item in metadata:
-        if isinstance(item, annotated_types.GroupedMetadata):
+        if isinstance(item, Distinct):
+            yield "distinct", True
+        elif isinstance(item, annotated_types.GroupedMetadata):
             yield from _terms(item)
         elif isinstance(item, annotated_types.BaseMetadata):
             yield _term(item)
@@ -104,6 +113,7 @@ _PHRASES = {
     "min_length": "of length {} or more",
     "max_length": "of length {} or less",
     "predicate": "that passes {}",
+    "distinct": "without repeats",
 }
 
 

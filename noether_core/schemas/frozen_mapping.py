@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from noether_core.errors import ConfigError, Problem, shown
+
+MOST_DIGITS: Final = 4300
+"""Digits that a whole number may have: Python refuses to write more, since that takes too long."""
+
+_TOO_LARGE: Final = 10**MOST_DIGITS
+
+
+def is_writable(number: int) -> bool:
+    """Return whether *number* has no more than `MOST_DIGITS` digits."""
+    return -_TOO_LARGE < number < _TOO_LARGE
 
 
 class FrozenMapping(Mapping[str, Any]):
@@ -64,7 +74,7 @@ def freeze(value: Any) -> Any:
     Raises:
         ConfigError: If *value* holds anything but text, finite numbers, booleans, None, lists and mappings.
     """
-    if value is None or type(value) in (bool, int, str):
+    if value is None or type(value) in (bool, str) or (type(value) is int and is_writable(value)):
         return value
     if type(value) is float and math.isfinite(value):
         return value

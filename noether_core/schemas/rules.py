@@ -12,7 +12,7 @@ import attrs
 
 from noether_core.errors import ConfigError, Problem, shown
 from noether_core.schemas.bounds import Bounds, bounds_of
-from noether_core.schemas.frozen_mapping import FrozenMapping, freeze
+from noether_core.schemas.frozen_mapping import MOST_DIGITS, FrozenMapping, freeze, is_writable
 from noether_core.schemas.types import Because
 from noether_core.spelling import did_you_mean
 
@@ -54,12 +54,17 @@ def _bare_rule(annotation: Any, bounds: Bounds) -> Rule:
     rule = _rule_of_kind(annotation, bounds)
     if bounds.terms and not _takes_bounds(annotation):
         raise TypeError(f"{annotation!r} takes no bounds; put them on the numbers, texts, lists and mappings in it")
+    if bounds.are_distinct and not _is_list(annotation):
+        raise TypeError(f"{annotation!r} is no list, whose items could be distinct")
     return rule
 
 
 def _takes_bounds(annotation: Any) -> bool:
-    is_list = get_origin(annotation) is Sequence or get_args(annotation)[-1:] == (Ellipsis,)
-    return annotation in (int, float, str) or is_list or get_origin(annotation) is Mapping
+    return annotation in (int, float, str) or _is_list(annotation) or get_origin(annotation) is Mapping
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is Sequence or get_args(annotation)[-1:] == (Ellipsis,)
 
 
 def _rule_of_kind(annotation: Any, bounds: Bounds) -> Rule:
@@ -111,9 +116,11 @@ def _integer_rule(bounds: Bounds) -> Rule:
     expected, holds = bounds.refine("an integer"), bounds.holds
 
     def check(value: Any) -> Any:
-        if type(value) is int and holds(value):
-            return value
-        raise refuse(expected, value)
+        if type(value) is not int or not holds(value):
+            raise refuse(expected, value)
+        if not is_writable(value):
+            raise refuse(f"{expected} that has at most {MOST_DIGITS} digits", value)
+        return value
 
     return Rule(expected, check)
 
@@ -222,9 +229,21 @@ def _union_rule(members: tuple[Any, ...], metadata: tuple[Any, ...]) -> Rule:
     rules = [rule_for(Annotated[(member, *metadata)] if metadata else member) for member in some]
     has_none = len(some) < len(members)
     expected = _alternatives([rule.expected for rule in rules] + ["None"] * has_none)
-    checks = [rule.check for rule in rules]
+    if len(rules) == 1 and is_schema(some[0]):  # a config tells its own problems
+        return Rule(expected, _or_none(rules[0].check) if has_none else rules[0].check)
+    return Rule(expected, _first_of([rule.check for rule in rules], expected, has_none=has_none))
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+def _first_of(checks: list[Check], expected: str, *, has_none: bool) -> Check:
+    """Return the check that the first of *checks* to accept a value makes."""
 
     def check(value: Any) -> Any:
+        if value is None and has_none:
+            return None
         for attempt in checks:
             try:
                 return attempt(value)
@@ -232,8 +251,7 @@ def _union_rule(members: tuple[Any, ...], metadata: tuple[Any, ...]) -> Rule:
                 continue
         raise refuse(expected, value)
 
-    tell = checks[0] if len(checks) == 1 and is_schema(some[0]) else check
-    return Rule(expected, (lambda value: None if value is None else tell(value)) if has_none else check)
+    return check
 
 
 def _container_rule(origin: Any, arguments: tuple[Any, ...], bounds: Bounds) -> Rule:
@@ -250,7 +268,7 @@ def _list_rule(item: Rule, bounds: Bounds) -> Rule:
     def check(value: Any) -> Any:
         if not isinstance(value, (tuple, list)) or not holds(value):
             raise refuse(expected, value)
-        return _checked_items(value, [item.check] * len(value))
+        return _checked_items(value, [item.check] * len(value), are_distinct=bounds.are_distinct)
 
     return Rule(expected, check)
 
@@ -287,15 +305,22 @@ def _mapping_rule(arguments: tuple[Any, ...], bounds: Bounds) -> Rule:
     return Rule(expected, check)
 
 
-def _checked_items(values: Any, checks: list[Check], keys: tuple[str | int, ...] | None = None) -> tuple[Any, ...]:
+def _checked_items(
+    values: Any, checks: list[Check], keys: tuple[str | int, ...] | None = None, *, are_distinct: bool = False
+) -> tuple[Any, ...]:
     """Check every item, and raise all their problems at once, each under its key or position."""
     problems: list[Problem] = []
     checked: list[Any] = []
+    seen: dict[Any, str | int] = {}
     for key, value, check in zip(keys or range(len(values)), values, checks, strict=True):
         try:
             checked.append(check(value))
         except ConfigError as error:
             problems.extend(problem.within(key) for problem in error.problems)
+            continue
+        if are_distinct and (first := seen.setdefault(checked[-1], key)) != key:
+            message = f"repeats {shown(value)}, which stands at [{first}] already"
+            problems.append(Problem(keys=(key,), message=message, value=value, suggestion="leave one of them out"))
     if problems:
         raise ConfigError(problems)
     return tuple(checked)

@@ -10,6 +10,8 @@ import attrs
 from noether_core.errors import ConfigError, Problem, shown
 from noether_core.schemas.rules import Check, Rule, rule_for
 
+_plans: dict[type, Plan] = {}
+
 _F = TypeVar("_F", bound=Callable[..., Problem | None])
 
 
@@ -47,10 +49,12 @@ class Schema:
 
     def __attrs_post_init__(self) -> None:
         """Check every field, and keep the canonical form of its value."""
-        plan = plan_of(type(self))
+        plan = _plans.get(type(self)) or plan_of(type(self))
         try:
-            for name, check in plan.checks:
+            for name, check, default in plan.checks:
                 value = getattr(self, name)
+                if value is default:
+                    continue
                 checked = check(value)
                 if checked is not value:
                     object.__setattr__(self, name, checked)
@@ -105,7 +109,21 @@ class Invariant(NamedTuple):
 
     def problem_of(self, config: Schema) -> Problem | None:
         """Return what is wrong with a config, all of whose fields are sound by themselves."""
-        return self.function(*[getattr(config, name) for name in self.names])
+        return self.of(*[getattr(config, name) for name in self.names])
+
+    def of(self, *values: Any) -> Problem | None:
+        """Return what is wrong with *values*, one for each option; a rule that fails itself is a problem too."""
+        try:
+            found = self.function(*values)
+        except Exception as error:  # noqa: BLE001  whatever the author's rule raises, the config's other problems count
+            return self._faulty(f"raised {type(error).__name__}: {error}")
+        return found if found is None or isinstance(found, Problem) else self._faulty(f"returned {shown(found)}")
+
+    def _faulty(self, what: str) -> Problem:
+        return Problem(
+            message=f"the invariant {self.function.__qualname__} {what}",
+            suggestion="it must return a Problem or None; tell its author",
+        )
 
 
 class Plan(NamedTuple):
@@ -113,7 +131,9 @@ class Plan(NamedTuple):
 
     fields: tuple[Field, ...]
     invariants: tuple[Invariant, ...]
-    checks: tuple[tuple[str, Check], ...]
+    checks: tuple[tuple[str, Check, Any], ...]
+    """Each field's name, its check, and its default where that passes as it is and needs none."""
+
     options: frozenset[str]
     """Names that documents may use."""
 
@@ -135,9 +155,6 @@ class Plan(NamedTuple):
         return next(field for field in self.fields if field.option == option)
 
 
-_plans: dict[type, Plan] = {}
-
-
 def plan_of(cls: type[Schema]) -> Plan:
     """Return how configs of *cls* are checked; computed once per class.
 
@@ -156,7 +173,7 @@ def _new_plan(cls: type[Schema]) -> Plan:
     return Plan(
         fields=fields,
         invariants=tuple(_invariants_of(cls, {field.option: field.name for field in fields})),
-        checks=tuple((field.name, field.check) for field in fields),
+        checks=tuple((field.name, field.check, _sound_default(field)) for field in fields),
         options=frozenset(field.option for field in fields if field.option != cls.extra_field),
         required=frozenset(field.option for field in fields if field.default is attrs.NOTHING),
     )
@@ -187,7 +204,7 @@ def problems_of(cls: type[Schema], options: Mapping[str, Any], unsound: frozense
     return problems + [
         problem
         for rule in plan.invariants
-        if sound.keys() >= set(rule.options) and (problem := rule.function(*[sound[name] for name in rule.options]))
+        if sound.keys() >= set(rule.options) and (problem := rule.of(*[sound[name] for name in rule.options]))
     ]
 
 
@@ -227,6 +244,14 @@ def _field(cls: type[Schema], attribute: attrs.Attribute[Any], hints: Mapping[st
     except TypeError as error:
         raise TypeError(f"field '{option}' of {cls.__qualname__}: {error}") from error
     return Field(attribute.name, option, annotation, rule.expected, rule.check, attribute.default)
+
+
+def _sound_default(field: Field) -> Any:
+    """Return the default of *field*; `attrs.NOTHING` where there is none, or where it would not pass as it is."""
+    try:
+        return field.default if field.check(field.default) is field.default else attrs.NOTHING
+    except ConfigError:
+        return attrs.NOTHING
 
 
 def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) -> Any:

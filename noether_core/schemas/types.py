@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Literal, NamedTuple
+
+import annotated_types
 
 InitWeightsMode = Literal["truncnormal002", "truncnormal002-identity", "truncnormal", "xavier", "zeros", "torch"]
 """How weights start; see `noether_core.nn.init_weights_`."""
@@ -15,3 +18,18 @@ class Because(NamedTuple):
     """
 
     reason: str
+
+
+class Distinct(annotated_types.GroupedMetadata):
+    """The items of a list differ from each other; stands in ``Annotated`` beside the bounds of ``annotated_types``.
+
+    ``branches: Annotated[tuple[str, ...], MinLen(1), Distinct()]``
+    """
+
+    def __iter__(self) -> Iterator[annotated_types.BaseMetadata]:
+        """Yield the predicate by which others that read ``annotated_types``, such as hypothesis, understand it."""
+        yield annotated_types.Predicate(_are_distinct)
+
+
+def _are_distinct(items: Sequence[Hashable]) -> bool:
+    return len(set(items)) == len(items)

@@ -11,7 +11,7 @@ from noether_core.plugins.registry import Registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.documents import FORMATS, Document, Format, read
-from noether_core.structuring.structurer import Unknown, structure, unstructure
+from noether_core.structuring.structurer import Unknown, or_warn, structure, unstructure
 
 if TYPE_CHECKING:
     from noether_core.structuring.overrides import Overridden
@@ -82,6 +82,8 @@ def structure_document(
         ConfigError: If anything is wrong with it.
         PluginError: If the package that provides a type cannot be used.
     """
+    if unknown == "warn":
+        return or_warn(lambda choice: structure_document(document, cls, unknown=choice, registry=registry))
     try:
         return structure(document.data, cls, unknown=unknown, registry=registry)
     except ConfigError as error:

@@ -162,7 +162,7 @@ _KEYWORDS = {
 
 _LENGTHS: Mapping[str, dict[str, str]] = defaultdict(
     dict,
-    array={"min_length": "minItems", "max_length": "maxItems"},
+    array={"min_length": "minItems", "max_length": "maxItems", "distinct": "uniqueItems"},
     object={"min_length": "minProperties", "max_length": "maxProperties"},
     string={"min_length": "minLength", "max_length": "maxLength"},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 from noether_core.errors import ConfigError, Problem, shown
@@ -58,9 +58,10 @@ def structure(
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
     """
-    if unknown not in _UNKNOWN:
-        raise ValueError(f"unknown: expected one of {sorted(_UNKNOWN)}, got {unknown!r}")
-    return _structurer(default_registry() if registry is None else registry, unknown).make(source, cls)
+    known = default_registry() if registry is None else registry
+    if unknown == "warn":
+        return or_warn(lambda choice: structure(source, cls, unknown=choice, registry=known))
+    return _structurer(known, unknown).make(source, cls)
 
 
 def unstructure(config: Schema, *, defaults: bool = True) -> dict[str, Any]:
@@ -75,8 +76,20 @@ def unstructure(config: Schema, *, defaults: bool = True) -> dict[str, Any]:
     return options
 
 
+def or_warn(make: Callable[[Unknown], _S]) -> _S:
+    """Return what *make* makes without unknown options, or with them kept and a warning that names them."""
+    try:
+        return make("error")
+    except ConfigError as error:
+        config = make("keep")  # which raises whatever else is wrong
+        warnings.warn(str(error), UserWarning, stacklevel=_level_of_caller())
+        return config
+
+
 @functools.lru_cache(maxsize=64)
 def _structurer(registry: Registry, unknown: Unknown) -> _Structurer:
+    if unknown not in _UNKNOWN:
+        raise ValueError(f"unknown: expected one of {sorted(_UNKNOWN)}, got {unknown!r}")
     return _Structurer(registry, unknown)
 
 
@@ -90,12 +103,16 @@ class _Structurer:
 
     def make(self, source: Any, cls: type[Schema]) -> Schema:
         """Return the *cls* that *source* describes."""
-        if cls is not AttentionConfig:
-            return source if _is_one(source, cls) else self._maker(cls).make(_options_of(source))
-        if isinstance(source, AttentionConfig) and type(source) is not AttentionConfig:
-            return source
-        options = _options_of(source)
-        return self._maker(self._concrete_class(options)).make(options)
+        if type(source) is not dict:
+            if isinstance(source, Schema) and _is_one(source, cls):
+                return source
+            source = _options_of(source)
+        if cls is AttentionConfig:
+            cls = self._concrete_class(source)
+        maker = self._makers.get(cls)
+        if maker is None:
+            maker = self._makers[cls] = _Maker(cls, self)
+        return maker.make(source)
 
     @functools.cached_property
     def converter(self) -> cattrs.Converter:
@@ -103,11 +120,6 @@ class _Structurer:
         from noether_core.structuring.converter import new_converter
 
         return new_converter(self.make)
-
-    def _maker(self, cls: type[Schema]) -> _Maker:
-        if cls not in self._makers:
-            self._makers[cls] = _Maker(cls, self)
-        return self._makers[cls]
 
     def _concrete_class(self, options: Mapping[str, Any]) -> type[AttentionConfig]:
         """Return the config class of the variant that ``type`` names."""
@@ -118,11 +130,11 @@ class _Structurer:
             raise error.with_problems([*error.problems, *others]) from None
 
 
-def _is_one(source: Any, cls: type[Schema]) -> bool:
-    """Return whether *source* is a config of *cls*; one of a variant that inherits its options is none."""
-    if not isinstance(source, cls):
+def _is_one(source: Schema, cls: type[Schema]) -> bool:
+    """Return whether *source* is a config of *cls*; the open one is not, nor one of a variant that inherits *cls*."""
+    if not isinstance(source, cls) or type(source) is AttentionConfig:
         return False
-    if type(source) is cls or not isinstance(source, AttentionConfig):
+    if type(source) is cls or cls is AttentionConfig or not isinstance(source, AttentionConfig):
         return True
     try:
         plan_of(cls).check("type", source.type)
@@ -150,10 +162,20 @@ class _Maker:
         self._structurer = structurer
         self._options = plan.options
         self._required = plan.required
+        self._extra = cls.extra_field
         self._nested = {field.option: field.annotation for field in plan.fields if holds_schema(field.annotation)}
+        self._is_strict = not self._nested and "__attrs_init__" not in vars(cls)
 
     def make(self, source: Mapping[str, Any]) -> Schema:
         """Return the config, or raise everything that is wrong with *source*."""
+        if self._is_strict and self._extra not in source:
+            try:
+                return self._cls(**source)
+            except TypeError:
+                pass  # an option is missing or strange: all that is wrong is told below
+        return self._make_with_care(source)
+
+    def _make_with_care(self, source: Mapping[str, Any]) -> Schema:
         options = dict(source)
         stray = [] if options.keys() <= self._options else self._set_aside(options)
         nested = self._structure_nested(options) if self._nested else []
@@ -167,11 +189,9 @@ class _Maker:
         stray = {name: options.pop(name) for name in tuple(options) if name not in self._options}
         unknown = {name: value for name, value in stray.items() if name not in self._cls.ignored_options}
         problems = [self._unknown_problem(name, value) for name, value in unknown.items()]
-        if self._structurer.unknown == "error" or self._cls.extra_field is None or not unknown:
+        if self._structurer.unknown == "error" or self._extra is None or not unknown:
             return problems
-        if self._structurer.unknown == "warn":
-            warnings.warn("\n".join(map(str, problems)), UserWarning, stacklevel=_level_of_caller())
-        options[self._cls.extra_field] = unknown
+        options[self._extra] = unknown
         return []
 
     def _unknown_problem(self, name: Any, value: Any) -> Problem:
@@ -211,8 +231,6 @@ def _level_of_caller() -> int:
 
 
 def _options_of(source: Any) -> Mapping[Any, Any]:
-    if type(source) is dict:
-        return source
     if isinstance(source, Schema):
         return unstructure(source)
     if isinstance(source, Mapping):

@@ -15,6 +15,9 @@ FORMATS: Final[dict[str, Format]] = {".yaml": "yaml", ".yml": "yaml", ".toml": "
 _LARGEST_FILE: Final = 4 * LARGEST_TEXT
 """Bytes of a file: UTF-8 takes four for a character at most."""
 
+_USUAL_FILE: Final = 2**16
+"""Bytes that few files exceed; to make room for those of the largest takes as long as to parse a small one."""
+
 
 def read(path: str | os.PathLike[str], format: Format | None = None) -> Document:
     """Return what a file says.
@@ -49,7 +52,9 @@ def read_from(opened: BinaryIO, format: Format, *, file: str) -> Document:
         ConfigError: If it is not a valid document.
         OSError: If it cannot be read.
     """
-    content = opened.read(_LARGEST_FILE + 1)
+    content = opened.read(_USUAL_FILE)
+    if len(content) == _USUAL_FILE:
+        content += opened.read(_LARGEST_FILE + 1 - _USUAL_FILE)
     if len(content) > _LARGEST_FILE:
         raise ConfigError([Problem(message=f"more than {LARGEST_TEXT} characters", file=file)])
     return parse(_decoded(content, file), format, file=file)

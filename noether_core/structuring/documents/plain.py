@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from noether_core.errors import ConfigError, Problem, shown
+from noether_core.schemas.frozen_mapping import MOST_DIGITS, is_writable
 from noether_core.structuring.documents.source import LARGEST_TEXT
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 DEEPEST: Final = 64
 """Mappings and lists that may stand inside each other."""
 
-MOST_DIGITS: Final = 4300
-"""Digits that a whole number may have: Python refuses to write more, since that takes too long."""
-
 MOST_PROBLEMS: Final = 100
 """Problems after which the rest of a document is not looked at."""
 
@@ -25,7 +23,6 @@ TOO_DEEP: Final = f"mappings and lists stand more than {DEEPEST} deep in each ot
 TOO_LONG: Final = f"a whole number of more than {MOST_DIGITS} digits"
 
 _HALF: Final = "half of a character (a lone surrogate)"
-_TOO_LARGE: Final = 10**MOST_DIGITS
 
 
 class Refused:
@@ -55,7 +52,7 @@ def whole_number(digits: str, base: int = 10) -> int | Refused:
             number = int(digits, base)
         except ValueError:  # the interpreter was started with a lower limit of its own
             return Refused(TOO_LONG)
-        if abs(number) < _TOO_LARGE:
+        if is_writable(number):
             return number
     return Refused(TOO_LONG)
 
@@ -117,7 +114,7 @@ class _Check:
         if kind is str:
             return Refused(f"{shown(value)} holds {_HALF}") if has_surrogate(value) else None
         if kind is int:
-            return Refused(TOO_LONG) if abs(value) >= _TOO_LARGE else None
+            return None if is_writable(value) else Refused(TOO_LONG)
         if kind is float:
             return Refused(self._limits.no_infinity) if self._limits.no_infinity and not math.isfinite(value) else None
         return value if isinstance(value, Refused) else _foreign(value)

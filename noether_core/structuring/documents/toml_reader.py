@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from noether_core.errors import ConfigError
-from noether_core.structuring.documents.plain import DEEPEST, MOST_DIGITS, TOO_LONG, problems_in
+from noether_core.schemas.frozen_mapping import MOST_DIGITS
+from noether_core.structuring.documents.plain import DEEPEST, TOO_LONG, problems_in
 from noether_core.structuring.documents.spots import placed
 from noether_core.structuring.documents.toml_spots import scan_toml
 

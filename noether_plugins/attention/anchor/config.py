@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import attrs
 from annotated_types import MinLen
 
-from noether_core import Problem
-from noether_core.schemas import AttentionConfig, invariant
+from noether_core.schemas import AttentionConfig, Distinct
 
 BranchName = Annotated[str, MinLen(1)]
 
@@ -17,25 +16,11 @@ BranchName = Annotated[str, MinLen(1)]
 class MultiBranchAnchorAttentionConfig(AttentionConfig):
     """Options that every anchor attention has; it is no variant itself."""
 
-    branches: Annotated[tuple[BranchName, ...], MinLen(1)]
+    branches: Annotated[tuple[BranchName, ...], MinLen(1), Distinct()]
     """Names of the branches; a group belongs to the longest one that is its name, or starts it before an underscore."""
 
     anchor_suffix: str = "_anchors"
     """What follows the name of a branch in the name of its anchors."""
-
-    @invariant
-    @staticmethod
-    def branches_are_distinct(branches: tuple[str, ...]) -> Problem | None:
-        """Return a problem if a branch is named twice."""
-        for number, name in enumerate(branches):
-            if name in branches[:number]:
-                return Problem(
-                    keys=("branches", number),
-                    message=f"{name!r} names branch {branches.index(name)} already",
-                    value=name,
-                    suggestion="give each branch a name of its own",
-                )
-        return None
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +38,7 @@ class CrossAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
     type: Literal["cross_anchor"] = "cross_anchor"
     """The tokens of a branch read the anchors of the other branches."""
 
-    branches: Annotated[tuple[BranchName, ...], MinLen(2)]
+    branches: Annotated[tuple[BranchName, ...], MinLen(2), Distinct()]
     """Names of the branches; a group belongs to the longest one that is its name, or starts it before an underscore."""
 
 
@@ -64,5 +49,5 @@ class JointAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
     type: Literal["joint_anchor"] = "joint_anchor"
     """Every token reads the anchors of all branches."""
 
-    branches: Annotated[tuple[BranchName, ...], MinLen(2)]
+    branches: Annotated[tuple[BranchName, ...], MinLen(2), Distinct()]
     """Names of the branches; a group belongs to the longest one that is its name, or starts it before an underscore."""

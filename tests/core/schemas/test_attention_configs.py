@@ -326,16 +326,23 @@ def test_any_sound_options_make_a_config_that_is_what_they_say(config, data):
 
 def test_a_fingerprint_is_the_same_in_every_process():
     code = (
-        "from noether_core import AttentionConfig as C\n"
-        "config = C(mode={'b': 1, 'a': [1, 2]}, num_slices=7, num_heads=3, hidden_dim=15, type='transolver')\n"
-        "print(config.fingerprint())"
+        "import json, sys\n"
+        "from noether_core import AttentionConfig, structure\n"
+        "for options in json.load(sys.stdin):\n"
+        "    print(structure(options).fingerprint())\n"
+        "print(AttentionConfig(mode={'b': 1, 'a': [1, 2]}, type='transolver', num_heads=3, hidden_dim=15).fingerprint())"
     )
-    expected = AttentionConfig(type="transolver", **SIZES, num_slices=7, mode={"a": [1, 2], "b": 1}).fingerprint()
+    kept = AttentionConfig(type="transolver", **SIZES, mode={"a": [1, 2], "b": 1})
+    expected = [config.fingerprint() for config in (*EXAMPLES.values(), kept)]
+    options = [dict(reversed(unstructure(config, defaults=False).items())) for config in EXAMPLES.values()]
     for seed in ("0", "1"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         command = [sys.executable, "-c", code]
-        found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        assert found.stdout.strip() == expected
+        found = subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True, input=json.dumps(options)
+        )
+        assert found.stdout.split() == expected
+    assert len(set(expected)) == len(expected)
 
 
 @pytest.mark.parametrize("config", INSTALLED.values(), ids=INSTALLED)

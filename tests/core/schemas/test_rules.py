@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from noether_core.errors import ConfigError
-from noether_core.schemas import Because, FrozenMapping, Schema, TokenSpec
+from noether_core.schemas import Because, Distinct, FrozenMapping, Schema, TokenSpec
 from noether_core.schemas.rules import holds_schema, is_schema, rule_for
 
 
@@ -210,6 +210,11 @@ REFUSED = [
         "False, got True: slices have no position",
     ),
     (Annotated[int | None, at.Ge(1), Because("of taste")], 0, "an integer of at least 1 or None, got 0: of taste"),
+    (
+        Annotated[tuple[int, ...], at.MinLen(1), Distinct()],
+        [],
+        "a list that is not empty without repeats, each an integer, got []",
+    ),
     (Annotated[int, at.Ge(1), at.Ge(5)], 3, "an integer of at least 5, got 3"),
     (Annotated[int, at.Ge(5), at.Ge(1)], 3, "an integer of at least 5, got 3"),
     (Annotated[int, at.Le(1), at.Le(5)], 3, "an integer of at most 1, got 3"),
@@ -225,6 +230,32 @@ REFUSED_WITHIN = [
     (Mapping[str, Any], {"a": {"b": [1, {2}]}, "c": object}, [("a.b[1]", "{2}"), ("c", "<class 'object'>")]),
     (Mapping[str, int], {None: 1}, [("None", "None")]),
 ]
+
+
+def test_a_whole_number_that_no_document_can_hold_is_refused():
+    assert rule_for(int).check(10**4300 - 1)
+    with pytest.raises(
+        ConfigError, match=r"^expected an integer that has at most 4300 digits, got a value of type int"
+    ):
+        rule_for(int).check(-(10**4300))
+    with pytest.raises(ConfigError, match=r"^\[0\]: expected plain data .*, got a value of type int"):
+        rule_for(Any).check([10**4300])
+
+
+def test_every_repeat_of_an_item_is_told_beside_items_that_do_not_fit():
+    with pytest.raises(ConfigError) as caught:
+        rule_for(Annotated[tuple[int, ...], Distinct()]).check([3, "4", 3, 4, 3])
+    assert [problem.headline for problem in caught.value.problems] == [
+        "[1]: expected an integer, got '4'",
+        "[2]: repeats 3, which stands at [0] already; leave one of them out",
+        "[4]: repeats 3, which stands at [0] already; leave one of them out",
+    ]
+
+
+@pytest.mark.parametrize("annotation", [int, Mapping[str, int], tuple[int, int]])
+def test_only_items_of_a_list_can_be_distinct(annotation):
+    with pytest.raises(TypeError, match=r"takes no bounds|is no list, whose items could be distinct"):
+        rule_for(Annotated[annotation, Distinct()])
 
 
 @pytest.mark.parametrize(("annotation", "value", "canonical"), ACCEPTED)

@@ -118,6 +118,42 @@ def test_a_rule_without_staticmethod_is_heeded_as_well():
         Plain(size=-1)
 
 
+def test_a_rule_that_fails_itself_hides_no_other_problem():
+    @attrs.frozen(kw_only=True)
+    class Careless(Schema):
+        size: int
+        label: str = ""
+
+        @invariant
+        @staticmethod
+        def size_divides(size: int) -> Problem | None:
+            return None if 8 % size == 0 else False
+
+    assert Careless(size=2).size == 2
+    with pytest.raises(ConfigError) as caught:
+        Careless(size=0)
+    (problem,) = caught.value.problems
+    assert problem.message.endswith("Careless.size_divides raised ZeroDivisionError: integer modulo by zero")
+    with pytest.raises(ConfigError, match=r"Careless.size_divides returned False; it must return a Problem or None"):
+        Careless(size=3)
+    with pytest.raises(ConfigError) as caught:
+        Careless(size=3, label=4)
+    assert [problem.path for problem in caught.value.problems] == ["label", ""]
+
+
+def test_a_default_is_checked_as_well_as_any_other_value():
+    @attrs.frozen(kw_only=True)
+    class Unsound(Schema):
+        size: int = None
+        names: tuple[str, ...] = ["a"]
+        share: float = 1
+
+    with pytest.raises(ConfigError, match="^size: expected an integer, got None$"):
+        Unsound()
+    assert Unsound(size=1).names == ("a",)
+    assert repr(Unsound(size=1).share) == "1.0"
+
+
 def test_a_config_is_frozen_and_slotted():
     window = Window(size=4)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from noether_core import ConfigError, TokenSpec, UnknownTypeError, json_schema, registry, structure, unstructure
-from noether_core.schemas import Schema, help_of
+from noether_core.schemas import Distinct, Schema, help_of
 from noether_core.schemas.schema import plan_of
 
 VALUES = st.one_of(
@@ -26,8 +26,8 @@ TYPES = registry().types()
 OPTIONS = {name: sorted(plan_of(registry().get(name).config).options - {"type"}) for name in TYPES}
 STRANGE = ["transolvr", "noether-attention:transolver", "acme:transolver", ""]
 
-SAYABLE_NOWHERE = ("does not divide", "names branch", "is not hidden_dim")
-"""Rules across options and items, which no keyword of JSON Schema can say."""
+SAYABLE_NOWHERE = ("does not divide", "is not hidden_dim")
+"""Rules across options, which no keyword of JSON Schema can say."""
 
 
 def _is_accepted(options):
@@ -111,6 +111,7 @@ class Bounded(Schema):
     width: Annotated[int, MultipleOf(8)] | None = None
     names: Annotated[tuple[Annotated[str, MinLen(2)], ...], MinLen(1), MaxLen(2)] = ("ab",)
     pair: tuple[int, Literal["a", "b"]] = (1, "a")
+    seeds: Annotated[tuple[int, ...], Distinct()] = ()
     group: TokenSpec = TokenSpec("surface", 3)  # noqa: RUF009  frozen
 
 
@@ -129,6 +130,8 @@ class Bounded(Schema):
         ({"pair": [1, "b"]}, True),
         ({"pair": [1, "c"]}, False),
         ({"pair": [1]}, False),
+        ({"seeds": [1, 2]}, True),
+        ({"seeds": [1, 2, 1]}, False),
         ({"group": {"name": "a", "size": 1}}, True),
         ({"group": {"name": "a"}}, False),
     ],

@@ -1,13 +1,17 @@
 """From files to configs and back."""
 
+import itertools
+
 import attrs
 import pytest
-from generated import INSTALLED, configs_of
+from generated import EXAMPLES, INSTALLED, configs_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from noether_core import AttentionConfig, ConfigError, Problem, UnknownTypeError, dump, load, structure
 from noether_core.schemas import Schema
+from noether_core.schemas.schema import plan_of
+from noether_core.structuring.documents import read
 
 FORMATS = ("yaml", "toml", "json")
 TEXTS = {
@@ -22,17 +26,40 @@ PLACES = {
 }
 
 
-@given(
-    config=st.sampled_from(list(INSTALLED.values())).flatmap(configs_of),
-    format=st.sampled_from(FORMATS),
-    defaults=st.booleans(),
-)
+@pytest.mark.parametrize("config_class", INSTALLED.values(), ids=INSTALLED)
+@given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_a_config_comes_back_equal_from_every_format(config, format, defaults, tmp_path):
+def test_a_config_comes_back_equal_from_every_format(config_class, data, tmp_path):
+    config = data.draw(configs_of(config_class))
+    for format, defaults in itertools.product(FORMATS, (True, False)):
+        path = tmp_path / f"attention.{format}"
+        dump(config, path, defaults=defaults)
+        again = load(path)
+        assert again == config
+        assert again.fingerprint() == config.fingerprint()
+
+
+@pytest.mark.parametrize("config", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("format", FORMATS)
+def test_options_are_written_in_the_order_of_the_fields(format, config, tmp_path):
     path = tmp_path / f"attention.{format}"
-    dump(config, path, defaults=defaults)
-    assert load(path) == config
-    assert load(path).fingerprint() == config.fingerprint()
+    dump(config, path)
+    fields = [field.option for field in plan_of(type(config)).fields]
+    written = list(read(path).data)
+    assert written[0] == "type"
+    assert written[1:] == [option for option in fields if option in written[1:]]
+    assert {"hidden_dim", "num_heads", "dropout", "bias"} < set(written)
+
+
+@pytest.mark.parametrize("suffix", ["$HOME", "${HOME}", "${oc.env:HOME}", "%HOME%", "~/a", "$(pwd)", "{{ HOME }}"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_nothing_is_read_from_the_environment(format, suffix, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "elsewhere")
+    path = tmp_path / f"attention.{format}"
+    config = structure({"type": "flare", "hidden_dim": 8, "num_heads": 2, "anchor_suffix": suffix})
+    dump(config, path)
+    assert load(path).anchor_suffix == suffix
+    assert load(path, overrides=[f"anchor_suffix='{suffix}'"]).anchor_suffix == suffix
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -147,6 +174,23 @@ def test_options_that_were_kept_come_back_on_request(tmp_path):
     assert load(tmp_path / "attention.json", unknown="keep") == config
     with pytest.raises(ConfigError, match="note: unknown option"):
         load(tmp_path / "attention.json")
+
+
+@pytest.mark.parametrize("overrides", [(), ["num_heads=2"]])
+def test_a_warning_of_an_unknown_option_has_its_place(tmp_path, overrides):
+    path = tmp_path / "attention.yaml"
+    path.write_text("type: transolver\nhidden_dim: 8\nnum_heads: 1\nnum_slice: 64\n")
+    with pytest.warns(UserWarning, match=f"^{path}:4:1: num_slice: unknown option of 'transolver'; did you") as told:
+        config = load(path, unknown="warn", overrides=overrides)
+    assert [warning.filename for warning in told] == [__file__]
+    assert config == load(path, unknown="keep", overrides=overrides)
+
+
+def test_what_no_warning_excuses_is_an_error_that_tells_unknown_options_no_more(tmp_path):
+    (tmp_path / "attention.json").write_text('{"type": "transolver", "hidden_dim": 8, "num_heads": 3, "num_slice": 1}')
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "attention.json", unknown="warn")
+    assert [problem.path for problem in caught.value.problems] == ["num_heads"]
 
 
 def test_problems_are_frozen_facts():

@@ -480,7 +480,7 @@ def test_their_common_config_is_no_variant():
         structure({"type": "multi_branch_anchor", "branches": ["surface"], **WIDTHS})
 
 
-SOME, TWO = "a list that is not empty", "a list of length 2 or more"
+SOME, TWO = "a list that is not empty without repeats", "a list of length 2 or more without repeats"
 FEWEST = {"self_anchor": SOME, "cross_anchor": TWO, "joint_anchor": TWO}
 
 
@@ -502,7 +502,7 @@ def test_branches_cannot_be_left_out(variant):
 def test_only_a_branch_that_reads_itself_can_stand_alone():
     assert SelfAnchorAttentionConfig(branches=["surface"], **WIDTHS).branches == ("surface",)
     for config_class in (CrossAnchorAttentionConfig, JointAnchorAttentionConfig):
-        with pytest.raises(ConfigError, match=r"^branches: expected a list of length 2 or more, .* got \['surface'\]$"):
+        with pytest.raises(ConfigError, match=r"^branches: expected a list of length 2 or more without repeats, .* got \['surface'\]$"):
             config_class(branches=["surface"], **WIDTHS)
 
 
@@ -512,7 +512,7 @@ def test_only_a_branch_that_reads_itself_can_stand_alone():
     [
         (
             ["surface", "volume", "surface"],
-            "branches[2]: 'surface' names branch 0 already; give each branch a name of its own",
+            "branches[2]: repeats 'surface', which stands at [0] already; leave one of them out",
             "branches[2]",
         ),
         (["surface", ""], "branches[1]: expected text that is not empty, got ''", "branches[1]"),
