@@ -234,9 +234,7 @@ REFUSED_WITHIN = [
 
 def test_a_whole_number_that_no_document_can_hold_is_refused():
     assert rule_for(int).check(10**4300 - 1)
-    with pytest.raises(
-        ConfigError, match=r"^expected an integer that has at most 4300 digits, got a value of type int"
-    ):
+    with pytest.raises(ConfigError, match=r"^expected an integer that has at most 4300 digits, got a value of"):
         rule_for(int).check(-(10**4300))
     with pytest.raises(ConfigError, match=r"^\[0\]: expected plain data .*, got a value of type int"):
         rule_for(Any).check([10**4300])

@@ -148,7 +148,7 @@ def test_a_default_is_checked_as_well_as_any_other_value():
         names: tuple[str, ...] = ["a"]
         share: float = 1
 
-    with pytest.raises(ConfigError, match="^size: expected an integer, got None$"):
+    with pytest.raises(ConfigError, match=r"^size: expected an integer, got None$"):
         Unsound()
     assert Unsound(size=1).names == ("a",)
     assert repr(Unsound(size=1).share) == "1.0"

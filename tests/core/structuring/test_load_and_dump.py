@@ -31,8 +31,8 @@ PLACES = {
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_config_comes_back_equal_from_every_format(config_class, data, tmp_path):
     config = data.draw(configs_of(config_class))
-    for format, defaults in itertools.product(FORMATS, (True, False)):
-        path = tmp_path / f"attention.{format}"
+    for suffix, defaults in itertools.product(FORMATS, (True, False)):
+        path = tmp_path / f"attention.{suffix}"
         dump(config, path, defaults=defaults)
         again = load(path)
         assert again == config
