@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
     from noether_core.plugins.registry import Registry, registry
     from noether_core.schemas import AttentionConfig, AttentionPattern, TokenSpec
+    from noether_core.structuring.blocks import structure_block
     from noether_core.structuring.files import dump, load
     from noether_core.structuring.json_schema import json_schema
     from noether_core.structuring.structurer import structure, unstructure
@@ -34,6 +35,7 @@ _HOMES = {
     "build": "building",
     **dict.fromkeys(("dump", "load"), "structuring.files"),
     "json_schema": "structuring.json_schema",
+    "structure_block": "structuring.blocks",
     **dict.fromkeys(("structure", "unstructure"), "structuring.structurer"),
     **dict.fromkeys(("AttentionConfig", "AttentionPattern", "TokenSpec"), "schemas"),
     **dict.fromkeys(("AttentionVariant", "hookimpl", "hookspec_version"), "hookspecs"),
@@ -81,6 +83,7 @@ __all__ = [
     "load",
     "registry",
     "structure",
+    "structure_block",
     "unstructure",
 ]
 

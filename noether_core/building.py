@@ -11,6 +11,7 @@ from noether_core.plugins.loading import import_object
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.structuring.resolving import resolved
 from noether_core.structuring.structurer import structure, unstructure
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def _structured(source: object, options: Mapping[str, Any], known: Registry) -> 
         source = {"type": source}
     if isinstance(source, AttentionConfig) and options:
         source = unstructure(source)
-    return structure({**source, **options} if isinstance(source, Mapping) else source, cls, registry=known)
+    if isinstance(source, Mapping) and options:
+        source = {**resolved(source), **options}
+    return structure(source, cls, registry=known)
 
 
 def _module_class(variant: AttentionVariant, label: str) -> type[nn.Module]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
@@ -44,7 +45,7 @@ def structure(
     Nothing is coerced: text is no number, a boolean no integer, a fraction no integer, a string no list.
 
     Args:
-        source: A mapping of options, or a config. A concrete config is given back.
+        source: A mapping of options, OmegaConf's among them, or a config. A concrete config is given back.
         cls: What to make. For the default, the open attention config, ``type`` names the variant whose concrete config
             is made.
         unknown: What becomes of options that the config does not know. ``"keep"`` moves them into ``extra``, ``"warn"``
@@ -61,7 +62,14 @@ def structure(
     known = default_registry() if registry is None else registry
     if unknown == "warn":
         return or_warn(lambda choice: structure(source, cls, unknown=choice, registry=known))
-    return _structurer(known, unknown).make(source, cls)
+    make = _structurer(known, unknown).make
+    return make(source, cls) if "omegaconf" not in sys.modules else _structure_resolved(source, cls, make)
+
+
+def _structure_resolved(source: Any, cls: type[Schema], make: Callable[[Any, type[Schema]], Schema]) -> Schema:
+    from noether_core.structuring.resolving import from_resolved
+
+    return from_resolved(source, lambda data: make(data, cls))
 
 
 def unstructure(config: Schema, *, defaults: bool = True) -> dict[str, Any]:

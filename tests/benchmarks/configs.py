@@ -1,12 +1,15 @@
-"""What it costs to make a config: structuring ten options, against pydantic on the same ones."""
+"""What it costs to make a config: from mappings against pydantic, and from a file against PyYAML alone."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from noether_core import structure
+from noether_core import TokenSpec, load, structure
 from noether_core.schemas import InitWeightsMode
 from tests.benchmarks.pairs import Claim, compare
 
@@ -45,15 +48,78 @@ class _Pydantic(BaseModel):
         return self
 
 
+class _PydanticTokenSpec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(min_length=1)]
+    size: Annotated[int, Field(ge=0)] | None
+
+
+_GROUPS = [{"name": f"group_{number}", "size": number} for number in range(1000)]
+
+_FILE = """\
+# Anchor attention between the surface and the volume around it
+type: joint_anchor
+
+# what every variant has
+hidden_dim: 192
+num_heads: 3
+use_rope: true
+dropout: 0.0
+init_weights: truncnormal002
+bias: true
+head_dim: 64
+qk_norm: false
+
+# the branches, each with the tokens that all others read
+anchor_suffix: _anchors
+branches:
+  - surface
+  - volume
+  - wake
+  - inlet
+  - outlet
+  - wall
+  - far_field
+  - symmetry
+"""
+
+
 def claims(*, quick: bool) -> list[Claim]:
-    """Measure structuring."""
+    """Measure structuring and loading."""
+    effort: dict[str, int] = {"rounds": 5, "calls": 200} if quick else {"rounds": 51, "calls": 2000}
+    rounds = effort["rounds"]
     return [
         compare(
             "structure 10 options / pydantic",
             4,
             lambda: structure(_OPTIONS),
             lambda: _Pydantic.model_validate(_OPTIONS),
-            rounds=5 if quick else 51,
-            calls=200 if quick else 2000,
-        )
+            **effort,
+        ),
+        compare(
+            "structure 1,000 TokenSpecs / pydantic",
+            2,
+            lambda: [structure(group, TokenSpec) for group in _GROUPS],
+            lambda: [_PydanticTokenSpec.model_validate(group) for group in _GROUPS],
+            rounds=rounds,
+            calls=5,
+        ),
+        _loading(effort),
     ]
+
+
+def _loading(effort: dict[str, int]) -> Claim:
+    """Compare file to config with file to dict, which PyYAML's C loader alone makes."""
+    lines = len(_FILE.splitlines())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "attention.yaml"
+        path.write_text(_FILE)
+        return compare(
+            f"load a config of {lines} lines / yaml.CSafeLoader", 1.5, lambda: load(path), lambda: _read(path), **effort
+        )
+
+
+def _read(path: Path) -> Any:
+    with path.open("rb") as file:
+        return yaml.load(file, Loader=yaml.CSafeLoader)

@@ -1,0 +1,129 @@
+"""From the config of a transformer block, as the reference framework writes it, to that of its attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import attrs
+
+from noether_core.errors import ConfigError, Problem, shown
+from noether_core.plugins.registry import Registry
+from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.rules import refuse
+from noether_core.schemas.schema import plan_of
+from noether_core.structuring.resolving import resolved
+from noether_core.structuring.structurer import structure
+
+CONSTRUCTOR: Final = "attention_constructor"
+ARGUMENTS: Final = "attention_arguments"
+SHARED: Final = ("hidden_dim", "num_heads", "use_rope", "bias", "init_weights")
+"""Fields of a block that its attention takes over."""
+
+_Keys = tuple[str | int, ...]
+
+
+class BlockAttention(NamedTuple):
+    """The attention of a block, and what else the block says."""
+
+    config: AttentionConfig
+    """The concrete config."""
+
+    ignored: tuple[Problem, ...]
+    """Fields of the block that have no meaning for its attention, and were left out."""
+
+
+def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAttention:
+    """Return the attention config in the config of a transformer block.
+
+    ``attention_constructor`` names the variant, and ``attention_arguments`` holds its own options; ``hidden_dim``,
+    ``num_heads``, ``use_rope``, ``bias`` and ``init_weights`` of the block are options of its attention too. All other
+    fields are of the block alone, and are told in `BlockAttention.ignored`.
+
+    Args:
+        source: A mapping, or one of OmegaConf.
+        registry: Where types are looked up; the process-wide one where it is None.
+
+    Raises:
+        ConfigError: If anything is wrong with the attention, or an option is given twice with different values; every
+            problem is told, at the place where *source* has it.
+        UnknownTypeError: If no installed package provides the variant.
+        AmbiguousTypeError: If several do.
+        PluginError: If the package that does cannot be used.
+    """
+    block = resolved(source)
+    if not isinstance(block, Mapping):
+        raise refuse("a mapping of a block's fields", block)
+    options = _Options()
+    for field in SHARED:
+        if field in block:
+            options.add(field, block[field], (field,))
+    if CONSTRUCTOR in block:
+        options.add("type", block[CONSTRUCTOR], (CONSTRUCTOR,))
+    options.add_all(block.get(ARGUMENTS))
+    config = options.structure(registry)
+    own = plan_of(type(config)).options
+    others = [field for field in block if field not in (CONSTRUCTOR, ARGUMENTS, *SHARED)]
+    return BlockAttention(config, tuple(_ignored(field, block[field], is_option=field in own) for field in others))
+
+
+class _Options:
+    """Options of attention as they are gathered, with the keys under which the block has each."""
+
+    def __init__(self) -> None:
+        self._values: dict[Any, Any] = {}
+        self._keys: dict[Any, _Keys] = {}
+        self._problems: list[Problem] = []
+
+    def add(self, option: Any, value: Any, keys: _Keys) -> None:
+        """Add an option; one that is there already must have the same value."""
+        if option in self._values and not _is_same(value, self._values[option]):
+            first = ".".join(map(str, self._keys[option]))
+            message = f"given twice: {shown(value)} here, {shown(self._values[option])} as {first}"
+            self._problems.append(Problem(keys=keys, message=message, value=value, suggestion="keep one of them"))
+        self._values[option] = value
+        self._keys[option] = keys
+
+    def add_all(self, arguments: Any) -> None:
+        """Add the variant's own options."""
+        if arguments is None:
+            return
+        if isinstance(arguments, Mapping):
+            for option, value in arguments.items():
+                self.add(option, value, (ARGUMENTS, option))
+        else:
+            error = refuse("a mapping of options", arguments)
+            self._problems += [problem.within(ARGUMENTS) for problem in error.problems]
+
+    def structure(self, registry: Registry | None) -> AttentionConfig:
+        """Return the config, or raise everything that is wrong with it where the block has it."""
+        try:
+            config = structure(self._values, registry=registry)
+        except ConfigError as error:
+            found = [attrs.evolve(problem, keys=self._home(problem.keys)) for problem in error.problems]
+            raise error.with_problems([*self._problems, *found]) from None
+        if self._problems:
+            raise ConfigError(self._problems)
+        return config
+
+    def _home(self, keys: _Keys) -> _Keys:
+        """Return the keys in the block of what has *keys* in the config, or should have."""
+        if not keys:
+            return ()
+        option, *rest = keys
+        missing = (CONSTRUCTOR,) if option == "type" else (option,) if option in SHARED else (ARGUMENTS, option)
+        return (*self._keys.get(option, missing), *rest)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def _ignored(field: Any, value: Any, *, is_option: bool) -> Problem:
+    return Problem(
+        keys=(str(field),),
+        message="is of the block and has no meaning for its attention",
+        value=value,
+        suggestion=f"if it is meant for the attention, move it into {ARGUMENTS}" if is_option else None,
+        at_key=True,
+    )

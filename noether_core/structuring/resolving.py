@@ -1,0 +1,117 @@
+"""From OmegaConf's containers to plain data, for callers who have imported that library."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from noether_core.errors import ConfigError, Problem
+from noether_core.structuring.documents.plain import DEEPEST, TOO_DEEP
+
+MOST_CONTAINERS: Final = 10_000
+"""Mappings and lists that interpolations may spread a config over; OmegaConf takes about a millisecond for each."""
+
+_T = TypeVar("_T")
+
+_MISSING = "???"
+
+
+class Unresolved:
+    """Stands in data for a value that a config of OmegaConf does not give; messages quote it as the config has it."""
+
+    __slots__ = ("_text", "reason")
+
+    def __init__(self, text: str, reason: str) -> None:
+        self._text = text
+        self.reason = reason
+        """Why there is no value."""
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def resolved(source: Any) -> Any:
+    """Return *source* with OmegaConf's containers, wherever dicts and lists hold them, as dicts and lists.
+
+    Interpolations are resolved. What has no value is `Unresolved`, which no option accepts.
+
+    Raises:
+        ConfigError: If interpolations make it endless, or larger than `MOST_CONTAINERS`.
+    """
+    return _Resolver().plain(source, ()) if "omegaconf" in sys.modules else source
+
+
+def from_resolved(source: Any, make: Callable[[Any], _T]) -> _T:
+    """Return what *make* makes of *source*, resolved; problems of what has no value say why.
+
+    Raises:
+        ConfigError: If *make* does.
+    """
+    try:
+        return make(resolved(source))
+    except ConfigError as error:
+        raise error.with_problems(map(_explained, error.problems)) from None
+
+
+def _explained(problem: Problem) -> Problem:
+    if not isinstance(problem.value, Unresolved):
+        return problem
+    reasons = [problem.value.reason, problem.suggestion]
+    return attrs.evolve(problem, value=repr(problem.value), suggestion="; ".join(filter(None, reasons)))
+
+
+class _Resolver:
+    """One walk over data; interpolations can make it larger than what was written, so that it counts."""
+
+    def __init__(self) -> None:
+        from omegaconf import DictConfig, ListConfig
+        from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+        self._mapping = DictConfig
+        self._containers = (DictConfig, ListConfig)
+        self._missing = MissingMandatoryValue
+        self._failures = OmegaConfBaseException
+        self._count = 0
+
+    def plain(self, value: Any, keys: tuple[str | int, ...]) -> Any:
+        """Return *value*, which stands under *keys*, as plain data."""
+        is_container = isinstance(value, self._containers)
+        if not is_container and (type(value) not in (dict, list, tuple) or len(keys) > DEEPEST):
+            return value
+        self._refuse_endless(keys)
+        items = self._items_of(value) if is_container else _items_of(value)
+        made = {key: self.plain(item, (*keys, key)) for key, item in items}
+        return made if isinstance(value, Mapping) else list(made.values())
+
+    def _items_of(self, container: Any) -> Iterator[tuple[Any, Any]]:
+        """Yield the keys or positions of a container of OmegaConf, each with its value or an `Unresolved` one."""
+        for key in container if isinstance(container, self._mapping) else range(len(container)):
+            try:
+                value = container[key]
+            except self._missing:
+                value = Unresolved(_MISSING, f"{_MISSING} stands for a value that must be given")
+            except self._failures as error:
+                value = Unresolved(_written(container, key), str(error).partition("\n")[0])
+            yield key, value
+
+    def _refuse_endless(self, keys: tuple[str | int, ...]) -> None:
+        self._count += 1
+        if len(keys) > DEEPEST:
+            raise ConfigError([Problem(keys=keys, message=TOO_DEEP, suggestion="look for interpolations in a circle")])
+        if self._count > MOST_CONTAINERS:
+            raise ConfigError([Problem(message=f"interpolations make more than {MOST_CONTAINERS} mappings and lists")])
+
+
+def _items_of(value: Any) -> Iterator[tuple[Any, Any]]:
+    yield from value.items() if isinstance(value, dict) else enumerate(value)
+
+
+def _written(container: Any, key: Any) -> str:
+    """Return the text of an interpolation that leads nowhere."""
+    from omegaconf import OmegaConf
+
+    written: Any = OmegaConf.to_container(container, resolve=False)
+    return str(written[key])
