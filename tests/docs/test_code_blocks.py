@@ -9,17 +9,22 @@ from pathlib import Path
 import pytest
 import yaml
 from fresh_environment import ROOT
+from jsonschema import Draft202012Validator
 from pages import blocks, follow
 from sybil import Sybil
 from sybil.document import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from noether_core import ConfigError, load, structure
+from noether_core import ConfigError, json_schema, load, structure
 from noether_plugins.workbench.experiment import Experiment
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+MADE = {
+    "tutorial.md": ("runs/transolver/flow.png", "runs/dot_product/result.json"),
+    "configs.md": ("attention.schema.json",),
+}
+"""Pages whose commands a reader can follow, and files that lie in the reader's folder afterwards."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -39,7 +44,7 @@ def test_the_readmes_config_is_one():
 
 
 def test_the_readmes_problems_are_what_such_a_file_gets(tmp_path, monkeypatch):
-    (told,) = (block.text for block in blocks(README) if block.language == "text")
+    told = next(block.text for block in blocks(README) if block.language == "text")
     lines = dict(re.findall(r"^ +(\d) \| (.*)$", told, flags=re.MULTILINE))
     file = tmp_path / "attention.yaml"
     file.write_text("type: transolver\nhidden_dim: 256\n" + f"{lines['3']}\n{lines['4']}\n")
@@ -56,7 +61,8 @@ def test_the_readmes_commands_are_the_two_that_do_everything():
     assert second in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("--quiet ", "")
 
 
-def test_a_reader_who_follows_the_tutorial_sees_what_it_shows(tmp_path):
+@pytest.mark.parametrize(("page", "files"), MADE.items(), ids=MADE)
+def test_a_reader_who_follows_a_page_sees_what_it_shows(page, files, tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
     def run(script):
@@ -69,9 +75,17 @@ def test_a_reader_who_follows_the_tutorial_sees_what_it_shows(tmp_path):
             check=False,
         )
 
-    follow(TUTORIAL, tmp_path, run)
-    assert (tmp_path / "runs" / "transolver" / "flow.png").exists()
-    assert (tmp_path / "runs" / "dot_product" / "result.json").exists()
+    follow((ROOT / "docs" / page).read_text(encoding="utf-8"), tmp_path, run)
+    assert [file for file in files if not (tmp_path / file).exists()] == []
+
+
+def test_the_pages_editor_line_names_a_schema_that_its_file_obeys(tmp_path):
+    page = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
+    (text,) = (block.text for block in blocks(page) if block.file == "completed.yaml")
+    assert text.splitlines()[0] in README
+    validator = Draft202012Validator(json_schema())
+    validator.validate(yaml.safe_load(text))
+    assert not validator.is_valid({**yaml.safe_load(text), "num_slices": 3})
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "docs" / "examples").iterdir()), ids=lambda example: example.name)

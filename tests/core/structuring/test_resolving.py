@@ -53,8 +53,8 @@ def test_what_has_no_value_is_a_problem_beside_all_others():
         "hidden_dim: expected an integer of at least 1, got ${depth}; Interpolation key 'depth' not found",
         "dropout: expected a number from 0 to 1, got ???; ??? stands for a value that must be given",
         (
-            "bias: expected true or false, got ${oc.env:NO_SUCH_VARIABLE}; KeyError raised while resolving interpolation: "
-            "\"Environment variable 'NO_SUCH_VARIABLE' not found\""
+            "bias: expected true or false, got ${oc.env:NO_SUCH_VARIABLE}; "
+            "KeyError raised while resolving interpolation: \"Environment variable 'NO_SUCH_VARIABLE' not found\""
         ),
         "qk_norm: expected true or false, got 3",
         "branches[1]: expected text that is not empty, got ${names.7}; Interpolation key 'names.7' not found",
