@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _LONGEST_VALUE = 60
 _LONGEST_SOURCE = 160
+_LONGEST_LINE = 4096
 
 
 def shown(value: object) -> str:
@@ -95,6 +96,7 @@ class Problem:
             "file": self.file,
             "line": self.line,
             "column": self.column,
+            "source": self.source if len(self.source or "") <= _LONGEST_LINE else None,
         }
 
     @property

@@ -1,4 +1,4 @@
-"""Every promised ratio and exponent, measured in one run: ``python -m tests.benchmarks``."""
+"""Every promised ratio, exponent and bound, measured in one run: ``python -m tests.benchmarks``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 
 import torch
 
-from tests.benchmarks.pairs import Claim, Growth, lines
+from tests.benchmarks.pairs import Bound, Claim, Growth, lines
 
-_SUBJECTS = ("startup", "configs", "dot_product", "irregular_nat")
+_SUBJECTS = ("startup", "configs", "documents", "dot_product", "irregular_nat")
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     if unknown := set(options.subjects) - set(_SUBJECTS):
         parser.error(f"no such subject: {', '.join(sorted(unknown))}; choose of {', '.join(_SUBJECTS)}")
 
-    claims: list[Claim | Growth] = []
+    claims: list[Claim | Growth | Bound] = []
     for subject in options.subjects or _SUBJECTS:
         print(f"measuring {subject}", file=sys.stderr, flush=True)
         claims += importlib.import_module(f"tests.benchmarks.{subject}").claims(quick=options.quick)
@@ -36,7 +36,7 @@ def main() -> int:
     return int(options.check and not all(claim.is_kept for claim in claims))
 
 
-def _print(claims: list[Claim | Growth], *, as_json: bool) -> None:
+def _print(claims: list[Claim | Growth | Bound], *, as_json: bool) -> None:
     machine = {
         "machine": f"{platform.machine()}, {platform.system()}",
         "python": platform.python_version(),

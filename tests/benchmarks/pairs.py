@@ -73,6 +73,22 @@ class Claim(NamedTuple):
         return first, third
 
 
+class Bound(NamedTuple):
+    """A number that the project promises not to exceed."""
+
+    name: str
+    budget: float
+    measured: float
+    note: str
+
+    @property
+    def is_kept(self) -> bool:
+        return self.measured <= self.budget
+
+    def as_dict(self) -> dict[str, object]:
+        return {**self._asdict(), "kept": self.is_kept}
+
+
 def compare(
     name: str,
     budget: float,
@@ -117,10 +133,21 @@ def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, env=environment)
 
 
-def lines(claims: list[Claim | Growth]) -> Iterator[str]:
-    """Yield a table of ratios and one of exponents, a line each."""
+def lines(claims: list[Claim | Growth | Bound]) -> Iterator[str]:
+    """Yield a table of ratios, one of exponents and one of bounds, a line each."""
     yield from _ratio_lines([claim for claim in claims if isinstance(claim, Claim)])
     yield from _exponent_lines([claim for claim in claims if isinstance(claim, Growth)])
+    yield from _bound_lines([claim for claim in claims if isinstance(claim, Bound)])
+
+
+def _bound_lines(claims: list[Bound]) -> Iterator[str]:
+    if not claims:
+        return
+    width = max(len(claim.name) for claim in claims)
+    yield f"{'bound':<{width}}  {'measured':>8}  {'budget':>7}  of"
+    for claim in claims:
+        verdict = "" if claim.is_kept else "  over budget"
+        yield f"{claim.name:<{width}}  {claim.measured:>8.4g}  {claim.budget:>7.4g}  {claim.note}{verdict}".rstrip()
 
 
 def _exponent_lines(claims: list[Growth]) -> Iterator[str]:

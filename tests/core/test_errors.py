@@ -113,10 +113,15 @@ def test_a_problem_within_a_surrounding_config_has_a_longer_path_and_the_same_fa
     ],
 )
 def test_a_problem_as_a_dict_is_ready_for_json(value, written):
-    facts = Problem(message="wrong", keys=("a", 0), value=value, file="f", line=1, column=2).as_dict()
+    facts = Problem(message="wrong", keys=("a", 0), value=value, file="f", line=1, column=2, source="a: [7]").as_dict()
     expected = {"path": "a[0]", "message": "wrong", "value": written, "suggestion": None}
-    assert facts == expected | {"file": "f", "line": 1, "column": 2}
+    assert facts == expected | {"file": "f", "line": 1, "column": 2, "source": "a: [7]"}
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+
+
+def test_a_line_too_long_to_be_shown_is_no_fact_of_a_problem():
+    assert Problem(message="wrong", source="a" * 4096).as_dict()["source"] == "a" * 4096
+    assert Problem(message="wrong", source="a" * 4097).as_dict()["source"] is None
 
 
 class Unprintable:

@@ -268,6 +268,7 @@ def test_validate_json_tells_the_same_facts_as_data(run, tmp_path):
         "file": "bad.yaml",
         "line": 3,
         "column": 12,
+        "source": "num_heads: 7",
     }
 
 
