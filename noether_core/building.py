@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from noether_core.errors import PluginError
+from noether_core.errors import PluginError, shown
 from noether_core.hookspecs import AttentionVariant
-from noether_core.plugins.loading import import_object
+from noether_core.plugins.loading import import_object, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
@@ -37,16 +37,32 @@ def build(
         ConfigError: If anything is wrong with the config.
         UnknownTypeError: If no installed package provides the type.
         AmbiguousTypeError: If several do and the config does not say which.
-        PluginError: If the package that does cannot be used.
+        PluginError: If the package that does cannot be used, or an extension fails.
     """
     known = default_registry() if registry is None else registry
     config = _structured(source, options, known)
     variant = known.variant_of(config)
-    module = _module_class(variant, f"'{config.type}'")(config)
+    extensions = known.loaded_extensions()
+    extensions.validate(config)
+    made = _module_class(variant, f"'{config.type}'")
+    for extension in extensions.of("noether_before_build"):
+        extension.call("noether_before_build", config=config)
+    module = _keeping(made(config), config, f"'{config.type}'", variant.module)
+    for extension in extensions.of("noether_after_build"):
+        replaced = extension.call("noether_after_build", module=module, config=config)
+        if replaced is not None:
+            module = _keeping(replaced, config, label(extension.entry), "what noether_after_build returns")
+    return module
+
+
+def _keeping(module: Any, config: AttentionConfig, plugin: str, name: str) -> nn.Module:
+    """Return *module*, which *plugin* made and *name* names, if it is one and keeps its config."""
+    from torch import nn
+
+    if not isinstance(module, nn.Module):
+        raise PluginError(plugin, f"{name} is no torch.nn.Module: {shown(module)}")
     if getattr(module, "config", None) != config:
-        raise PluginError(
-            f"'{config.type}'", f"{variant.module} does not keep the config that it is made from as 'config'"
-        )
+        raise PluginError(plugin, f"{name} does not keep the config that it is made from as 'config'")
     return module
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import attrs
 import pluggy
@@ -17,8 +17,17 @@ from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.rules import Rule, refuse, rule_for
 from noether_core.schemas.schema import Schema, faults_of, invariant, plan_of, problems_of
 
+if TYPE_CHECKING:
+    from torch import nn
+
 hookspec_version = 1
 """Version of this contract. A plugin states the one it was written for; newer ones than this are refused."""
+
+oldest_version = 1
+"""Version of this contract from which on plugins work as they are."""
+
+CHANGES: Mapping[int, str] = {}
+"""What an author has to change to come to each version, for those above 1 that asked for a change."""
 
 hookspec = pluggy.HookspecMarker("noether")
 hookimpl = pluggy.HookimplMarker("noether")
@@ -128,6 +137,26 @@ class CommandHooks:
         Add its arguments, and set what runs it: ``parser.set_defaults(run=function)``. The function takes the parsed
         arguments and returns the exit status: 0 for good, 1 for problems found, 2 for wrong usage.
         """
+
+
+class ExtensionHooks:
+    """Hooks of the group ``noether.extension``: packages that take part in building, each by any of these.
+
+    Extensions are called in the order of their names, ``distribution:name``; those marked with
+    ``@hookimpl(tryfirst=True)`` before, with ``trylast=True`` after all others.
+    """
+
+    @hookspec
+    def noether_validate_config(self, config: AttentionConfig) -> Problem | Iterable[Problem] | None:
+        """Return what is wrong with a config that is sound by itself; asked by ``build`` and ``noether validate``."""
+
+    @hookspec
+    def noether_before_build(self, config: AttentionConfig) -> None:
+        """Do what must be done before a module is made."""
+
+    @hookspec
+    def noether_after_build(self, module: nn.Module, config: AttentionConfig) -> nn.Module | None:
+        """Return what is to be used in the place of a module just made; None for the module itself."""
 
 
 _MODULE_PATH = "an import path such as 'acme_window.module:WindowAttention'"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pluggy
 
-from noether_core.hookspecs import AttentionHooks, CommandHooks
-from noether_core.plugins.index import ATTENTION, COMMAND, EntryPoint
+from noether_core.hookspecs import AttentionHooks, CommandHooks, ExtensionHooks
+from noether_core.plugins.index import ATTENTION, COMMAND, EXTENSION, EntryPoint
 from noether_core.plugins.loading import plugin_error
 
 
@@ -18,7 +18,7 @@ class Hooks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._managers = {group: _new_manager() for group in (ATTENTION, COMMAND)}
+        self._managers = {group: _new_manager() for group in (ATTENTION, COMMAND, EXTENSION)}
 
     def implementation(self, entry: EntryPoint, plugin: Any, hook: str) -> Callable[..., Any]:
         """Return the plugin's own implementation of *hook*, after pluggy has validated all that it implements.
@@ -33,6 +33,20 @@ class Hooks:
             if implementation.plugin is plugin:
                 return implementation.function  # type: ignore[no-any-return]
         raise plugin_error(entry, f"implements no hook '{hook}'; mark one with @hookimpl")
+
+    def implementations(self, entry: EntryPoint, plugin: Any) -> dict[str, pluggy.HookImpl]:
+        """Return all that a plugin implements, by the names of the hooks.
+
+        Raises:
+            PluginError: If it implements another hook, or one with other parameters, or none.
+        """
+        with self._lock:
+            self._register(entry, plugin)
+            callers = self._managers[entry.group].get_hookcallers(plugin) or []
+            found = {caller.name: one for caller in callers for one in caller.get_hookimpls() if one.plugin is plugin}
+        if not found:
+            raise plugin_error(entry, "implements no hook; mark one with @hookimpl")
+        return found
 
     def replace(self, entry: EntryPoint, plugin: Any) -> None:
         """Register a plugin in the place of the one of its name, if there is one.
@@ -60,8 +74,9 @@ class Hooks:
 
 
 def _new_manager() -> pluggy.PluginManager:
-    """Return the manager of one group: a plugin may serve both, and a type and a command may have one name."""
+    """Return the manager of one group: a plugin may serve several, and a type and a command may have one name."""
     manager = pluggy.PluginManager("noether")
     manager.add_hookspecs(AttentionHooks)
     manager.add_hookspecs(CommandHooks)
+    manager.add_hookspecs(ExtensionHooks)
     return manager

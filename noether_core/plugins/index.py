@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 
 ATTENTION = "noether.attention"
 COMMAND = "noether.command"
-_OURS = (ATTENTION, COMMAND)
+EXTENSION = "noether.extension"
+_OURS = (ATTENTION, COMMAND, EXTENSION)
 
 _ARCHIVES = (".zip", ".whl", ".egg", ".pyz")
 
@@ -24,10 +25,10 @@ class EntryPoint(namedtuple("EntryPoint", "group name value distribution version
     __slots__ = ()
 
     group: str
-    """``noether.attention`` or ``noether.command``."""
+    """``noether.attention``, ``noether.command`` or ``noether.extension``."""
 
     name: str
-    """The type, or the command."""
+    """The type, the command, or what the extension is called."""
 
     value: str
     """Import path of the plugin: ``acme_window``."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 
 from noether_core.errors import AmbiguousTypeError, Problem, UnknownTypeError, shown
 from noether_core.plugins.catalogue import Catalogue
@@ -18,14 +19,27 @@ def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
     blocked = [entry.qualified_name for entry in catalogue.blocked() if entry.name == type.rpartition(":")[2]]
     spellings = (*installed, *(entry.qualified_name for entry in catalogue.providers()))
     hint = f"{' and '.join(blocked)} is blocked." if blocked else did_you_mean(type, spellings)
-    listed = installed_types(installed)
+    hints = (hint, *_of_registering(type, catalogue), installed_types(installed))
     problem = Problem(
         keys=("type",),
         message=f"{shown(type)} is not installed",
         value=type,
-        suggestion=f"{hint} {listed}" if hint else listed,
+        suggestion=" ".join(filter(None, hints)),
     )
     return UnknownTypeError(type, installed, [problem])
+
+
+def _of_registering(type: str, catalogue: Catalogue) -> Iterator[str]:
+    """Yield what kept a type from being registered in this process, as far as that can be known."""
+    for fault in catalogue.faults:
+        if fault.origin == "NOETHER_REGISTER":
+            yield f"NOETHER_REGISTER: {fault.reason}."
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        yield (
+            "This is a worker process: what another process registered is not known here. Set NOETHER_REGISTER to a "
+            f"module that registers {shown(type)} when it is imported."
+        )
 
 
 def ambiguous_type(type: str, providers: Sequence[EntryPoint]) -> AmbiguousTypeError:

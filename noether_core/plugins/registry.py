@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from noether_core import hookspecs
 from noether_core.errors import ConfigError, PluginError, shown
-from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
+from noether_core.hookspecs import AttentionVariant, hookimpl
 from noether_core.plugins.catalogue import Catalogue
+from noether_core.plugins.extensions import Extension, Extensions, sound_extension
 from noether_core.plugins.hooks import Hooks
-from noether_core.plugins.index import ATTENTION, EntryPoint, Index
-from noether_core.plugins.loading import import_plugin, plugin_error, told
+from noether_core.plugins.index import ATTENTION, EntryPoint, Fault, Index
+from noether_core.plugins.loading import import_object, import_plugin, plugin_error, told
 from noether_core.plugins.messages import ambiguous_type, unknown_type
+from noether_core.plugins.versions import core_version, required_core
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import plan_of
 
@@ -33,16 +37,19 @@ class Registry(Catalogue):
     Args:
         block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the environment variable
             ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
+        prefer: Plugins that a bare type means where several provide it, likewise, the first of them before all others.
+            What ``NOETHER_PREFER`` names comes after them.
         index: What is installed; read from the metadata on ``sys.path`` where it is None.
     """
 
-    def __init__(self, *, block: Iterable[str] = (), index: Index | None = None) -> None:
-        super().__init__(block=block, index=index)
+    def __init__(self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None) -> None:
+        super().__init__(block=block, prefer=prefer, index=index)
         self._hooks = Hooks()
         self._importing = threading.local()
         self._variants: dict[EntryPoint, AttentionVariant] = {}
         self._failures: dict[EntryPoint, PluginError] = {}
         self._resolved: dict[str, AttentionVariant] = {}
+        self._extensions: Extensions | None = None
 
     def refresh(self) -> None:
         """Look again at what is installed, and give plugins that failed another try."""
@@ -50,6 +57,7 @@ class Registry(Catalogue):
         super().refresh()
         self._failures = {}
         self._resolved = {}
+        self._extensions = None
 
     def provider(self, type: str) -> EntryPoint:
         """Return the one plugin that provides *type*, bare or qualified; nothing is imported.
@@ -60,12 +68,12 @@ class Registry(Catalogue):
         """
         if not isinstance(type, str):
             raise TypeError(f"expected the name of a type, got {shown(type)}")
-        providers = self.providers(type)
-        if not providers:
+        chosen = self.chosen(type)
+        if not chosen:
             raise unknown_type(type, self)
-        if len(providers) > 1:
-            raise ambiguous_type(type, providers)
-        return providers[0]
+        if len(chosen) > 1:
+            raise ambiguous_type(type, chosen)
+        return chosen[0]
 
     def get(self, type: str) -> AttentionVariant:
         """Return the variant of *type*, importing its plugin on first use.
@@ -141,6 +149,22 @@ class Registry(Catalogue):
         self.add(entry)
         self._resolved = {}
 
+    def loaded_extensions(self) -> Extensions:
+        """Return the extensions, importing each on first use.
+
+        Raises:
+            PluginError: If one cannot be used.
+        """
+        found = self._extensions
+        if found is None:
+            found = self._extensions = Extensions(
+                [sound_extension(entry, self._load_extension) for entry in self.extensions()]
+            )
+        return found
+
+    def _load_extension(self, entry: EntryPoint) -> Extension:
+        return Extension(entry, self._hooks.implementations(entry, import_plugin(entry)))
+
     def add_command(self, entry: EntryPoint, parser: argparse.ArgumentParser) -> None:
         """Let the plugin of a command describe it to *parser*.
 
@@ -212,12 +236,60 @@ def _answer(entry: EntryPoint, hook: Callable[[], Any]) -> Any:
 
 
 def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
-    if variant.api_version > hookspec_version:
+    version = variant.api_version
+    if hookspecs.oldest_version <= version <= hookspecs.hookspec_version:
+        return
+    written = f"was written for version {version} of the plugin contract"
+    if version > hookspecs.hookspec_version:
+        wanted = required_core(entry) or f"one newer than {core_version()}"
         raise plugin_error(
-            entry,
-            f"was written for version {variant.api_version} of the plugin contract, and this is version "
-            f"{hookspec_version}; install a newer noether-attention",
+            entry, f"{written}, and this is version {hookspecs.hookspec_version}; install noether-attention {wanted}"
         )
+    changes = [
+        f"for version {number}, {change}" for number, change in sorted(hookspecs.CHANGES.items()) if number > version
+    ]
+    raise plugin_error(
+        entry,
+        f"{written}, which works no more; install a newer {entry.distribution}, or change it: {'; '.join(changes)}",
+    )
+
+
+class _ProcessRegistry(Registry):
+    """The registry of this process, to which the modules that ``NOETHER_REGISTER`` names add theirs when imported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        names = os.environ.get("NOETHER_REGISTER", "").split(",")
+        self._to_import = [name.strip() for name in names if name.strip()]
+        self._faults: dict[str, Fault] = {}
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What could not be read, and the modules that could not be imported."""
+        return (*super().faults, *self._faults.values())
+
+    def _all_of(self, group: str) -> tuple[EntryPoint, ...]:
+        self._import_modules()
+        return super()._all_of(group)
+
+    def _import_modules(self) -> None:
+        """Import what is to be imported; a thread that comes meanwhile waits for each module as any import does."""
+        here = self._importing.__dict__
+        if not self._to_import or here.get("modules"):
+            return
+        here["modules"] = True
+        try:
+            for module in self._to_import:
+                self._import_module(module)
+        finally:
+            here["modules"] = False
+        self._to_import = []
+
+    def _import_module(self, module: str) -> None:
+        try:
+            import_object(module, "NOETHER_REGISTER")
+        except PluginError as error:
+            self._faults[module] = Fault("NOETHER_REGISTER", error.reason)
 
 
 _default: Registry | None = None
@@ -225,10 +297,13 @@ _default_lock = threading.Lock()
 
 
 def registry() -> Registry:
-    """Return the registry of this process, which everything uses that is not handed another."""
+    """Return the registry of this process, which everything uses that is not handed another.
+
+    On first use it imports the modules that ``NOETHER_REGISTER`` names, separated by commas, for what they register.
+    """
     global _default  # noqa: PLW0603  made on first use, so that importing costs nothing
     if _default is None:
         with _default_lock:
             if _default is None:
-                _default = Registry()
+                _default = _ProcessRegistry()
     return _default

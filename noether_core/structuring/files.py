@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from noether_core.errors import ConfigError, PluginError, Problem, path_text
 from noether_core.plugins.registry import Registry
+from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.documents import FORMATS, Document, Format, read
@@ -118,7 +119,9 @@ def check_placed(document: Document, place: Place | None, *, registry: Registry 
 def _checked(document: Document, keys: tuple[str | int, ...], value: Any, registry: Registry | None) -> Checked:
     path = path_text(keys)
     try:
-        return Checked(path, structure(value, registry=registry), ())
+        config = structure(value, registry=registry)
+        (default_registry() if registry is None else registry).loaded_extensions().validate(config)
+        return Checked(path, config, ())
     except ConfigError as error:
         problems = error.problems
     except PluginError as error:

@@ -70,8 +70,8 @@ def _every_type(registry: Registry) -> _Json:
 
 
 def _spellings(entry: EntryPoint, registry: Registry) -> list[str]:
-    """Return the names under which configs reach a plugin: the bare one if no other has it, and the qualified one."""
-    bare = [entry.name] if len(registry.providers(entry.name)) == 1 else []
+    """Return the names under which configs reach a plugin: the bare one if it means this one, and the qualified one."""
+    bare = [entry.name] if registry.chosen(entry.name) == (entry,) else []
     return [*bare, entry.qualified_name]
 
 

@@ -66,10 +66,15 @@ class Site:
         version: str = "1.2.0",
         attention: Mapping[str, str] | None = None,
         commands: Mapping[str, str] | None = None,
+        extensions: Mapping[str, str] | None = None,
         files: Mapping[str, str] | None = None,
     ) -> Path:
         """Write the metadata of a distribution and its modules; return the folder of the metadata."""
-        groups = {"noether.attention": attention or {}, "noether.command": commands or {}}
+        groups = {
+            "noether.attention": attention or {},
+            "noether.command": commands or {},
+            "noether.extension": extensions or {},
+        }
         lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in of.items()) for group, of in groups.items() if of]
         for name, text in (files or {}).items():
             path = self.folder / name
@@ -94,9 +99,9 @@ class Site:
         self.install(distribution or type, attention={type: name}, files={f"{name}.py": source})
         return name
 
-    def registry(self, *, block: Sequence[str] = ()) -> Registry:
+    def registry(self, *, block: Sequence[str] = (), prefer: Sequence[str] = ()) -> Registry:
         """Return a registry of what is installed here, and of nothing else."""
-        return Registry(index=scan([str(self.folder)]), block=block)
+        return Registry(index=scan([str(self.folder)]), block=block, prefer=prefer)
 
 
 @pytest.fixture
