@@ -125,7 +125,8 @@ def test_a_module_may_be_replaced_and_the_next_extension_sees_the_new_one(flow):
     wraps = (
         "from torch import nn\nfrom noether_core import hookimpl\n"
         "class Wrapped{name}(nn.Module):\n"
-        "    def __init__(self, inner):\n        super().__init__()\n        self.inner, self.config = inner, inner.config\n"
+        "    def __init__(self, inner):\n"
+        "        super().__init__()\n        self.inner, self.config = inner, inner.config\n"
         "@hookimpl\ndef noether_after_build(module):\n    return Wrapped{name}(module)\n"
     )
     for name in ("a", "b"):
