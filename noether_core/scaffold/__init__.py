@@ -1,0 +1,117 @@
+"""From a name to the files of a plugin package; the templates lie beside this file."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import sys
+from string import Template
+from typing import Final, NamedTuple
+
+_DISTRIBUTION: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_TYPE: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
+_OURS: Final = frozenset({"noether_core", "noether_plugins", "noether_attention", "noether", "tests"})
+
+INTERFACES: Final = ("self", "cross", "tokens")
+"""The interfaces for which there is a template."""
+
+_FILES: Final = {
+    "pyproject.toml": "package/pyproject.toml",
+    "README.md": "package/README.md",
+    "example.yaml": "package/example.yaml",
+    ".gitignore": "package/gitignore",
+    ".github/workflows/tests.yml": "package/ci.yml",
+    "src/{package}/__init__.py": "package/hook.py",
+    "src/{package}/config.py": "package/config.py",
+    "src/{package}/module.py": "{interface}/module.py",
+    "tests/test_{type}.py": "{interface}/test.py",
+}
+"""Files of a package, and the templates that they are made from."""
+
+_CAPABILITIES: Final = {
+    "self": ("attn_mask", "key_padding_mask", "rope", "permutation", "deterministic"),
+    "cross": ("attn_mask", "key_padding_mask", "rope", "permutation", "deterministic"),
+    "tokens": ("key_padding_mask", "rope", "token_specs", "permutation", "deterministic"),
+}
+
+_SUMMARIES: Final = {
+    "self": "Every token reads every other, with logits made sharper.",
+    "cross": "Every token reads the tokens of another set, with logits made sharper.",
+    "tokens": "The tokens of each group read that group, with logits made sharper.",
+}
+
+
+class Names(NamedTuple):
+    """What a package and its variant are called."""
+
+    distribution: str
+    """What pip installs: ``acme-foo``."""
+
+    package: str
+    """What Python imports: ``acme_foo``."""
+
+    type: str
+    """What configs write: ``acme_foo``."""
+
+    @property
+    def module(self) -> str:
+        """The class of the module: ``AcmeFooAttention``."""
+        words = self.type.removesuffix("_attention").split("_")
+        return "".join(word[:1].upper() + word[1:] for word in words) + "Attention"
+
+
+def names_of(distribution: str, type: str | None = None) -> Names:
+    """Return what everything is called.
+
+    Args:
+        distribution: The name of the package, as pip takes it.
+        type: The name of the variant; that of the Python package where it is None.
+
+    Raises:
+        ValueError: If one of them cannot be such a name.
+    """
+    if not _DISTRIBUTION.fullmatch(distribution):
+        raise ValueError(
+            f"{distribution!r} cannot be the name of a package: use ASCII letters, digits, '-', '_' and '.', with a "
+            "letter or digit at both ends"
+        )
+    package = re.sub(r"[-_.]+", "_", distribution).lower()
+    if not package.isidentifier() or keyword.iskeyword(package):
+        raise ValueError(f"{distribution!r} cannot be imported as {package!r}: no keyword, and a letter at its start")
+    if package in _OURS or package in sys.stdlib_module_names:
+        raise ValueError(f"{distribution!r} would hide the package {package!r}; choose another name")
+    chosen = package if type is None else type
+    if not _TYPE.fullmatch(chosen) or keyword.iskeyword(chosen):
+        raise ValueError(
+            f"{chosen!r} cannot be a type: use lower-case ASCII words, joined by '_', with a letter at the start"
+        )
+    return Names(distribution, package, chosen)
+
+
+def files_of(names: Names, interface: str, *, version: str, api_version: int) -> dict[str, str]:
+    """Return the files of a package that provides a variant, by their paths within it.
+
+    Args:
+        names: What everything is called.
+        interface: How the module is called; one of `INTERFACES`.
+        version: The version of Noether that the package needs at least.
+        api_version: The version of the plugin contract that it is written for.
+    """
+    values = {
+        **names._asdict(),
+        "name": names.module,
+        "interface": interface,
+        "capabilities": ", ".join(f'"{capability}"' for capability in _CAPABILITIES[interface]),
+        "summary": _SUMMARIES[interface],
+        "version": version,
+        "api_version": api_version,
+    }
+    paths = {"package": names.package, "type": names.type, "interface": interface}
+    made = {file.format(**paths): _filled(template.format(**paths), values) for file, template in _FILES.items()}
+    return made | {f"src/{names.package}/py.typed": ""}
+
+
+def _filled(template: str, values: dict[str, object]) -> str:
+    with open(os.path.join(os.path.dirname(__file__), f"{template}.template"), encoding="utf-8") as file:
+        return Template(file.read()).substitute(values)
