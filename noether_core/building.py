@@ -10,6 +10,7 @@ from noether_core.hookspecs import AttentionVariant
 from noether_core.plugins.loading import import_object, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
+from noether_core.provenance import record
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.structuring.resolving import resolved
 from noether_core.structuring.structurer import structure, unstructure
@@ -41,17 +42,18 @@ def build(
     """
     known = default_registry() if registry is None else registry
     config = _structured(source, options, known)
-    variant = known.variant_of(config)
-    extensions = known.loaded_extensions()
+    variant, entry, extensions = known.variant_of(config), known.provider_of(config), known.loaded_extensions()
     extensions.validate(config)
-    made = _module_class(variant, f"'{config.type}'")
+    module_class = _module_class(variant, f"'{config.type}'")
     for extension in extensions.of("noether_before_build"):
         extension.call("noether_before_build", config=config)
-    module = _keeping(made(config), config, f"'{config.type}'", variant.module)
+    module = _keeping(module_class(config), config, f"'{config.type}'", variant.module)
+    record(module, variant, entry)
     for extension in extensions.of("noether_after_build"):
         replaced = extension.call("noether_after_build", module=module, config=config)
         if replaced is not None:
             module = _keeping(replaced, config, label(extension.entry), "what noether_after_build returns")
+            record(module, variant, entry)
     return module
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
@@ -121,6 +121,38 @@ class Problem:
         return f"{excerpt}\n{' ' * len(gutter)} | {indent}^"
 
 
+DifferenceName = Literal["missing", "provider", "version", "commit", "editable", "contract", "schema"]
+"""In what the provider of a type can differ, in the order in which differences are told."""
+
+
+@attrs.frozen(kw_only=True)
+class Difference:
+    """One thing in which the provider of a type is another than it was."""
+
+    name: DifferenceName
+    """What differs."""
+
+    type: str
+    """The type whose provider it is."""
+
+    before: str
+    """What it was."""
+
+    here: str
+    """What it is here."""
+
+    remedy: str
+    """How to have the same again."""
+
+    def message(self, verb: str) -> str:
+        """Return the difference in words; *verb* says what happened before: ``saved with``, ``locked to``."""
+        return f"{self.name} of '{self.type}': {verb} {self.before}, here {self.here}"
+
+    def told(self, verb: str) -> str:
+        """Return the difference in one line, with the way out."""
+        return f"{self.message(verb)}; {self.remedy}"
+
+
 class NoetherError(Exception):
     """The root of everything that Noether raises on purpose."""
 
@@ -210,3 +242,40 @@ class UnsupportedArgumentError(NoetherError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.variant}: cannot honour the argument '{self.argument}': {self.reason}"
+
+
+class UnsavableModuleError(NoetherError, TypeError):
+    """A module cannot be saved: ``build`` did not make it, or it holds what no file can."""
+
+
+class SavedModuleError(NoetherError, ValueError):
+    """A file holds no saved module, or a damaged one, or one that does not fit what is installed."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.file = file
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}"
+
+
+class ProvenanceError(SavedModuleError):
+    """What is installed differs from what a module was saved with, and that is refused."""
+
+    def __init__(self, file: str, differences: Iterable[Difference]) -> None:
+        self.differences = tuple(differences)
+        super().__init__(file, "\n".join(difference.told("saved with") for difference in self.differences))
+        self.args = (file, self.differences)
+
+    def __str__(self) -> str:
+        return told_differences(self.file, self.differences)
+
+
+class ProvenanceWarning(UserWarning):
+    """What is installed differs from what a module was saved with."""
+
+
+def told_differences(file: str, differences: Iterable[Difference]) -> str:
+    """Return differences from what the module in *file* was saved with, each in a line."""
+    return "\n".join(f"{file}: {difference.told('saved with')}" for difference in differences)

@@ -1,0 +1,180 @@
+"""Which installed package made a module, and what of it is otherwise elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import attrs
+from annotated_types import Ge, Predicate
+
+from noether_core.errors import Difference, DifferenceName
+from noether_core.hookspecs import AttentionVariant
+from noether_core.plugins.index import EntryPoint
+from noether_core.plugins.registry import IN_PROCESS
+from noether_core.schemas.accepted import accepted_by, schema_hash
+from noether_core.schemas.modules.attention import Name
+from noether_core.schemas.schema import Schema
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_ATTRIBUTE = "_noether_provenance"
+_LARGEST_RECORD = 2**16
+"""Bytes of a ``direct_url.json``; installers write a few hundred."""
+
+
+def _is_sha256(text: str) -> bool:
+    return len(text) == 64 and not text.strip("0123456789abcdef")  # noqa: PLR2004  the digits of 256 bits
+
+
+@attrs.frozen(kw_only=True)
+class Provenance(Schema):
+    """Which installed package made a module; what `build` recorded, or a file says."""
+
+    type: Name
+    """The type, without its distribution."""
+
+    distribution: Name
+    """The distribution that provides it; ``in-process`` for a variant that was registered rather than installed."""
+
+    version: str = ""
+    """Version of the distribution; empty for ``in-process``."""
+
+    commit: str | None = None
+    """Commit that was installed; None for a release, or where the installer recorded none."""
+
+    url: str | None = None
+    """Where it was installed from, as pip takes it and without credentials; None for an index and for local folders."""
+
+    editable: bool = False
+    """Whether it was installed as editable, so that its code may be other than its version says."""
+
+    entry_point: Name
+    """Import path of the plugin."""
+
+    contract: Annotated[int, Ge(1)]
+    """Version of the plugin contract that it was written for."""
+
+    schema: Annotated[str, Predicate(_is_sha256)]
+    """Hash of what its config accepts: 64 hexadecimal digits."""
+
+    @property
+    def provider(self) -> str:
+        """The distribution with its version."""
+        return f"{self.distribution} {self.version}".strip()
+
+    @property
+    def remedy(self) -> str:
+        """How to have the same provider again."""
+        if self.distribution == IN_PROCESS:
+            return "register the variant with registry().register() before"
+        if self.commit:
+            place = f"{self.url}@{self.commit}"
+            return f"pip install '{self.distribution} @ {place}'" if self.url else f"install its commit {self.commit}"
+        if self.editable:
+            return f"install {self.provider} as editable, from its source"
+        return f"pip install '{self.distribution}=={self.version}'"
+
+
+def record(module: nn.Module, variant: AttentionVariant, entry: EntryPoint) -> None:
+    """Note on a new module which plugin made it.
+
+    Args:
+        module: The module.
+        variant: The variant whose module it is.
+        entry: The plugin that provides the variant.
+    """
+    vars(module)[_ATTRIBUTE] = provenance_in(variant, entry)
+
+
+def provenance_of(module: object) -> Provenance | None:
+    """Return which plugin made a module, as `build` recorded it; None for a module that something else made."""
+    found = getattr(module, _ATTRIBUTE, None)
+    return found if isinstance(found, Provenance) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def provenance_in(variant: AttentionVariant, entry: EntryPoint) -> Provenance:
+    """Return the provenance that modules of *variant* have in this process; worked out once for each plugin."""
+    return Provenance(
+        type=entry.name,
+        distribution=entry.distribution,
+        version=entry.version,
+        entry_point=entry.value,
+        contract=variant.api_version,
+        schema=schema_hash(accepted_by(variant.config)),
+        **_installed_from(entry.origin),
+    )
+
+
+def _installed_from(origin: str) -> dict[str, Any]:
+    """Return what an installer recorded, by PEP 610, of where a distribution came from."""
+    record = _direct_url(origin)
+    source, folder = record.get("vcs_info"), record.get("dir_info")
+    if isinstance(source, Mapping) and isinstance(source.get("commit_id"), str):
+        return {"commit": source["commit_id"], "url": _public(record.get("url"), f"{source.get('vcs')}+")}
+    if isinstance(folder, Mapping):
+        return {"editable": folder.get("editable") is True}
+    return {"url": _public(record.get("url"), "")}
+
+
+def _direct_url(origin: str) -> Mapping[str, Any]:
+    """Return the record; an empty one where there is none, or none that can be read."""
+    try:
+        with open(os.path.join(origin, "direct_url.json"), "rb") as file:
+            record = json.loads(file.read(_LARGEST_RECORD))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, Mapping) else {}
+
+
+def _public(url: object, kind: str) -> str | None:
+    """Return *url* without what is nobody else's business: user, password, query; None for a folder on this machine."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        return None
+    host = parts.netloc.rpartition("@")[2]
+    return f"{kind}{parts.scheme}://{host}{parts.path}" if host and parts.scheme != "file" else None
+
+
+def missing(before: Provenance, here: str = "nothing provides it") -> Difference:
+    """Return the difference that the provider is not installed, nor another that could take its place."""
+    return _difference("missing", before, before.provider, here)
+
+
+def differences_between(before: Provenance, here: Provenance) -> Iterator[Difference]:
+    """Yield in what the provider *here* is another than the one *before*.
+
+    Versions and commits are compared within one distribution; those of different ones say nothing about each other.
+    """
+    yield from _of_distribution(before, here)
+    if before.contract != here.contract:
+        yield _difference("contract", before, f"version {before.contract}", f"version {here.contract}")
+    if before.schema != here.schema:
+        yield _difference("schema", before, f"{before.schema[:12]}...", f"{here.schema[:12]}...")
+
+
+def _of_distribution(before: Provenance, here: Provenance) -> Iterator[Difference]:
+    if before.distribution != here.distribution:
+        yield _difference("provider", before, before.provider, here.provider)
+        return
+    if before.version != here.version:
+        yield _difference("version", before, before.provider, here.provider)
+    if before.commit != here.commit:
+        yield _difference("commit", before, before.commit or "no commit", here.commit or "no commit")
+    if before.editable != here.editable:
+        yield _difference("editable", before, *(_ways[provenance.editable] for provenance in (before, here)))
+
+
+def _difference(name: DifferenceName, before: Provenance, told: str, here: str) -> Difference:
+    return Difference(name=name, type=before.type, before=told, here=here, remedy=before.remedy)
+
+
+_ways = {True: "an editable install", False: "one that is not editable"}
