@@ -18,13 +18,21 @@ if TYPE_CHECKING:
         NoetherError,
         PluginError,
         Problem,
+        ProvenanceError,
+        ProvenanceWarning,
+        SavedModuleError,
         ShapeError,
         TokenGroupError,
         UnknownTypeError,
+        UnsavableModuleError,
         UnsupportedArgumentError,
     )
     from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
+    from noether_core.locking.checking import load_locked
     from noether_core.plugins.registry import Registry, registry
+    from noether_core.provenance import Provenance, provenance_of
+    from noether_core.saving.loading import load_module
+    from noether_core.saving.writing import save
     from noether_core.schemas import AttentionConfig, AttentionPattern, TokenSpec
     from noether_core.structuring.blocks import structure_block
     from noether_core.structuring.files import dump, load
@@ -35,10 +43,14 @@ _HOMES = {
     "build": "building",
     **dict.fromkeys(("dump", "load"), "structuring.files"),
     "json_schema": "structuring.json_schema",
+    "load_locked": "locking.checking",
+    "load_module": "saving.loading",
+    "save": "saving.writing",
     "structure_block": "structuring.blocks",
     **dict.fromkeys(("structure", "unstructure"), "structuring.structurer"),
     **dict.fromkeys(("AttentionConfig", "AttentionPattern", "TokenSpec"), "schemas"),
     **dict.fromkeys(("AttentionVariant", "hookimpl", "hookspec_version"), "hookspecs"),
+    **dict.fromkeys(("Provenance", "provenance_of"), "provenance"),
     **dict.fromkeys(("Registry", "registry"), "plugins.registry"),
     **dict.fromkeys(
         (
@@ -49,9 +61,13 @@ _HOMES = {
             "NoetherError",
             "PluginError",
             "Problem",
+            "ProvenanceError",
+            "ProvenanceWarning",
+            "SavedModuleError",
             "ShapeError",
             "TokenGroupError",
             "UnknownTypeError",
+            "UnsavableModuleError",
             "UnsupportedArgumentError",
         ),
         "errors",
@@ -69,11 +85,16 @@ __all__ = [
     "NoetherError",
     "PluginError",
     "Problem",
+    "Provenance",
+    "ProvenanceError",
+    "ProvenanceWarning",
     "Registry",
+    "SavedModuleError",
     "ShapeError",
     "TokenGroupError",
     "TokenSpec",
     "UnknownTypeError",
+    "UnsavableModuleError",
     "UnsupportedArgumentError",
     "build",
     "dump",
@@ -81,7 +102,11 @@ __all__ = [
     "hookspec_version",
     "json_schema",
     "load",
+    "load_locked",
+    "load_module",
+    "provenance_of",
     "registry",
+    "save",
     "structure",
     "structure_block",
     "unstructure",

@@ -13,7 +13,7 @@ from annotated_types import Ge, MinLen
 
 from noether_core.errors import ConfigError, Problem
 from noether_core.schemas.frozen_mapping import EMPTY
-from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.modules.attention import AttentionConfig, Name
 from noether_core.schemas.rules import Rule, refuse, rule_for
 from noether_core.schemas.schema import Schema, faults_of, invariant, plan_of, problems_of
 
@@ -44,8 +44,10 @@ Capability = Literal[
     "attention_patterns",
     "kv_cache",
     "deterministic",
+    "permutation",
 ]
-"""What a variant honours: the arguments of its interface, and ``deterministic`` for equal numbers in evaluation."""
+"""What a variant honours: arguments of its interface; ``deterministic`` for equal numbers in evaluation, and
+``permutation`` for a result that follows its tokens in whatever order they come."""
 
 
 ConfigClass = type[AttentionConfig]
@@ -87,6 +89,15 @@ class AttentionVariant(Schema):
     example: Mapping[str, Any] = EMPTY
     """Options of a smallest config, without ``type``."""
 
+    example_groups: Mapping[str, Annotated[int, Ge(0)] | None] = EMPTY
+    """Groups of tokens of a smallest call: the size of one that stays as tokens grow in number, None for others."""
+
+    frozen_parameters: tuple[Name, ...] = ()
+    """Parameters that are never trained, by name or pattern: ``scale``, ``layers.*.scale``."""
+
+    silent_options: tuple[Name, ...] = ()
+    """Options that change neither weights nor numbers nor the work done, such as one that logs."""
+
     api_version: Annotated[int, Ge(1)]
     """The `hookspec_version` that the plugin was written for."""
 
@@ -117,6 +128,16 @@ class AttentionVariant(Schema):
         if not problems:
             return None
         return Problem(keys=("example",), message=f"makes no {config.__name__}: {'; '.join(problems)}", value=example)
+
+    @invariant
+    @staticmethod
+    def silent_options_are_options(config: ConfigClass, silent_options: tuple[str, ...]) -> Problem | None:
+        """Return a problem unless every silent option is one of the config."""
+        unknown = [name for name in silent_options if name not in plan_of(config).options]
+        if not unknown:
+            return None
+        message = f"{', '.join(unknown)}: unknown option of {config.__name__}"
+        return Problem(keys=("silent_options",), message=message, value=silent_options)
 
 
 class AttentionHooks:

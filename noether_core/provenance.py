@@ -27,7 +27,8 @@ _LARGEST_RECORD = 2**16
 """Bytes of a ``direct_url.json``; installers write a few hundred."""
 
 
-def _is_sha256(text: str) -> bool:
+def is_sha256(text: str) -> bool:
+    """Return whether *text* is a digest in hexadecimal digits."""
     return len(text) == 64 and not text.strip("0123456789abcdef")  # noqa: PLR2004  the digits of 256 bits
 
 
@@ -59,7 +60,7 @@ class Provenance(Schema):
     contract: Annotated[int, Ge(1)]
     """Version of the plugin contract that it was written for."""
 
-    schema: Annotated[str, Predicate(_is_sha256)]
+    schema: Annotated[str, Predicate(is_sha256)]
     """Hash of what its config accepts: 64 hexadecimal digits."""
 
     @property

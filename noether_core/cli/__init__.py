@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "list": "attention variants that are installed, and who provides them",
-    "show": "one variant: its options, capabilities and reference",
+    "show": "one variant: its options, capabilities and reference; or one saved module",
+    "why": "what a type means, and what speaks for and against each plugin that it may mean",
     "validate": "check config files; every problem is told with its place",
+    "lock": "write down which package provides each type that configs need",
     "schema": "JSON Schema of one type, or of all that are installed",
+    "doctor": "what is wrong, or will be, with the plugins that are installed",
+    "new": "write a package with a variant of your own, ready to be installed and tested",
 }
 
 _NARROWEST = 40

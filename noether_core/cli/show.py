@@ -1,28 +1,47 @@
-"""``noether show``: one variant in full."""
+"""``noether show``: one variant, or one saved module, in full."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
+from noether_core.cli.saved import is_file_name, show_file
 from noether_core.cli.table import add_table_options, print_json, print_table
 
-_FACTS = ("type", "summary", "provider", "plugin", "module", "interface", "capabilities", "time", "memory", "reference")
+_FACTS = (
+    "type",
+    "summary",
+    "provider",
+    "plugin",
+    "module",
+    "interface",
+    "capabilities",
+    "time",
+    "memory",
+    "reference",
+    "report",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.add_argument("type", metavar="TYPE", help="a type, bare or as distribution:type")
+    parser.add_argument(
+        "type", metavar="TYPE|FILE", help="a type, bare or as distribution:type; or a .safetensors file that save wrote"
+    )
     add_table_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what the plugin says of the variant, and its options; return 0."""
+    if is_file_name(options.type):
+        return show_file(options.type, options)
     from noether_core.plugins.registry import registry
+    from noether_core.reports import shipped_report
 
     variant = registry().get(options.type)
     entry = registry().provider(options.type)
+    report = shipped_report(entry)
     facts = {
         "type": variant.type,
         "summary": variant.summary,
@@ -34,10 +53,12 @@ def run(options: argparse.Namespace) -> int:
         "time": f"tokens ** {variant.time_exponent:g}",
         "memory": f"tokens ** {variant.memory_exponent:g}",
         "reference": variant.reference,
+        "report": str(report),
     }
     described = _options(variant.config)
     if options.json:
-        print_json(facts | {"options": described, "example": {"type": variant.type, **variant.example}})
+        others = {"options": described, "example": {"type": variant.type, **variant.example}}
+        print_json(facts | others | {"report": report.as_dict()})
         return 0
     print_table([{"fact": name, "value": facts[name]} for name in _FACTS], ("fact", "value"), plain=options.plain)
     print()

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from noether_core.cli.inputs import add_input_options, document_in, files_of, name_of
+from noether_core.cli.locked import add_locked_option
 from noether_core.cli.table import print_json
 
-STDIN = "-"
-"""The FILE that stands for standard input."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from noether_core.errors import Problem
+    from noether_core.locking.checking import Locked
+    from noether_core.structuring.documents import Document
+    from noether_core.structuring.files import Checked
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.add_argument(
-        "files",
-        metavar="FILE",
-        nargs="+",
-        help="YAML, TOML or JSON, told by the suffix; a folder, for all such files in it; or - for standard input",
-    )
-    parser.add_argument(
-        "--at",
-        metavar="PATH",
-        type=_path,
-        help="where the configs stand in each file, such as model.attention or model.blocks[*].attention",
-    )
-    parser.add_argument(
-        "--format", choices=("yaml", "toml", "json"), help="how all files are written, whatever their suffix"
-    )
+    add_input_options(parser)
+    add_locked_option(parser)
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument(
         "--plain", action="store_true", help="a line per config and per problem, without source and caret"
@@ -41,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check each file; return 0 if all are good and 1 otherwise."""
-    results = [_result(file, options) for name in options.files for file in _files(name)]
+    results = _results(options)
     if options.json:
         print_json([result | {"problems": [problem.as_dict() for problem in result["problems"]]} for result in results])
     else:
@@ -50,58 +42,50 @@ def run(options: argparse.Namespace) -> int:
     return 0 if all(result["valid"] for result in results) else 1
 
 
-def _path(text: str) -> Any:
-    """Return the place that ``--at`` names; argparse tells what it refuses."""
-    from noether_core.structuring.places import Place
+def _results(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what is to be said of each file; of the lock file alone, where that is no good."""
+    if options.locked is None:
+        return [_result(file, options, None) for file in files_of(options)]
+    from noether_core.errors import ConfigError
+    from noether_core.locking.checking import Locked
 
     try:
-        return Place(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        locked = Locked(options.locked)
+    except ConfigError as error:
+        return [_told(options.locked, [], error.problems)]
+    return [_result(file, options, locked) for file in files_of(options)]
 
 
-def _files(name: str) -> Iterator[str]:
-    """Yield the files that *name* stands for: those of a folder whose suffix tells a format, in order; or itself."""
-    found = False
-    if name != STDIN and os.path.isdir(name):
-        from noether_core.structuring.documents import FORMATS
-
-        for folder, folders, files in os.walk(name):
-            folders.sort()
-            for file in sorted(files):
-                if os.path.splitext(file)[1].lower() in FORMATS:
-                    found = True
-                    yield os.path.join(folder, file)
-    if not found:
-        yield name
-
-
-def _result(file: str, options: argparse.Namespace) -> dict[str, Any]:
+def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> dict[str, Any]:
     """Return what is to be said of a file: the configs that are good, and every problem of the others."""
-    from noether_core.errors import ConfigError, Problem, by_place
+    from noether_core.errors import ConfigError
     from noether_core.structuring.files import check_placed
 
-    name = "<stdin>" if file == STDIN else file
     configs: list[dict[str, str]] = []
     problems: list[Problem] = []
     try:
-        for path, config, found in check_placed(_document(file, name, options.format), options.at):
+        document = document_in(file, options.format)
+        for checked in check_placed(document, options.at, registry=None if locked is None else locked.registry):
+            found = checked.problems if locked is None else _under_lock(locked, checked, document)
             problems += found
-            configs += [{"path": path, "type": config.type}] if config is not None else []
+            if checked.config is not None and not found:
+                configs.append({"path": checked.path, "type": checked.config.type})
     except ConfigError as error:
         problems += error.problems
+    return _told(name_of(file), configs, problems)
+
+
+def _under_lock(locked: Locked, checked: Checked, document: Document) -> Sequence[Problem]:
+    """Return what is wrong with a config, and in what its providers are others than they are locked to."""
+    if checked.config is None:
+        return [locked.explained(problem) for problem in checked.problems]
+    return [document.locate(problem.within(*checked.keys)) for problem in locked.problems_of(checked.config)]
+
+
+def _told(name: str, configs: list[dict[str, str]], problems: Sequence[Problem]) -> dict[str, Any]:
+    from noether_core.errors import by_place
+
     return {"file": name, "valid": not problems, "configs": configs, "problems": by_place(problems)}
-
-
-def _document(file: str, name: str, format: Any) -> Any:
-    from noether_core.errors import ConfigError, Problem
-    from noether_core.structuring.documents import FORMATS, read, read_from
-
-    if file == STDIN:
-        return read_from(sys.stdin.buffer, format or "yaml", file=name)  # JSON is YAML too
-    if os.path.isdir(file):
-        raise ConfigError([Problem(message=f"is a folder without a file of {', '.join(FORMATS)}", file=name)])
-    return read(file, format)
 
 
 def _print(result: dict[str, Any], *, plain: bool) -> None:

@@ -85,8 +85,9 @@ def check_attn_mask(mask: Tensor | None, queries: Tensor, keys: Tensor, num_head
         return
     wanted = (queries.shape[0], num_heads, queries.shape[1], keys.shape[1])
     sizes = tuple(mask.shape)
+    # A chain and no `in`: compilers find a size that is any number in no tuple.
     if len(sizes) > len(wanted) or any(
-        size not in (1, want) for size, want in zip(sizes[::-1], wanted[::-1], strict=False)
+        1 != size != want for size, want in zip(sizes[::-1], wanted[::-1], strict=False)
     ):
         raise ShapeError(
             f"attn_mask: got shape {sizes}, wanted one that broadcasts to (batch, heads, queries, keys) = {wanted}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from noether_core.plugins.index import ATTENTION, COMMAND, EXTENSION, EntryPoint, Fault, Index, canonical, scan
 
@@ -20,8 +20,8 @@ class Catalogue:
     """
 
     def __init__(self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None) -> None:
-        self._block = _names(block, "NOETHER_BLOCK")
-        self._prefer = _names(prefer, "NOETHER_PREFER")
+        self._block = _names(block, "block", "NOETHER_BLOCK")
+        self._prefer = _names(prefer, "prefer", "NOETHER_PREFER")
         self._fixed = index
         self._scanned = index
         self._added: dict[str, EntryPoint] = {}
@@ -38,6 +38,16 @@ class Catalogue:
         """What in the metadata of installed distributions could not be read."""
         return self.index.faults
 
+    @property
+    def blocking(self) -> Mapping[str, str]:
+        """What names plugins to leave out, in one spelling, and where it stands: ``block`` or ``NOETHER_BLOCK``."""
+        return self._block
+
+    @property
+    def preferring(self) -> Mapping[str, str]:
+        """What names plugins to prefer, the first before all others, and where: ``prefer`` or ``NOETHER_PREFER``."""
+        return self._prefer
+
     def refresh(self) -> None:
         """Look again at what is installed."""
         self._scanned = self._fixed
@@ -53,20 +63,22 @@ class Catalogue:
     def providers(self, type: str | None = None) -> tuple[EntryPoint, ...]:
         """Return the plugins of a type, bare or qualified, or those of all types."""
         entries = tuple(entry for entry in self._all_of(ATTENTION) if not self.is_blocked(entry))
-        if type is None:
-            return entries
-        distribution, colon, name = type.rpartition(":")
-        wanted = canonical(distribution)
-        return tuple(entry for entry in entries if entry.name == name and (not colon or entry.distribution == wanted))
+        return entries if type is None else entries_of(type, entries)
 
     def chosen(self, type: str) -> tuple[EntryPoint, ...]:
         """Return the one plugin that *type*, bare or qualified, means; several where nothing decides between them."""
         entries = self.providers(type)
+        preferred = self.preferred(entries)
+        return entries if preferred is None else (preferred,)
+
+    def preferred(self, entries: Sequence[EntryPoint]) -> EntryPoint | None:
+        """Return the one of several plugins of one type that is preferred, if any is."""
         if len(entries) > 1:
             for name in self._prefer:
-                if preferred := [entry for entry in entries if name in _names_of(entry)]:
-                    return tuple(preferred)
-        return entries
+                for entry in entries:
+                    if name in names_of(entry):
+                        return entry
+        return None
 
     def commands(self) -> tuple[EntryPoint, ...]:
         """Return the plugins that add a command."""
@@ -83,21 +95,34 @@ class Catalogue:
 
     def is_blocked(self, entry: EntryPoint) -> bool:
         """Return whether a plugin is left out."""
-        return any(name in self._block for name in _names_of(entry))
+        return any(name in self._block for name in names_of(entry))
 
     def _all_of(self, group: str) -> tuple[EntryPoint, ...]:
         return (*self.index.of(group), *(entry for entry in self._added.values() if entry.group == group))
 
 
-def _names(given: Iterable[str], variable: str) -> dict[str, None]:
-    """Return the names of plugins that are given, then those of an environment variable, each in one spelling."""
-    given = (given,) if isinstance(given, str) else given
-    names = (*given, *os.environ.get(variable, "").split(","))
-    return dict.fromkeys(_canonical_name(name) for name in names if name.strip())
+def entries_of(type: str, entries: Iterable[EntryPoint]) -> tuple[EntryPoint, ...]:
+    """Return those of *entries* that *type*, bare or qualified, may mean."""
+    distribution, colon, name = type.rpartition(":")
+    wanted = canonical(distribution)
+    return tuple(entry for entry in entries if entry.name == name and (not colon or entry.distribution == wanted))
 
 
-def _names_of(entry: EntryPoint) -> tuple[str, str]:
+def names_of(entry: EntryPoint) -> tuple[str, str]:
+    """Return the names by which a plugin is blocked and preferred."""
     return entry.distribution, entry.qualified_name
+
+
+def _names(given: Iterable[str], argument: str, variable: str) -> dict[str, str]:
+    """Return the names of plugins that are given, then those of an environment variable, each with where it stands."""
+    given = (given,) if isinstance(given, str) else given
+    names = [(name, argument) for name in given]
+    names += [(name, variable) for name in os.environ.get(variable, "").split(",")]
+    named: dict[str, str] = {}
+    for name, place in names:
+        if name.strip():
+            named.setdefault(_canonical_name(name), place)
+    return named
 
 
 def _canonical_name(name: str) -> str:

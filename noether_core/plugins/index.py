@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 ATTENTION = "noether.attention"
 COMMAND = "noether.command"
 EXTENSION = "noether.extension"
-_OURS = (ATTENTION, COMMAND, EXTENSION)
+GROUPS = (ATTENTION, COMMAND, EXTENSION)
+"""The groups of entry points that are Noether's."""
 
 _ARCHIVES = (".zip", ".whl", ".egg", ".pyz")
 
@@ -53,7 +54,7 @@ class EntryPoint(namedtuple("EntryPoint", "group name value distribution version
         return f"{self.distribution} {self.version}".strip()
 
 
-class Fault(namedtuple("Fault", "origin reason")):  # noqa: PYI024
+class Fault(namedtuple("Fault", "origin reason line", defaults=("",))):  # noqa: PYI024
     """Something in the metadata of a distribution that keeps plugins from being found."""
 
     __slots__ = ()
@@ -63,6 +64,9 @@ class Fault(namedtuple("Fault", "origin reason")):  # noqa: PYI024
 
     reason: str
     """What is wrong with it."""
+
+    line: str
+    """The line that announces no plugin although it should; empty where the metadata as a whole could not be read."""
 
 
 class Index(namedtuple("Index", "entry_points shadowed faults")):  # noqa: PYI024
@@ -108,7 +112,7 @@ def scan(path: Iterable[str] | None = None) -> Index:
         path: Folders to look in; ``sys.path``, and whatever importers of other kinds know, where it is None.
     """
     faults: list[Fault] = []
-    searched = [entry for entry in sys.path if isinstance(entry, str)] if path is None else path
+    searched = searched_path() if path is None else path
     found = list(_distributions(searched, faults))
     if path is None:
         found += _foreign_distributions(searched, faults)
@@ -123,21 +127,38 @@ def scan(path: Iterable[str] | None = None) -> Index:
     return Index(tuple(entry_points.values()), tuple(shadowed), tuple(faults))
 
 
+def searched_path() -> list[str]:
+    """Return the entries of ``sys.path`` that may be folders: anything may have been put there."""
+    return [entry for entry in sys.path if isinstance(entry, str)]
+
+
 def _is_egg(distribution: _Distribution) -> bool:
     return distribution.origin.endswith(".egg-info")
 
 
-def _distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distribution]:
+def metadata_folders(path: Iterable[str]) -> Iterator[str]:
+    """Yield the metadata of every distribution in the folders on *path*, each folder once and in its order."""
     for folder in dict.fromkeys(os.path.realpath(entry) for entry in path):
         try:
             names = sorted(os.listdir(folder))
         except OSError:
             continue
         for name in names:
-            if name.endswith((".dist-info", ".egg-info")) and not name.startswith("~"):
-                distribution = _guarded(os.path.join(folder, name), faults)
-                if distribution is not None:
-                    yield distribution
+            if name.endswith((".dist-info", ".egg-info")):
+                yield os.path.join(folder, name)
+
+
+def is_leftover(origin: str) -> bool:
+    """Return whether metadata is what an interrupted uninstallation left: pip renames what it removes to ``~cme``."""
+    return os.path.basename(origin).startswith("~")
+
+
+def _distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distribution]:
+    for origin in metadata_folders(path):
+        if not is_leftover(origin):
+            distribution = _guarded(origin, faults)
+            if distribution is not None:
+                yield distribution
 
 
 def _guarded(origin: str, faults: list[Fault]) -> _Distribution | None:
@@ -145,7 +166,7 @@ def _guarded(origin: str, faults: list[Fault]) -> _Distribution | None:
     try:
         with open(os.path.join(origin, "entry_points.txt"), "rb") as file:
             content = file.read()
-        if b"noether." not in content:
+        if b"noether." not in content.replace(b"\0", b""):  # nor in UTF-16, which is told below
             return None
         return _Distribution(*_identity(origin), origin, content.decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
@@ -216,14 +237,13 @@ def _entry_points(distribution: _Distribution, faults: list[Fault]) -> Iterator[
     for line in map(str.strip, distribution.text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
             group = line[1:-1].strip()
-        elif group in _OURS and line and not line.startswith(("#", ";")):
+        elif group in GROUPS and line and not line.startswith(("#", ";")):
             name, _, value = (part.strip() for part in line.partition("="))
             if name and ":" not in name and _is_import_path(value):
                 yield EntryPoint(group, name, value, distribution.name, distribution.version, distribution.origin)
             else:
-                faults.append(
-                    Fault(distribution.origin, f"{line!r} under [{group}] is no entry point: 'name = package.module'")
-                )
+                reason = f"{line!r} under [{group}] is no entry point: 'name = package.module'"
+                faults.append(Fault(distribution.origin, reason, line))
 
 
 def _is_import_path(value: str) -> bool:

@@ -41,12 +41,12 @@ def changes_between(before: Mapping[str, Any], here: Mapping[str, Any]) -> Itera
             yield f"'{name}' is gone"
         elif name not in before:
             yield f"'{name}' is new{_default(here[name], ', with the default {}', ', and required')}"
-        elif before[name] != here[name]:
+        else:
             yield from _changes_of(name, before[name], here[name])
 
 
 def _changes_of(name: str, before: Any, here: Any) -> Iterator[str]:
-    if _part(before, "accepts") != _part(here, "accepts"):
+    if canonical_json(_part(before, "accepts")) != canonical_json(_part(here, "accepts")):  # True is 1 elsewhere
         yield f"'{name}' accepts other values"
     told, tells = (_default(option, "the default {}", "no default") for option in (before, here))
     if told != tells:

@@ -94,11 +94,16 @@ def structure_document(
 class Checked(NamedTuple):
     """One config of a document: itself, or what is wrong with it."""
 
-    path: str
-    """Where it stands; empty for the document as a whole."""
+    keys: tuple[str | int, ...]
+    """Keys and positions that lead to it; none for the document as a whole."""
 
     config: AttentionConfig | None
     problems: tuple[Problem, ...]
+
+    @property
+    def path(self) -> str:
+        """Where it stands; empty for the document as a whole."""
+        return path_text(self.keys)
 
 
 def check_placed(document: Document, place: Place | None, *, registry: Registry | None = None) -> list[Checked]:
@@ -112,21 +117,20 @@ def check_placed(document: Document, place: Place | None, *, registry: Registry 
     if place is None:
         return [_checked(document, (), document.data, registry)]
     found, problems = place.find(document.data)
-    lost = [Checked(problem.path, None, (document.locate(problem),)) for problem in problems]
+    lost = [Checked(problem.keys, None, (document.locate(problem),)) for problem in problems]
     return [*(_checked(document, keys, value, registry) for keys, value in found), *lost]
 
 
 def _checked(document: Document, keys: tuple[str | int, ...], value: Any, registry: Registry | None) -> Checked:
-    path = path_text(keys)
     try:
         config = structure(value, registry=registry)
         (default_registry() if registry is None else registry).loaded_extensions().validate(config)
-        return Checked(path, config, ())
+        return Checked(keys, config, ())
     except ConfigError as error:
         problems = error.problems
     except PluginError as error:
         problems = (Problem(message=str(error), keys=("type",)),)
-    return Checked(path, None, tuple(document.locate(problem.within(*keys)) for problem in problems))
+    return Checked(keys, None, tuple(document.locate(problem.within(*keys)) for problem in problems))
 
 
 def dump(config: Schema, path: _Path, *, format: Format | None = None, defaults: bool = True) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from noether_core import hookimpl
+
+if TYPE_CHECKING:
+    from noether_plugins.workbench.experiment import Experiment
 
 
 @hookimpl
@@ -18,16 +22,38 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="what goes before the values of FILE, right behind it: attention.num_slices=64 model.depth=6",
     )
+    parser.add_argument(
+        "--locked",
+        metavar="LOCKFILE",
+        nargs="?",
+        type=_lock_file,
+        const="noether.lock",
+        help="refuse types whose provider is another than LOCKFILE says, noether.lock if left out",
+    )
     parser.add_argument("--output", metavar="DIR", help="folder of the run; runs/ and the name of FILE if left out")
     parser.add_argument("--overwrite", action="store_true", help="replace a run that the folder holds")
     parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from noether_core import load
-    from noether_plugins.workbench.experiment import Experiment
+def _lock_file(name: str) -> str:
+    """Return the name of a lock file; argparse tells what is none, such as an experiment behind ``--locked``."""
+    if not name.endswith(".lock"):
+        told = f"{name!r} is no name of a lock file, which ends in .lock; write FILE before --locked"
+        raise argparse.ArgumentTypeError(told)
+    return name
 
-    experiment = load(options.file, Experiment, overrides=options.overrides)
+
+def _run(options: argparse.Namespace) -> int:
+    experiment = _experiment(options)
     from noether_plugins.workbench.run import run
 
     return run(experiment, file=options.file, output=options.output, overwrite=options.overwrite)
+
+
+def _experiment(options: argparse.Namespace) -> Experiment:
+    from noether_core import load, load_locked
+    from noether_plugins.workbench.experiment import Experiment
+
+    if options.locked is None:
+        return load(options.file, Experiment, overrides=options.overrides)
+    return load_locked(options.file, Experiment, lock=options.locked, overrides=options.overrides)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from noether_core.files import write_whole
+from noether_core.files import replacing, write_whole
 
 
 def names(folder):
@@ -115,3 +120,99 @@ def test_a_pipe_is_written_to_and_never_replaced(tmp_path):
     finally:
         os.close(reader)
     assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_a_file_is_written_piece_by_piece_and_seen_as_a_whole(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with replacing(path) as file:
+        file.write(b"new ")
+        file.flush()
+        assert path.read_text() == "old"
+        file.write(b"content")
+    assert path.read_text() == "new content"
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_goes_wrong_between_the_pieces_leaves_the_older_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def pieces():
+        yield b"new"
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), replacing(path) as file:
+        file.writelines(pieces())
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def leave_behind(folder):
+    """Leave what a killed process leaves: its hidden file, whose lock ended with it."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".noether.part")
+    os.close(handle)
+    return Path(name).name
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_one_that_writes_there(tmp_path):
+    for _ in range(3):
+        leave_behind(tmp_path)
+    (tmp_path / ".hidden").touch()
+    (tmp_path / "seen.noether.part").touch()
+    write_whole(tmp_path / "file", "new")
+    assert names(tmp_path) == [".hidden", "file", "seen.noether.part"]
+
+
+def test_what_is_being_written_is_not_taken_for_left(tmp_path):
+    with replacing(tmp_path / "first") as file:
+        file.write(b"first")
+        write_whole(tmp_path / "second", "second")
+    assert (tmp_path / "first").read_text() == "first"
+    assert names(tmp_path) == ["first", "second"]
+
+
+def test_any_number_of_threads_may_write_to_one_folder(tmp_path):
+    def write(number):
+        for _ in range(30):
+            write_whole(tmp_path / f"file{number % 2}", str(number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert names(tmp_path) == ["file0", "file1"]
+    assert (tmp_path / "file1").read_text() in {"1", "3", "5", "7"}
+
+
+def test_a_hidden_file_that_was_removed_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):
+    made = []
+    real = tempfile.mkstemp
+
+    def make(**options):
+        handle, name = real(**options)
+        made.append(name)
+        if len(made) == 1:
+            Path(name).unlink()
+        return handle, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", make)
+    write_whole(tmp_path / "file", "new")
+    assert len(made) == 2
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_where_files_cannot_be_locked_they_are_written_and_nothing_is_removed(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    left = leave_behind(tmp_path)
+    write_whole(tmp_path / "file", "new")
+    assert names(tmp_path) == [left, "file"]
+
+
+def test_no_file_stays_open(tmp_path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        leave_behind(tmp_path)
+        write_whole(tmp_path / "file", "new")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 _FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-_NAME = re.compile(r"\*\*`(?P<name>[\w./]+)`\*\*\s*\Z")
+_NAME = re.compile(r"\*\*`(?P<name>[\w./-]+)`\*\*\s*\Z")
 _ALIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 Run = Callable[[str], "subprocess.CompletedProcess[str]"]
@@ -54,7 +54,7 @@ def follow(page: str, folder: Path, run: Run) -> None:
     """Write every named file of a page into *folder* and run every command, which must print what the page shows."""
     for block in blocks(page):
         if block.file is not None:
-            (folder / block.file).parent.mkdir(exist_ok=True)
+            (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "bash":
             done = run(f"exec 2>&1\n{block.text}")

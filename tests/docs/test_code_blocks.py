@@ -23,6 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 MADE = {
     "tutorial.md": ("runs/transolver/flow.png", "runs/dot_product/result.json"),
     "configs.md": ("attention.schema.json",),
+    "saving.md": ("attention.safetensors", "noether.lock"),
 }
 """Pages whose commands a reader can follow, and files that lie in the reader's folder afterwards."""
 

@@ -10,7 +10,8 @@ import pytest
 from fresh_environment import ROOT, FreshEnvironment
 from pages import blocks, follow
 
-from noether_core.hookspecs import Capability, Interface
+from noether_core.hookspecs import Capability, Interface, hookspec_version
+from noether_core.scaffold import files_of, names_of
 
 PAGE = (ROOT / "docs" / "write-a-plugin.md").read_text(encoding="utf-8")
 
@@ -25,13 +26,21 @@ def test_an_author_who_follows_the_page_sees_what_it_shows(environment: FreshEnv
     follow(PAGE, tmp_path, lambda script: environment.run("bash", "-c", script, cwd=tmp_path))
 
 
-def test_the_folder_holds_what_the_page_says_in_the_end() -> None:
-    (tree,) = (block.text for block in blocks(PAGE) if block.text.startswith("pyproject.toml\n"))
-    drawn = {line.split()[0] for line in tree.splitlines() if not line.split()[0].endswith("/")}
+def test_the_folder_is_what_the_page_draws() -> None:
+    (tree,) = (block.text for block in blocks(PAGE) if block.text.startswith("acme-fade/\n"))
+    drawn = {line.split()[0].rpartition("/")[2] for line in tree.splitlines()} - {""}
 
-    written = {Path(block.file).name for block in blocks(PAGE) if block.file is not None}
+    written = files_of(names_of("acme-fade"), "self", version="0.1", api_version=hookspec_version)
 
-    assert drawn - {"py.typed"} == written - {"fade.yaml", "wrong.yaml", "try.py"}
+    assert drawn == {Path(path).name for path in written}
+
+
+def test_the_page_changes_no_file_that_is_not_there() -> None:
+    written = files_of(names_of("acme-fade"), "self", version="0.1", api_version=hookspec_version)
+
+    changed = {block.file for block in blocks(PAGE) if block.file is not None}
+
+    assert changed - {"fade.yaml", "wrong.yaml", "try.py"} < {f"acme-fade/{path}" for path in written}
 
 
 def test_every_block_of_code_is_a_file_or_commands() -> None:

@@ -13,11 +13,12 @@ def noether_attention_variant() -> AttentionVariant:
         config=JointAnchorAttentionConfig,
         module="noether_plugins.attention.anchor.module:JointAnchorAttention",
         interface="tokens",
-        capabilities=("key_padding_mask", "rope", "token_specs", "kv_cache", "deterministic"),
+        capabilities=("key_padding_mask", "rope", "token_specs", "kv_cache", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         summary="Groups of tokens read the anchors of all branches.",
         reference="Alkin et al., AB-UPT, 2025 (arXiv 2502.09692)",
         example={"hidden_dim": 8, "num_heads": 2, "branches": ["surface", "volume"]},
+        example_groups={"surface_queries": None, "surface_anchors": 4, "volume_queries": None, "volume_anchors": 4},
         api_version=1,
     )

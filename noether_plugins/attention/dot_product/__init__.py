@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=DotProductAttentionConfig,
         module="noether_plugins.attention.dot_product.module:DotProductAttention",
         interface="self",
-        capabilities=("attn_mask", "key_padding_mask", "rope", "deterministic"),
+        capabilities=("attn_mask", "key_padding_mask", "rope", "deterministic", "permutation"),
         time_exponent=2,
         memory_exponent=1,
         summary="Every token reads every other, weighted by the likeness of query and key.",

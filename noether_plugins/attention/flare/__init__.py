@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=FLAREAttentionConfig,
         module="noether_plugins.attention.flare.module:FLAREAttention",
         interface="self",
-        capabilities=("key_padding_mask", "token_specs", "deterministic"),
+        capabilities=("key_padding_mask", "token_specs", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         summary="Latents read the tokens, and the tokens read the latents: attention of low rank.",

@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=IrregularNatAttentionConfig,
         module="noether_plugins.attention.irregular_nat.module:IrregularNatAttention",
         interface="self",
-        capabilities=("key_padding_mask", "positions", "deterministic"),
+        capabilities=("key_padding_mask", "positions", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         summary="Every point reads the points nearest to it, and sees where they are.",

@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=PerceiverAttentionConfig,
         module="noether_plugins.attention.perceiver.module:PerceiverAttention",
         interface="cross",
-        capabilities=("attn_mask", "key_padding_mask", "rope", "kv_cache", "deterministic"),
+        capabilities=("attn_mask", "key_padding_mask", "rope", "kv_cache", "deterministic", "permutation"),
         time_exponent=2,
         memory_exponent=1,
         summary="Every query token reads every token of another set, which may be of another width.",

@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=TransolverAttentionConfig,
         module="noether_plugins.attention.transolver.module:TransolverAttention",
         interface="self",
-        capabilities=("key_padding_mask", "deterministic"),
+        capabilities=("key_padding_mask", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         summary="Tokens are gathered into slices of alike physical state, and the slices read each other.",

@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=TransolverPlusPlusAttentionConfig,
         module="noether_plugins.attention.transolver_plusplus.module:TransolverPlusPlusAttention",
         interface="self",
-        capabilities=("key_padding_mask", "deterministic"),
+        capabilities=("key_padding_mask", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         summary="Slices as in transolver, made distinct by a temperature of every token and noise in training.",

@@ -92,7 +92,7 @@ def test_list_tells_corrupt_metadata_on_standard_error(run, installed):
 def test_list_says_what_to_write_where_two_packages_provide_a_type(run, installed):
     environment = installed("acme-flow", attention={"transolver": "acme_flow"})
     notes = {row["distribution"]: row["note"] for row in json.loads(run("list", "--json", **environment).stdout)}
-    assert notes["acme-flow"] == "write acme-flow:transolver"
+    assert notes["acme-flow"] == "ambiguous; write acme-flow:transolver"
     done = run("show", "transolver", **environment)
     assert done.returncode == 1
     assert "write 'noether-attention:transolver' or 'acme-flow:transolver'" in done.stderr or (

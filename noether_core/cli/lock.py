@@ -1,0 +1,62 @@
+"""``noether lock``: which package provides each type that configs need, written down."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from noether_core.cli.inputs import add_input_options, document_in, files_of
+from noether_core.cli.locked import lock_file
+from noether_core.locking import LOCK_FILE
+
+if TYPE_CHECKING:
+    from noether_core.schemas.modules.attention import AttentionConfig
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    add_input_options(parser)
+    parser.add_argument(
+        "--output",
+        metavar="LOCKFILE",
+        type=lock_file,
+        default=LOCK_FILE,
+        help=f"the file to write, whose name ends in .lock; {LOCK_FILE} if left out",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the lock file and return 0; tell what is wrong with the configs, write nothing and return 1."""
+    from noether_core.locking.lock import lock_of, write_lock
+    from noether_core.plugins.registry import registry
+
+    configs = _configs(options)
+    lock = lock_of(configs, registry())
+    write_lock(lock, options.output)
+    for locked in lock.types:
+        print(f"{options.output}: {locked.type}: {locked.provider}")
+    return 0
+
+
+def _configs(options: argparse.Namespace) -> list[AttentionConfig]:
+    """Return the configs in all files.
+
+    Raises:
+        ConfigError: If anything is wrong with any of them; all of it is told.
+    """
+    from noether_core.errors import ConfigError, Problem
+    from noether_core.structuring.files import check_placed
+
+    configs: list[AttentionConfig] = []
+    problems: list[Problem] = []
+    for file in files_of(options):
+        try:
+            for checked in check_placed(document_in(file, options.format), options.at):
+                problems += checked.problems
+                configs += [] if checked.config is None else [checked.config]
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return configs

@@ -1,0 +1,1 @@
+"""Modules in files: weights, config and provenance in one safetensors file."""

@@ -1,0 +1,1 @@
+"""The checks, by theme. The first sentence of each is the contract."""

@@ -1,0 +1,109 @@
+"""Checks as items of pytest, and the reports that their outcomes make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from noether_core.errors import NoetherError
+from noether_core.reports import Outcome, Report, save_reports
+from noether_core.structuring.structurer import structure, unstructure
+from noether_core.testing.contract import CHECKS, name_of
+from noether_core.testing.promises import CheckFunction
+from noether_core.testing.running import report_of, run_check
+from noether_core.testing.subject import Subject
+
+_OUTCOME = "noether_outcome"
+"""The property of a test's report that carries the outcome, from worker processes too."""
+
+
+class Checks:
+    """What a run of pytest does about the types that it is given."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._subjects: dict[str, Subject] = {}
+        self._outcomes: dict[str, list[Outcome]] = {}
+        if config.args_source is not pytest.Config.ArgsSource.ARGS:  # no paths were named: no other tests are meant
+            config.args = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Add a test for every check and type, before others choose among them."""
+        for name in dict.fromkeys(self._config.getoption("--noether")):
+            variant = _Variant.from_parent(session, name=name, nodeid=f"noether::{name}", subject=self._subject(name))
+            items.extend(variant.collect())
+
+    def _subject(self, name: str) -> Subject:
+        try:
+            self._subjects[name] = Subject.of(name, device=self._config.getoption("--noether-device"))
+        except NoetherError as error:
+            raise pytest.UsageError(f"--noether {name}: {error}") from error
+        return self._subjects[name]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the outcome of a check, wherever it ran."""
+        for key, value in report.user_properties:
+            if key == _OUTCOME and report.when == "call":
+                found: Any = value  # the type, and its outcome as plain data
+                self._outcomes.setdefault(found[0], []).append(structure(found[1], Outcome))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print a line for every type, and save the reports where that is asked for."""
+        reports = list(self._reports())
+        terminalreporter.section("noether")
+        for report in reports:
+            terminalreporter.line(f"{report.type} of {report.provider}: {report.headline}")
+        file = self._config.getoption("--noether-report")
+        if file:
+            save_reports(file, reports)
+            terminalreporter.line(f"written to {file}")
+
+    def _reports(self) -> Iterator[Report]:
+        for name, subject in self._subjects.items():
+            yield report_of(subject, self._outcomes.get(name, []))
+
+
+class _Variant(pytest.Collector):
+    """The checks of a variant."""
+
+    def __init__(self, *, subject: Subject, **known: Any) -> None:
+        super().__init__(**known)
+        self.subject = subject
+
+    def collect(self) -> list[pytest.Item]:
+        """Return a test for every check."""
+        return [_CheckItem.from_parent(self, name=name_of(check), check=check) for check in CHECKS]
+
+
+class _CheckItem(pytest.Item):
+    """A check of a variant."""
+
+    parent: _Variant
+
+    def __init__(self, *, check: CheckFunction, **known: Any) -> None:
+        super().__init__(**known)
+        self.check = check
+
+    def runtest(self) -> None:
+        """Run the check."""
+        outcome = run_check(self.check, self.parent.subject)
+        self.user_properties.append((_OUTCOME, (self.parent.name, unstructure(outcome))))
+        if outcome.status == "not applicable":
+            pytest.skip(outcome.message)
+        if outcome.is_bad:
+            raise _Bad(f"{outcome.message}\nThe contract: {outcome.contract}")
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return what was wrong, without the frames of the kit."""
+        return str(excinfo.value) if isinstance(excinfo.value, _Bad) else super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Return what pytest calls the check."""
+        return "noether", None, self.nodeid
+
+
+class _Bad(Exception):  # noqa: N818  it tells of the variant, and is no error of the kit
+    """A check that the variant did not pass."""

@@ -1,0 +1,260 @@
+"""Findings about what is installed, as data; whole environments of real packages stand in tests/hostile."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from noether_core import hookspecs
+from noether_core.plugins import diagnosis
+from noether_core.plugins.diagnosis import Outcome, clashes, diagnose, imports, settings
+from noether_core.plugins.diagnosis.classes import complaint_about
+from noether_core.plugins.diagnosis.processes import outcomes
+from noether_core.plugins.index import ATTENTION, EntryPoint
+
+ENTRY = EntryPoint(ATTENTION, "flow", "acme_flow", "acme-flow", "1.2.0", "/site/acme.dist-info")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Only what a test installs is looked at."""
+    monkeypatch.setenv("NOETHER_BLOCK", "noether-attention")
+    for name in ("NOETHER_PREFER", "NOETHER_REGISTER"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def checks(found):
+    return [(finding.check, finding.severity, finding.plugin) for finding in found]
+
+
+def install(site, name, source):
+    site.install(name, attention={name: f"{name}_plugin"}, files={f"{name}_plugin.py": source})
+
+
+def test_a_sound_plugin_is_imported_elsewhere_and_its_time_is_told(site):
+    site.install("acme", files={"acme_module.py": "class Module: ..."})
+    module = site.install_variant("flow", module="acme_module:Module")
+    told = diagnose(slow=60_000)
+    assert told.findings == ()
+    assert not told.has_errors
+    assert module not in sys.modules
+    (outcome,) = told.outcomes
+    assert (outcome.name, outcome.api_version, outcome.imports_torch) == ("flow:flow", 1, False)
+    assert 0 < outcome.milliseconds < 60_000
+
+
+def test_without_imports_nothing_is_started(site, monkeypatch):
+    install(site, "acme", "raise SystemExit(1)")
+    monkeypatch.setattr("subprocess.Popen", None)
+    told = diagnose(with_imports=False)
+    assert (told.findings, told.outcomes) == ((), ())
+
+
+def test_what_was_put_on_the_path_of_this_program_is_seen_by_the_processes(site, monkeypatch):
+    install(site, "acme", "raise OSError('seen')")
+    (finding,) = diagnose().findings
+    assert finding.message == "acme_plugin cannot be imported: OSError: seen"
+    monkeypatch.chdir(site.folder)
+    (site.folder / "json.py").write_text("raise SystemExit('a file that happens to lie here')")
+    assert checks(diagnose().findings) == [("import", "error", "acme:acme")]
+
+
+def test_a_check_that_fails_is_told_and_keeps_no_other_from_being_made(site, monkeypatch):
+    def broken(_):
+        yield from ()
+        raise ZeroDivisionError("check")
+
+    install(site, "acme", "raise OSError")
+    monkeypatch.setattr(diagnosis, "_BY_METADATA", (broken, *diagnosis._BY_METADATA))
+    told = diagnose()
+    assert checks(told.findings) == [("import", "error", "acme:acme"), ("doctor", "warning", "")]
+    assert told.findings[1].message == "the check 'broken' failed: ZeroDivisionError: check"
+
+
+def test_where_no_process_can_be_started_that_is_told_and_code_is_looked_for_instead(site, monkeypatch):
+    site.install("acme", attention={"acme": "nowhere_at_all"})
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    told = diagnose()
+    assert checks(told.findings) == [("missing-code", "error", "acme:acme"), ("doctor", "warning", "")]
+    assert "the check 'imports' failed: FileNotFoundError" in told.findings[1].message
+
+
+def test_where_nothing_can_be_looked_at_that_is_told(monkeypatch):
+    monkeypatch.setattr(diagnosis, "environment_of", lambda *_: 1 / 0)
+    told = diagnose()
+    assert told.environment is None
+    assert [finding.message for finding in told.findings] == [
+        "the check 'environment' failed: ZeroDivisionError: division by zero"
+    ]
+
+
+def test_errors_come_before_warnings_and_plugins_in_their_order(site):
+    for name, source in {"b": "raise OSError", "a": "print(1)", "c": "import os; os._exit(0)"}.items():
+        install(site, name, f"{source}\nfrom noether_core import hookimpl")
+    assert checks(diagnose().findings) == [
+        ("import", "error", "a:a"),  # it implements no hook
+        ("import", "error", "b:b"),
+        ("import", "error", "c:c"),
+        ("output", "warning", "a:a"),
+    ]
+
+
+def test_commands_and_extensions_are_imported_as_they_are_used(site):
+    files = {
+        "acme_command.py": "from noether_core import hookimpl\n@hookimpl\ndef noether_command(parser): ...",
+        "acme_extension.py": "raise OSError('no disk')",
+    }
+    site.install("acme", commands={"cost": "acme_command"}, files=files)
+    site.write_metadata("best-1.0.dist-info", "best", "1.0", "[noether.extension]\nwatch = acme_extension\n")
+    told = {finding.plugin: finding.message for finding in diagnose().findings}
+    assert told == {
+        "acme:cost": "acme_command says not what runs its command; call parser.set_defaults(run=...)",
+        "best:watch": "acme_extension cannot be imported: OSError: no disk",
+    }
+
+
+STARTS = """
+import subprocess, sys, time
+
+with open({file!r}, "w") as file:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    file.write(str(child.pid))
+time.sleep(600)
+"""
+
+
+def test_what_a_plugin_starts_is_ended_with_it(site, tmp_path):
+    file = tmp_path / "started"
+    install(site, "acme", STARTS.format(file=str(file)))
+    (finding,) = diagnose(timeout=5).findings
+    assert finding.message == "acme_plugin does not come back from its import within 5 seconds"
+    assert is_gone(int(file.read_text()))
+
+
+def is_gone(process):
+    """Return whether a process has ended, or does so soon; one that nobody has asked after is a zombie."""
+    status = Path(f"/proc/{process}/stat")
+    for _ in range(200):
+        try:
+            if status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_processes_are_ended_where_nobody_waits_for_them(site, tmp_path):
+    file = tmp_path / "here"
+    write = f"import os, time\nopen({str(file)!r}, 'w').write(str(os.getpid()))\n"
+    install(site, "slow", f"{write}time.sleep(600)\n")
+    install(site, "quick", "raise OSError")
+    entries = [ENTRY._replace(name=name, value=f"{name}_plugin", distribution=name) for name in ("slow", "quick")]
+    found = outcomes([entries[0], entries[1]] if os.cpu_count() != 1 else entries[1:], [], is_deep=False, timeout=60)
+    assert next(found).name == "quick:quick"
+    while os.cpu_count() != 1 and not (file.exists() and file.read_text()):
+        time.sleep(0.02)
+    found.close()
+    assert os.cpu_count() == 1 or is_gone(int(file.read_text()))
+
+
+def test_a_plugin_that_takes_away_the_output_or_stays_in_a_thread_is_told_all_the_same(site):
+    install(site, "mute", "import sys\nsys.stdout = None\nraise OSError('mute')")
+    install(
+        site,
+        "stays",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\nraise OSError('stays')",
+    )
+    told = {finding.plugin: finding.message for finding in diagnose(timeout=20).findings}
+    assert told == {
+        "mute:mute": "mute_plugin cannot be imported: OSError: mute",
+        "stays:stays": "stays_plugin cannot be imported: OSError: stays",
+    }
+
+
+def test_plugins_of_an_older_contract_are_told_with_what_has_changed(monkeypatch):
+    made = [Outcome(entry=ENTRY, module="acme_flow", api_version=version) for version in (1, 2, 3, None)]
+    monkeypatch.setattr(hookspecs, "hookspec_version", 3)
+    monkeypatch.setattr(hookspecs, "CHANGES", {3: "rename x to y"})
+    first, second = imports.old_contracts(made)
+    assert first.message == "acme_flow was written for version 1 of the plugin contract, and this is version 3"
+    assert (first.severity, first.check, first.remedy) == ("warning", "contract", "tell its authors: rename x to y")
+    assert "version 2" in second.message
+    monkeypatch.setattr(hookspecs, "CHANGES", {})
+    assert next(imports.old_contracts(made)).remedy == "install a newer one, or tell its authors"
+
+
+def test_what_torch_makes_slow_is_told_once():
+    slow = Outcome(entry=ENTRY, module="acme_flow", milliseconds=1234.5)
+    torch = Outcome(entry=ENTRY, module="acme_flow", milliseconds=1234.5, imports_torch=True)
+    assert [finding.message for finding in imports.slow_imports([slow, torch], 1000)] == [
+        "acme_flow is slow to import: 1234 ms"
+    ]
+    assert list(imports.slow_imports([slow, torch], 1300)) == []
+    (finding,) = imports.torch_with_configs([slow, torch])
+    assert finding.message == "acme_flow imports torch, so that whatever reads a config of it waits for torch: 1234 ms"
+
+
+def test_names_are_alike_that_differ_in_case_width_or_dashes_alone(site):
+    for name in ("flow_x", "Flow-X", "\uff46low.x", "other"):
+        site.write_metadata(
+            f"d{len(name)}{name[0]}-1.0.dist-info", f"d{name}", "1.0", f"[noether.attention]\n{name} = m\n"
+        )
+    environment = diagnose(with_imports=False).environment
+    told = {
+        (finding.plugin.partition(":")[2], finding.message.split(",")[0].split(":")[0])
+        for finding in clashes.look_alikes(environment)
+    }
+    assert {name for name, _ in told} == {"flow_x", "Flow-X", "\uff46low.x"}
+    assert ("flow_x", "'flow_x' reads like 'Flow-X' and '\uff46low.x'") in told
+    assert ("\uff46low.x", "'\uff46low.x' is not ASCII") in told
+
+
+def test_names_of_plugins_in_this_process_may_be_blocked_and_preferred(site, monkeypatch):
+    monkeypatch.setenv("NOETHER_PREFER", "in-process,in-process:flow,nobody")
+    environment = diagnose(with_imports=False).environment
+    assert [finding.message for finding in settings.unmatched_names(environment)] == [
+        "'nobody' names no plugin that is installed"
+    ]
+
+
+SOURCES = {
+    "class Module: ...": None,
+    "def Module(): ...": None,
+    "async def Module(): ...": None,
+    "Module = 3": None,
+    "Other, Module = 3, 4": None,
+    "Module: int = 3": None,
+    "import Module": None,
+    "import x.y as Module": None,
+    "from x import Module": None,
+    "from x import y as Module": None,
+    "from x import *": None,
+    "def __getattr__(name): ...": None,
+    "if True:\n    class Module: ...\nelse:\n    pass": None,
+    "try:\n    from x import Module\nexcept ImportError:\n    raise": None,
+    "with open('x') as Module: ...": None,
+    "for Module in (): ...": None,
+    "class Modules:\n    class Inner: ...": "acme_source has no Module; did you mean 'Modules'?",
+    "class Outer:\n    class Module: ...": "acme_source has no Module",
+    "def f():\n    Module = 3": "acme_source has no Module",
+    "x.Module = 3": "acme_source has no Module",
+    "import x.Module": "acme_source has no Module",
+    "": "acme_source has no Module",
+    "class Module(:": "acme_source:Module cannot be imported: SyntaxError: invalid syntax",
+    "x = '\0'": "acme_source:Module cannot be imported: ",
+}
+
+
+@pytest.mark.parametrize(("source", "told"), SOURCES.items(), ids=SOURCES)
+def test_whether_a_class_stands_in_a_file_is_told_by_its_source(site, source, told):
+    (site.folder / "acme_source.py").write_text(source)
+    complaint = complaint_about("acme_source:Module")
+    assert (complaint is None) if told is None else complaint.startswith(told)
+    assert "acme_source" not in sys.modules
+
+
+def test_what_is_no_source_is_left_to_those_who_import_it():
+    assert complaint_about("sys:Module") is None

@@ -1,0 +1,50 @@
+"""The page for those who look after plugins, followed to the letter where its packages are installed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from fresh_environment import ROOT, FreshEnvironment
+from light_environment import MODULE, install, light_environment, variant_source, write_wheel
+from pages import follow
+
+PAGE = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> FreshEnvironment:
+    """An environment with the packages that the page speaks of."""
+    environment = light_environment(tmp_path / "environment")
+    wheels = [
+        write_wheel(
+            tmp_path,
+            f"{name}-flow",
+            {f"{name}_flow.py": variant_source("flow", module=f"{name}_module:Module"), f"{name}_module.py": MODULE},
+            version=version,
+            plugins={"flow": f"{name}_flow"},
+        )
+        for name, version in {"acme": "1.2.0", "best": "0.3.0"}.items()
+    ]
+    torn = {"torn_plugin.py": "import torn_kernels\n"}
+    install(
+        environment, *wheels, write_wheel(tmp_path, "torn-plugin", torn, version="2.0", plugins={"torn": "torn_plugin"})
+    )
+    return environment
+
+
+def test_an_operator_who_follows_the_page_sees_what_it_shows(environment: FreshEnvironment, tmp_path: Path) -> None:
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    follow(PAGE, folder, lambda script: environment.run("bash", "-c", script, cwd=folder))
+
+
+def test_every_check_of_doctor_is_explained() -> None:
+    folder = ROOT / "noether_core" / "plugins" / "diagnosis"
+    sources = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    given = re.findall(r'(?:check=|\b_?(?:error|warning)\(\s*|_finding\(\s*"\w+",\s*)"([a-z-]+)"', sources)
+    told = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", PAGE, flags=re.MULTILINE)
+    explained = {name.strip("`") for names in told for name in names.split(", ")}
+    assert len(set(given)) > 10
+    assert set(given) <= explained

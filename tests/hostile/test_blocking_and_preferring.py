@@ -1,0 +1,211 @@
+"""Blocking and preferring real packages: by the environment, by a registry of one's own, by qualified names."""
+
+from __future__ import annotations
+
+import pytest
+from light_environment import variant_source, write_wheel
+
+STATES = """
+import json, sys
+from noether_core import NoetherError, Registry
+
+known = Registry(**json.loads(sys.argv[1]))
+results = {}
+for name in sys.argv[2:]:
+    try:
+        known.get(name)
+        results[name] = known.provider(name).distribution
+    except NoetherError as error:
+        results[name] = type(error).__name__
+imported = sorted(name for name in sys.modules if name.endswith("_flow"))
+print(json.dumps([results, imported]))
+"""
+
+NAMES = ("flow", "acme-flow:flow", "Best_Flow:flow", "cold-flow:flow")
+
+
+@pytest.fixture(scope="module")
+def place(new_place):
+    """Three packages with one type; importing the third would end the program."""
+    place = new_place()
+    sources = {"acme": variant_source("flow"), "best": variant_source("flow"), "cold": "import os\nos._exit(9)\n"}
+    place.install(
+        *(
+            write_wheel(
+                place.folder,
+                f"{name}-flow",
+                {f"{name}_flow.py": source},
+                version=f"{number}.0",
+                plugins={"flow": f"{name}_flow"},
+            )
+            for number, (name, source) in enumerate(sources.items(), 1)
+        )
+    )
+    return place
+
+
+def states(place, *arguments, **variables):
+    why = place.json("why", "flow", *arguments, status=variables.pop("status", 0), **variables)
+    return {row["candidate"].partition("-")[0]: f"{row['state']} {row['reason']}".strip() for row in why["candidates"]}
+
+
+def notes(place, *arguments, **variables):
+    rows = place.json("list", *arguments, **variables)
+    return {row["distribution"].partition("-")[0]: row["note"] for row in rows if row["type"] == "flow"}
+
+
+def test_without_a_choice_all_three_are_told_as_ambiguous(place):
+    assert states(place, status=1) == {
+        "acme": "ambiguous best-flow:flow and cold-flow:flow",
+        "best": "ambiguous acme-flow:flow and cold-flow:flow",
+        "cold": "ambiguous acme-flow:flow and best-flow:flow",
+    }
+    assert notes(place) == {name: f"ambiguous; write {name}-flow:flow" for name in ("acme", "best", "cold")}
+
+
+BLOCKED = {"acme": "chosen", "best": "blocked by {}=best-flow", "cold": "blocked by {}=cold-flow:flow"}
+
+
+@pytest.mark.parametrize(
+    ("place_of_setting", "arguments", "variables"),
+    [
+        ("NOETHER_BLOCK", [], {"NOETHER_BLOCK": " Best_Flow, cold-flow:flow ,"}),
+        ("block", ["--block", "Best_Flow", "--block", "cold-flow:flow"], {}),
+    ],
+)
+def test_what_is_blocked_is_told_with_what_blocks_it(place, place_of_setting, arguments, variables):
+    told = {name: state.format(place_of_setting).replace(" by ", " ") for name, state in BLOCKED.items()}
+    assert states(place, *arguments, **variables) == told
+    assert notes(place, *arguments, **variables) == {"acme": "", "best": "blocked", "cold": "blocked"}
+
+
+@pytest.mark.parametrize(
+    ("place_of_setting", "arguments", "variables"),
+    [
+        ("NOETHER_PREFER", [], {"NOETHER_PREFER": "nothing,best-flow, acme-flow"}),
+        ("prefer", ["--prefer", "best-flow"], {"NOETHER_PREFER": "acme-flow"}),
+    ],
+)
+def test_what_is_preferred_is_told_with_what_prefers_it(place, place_of_setting, arguments, variables):
+    assert states(place, *arguments, **variables) == {
+        "acme": "passed over best-flow:flow",
+        "best": f"preferred {place_of_setting}=best-flow",
+        "cold": "passed over best-flow:flow",
+    }
+    assert notes(place, *arguments, **variables) == {
+        "acme": "passed over; write acme-flow:flow",
+        "best": "preferred",
+        "cold": "passed over; write cold-flow:flow",
+    }
+    assert place.json("why", "flow", *arguments, **variables)["sentence"] == (
+        f"'flow' is best-flow:flow of best-flow 2.0, preferred by {place_of_setting}=best-flow."
+    )
+
+
+def test_a_qualified_name_needs_no_choice_and_is_explained_alone(place):
+    why = place.json("why", "Acme_Flow:flow", NOETHER_PREFER="best-flow")
+    assert [(row["candidate"], row["state"]) for row in why["candidates"]] == [("acme-flow:flow", "chosen")]
+    assert why["sentence"] == "'Acme_Flow:flow' is acme-flow:flow of acme-flow 1.0."
+
+
+@pytest.mark.parametrize(
+    ("how", "variables", "results", "imported"),
+    [
+        (
+            '{"block": ["cold-flow"]}',
+            {},
+            ["AmbiguousTypeError", "acme-flow", "best-flow", "UnknownTypeError"],
+            ["acme_flow", "best_flow"],
+        ),
+        (
+            '{"block": ["best-flow"]}',
+            {"NOETHER_BLOCK": "cold-flow:flow"},
+            ["acme-flow", "acme-flow", "UnknownTypeError", "UnknownTypeError"],
+            ["acme_flow"],
+        ),
+        (
+            '{"prefer": ["best-flow:flow"], "block": ["cold-flow"]}',
+            {"NOETHER_PREFER": "acme-flow"},
+            ["best-flow", "acme-flow", "best-flow", "UnknownTypeError"],
+            ["acme_flow", "best_flow"],
+        ),
+    ],
+)
+def test_a_registry_of_ones_own_blocks_and_prefers_beside_the_environment(place, how, variables, results, imported):
+    told, loaded = place.python(STATES, how, *NAMES, **variables)
+    assert told == dict(zip(NAMES, results, strict=True))
+    assert loaded == imported
+
+
+@pytest.mark.parametrize(
+    ("variables", "message", "remedy"),
+    [
+        ({"NOETHER_BLOCK": "acme-flw"}, "'acme-flw' names no plugin that is installed", "did you mean 'acme-flow'?"),
+        (
+            {"NOETHER_BLOCK": "flow"},
+            "'flow' names no plugin that is installed",
+            "write acme-flow:flow or best-flow:flow or cold-flow:flow",
+        ),
+        (
+            {"NOETHER_PREFER": "zebra:stripes"},
+            "'zebra:stripes' names no plugin that is installed",
+            "take it out, or install what it names",
+        ),
+        (
+            {"NOETHER_PREFER": "acme-flow:flow", "NOETHER_BLOCK": "acme-flow"},
+            "'acme-flow:flow' is blocked by NOETHER_BLOCK=acme-flow",
+            "take one of them back",
+        ),
+    ],
+)
+def test_doctor_finds_settings_that_do_nothing(place, variables, message, remedy):
+    found = place.json("doctor", "--no-import", **variables)["findings"]
+    (finding,) = [finding for finding in found if finding["check"] == "setting"]
+    assert (finding["severity"], finding["message"], finding["remedy"]) == ("warning", message, remedy)
+    assert finding["origin"] == next(iter(variables))
+
+
+REGISTER = """
+import attrs
+from typing import Literal
+from noether_core import AttentionConfig, registry
+
+
+@attrs.frozen(kw_only=True)
+class Config(AttentionConfig):
+    type: Literal["{type}"] = "{type}"
+
+
+known = registry()
+known.register(attrs.evolve(known.get("dot_product"), config=Config))
+"""
+
+
+def test_types_that_a_module_registers_are_listed_explained_and_chosen_among(place):
+    (place.folder / "here").mkdir()
+    for name in ("mine", "flow"):
+        (place.folder / "here" / f"{name}_registered.py").write_text(REGISTER.format(type=name))
+    variables = {
+        "PYTHONPATH": str(place.folder / "here"),
+        "NOETHER_REGISTER": "mine_registered, flow_registered",
+        "NOETHER_PREFER": "in-process",
+    }
+    why = place.json("why", "mine", **variables)
+    assert (why["means"], why["sentence"]) == ("in-process:mine", "'mine' is in-process:mine registered in this process.")
+    assert "mine" in {row["type"] for row in place.json("list", **variables)}
+    assert states(place, **variables)["in"] == "preferred NOETHER_PREFER=in-process"
+    assert notes(place, **variables)["in"] == "preferred"
+    found = place.json("doctor", "--slow", "5000", status=1, **variables)["findings"]
+    assert [finding for finding in found if "registered" in finding["message"] or finding["check"] == "setting"] == []
+
+
+def test_doctor_finds_modules_to_register_that_cannot_be_imported_or_register_nothing(place):
+    variables = {"NOETHER_REGISTER": "nowhere_at_all,json", "NOETHER_BLOCK": "cold-flow,noether-attention"}
+    found = place.json("doctor", "--slow", "5000", status=1, **variables)["findings"]
+    told = {finding["message"]: finding["severity"] for finding in found if finding["origin"] == "NOETHER_REGISTER"}
+    assert told == {
+        "nowhere_at_all cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'": "error",
+        "json registers no type": "warning",
+    }
+    listed = place.run("noether", "list", **variables)
+    assert "NOETHER_REGISTER: nowhere_at_all cannot be imported" in listed.stderr

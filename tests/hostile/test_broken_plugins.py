@@ -1,0 +1,158 @@
+"""Packages whose plugins break in every way, installed by pip beside each other: only their own types suffer."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hostile_plugins import BROKEN, ENDING, ODD, SOUND, by_type, wheels
+
+ALL = by_type([*BROKEN, *ENDING, *ODD, SOUND])
+
+RESOLVE = """
+import json, sys
+from noether_core import NoetherError, registry
+
+left_out = json.loads(sys.argv[1])
+results = {}
+for _ in range(2):
+    for name in [name for name in registry().types() if name not in left_out]:
+        try:
+            results[name] = registry().get(name).type
+        except NoetherError as error:
+            results[name] = [type(error).__name__, error.plugin, error.reason]
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def place(new_place):
+    place = new_place()
+    place.install(*wheels(place.folder, *ALL.values()))
+    return place
+
+
+@pytest.fixture(scope="module")
+def resolved(place):
+    """What becomes of every type in one program, asked for twice, but for those that would end it."""
+    return place.python(RESOLVE, json.dumps([plugin.type for plugin in ENDING]))
+
+
+@pytest.fixture(scope="module")
+def diagnosis(place):
+    return place.json("doctor", "--timeout", "12", "--slow", "600", status=1)
+
+
+def findings(diagnosis, plugin):
+    return {
+        finding["check"]: finding for finding in diagnosis["findings"] if finding["distribution"] == plugin.distribution
+    }
+
+
+@pytest.mark.parametrize("plugin", BROKEN, ids=lambda plugin: plugin.type)
+def test_a_broken_plugin_is_told_in_full_with_its_provider(plugin, resolved):
+    kind, provider, reason = resolved[plugin.type]
+    assert (kind, provider) == ("PluginError", f"'{plugin.type}' of {plugin.distribution} 1.0")
+    assert reason.startswith(f"{plugin.module} {plugin.told}")
+
+
+def test_no_other_type_suffers(resolved):
+    broken = {name for name, result in resolved.items() if result != name}
+    assert broken == {plugin.type for plugin in BROKEN}
+    assert {"flare", "transolver", "sound", "registered"} <= resolved.keys() - broken
+
+
+def test_everything_is_listed_without_being_imported(place):
+    rows = {row["type"]: row for row in place.json("list")}
+    assert {(row["distribution"], row["note"]) for name, row in rows.items() if name in ALL} == {
+        (plugin.distribution, "") for plugin in ALL.values()
+    }
+    assert rows["flare"]["distribution"] == "noether-attention"
+
+
+@pytest.mark.parametrize("plugin", ALL.values(), ids=lambda plugin: plugin.type)
+def test_doctor_finds_each_and_says_what_to_do(plugin, diagnosis):
+    found = findings(diagnosis, plugin)
+    if plugin is SOUND:
+        assert found == {}
+        return
+    assert set(found) == {plugin.found}
+    finding = found[plugin.found]
+    assert finding["severity"] == plugin.severity
+    assert finding["plugin"] == f"{plugin.distribution}:{plugin.type}"
+    assert finding["message"].startswith(f"{plugin.module} {plugin.told}")
+    assert finding["remedy"]
+    assert finding["origin"].endswith(f"{plugin.distribution.replace('-', '_')}-1.0.dist-info")
+
+
+def test_doctor_finds_nothing_wrong_with_what_is_sound(diagnosis):
+    assert {finding["distribution"] for finding in diagnosis["findings"]} == {
+        plugin.distribution for plugin in ALL.values() if plugin is not SOUND
+    }
+
+
+def test_doctor_tells_how_long_every_import_takes(diagnosis):
+    times = {row["plugin"]: row["milliseconds"] for row in diagnosis["imports"]}
+    ended = {f"{plugin.distribution}:{plugin.type}" for plugin in ENDING}
+    assert {name for name, time in times.items() if time is None} == ended
+    assert times["hostile-slow:slow"] > 700
+    assert 0 < times["hostile-sound:sound"] < 700
+    assert [time for time in times.values() if time] == sorted((time for time in times.values() if time), reverse=True)
+
+
+def test_doctor_for_readers_tells_the_same_and_leaves_with_one(place, diagnosis):
+    hanging = [f"hostile-{name}" for name in ("hangs", "waits-for-itself")]  # which the other run has waited for
+    done = place.run("noether", "doctor", "--slow", "600", NOETHER_BLOCK=",".join(hanging))
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert len(errors) == len(BROKEN) + len(ENDING) - len(hanging)
+    assert "error: hostile-raises 1.0: hostile_raises cannot be imported: OSError: no disk" in errors
+    assert f"{len(errors)} errors and {len(ODD)} warnings; " in done.stdout
+    assert "NOETHER_BLOCK=hostile-raises:raises" in done.stdout
+
+
+def test_commands_that_need_another_type_neither_hang_nor_die(place):
+    (place.folder / "good.yaml").write_text("type: sound\nhidden_dim: 8\nnum_heads: 2\n")
+    assert place.run("noether", "validate", "good.yaml").stdout == "good.yaml: good: sound\n"
+    assert place.json("show", "sound")["provider"] == "hostile-sound 1.0"
+    assert place.json("why", "hangs")["means"] == "hostile-hangs:hangs"
+    assert place.run("noether", "schema", "flare").returncode == 0
+    assert "doctor" in place.run("noether", "--help").stdout
+
+
+@pytest.mark.xfail(strict=True, reason="the message asks every plugin that is installed whose option it is")
+def test_a_misspelt_option_imports_no_other_plugin(place):
+    (place.folder / "typo.yaml").write_text("type: sound\nhidden_dim: 8\nnum_heads: 2\nreech: 3\n")
+    done = place.environment.run("timeout", "20", "noether", "validate", "typo.yaml", cwd=place.folder)
+    assert done.returncode == 1
+    assert "typo.yaml:4:1: reech: unknown option of 'sound'; did you mean 'reach'?" in done.stderr
+
+
+def test_ctrl_c_during_an_import_stops_the_program(place):
+    done = place.run("python", "-c", "from noether_core import registry; registry().get('interrupts')")
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    assert place.run("noether", "show", "interrupts").returncode == 130
+
+
+def test_a_program_that_waits_for_ever_can_still_use_other_types(place):
+    code = """
+import json, threading, time
+from noether_core import registry
+for name in ("hangs", "waits_for_itself"):
+    threading.Thread(target=registry().get, args=(name,), daemon=True).start()
+time.sleep(1)
+print(json.dumps([registry().get(name).type for name in ("sound", "flare")]))
+"""
+    assert place.python(code) == ["sound", "flare"]
+
+
+def test_what_is_blocked_is_neither_imported_nor_found_at_fault(place):
+    blocked = ",".join(plugin.distribution for plugin in [*BROKEN, *ENDING, *ODD])
+    diagnosis = place.json("doctor", NOETHER_BLOCK=blocked)
+    assert diagnosis["findings"] == []
+    assert "hostile-hangs:hangs" not in {row["plugin"] for row in diagnosis["imports"]}
+    notes = {row["type"]: row["note"] for row in place.json("list", NOETHER_BLOCK=blocked)}
+    assert {name for name, note in notes.items() if note == "blocked"} == ALL.keys() - {"sound"}
+    code = "import json, noether_core\nprint(json.dumps(len(noether_core.json_schema()['allOf'])))"
+    assert place.python(code, NOETHER_BLOCK=blocked) == 11

@@ -1,0 +1,275 @@
+"""Packages that pip has installed and something has damaged since: each costs its own types and no other."""
+
+from __future__ import annotations
+
+import shutil
+
+import attrs
+import pytest
+from light_environment import variant_source, write_wheel
+
+
+def _write(name, content):
+    def damage(metadata):
+        (metadata / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return damage
+
+
+def _remove(name):
+    def damage(metadata):
+        (metadata / name).unlink()
+
+    return damage
+
+
+def _replace_by_folder(metadata):
+    (metadata / "entry_points.txt").unlink()
+    (metadata / "entry_points.txt").mkdir()
+
+
+def _remove_code(metadata):
+    (metadata.parent / "damaged_no_code.py").unlink()
+
+
+def _leave_cache_alone(metadata):
+    """Leave what an uninstallation leaves where something has written into the package's folder."""
+    shutil.rmtree(metadata.parent / "damaged_only_cache")
+    (metadata.parent / "damaged_only_cache" / "__pycache__").mkdir(parents=True)
+
+
+@attrs.frozen(kw_only=True)
+class Damaged:
+    """A package, what happens to its metadata, and what is told of it."""
+
+    name: str
+    damage: object
+
+    is_listed: bool = False
+    """Whether its type is found nevertheless."""
+
+    resolves: bool = False
+    """Whether it can be used, too."""
+
+    on_error: str = ""
+    """What ``noether list`` says of it on standard error."""
+
+    check: str
+    severity: str = "error"
+    told: str
+
+    @property
+    def type(self):
+        return f"damaged_{self.name}"
+
+    @property
+    def distribution(self):
+        return self.type.replace("_", "-")
+
+
+NAME = "Metadata-Version: 2.1\nName: x\nVersion: 1.0\n"
+
+DAMAGED = [
+    Damaged(
+        name="latin",
+        damage=_write("entry_points.txt", "[noether.attention]\nx = caf\xe9\n".encode("latin-1")),
+        on_error="entry_points.txt is not UTF-8",
+        check="metadata",
+        told="entry_points.txt is not UTF-8: invalid continuation byte at byte 27; none of its plugins is found",
+    ),
+    Damaged(
+        name="wide",
+        damage=_write("entry_points.txt", "[noether.attention]\nx = y\n".encode("utf-16")),
+        on_error="entry_points.txt is not UTF-8",
+        check="metadata",
+        told="entry_points.txt is not UTF-8: invalid start byte at byte 0; none of its plugins is found",
+    ),
+    Damaged(
+        name="value",
+        damage=_write("entry_points.txt", "[noether.attention]\ndamaged_value = ../evil.py\n"),
+        on_error="'damaged_value = ../evil.py' under [noether.attention] is no entry point",
+        check="entry-point",
+        told="'damaged_value = ../evil.py' under [noether.attention] is no entry point",
+    ),
+    Damaged(
+        name="folder",
+        damage=_replace_by_folder,
+        on_error="Is a directory",
+        check="metadata",
+        told="[Errno 21] Is a directory",
+    ),
+    Damaged(
+        name="no_metadata",
+        damage=_remove("METADATA"),
+        on_error="METADATA is missing",
+        check="metadata",
+        told="METADATA is missing; none of its plugins is found",
+    ),
+    Damaged(
+        name="nameless",
+        damage=_write("METADATA", "Metadata-Version: 2.1\n\nName: a description\n"),
+        is_listed=True,
+        resolves=True,
+        check="metadata",
+        severity="warning",
+        told="METADATA has no Name; METADATA has no Version",
+    ),
+    Damaged(
+        name="bytes",
+        damage=_write("METADATA", NAME.encode() + b"Author: Andr\xe9\n"),
+        is_listed=True,
+        resolves=True,
+        check="metadata",
+        severity="warning",
+        told="METADATA is not UTF-8: invalid continuation byte at byte",
+    ),
+    Damaged(
+        name="group",
+        damage=_write("entry_points.txt", "[noether.attentions]\ndamaged_group = damaged_group\n"),
+        check="group",
+        severity="warning",
+        told="[noether.attentions] is no group of Noether, and what it announces is never found; ",
+    ),
+    Damaged(
+        name="no_code",
+        damage=_remove_code,
+        is_listed=True,
+        check="import",
+        told="damaged_no_code cannot be imported: ModuleNotFoundError: No module named 'damaged_no_code'",
+    ),
+    Damaged(
+        name="only_cache",
+        damage=_leave_cache_alone,
+        is_listed=True,
+        check="import",
+        told="damaged_only_cache implements no hook 'noether_attention_variant'",
+    ),
+]
+
+STRANGERS = {
+    "stranger_without_metadata": _remove("METADATA"),
+    "stranger_without_name": _write("METADATA", ""),
+    "stranger_of_bytes": _write("entry_points.txt", b"[console_scripts]\nx = caf\xe9:y\n"),
+}
+"""Packages without plugins, damaged likewise."""
+
+every_damage = pytest.mark.parametrize("damaged", DAMAGED, ids=lambda damaged: damaged.name)
+
+RESOLVE = """
+import json, sys
+from noether_core import NoetherError, registry
+
+results = {}
+for name in sys.argv[1:]:
+    try:
+        results[name] = registry().get(name).type
+    except NoetherError as error:
+        results[name] = type(error).__name__
+print(json.dumps(results))
+"""
+
+
+def metadata_of(place, module):
+    return place.site / f"{module}-1.0.dist-info"
+
+
+@pytest.fixture(scope="module")
+def place(new_place):
+    place = new_place()
+    names = [*(damaged.type for damaged in DAMAGED), "healthy"]
+    wheels = [
+        write_wheel(
+            place.folder,
+            name.replace("_", "-"),
+            {
+                f"{name}/__init__.py" if name == "damaged_only_cache" else f"{name}.py": variant_source(
+                    name, module="x:Y"
+                )
+            },
+            plugins={name: name},
+        )
+        for name in names
+    ]
+    strangers = [
+        write_wheel(place.folder, name, {f"{name}.py": ""}, group="console_scripts", plugins={name: f"{name}:main"})
+        for name in STRANGERS
+    ]
+    place.install(*wheels, *strangers)
+    for damaged in DAMAGED:
+        damaged.damage(metadata_of(place, damaged.type))
+    for name, damage in STRANGERS.items():
+        damage(metadata_of(place, name))
+    (place.site / "~omething-1.0.dist-info").mkdir()
+    return place
+
+
+@pytest.fixture(scope="module")
+def listed(place):
+    rows = place.json("list")
+    return {row["type"]: row for row in rows}, place.run("noether", "list").stderr
+
+
+@pytest.fixture(scope="module")
+def findings(place):
+    found = place.json("doctor", "--slow", "5000", status=1)["findings"]
+    return [finding for finding in found if finding["check"] != "module"]  # none of these has one
+
+
+@pytest.fixture(scope="module")
+def resolved(place):
+    return place.python(RESOLVE, "healthy", "flare", *(damaged.type for damaged in DAMAGED))
+
+
+@every_damage
+def test_what_is_damaged_is_listed_as_far_as_it_can_be_and_told_as_far_as_it_cannot(damaged, listed, place):
+    rows, told = listed
+    assert (damaged.type in rows) == damaged.is_listed
+    origin = str(metadata_of(place, damaged.type))
+    assert (f"noether: {origin}: " in told) == bool(damaged.on_error)
+    assert damaged.on_error in told
+
+
+@every_damage
+def test_only_the_damaged_type_suffers(damaged, resolved):
+    missing = "PluginError" if damaged.is_listed else "UnknownTypeError"
+    assert resolved[damaged.type] == (damaged.type if damaged.resolves else missing)
+    assert (resolved["healthy"], resolved["flare"]) == ("healthy", "flare")
+
+
+@every_damage
+def test_doctor_finds_each(damaged, findings, place):
+    (finding,) = [finding for finding in findings if finding["origin"] == str(metadata_of(place, damaged.type))]
+    assert (finding["check"], finding["severity"]) == (damaged.check, damaged.severity)
+    assert finding["message"].startswith(damaged.told)
+    assert finding["remedy"]
+
+
+def test_doctor_finds_what_is_damaged_elsewhere_and_what_an_uninstallation_left(findings):
+    told = {finding["distribution"]: finding for finding in findings if not finding["plugin"]}
+    assert {name for name in told if name.startswith("stranger")} == {name.replace("_", "-") for name in STRANGERS}
+    assert {told[name.replace("_", "-")]["severity"] for name in STRANGERS} == {"warning"}
+    assert told["omething"]["check"] == "leftover"
+    assert told["omething"]["origin"].endswith("~omething-1.0.dist-info")
+    assert "healthy" not in told
+
+
+def test_doctor_finds_missing_code_without_importing_too(place):
+    found = place.json("doctor", "--no-import", status=1)["findings"]
+    missing = {finding["plugin"]: finding["message"] for finding in found if finding["check"] == "missing-code"}
+    assert missing == {
+        "damaged-no-code:damaged_no_code": "damaged_no_code cannot be imported: there is no damaged_no_code",
+        "damaged-only-cache:damaged_only_cache": (
+            "damaged_only_cache cannot be imported: damaged_only_cache is a folder without code"
+        ),
+    }
+
+
+def test_why_tells_what_could_not_be_read_where_a_type_is_missing(place):
+    done = place.run("noether", "why", "damaged_value")
+    assert done.returncode == 1
+    assert done.stdout.startswith("'damaged_value' is not installed; ")
+    assert "'damaged_value = ../evil.py' under [noether.attention] is no entry point" in done.stderr
+    assert "damaged_no_code cannot be used: there is no damaged_no_code" in place.json(
+        "why", "damaged_no_code", status=1
+    )["sentence"].replace("damaged-no-code:damaged_no_code of damaged-no-code 1.0, and", "damaged_no_code")
+    assert place.run("noether", "why", "healthy").stderr == ""

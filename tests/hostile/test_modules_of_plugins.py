@@ -1,0 +1,196 @@
+"""Packages whose configs are sound and whose torch modules are not: found when a module is made, or by doctor."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from light_environment import MODULE, indented, variant_source, write_wheel
+
+
+@attrs.frozen(kw_only=True)
+class Module:
+    """A package whose plugin is sound, and what is wrong with its module."""
+
+    type: str
+    path: str = "{package}.module:Module"
+    source: str = MODULE
+
+    told: str
+    """What ``build`` says, after the path."""
+
+    doctor: str | None = None
+    """What doctor says by the source alone, where it can tell."""
+
+    deep: str
+    """What doctor says after it has imported torch."""
+
+    @property
+    def package(self) -> str:
+        return f"modules_{self.type}"
+
+    def wheel(self, folder):
+        path = self.path.format(package=self.package)
+        files = {
+            f"{self.package}/__init__.py": variant_source(self.type, module=path),
+            f"{self.package}/module.py": indented(self.source),
+        }
+        return write_wheel(folder, f"modules-{self.type}", files, plugins={self.type: self.package})
+
+
+_NO_CONFIG = (
+    "from torch import nn\n\n\nclass Module(nn.Module):\n    def __init__(self, config):\n        super().__init__()\n"
+)
+
+UNSOUND = [
+    Module(
+        type="plain",
+        source="class Module: ...",
+        told="modules_plain.module:Module is no subclass of torch.nn.Module",
+        deep="modules_plain.module:Module is no subclass of torch.nn.Module",
+    ),
+    Module(
+        type="function",
+        source="from torch import nn\ndef Module(config): return nn.Linear(1, 1)",
+        told="modules_function.module:Module is no subclass of torch.nn.Module",
+        deep="modules_function.module:Module is no subclass of torch.nn.Module",
+    ),
+    Module(
+        type="misspelt",
+        path="{package}.module:Modul",
+        told="modules_misspelt.module:Modul cannot be imported: AttributeError: ",
+        doctor="modules_misspelt.module has no Modul; did you mean 'Module'?",
+        deep="modules_misspelt.module:Modul cannot be imported: AttributeError: ",
+    ),
+    Module(
+        type="elsewhere",
+        path="{package}.modules:Module",
+        told="modules_elsewhere.modules:Module cannot be imported: ModuleNotFoundError: ",
+        doctor="modules_elsewhere.modules:Module cannot be imported: there is no modules_elsewhere.modules",
+        deep="modules_elsewhere.modules:Module cannot be imported: ModuleNotFoundError: ",
+    ),
+    Module(
+        type="garbled",
+        source="class Module(:",
+        told="modules_garbled.module:Module cannot be imported: SyntaxError: ",
+        doctor="modules_garbled.module:Module cannot be imported: SyntaxError: ",
+        deep="modules_garbled.module:Module cannot be imported: SyntaxError: ",
+    ),
+    Module(
+        type="exits",
+        source="class Module: ...\nraise SystemExit(0)",
+        told="modules_exits.module:Module cannot be imported: SystemExit: 0",
+        deep="modules_exits.module:Module cannot be imported: SystemExit: 0",
+    ),
+    Module(
+        type="forgetful",
+        source=_NO_CONFIG,
+        told="modules_forgetful.module:Module does not keep the config that it is made from as 'config'",
+        deep="modules_forgetful.module:Module does not keep the config that it is made from as 'config'",
+    ),
+    Module(
+        type="failing",
+        source=_NO_CONFIG + "        raise SystemExit('no')",
+        told="",
+        deep="modules_failing.module:Module makes nothing of its example: SystemExit: no",
+    ),
+]
+
+SOUND = Module(
+    type="late",
+    source="def __getattr__(name):\n    from modules_late import real\n    return getattr(real, name)",
+    told="",
+    deep="",
+)
+"""One whose class no reader of its file finds, and which is there nevertheless."""
+
+BUILD = """
+import json, sys
+from noether_core import NoetherError, build, registry
+
+results = {}
+for name in sys.argv[1:]:
+    assert registry().get(name).type == name
+    try:
+        results[name] = type(build(name, hidden_dim=8, num_heads=2)).__name__
+    except NoetherError as error:
+        results[name] = [type(error).__name__, error.plugin, error.reason]
+print(json.dumps(results))
+"""
+
+every_module = pytest.mark.parametrize("module", UNSOUND, ids=lambda module: module.type)
+
+
+@pytest.fixture(scope="module")
+def place(new_place):
+    place = new_place()
+    late = write_wheel(
+        place.folder,
+        "modules-late",
+        {
+            "modules_late/__init__.py": variant_source("late", module="modules_late.module:Module"),
+            "modules_late/module.py": SOUND.source,
+            "modules_late/real.py": MODULE,
+        },
+        plugins={"late": "modules_late"},
+    )
+    place.install(late, *(module.wheel(place.folder) for module in UNSOUND))
+    return place
+
+
+@pytest.fixture(scope="module")
+def built(place):
+    return place.python(BUILD, *[module.type for module in UNSOUND if module.told], "late", "flare")
+
+
+def found(diagnosis):
+    return {finding["distribution"]: finding for finding in diagnosis["findings"]}
+
+
+@pytest.fixture(scope="module")
+def diagnosis(place):
+    return found(place.json("doctor", status=1))
+
+
+@pytest.fixture(scope="module")
+def deep_diagnosis(place):
+    return found(place.json("doctor", "--deep", "--timeout", "60", status=1, NOETHER_BLOCK="noether-attention"))
+
+
+@pytest.mark.parametrize("module", [module for module in UNSOUND if module.told], ids=lambda module: module.type)
+def test_a_module_that_cannot_be_made_is_told_by_build(module, built):
+    kind, provider, reason = built[module.type]
+    assert (kind, provider) == ("PluginError", f"'{module.type}'")
+    assert reason.startswith(module.told)
+
+
+def test_other_modules_are_made_in_the_same_program(built):
+    assert built["late"] == "Module"
+    assert built["flare"] == "FLAREAttention"
+
+
+@every_module
+def test_doctor_finds_what_the_source_alone_tells(module, diagnosis):
+    if module.doctor is None:
+        assert f"modules-{module.type}" not in diagnosis
+        return
+    finding = diagnosis[f"modules-{module.type}"]
+    assert (finding["check"], finding["severity"]) == ("module", "error")
+    assert finding["message"].startswith(module.doctor)
+
+
+@every_module
+def test_doctor_finds_every_such_module_where_it_may_import_torch(module, deep_diagnosis):
+    finding = deep_diagnosis[f"modules-{module.type}"]
+    assert (finding["check"], finding["severity"]) == ("module", "error")
+    assert finding["message"].startswith(module.deep)
+
+
+def test_doctor_finds_nothing_wrong_with_a_class_that_is_made_on_demand(diagnosis, deep_diagnosis):
+    assert "modules-late" not in diagnosis.keys() | deep_diagnosis.keys()
+
+
+def test_everything_is_listed_and_their_configs_are_checked(place):
+    assert {module.type for module in UNSOUND} <= {row["type"] for row in place.json("list")}
+    (place.folder / "plain.yaml").write_text("type: plain\nhidden_dim: 8\nnum_heads: 3\n")
+    done = place.run("noether", "validate", "plain.yaml")
+    assert done.stderr.startswith("plain.yaml:3:12: num_heads: 3 does not divide hidden_dim 8")
