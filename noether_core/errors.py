@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import attrs
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 _LONGEST_VALUE = 60
 _LONGEST_SOURCE = 160
 _LONGEST_LINE = 4096
+_LONGEST_KEY = 60
+_MOST_BITS = 10_000
+
+MOST_PROBLEMS: Final = 500
+"""Problems that one error tells; what makes them stops near this number, since each takes time and lines."""
 
 
 def shown(value: object) -> str:
@@ -27,18 +32,31 @@ def shown(value: object) -> str:
 
 
 def _is_json(value: object) -> bool:
-    return isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, int):
+        return value.bit_length() <= _MOST_BITS  # Python writes no number that is much longer
+    return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def path_text(keys: Iterable[str | int]) -> str:
-    """Return *keys* as a reader writes them: ``model.blocks[0].num_heads``."""
+    """Return *keys* as a reader writes them: ``model.blocks[0].num_heads``, those hard to read quoted in brackets."""
     text = ""
     for key in keys:
         if isinstance(key, int):
             text += f"[{key}]"
+        elif isinstance(key, str) and not _is_readable(key):
+            text += f"[{shown(key)}]"
         else:
             text += f".{key}" if text else str(key)
     return text
+
+
+def quoted_if_long(text: str) -> str:
+    """Return *text* as it was written; as `shown` where a message could not hold it: empty, long or not printable."""
+    return text if _is_readable(text) else shown(text)
+
+
+def _is_readable(key: str) -> bool:
+    return 0 < len(key) <= _LONGEST_KEY and key.isprintable() and key.strip() == key
 
 
 @attrs.frozen(kw_only=True)
@@ -161,7 +179,7 @@ class ConfigError(NoetherError, ValueError):
     """A config has problems; all of them are told at once."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = by_place(problems)
+        self.problems: tuple[Problem, ...] = _bounded(by_place(problems))
         super().__init__(self.problems)
 
     def with_problems(self, problems: Iterable[Problem]) -> Self:
@@ -170,6 +188,15 @@ class ConfigError(NoetherError, ValueError):
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+
+def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Return *problems*, or so many of them as one error tells, and where the rest of them begins."""
+    if len(problems) <= MOST_PROBLEMS:
+        return problems
+    message = f"there are more than {MOST_PROBLEMS} problems; those from here on are not told"
+    rest = attrs.evolve(problems[MOST_PROBLEMS], message=message, value=None, suggestion=None)
+    return (*problems[:MOST_PROBLEMS], rest)
 
 
 def by_place(problems: Iterable[Problem]) -> tuple[Problem, ...]:

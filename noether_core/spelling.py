@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,12 @@ def nearest(name: object, names: Iterable[str]) -> str | None:
     """Return the one of *names* that *name* most resembles, or None where none is close."""
     if not isinstance(name, str) or len(name) > _LONGEST_NAME:
         return None
+    return _nearest(name, tuple(names))
+
+
+@functools.lru_cache(maxsize=1024)
+def _nearest(name: str, names: tuple[str, ...]) -> str | None:
+    """Return the nearest name; kept, since a mistake in what a document repeats is made many times."""
     import difflib
 
     by_folded = {other.casefold(): other for other in names}

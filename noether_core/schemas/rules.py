@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import attrs
 
-from noether_core.errors import ConfigError, Problem, shown
+from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, shown
 from noether_core.schemas.bounds import Bounds, bounds_of
 from noether_core.schemas.frozen_mapping import MOST_DIGITS, FrozenMapping, freeze, is_writable
 from noether_core.schemas.types import Because
@@ -313,6 +313,8 @@ def _checked_items(
     checked: list[Any] = []
     seen: dict[Any, str | int] = {}
     for key, value, check in zip(keys or range(len(values)), values, checks, strict=True):
+        if len(problems) > MOST_PROBLEMS:
+            break
         try:
             checked.append(check(value))
         except ConfigError as error:

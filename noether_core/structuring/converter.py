@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import cattrs
 
-from noether_core.errors import ConfigError, Problem
+from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem
 from noether_core.schemas.rules import holds_schema, is_schema
 from noether_core.schemas.schema import Schema
 
@@ -47,6 +47,8 @@ def _items_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
                 made[key] = converter.structure(entry, item)
             except ConfigError as error:
                 problems.extend(problem.within(key) for problem in error.problems)
+                if len(problems) > MOST_PROBLEMS:
+                    break
         if problems:
             raise ConfigError(problems)
         return made if isinstance(value, Mapping) else tuple(made.values())

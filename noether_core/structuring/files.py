@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-from noether_core.errors import ConfigError, PluginError, Problem, path_text
+from noether_core.errors import MOST_PROBLEMS, ConfigError, PluginError, Problem, path_text
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
@@ -117,8 +117,16 @@ def check_placed(document: Document, place: Place | None, *, registry: Registry 
     if place is None:
         return [_checked(document, (), document.data, registry)]
     found, problems = place.find(document.data)
-    lost = [Checked(problem.keys, None, (document.locate(problem),)) for problem in problems]
-    return [*(_checked(document, keys, value, registry) for keys, value in found), *lost]
+    checked: list[Checked] = []
+    told = 0
+    for keys, value in found:
+        checked.append(_checked(document, keys, value, registry))
+        told += len(checked[-1].problems)
+        if told > MOST_PROBLEMS:
+            message = f"there are more than {MOST_PROBLEMS} problems; what stands behind this is not looked at"
+            return [*checked, Checked(keys, None, (document.locate(Problem(message=message, keys=keys)),))]
+    lost = problems[: MOST_PROBLEMS - told]
+    return [*checked, *(Checked(problem.keys, None, (document.locate(problem),)) for problem in lost)]
 
 
 def _checked(document: Document, keys: tuple[str | int, ...], value: Any, registry: Registry | None) -> Checked:

@@ -105,7 +105,8 @@ def _nothing(placed: Placed, step: str | int | None, parts: dict[Any, Any]) -> P
     here = path_text(placed.keys) or "the document"
     kind = f"a list of {len(parts)}" if isinstance(placed.value, list) else "no list"
     if step is None:
-        return Problem(keys=placed.keys, message="holds neither names nor positions", value=placed.value)
+        subject = "" if placed.keys else "the document "
+        return Problem(keys=placed.keys, message=f"{subject}holds neither names nor positions", value=placed.value)
     if isinstance(step, int):
         return Problem(keys=(*placed.keys, step), message=f"nothing stands here; {here} is {kind}")
     return Problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -75,16 +75,26 @@ class _Resolver:
         self._missing = MissingMandatoryValue
         self._failures = OmegaConfBaseException
         self._count = 0
+        self._made: dict[int, Any] = {}
 
     def plain(self, value: Any, keys: tuple[str | int, ...]) -> Any:
         """Return *value*, which stands under *keys*, as plain data."""
-        is_container = isinstance(value, self._containers)
-        if not is_container and (type(value) not in (dict, list, tuple) or len(keys) > DEEPEST):
-            return value
-        self._refuse_endless(keys)
-        items = self._items_of(value) if is_container else _items_of(value)
-        made = {key: self.plain(item, (*keys, key)) for key, item in items}
-        return made if isinstance(value, Mapping) else list(made.values())
+        if isinstance(value, self._containers):
+            self._refuse_endless(keys)
+            made = {key: self.plain(item, (*keys, key)) for key, item in self._items_of(value)}
+            return made if isinstance(value, self._mapping) else list(made.values())
+        return self._rebuilt(value, keys) if type(value) in (dict, list, tuple) else value
+
+    def _rebuilt(self, value: Any, keys: tuple[str | int, ...]) -> Any:
+        """Return a dict or list with plain items: itself where they are plain already, as they are within itself."""
+        if id(value) in self._made:
+            return self._made[id(value)]
+        self._made[id(value)] = value
+        items = dict(value) if isinstance(value, dict) else dict(enumerate(value))
+        made = {key: self.plain(item, (*keys, key)) for key, item in items.items()} if len(keys) < DEEPEST else items
+        if any(made[key] is not item for key, item in items.items()):
+            self._made[id(value)] = made if isinstance(value, dict) else list(made.values())
+        return self._made[id(value)]
 
     def _items_of(self, container: Any) -> Iterator[tuple[Any, Any]]:
         """Yield the keys or positions of a container of OmegaConf, each with its value or an `Unresolved` one."""
@@ -103,10 +113,6 @@ class _Resolver:
             raise ConfigError([Problem(keys=keys, message=TOO_DEEP, suggestion="look for interpolations in a circle")])
         if self._count > MOST_CONTAINERS:
             raise ConfigError([Problem(message=f"interpolations make more than {MOST_CONTAINERS} mappings and lists")])
-
-
-def _items_of(value: Any) -> Iterator[tuple[Any, Any]]:
-    yield from value.items() if isinstance(value, dict) else enumerate(value)
 
 
 def _written(container: Any, key: Any) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
-from noether_core.errors import ConfigError, Problem, shown
+from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, shown
 from noether_core.plugins.messages import installed_types, owners
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
@@ -196,7 +197,8 @@ class _Maker:
         """Take what is no option out of *options*; return the problems, or keep it in the field for extra ones."""
         stray = {name: options.pop(name) for name in tuple(options) if name not in self._options}
         unknown = {name: value for name, value in stray.items() if name not in self._cls.ignored_options}
-        problems = [self._unknown_problem(name, value) for name, value in unknown.items()]
+        told = itertools.islice(unknown.items(), MOST_PROBLEMS + 1)
+        problems = [self._unknown_problem(name, value) for name, value in told]
         if self._structurer.unknown == "error" or self._extra is None or not unknown:
             return problems
         options[self._extra] = unknown

@@ -42,7 +42,7 @@ def _settled_cost(number: int) -> float:
 
 
 def _read(made: Made) -> tuple[float, bool]:
-    """Return the milliseconds that a document takes the processor, of a larger one those for 10 kB, and if it is read."""
+    """Return the milliseconds that a document takes, of a larger one those for 10 kB of it, and whether it is read."""
     start = time.process_time()
     read, _ = read_through(made)
     return 1e3 * (time.process_time() - start) / max(1, len(made.content) / _BYTES), read is not None

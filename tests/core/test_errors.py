@@ -9,6 +9,7 @@ import pickle
 import pytest
 
 from noether_core.errors import (
+    MOST_PROBLEMS,
     AmbiguousTypeError,
     ConfigError,
     NoetherError,
@@ -200,3 +201,35 @@ def test_a_plugin_error_names_the_plugin_before_the_reason():
 
 def test_a_refused_argument_names_variant_argument_and_reason():
     assert str(ERRORS[5]) == "transolver: cannot honour the argument 'freqs': slices have no position"
+
+
+def test_one_error_tells_so_many_problems_and_where_the_rest_begins():
+    problems = [Problem(message="wrong", keys=(number,), line=number, value=number) for number in range(1, 900)]
+    told = ConfigError(problems).problems
+    assert told[:MOST_PROBLEMS] == tuple(problems[:MOST_PROBLEMS])
+    (rest,) = told[MOST_PROBLEMS:]
+    assert rest.message == "there are more than 500 problems; those from here on are not told"
+    assert (rest.line, rest.value) == (501, None)
+    again = ConfigError(told).problems
+    assert again == told
+    assert ConfigError(problems[:MOST_PROBLEMS]).problems == tuple(problems[:MOST_PROBLEMS])
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("max iterations", "a.max iterations"),
+        ("", "a['']"),
+        (" ", "a[' ']"),
+        ("\x1b[31m", r"a['\x1b[31m']"),
+        ("one\ntwo", r"a['one\ntwo']"),
+        ("x" * 5000, f"a['{'x' * 55}...']"),
+    ],
+)
+def test_a_key_that_would_spoil_a_line_is_quoted(key, path):
+    assert Problem(message="wrong", keys=("a", key)).path == path
+
+
+def test_a_number_too_long_to_be_written_is_no_fact_for_json():
+    assert Problem(message="wrong", value=10**3000).as_dict()["value"] == 10**3000
+    assert Problem(message="wrong", value=-(16**4000)).as_dict()["value"] is None

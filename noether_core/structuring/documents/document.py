@@ -87,4 +87,5 @@ def _refuse_large(source: Source) -> None:
 def _refuse_unprintable(source: Source) -> None:
     if found := unprintable(source.text):
         message = f"the character U+{ord(found.group()):04X} cannot stand in a document"
-        raise ConfigError([source.problem(message, found.start())])
+        suggestion = "save the file as UTF-8" if found.group() == "\0" else None
+        raise ConfigError([source.problem(message, found.start(), suggestion=suggestion)])

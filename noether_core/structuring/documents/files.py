@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from typing import BinaryIO, Final
 
@@ -61,6 +62,7 @@ def read_from(opened: BinaryIO, format: Format, *, file: str) -> Document:
 
 
 def _decoded(content: bytes, file: str) -> str:
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -13,10 +13,19 @@ from noether_core.structuring.documents.spots import placed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from noether_core.errors import Problem
     from noether_core.structuring.documents.source import Source
     from noether_core.structuring.documents.spots import Spot
 
-_PLAIN_WORDS: Final = {"Extra data": "the document has ended before this"}
+_ENDED: Final = "the document has ended before this"
+_PLAIN_WORDS: Final = {
+    "Expecting value": "expected a value",
+    "Expecting property name enclosed in double quotes": "expected a key in double quotes",
+    "Expecting ',' delimiter": "expected ',' or the end of the mapping or list",
+    "Expecting ':' delimiter": "expected ':' behind the key",
+    "Unterminated string starting at": "the text that starts here does not end",
+    "Invalid control character at": "a line break, or another control character, stands in text",
+}
 
 
 def read_json(source: Source) -> tuple[Any, Callable[[], Spot]]:
@@ -55,8 +64,28 @@ def _loads(source: Source, repeating: list[dict[str, Any]]) -> Any:
             parse_constant=lambda name: Refused(f"JSON has no {name}"),
         )
     except json.JSONDecodeError as error:
-        message = _PLAIN_WORDS.get(error.msg, f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]}")
-        raise ConfigError([source.problem(message, error.pos)]) from error
+        raise ConfigError([_complaint_of(source, error.msg, error.pos)]) from error
+
+
+def _complaint_of(source: Source, problem: str, at: int) -> Problem:
+    """Return what the standard library complains about, in plain words and with a way out where one is plain to see."""
+    if problem == "Extra data":
+        return source.problem(_ENDED, at)
+    words = _PLAIN_WORDS.get(problem, f"{problem[0].lower()}{problem[1:]}")
+    found = source.text[at : at + 1]
+    if not found:
+        words += ", and the text ends here"
+    return source.problem(f"not valid JSON: {words}", at, suggestion=_way_out(source.text[:at].rstrip()[-1:], found))
+
+
+def _way_out(before: str, found: str) -> str | None:
+    if found in ("/", "#"):
+        return "JSON has no comments; write YAML"
+    if found == "'":
+        return "use double quotes"
+    if before == "," and found in ("}", "]"):
+        return "remove the ',' before it"
+    return None
 
 
 def _fraction(text: str) -> float | Refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from noether_core.errors import ConfigError
+from noether_core.errors import ConfigError, path_text
 from noether_core.schemas.frozen_mapping import MOST_DIGITS
 from noether_core.structuring.documents.plain import DEEPEST, TOO_LONG, problems_in
 from noether_core.structuring.documents.spots import placed
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _COMPLAINT: Final = re.compile(
     r"(?P<message>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
 )
+_IMMUTABLE: Final = re.compile(r"Cannot mutate immutable namespace \((?P<keys>.*)\)", re.DOTALL)
+_QUOTED: Final = re.compile(r"'([^']*)'")
+_WAYS_OUT: Final = {"Invalid value": "text stands in quotes; true and false are written in lower case"}
 _OF_REPEATING: Final = ("Cannot", "Duplicate")
 _DIGITS: Final = re.compile(rf"[0-9_]{{{MOST_DIGITS},}}+")
 
@@ -63,4 +66,14 @@ def _complaints(source: Source, complaint: str) -> list[Problem]:
         _, repeats = scan_toml(source, end=at)
         if repeats:
             return repeats
-    return [source.problem(f"not valid TOML: {message[:1].lower()}{message[1:]}", at)]
+    return [source.problem(f"not valid TOML: {_words(message)}", at, suggestion=_WAYS_OUT.get(message))]
+
+
+def _words(complaint: str) -> str:
+    """Return what tomllib complains about, in plain words."""
+    immutable = _IMMUTABLE.match(complaint)
+    if immutable:
+        return f"{path_text(re.findall(_QUOTED, immutable['keys']))} is whole already and takes no more keys"
+    if complaint == "Cannot overwrite a value":
+        return "the name before this has a value already"
+    return f"{complaint[:1].lower()}{complaint[1:]}"

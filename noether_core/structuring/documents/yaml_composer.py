@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Final
 
-from noether_core.errors import ConfigError
+from noether_core.errors import ConfigError, quoted_if_long
 from noether_core.structuring.documents.plain import DEEPEST, MOST_PROBLEMS, TOO_DEEP, Refused
 from noether_core.structuring.documents.spots import Spot, repeated
 from noether_core.structuring.documents.yaml_scalars import meaning
@@ -132,7 +132,7 @@ class Composer:
         anchored = self._anchors.get(event.anchor)
         if anchored is None:
             stands = "stands inside what it repeats" if event.anchor in self._anchors else "has no anchor before it"
-            self._refuse(f"the alias *{event.anchor} {stands}", at)
+            self._refuse(f"the alias {quoted_if_long('*' + event.anchor)} {stands}", at)
             return None, Spot(at)
         data, spot, size = anchored
         self._count += size
@@ -153,7 +153,9 @@ class Composer:
             self._refuse("expected text for a key, got a mapping or a list", at)
             return
         written = getattr(event, "value", "")
-        self._refuse(f"expected text for a key, got {written or 'nothing'}", at, f'quote it: "{written}"')
+        told = quoted_if_long(written)
+        way_out = f'quote it: "{written}"' if told in (written, "''") else "quote it"
+        self._refuse(f"expected text for a key, got {told if written else 'nothing'}", at, way_out)
 
     def _refuse(self, message: str, at: int, suggestion: str | None = None) -> None:
         """Tell a problem of what stands at *at*, under the keys that are open."""

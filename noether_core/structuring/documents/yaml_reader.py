@@ -94,7 +94,8 @@ def _complaint_of(source: Source, error: MarkedYAMLError) -> Problem:
 
     noticed, opened = _index(error.problem_mark), _index(error.context_mark)
     found = source.text[noticed : noticed + 1]
-    told = complaint(error.problem or str(error), found)
+    before = source.text[source.text.rfind("\n", 0, noticed) + 1 : noticed]
+    told = complaint(error.problem or str(error), found, before)
     at = noticed if source.text[noticed:].strip() and not told.is_at_start else opened
     message = told.message.format(found=found, opened=source.line(opened))
     return source.problem(message, at, suggestion=told.suggestion)

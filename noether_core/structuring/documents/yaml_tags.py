@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import NoneType
 from typing import Any, Final
 
-from noether_core.errors import shown
+from noether_core.errors import quoted_if_long, shown
 from noether_core.structuring.documents.plain import Refused
 from noether_core.structuring.documents.yaml_scalars import meaning
 
@@ -33,5 +33,5 @@ def tagged_collection(tag: str, name: str) -> Refused | None:
 def _refused(tag: str, found: str) -> Refused:
     short = tag.replace(_CORE, "!!", 1)
     if tag.startswith(_CORE) and tag.removeprefix(_CORE) in _NAMES:
-        return Refused(f"the tag {short} does not fit {found}")
+        return Refused(f"the tag {short} does not fit {quoted_if_long(found)}")
     return Refused(f"the tag {shown(short)} is not allowed", "remove it; a config holds plain data only")

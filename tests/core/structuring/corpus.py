@@ -116,15 +116,15 @@ def _options(rng: Random) -> dict[str, Any]:
     width = options["hidden_dim"] * rng.choice([1, 1, 8, 32])
     varied = {name: copy.copy(options[name]) for name in names} | {"hidden_dim": width}
     if "branches" in varied and rng.random() < 0.2:
-        varied["branches"] += [f"branch_{number}" for number in range(_size(rng, 2000))]
+        varied["branches"] += [f"branch_{number}" for number in range(_size(rng, 1000))]
     return varied
 
 
 def _experiment(rng: Random, format: Format) -> tuple[Any, type[Schema] | Place]:
     data: dict[str, Any] = {
         "attention": _options(rng),
-        "blocks": [_options(rng) for _ in range(rng.choice([0, 1, 2, 3, 3, 3, 3, 3, 20, 60]))],
-        "notes": [rng.choice(_TEXTS) for _ in range(rng.choice([0, 1, 4, 4, 400]))],
+        "blocks": [_options(rng) for _ in range(rng.choice([0, 1, 2, 3, 3, 3, 3, 3, 12, 50]))],
+        "notes": [rng.choice(_TEXTS) for _ in range(rng.choice([0, 1, 4, 4, 4, 200]))],
         "learning_rate": rng.choice([1e-3, 2.5e-05, 0.1]),
         "seed": rng.randrange(2**32),
     }

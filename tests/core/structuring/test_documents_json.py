@@ -70,14 +70,31 @@ def test_brackets_in_text_are_no_levels():
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("", (1, 1, "", "not valid JSON: expecting value")),
-        ('{"é": 1\n "b": 2}', (2, 2, "", "not valid JSON: expecting ',' delimiter")),
-        ("{'a': 1}", (1, 2, "", "not valid JSON: expecting property name enclosed in double quotes")),
+        ("", (1, 1, "", "not valid JSON: expected a value, and the text ends here")),
+        ('{"é": 1\n "b": 2}', (2, 2, "", "not valid JSON: expected ',' or the end of the mapping or list")),
+        ("{'a': 1}", (1, 2, "", "not valid JSON: expected a key in double quotes")),
         ('{"a": 1} {}', (1, 10, "", "the document has ended before this")),
-        ('["a\n"]', (1, 4, "", "not valid JSON: invalid control character at")),
-        ('["a', (1, 2, "", "not valid JSON: unterminated string starting at")),
-        ("// note\n{}", (1, 1, "", "not valid JSON: expecting value")),
+        ('["a\n"]', (1, 4, "", "not valid JSON: a line break, or another control character, stands in text")),
+        ('["a', (1, 2, "", "not valid JSON: the text that starts here does not end")),
+        ("// note\n{}", (1, 1, "", "not valid JSON: expected a value")),
     ],
 )
 def test_what_is_not_json_is_told_in_its_place(text, place):
     assert problems(text) == [place]
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("[1, 2, ]", "remove the ',' before it"),
+        ('{"a": 1,}', "remove the ',' before it"),
+        ("{'a': 1}", "use double quotes"),
+        ('{"a": 1 // one\n}', "JSON has no comments; write YAML"),
+        ("# one\n1", "JSON has no comments; write YAML"),
+        ("[1 2]", None),
+    ],
+)
+def test_what_json_has_not_is_told_with_a_way_out(text, suggestion):
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "json")
+    assert [problem.suggestion for problem in caught.value.problems] == [suggestion]

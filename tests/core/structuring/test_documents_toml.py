@@ -90,7 +90,7 @@ def test_the_first_place_of_a_repeated_key_is_named():
         ("a = 'x", 1, 7, None),
         ('a = "\\q"', 1, None, None),
         ('a = "\\ud800"', 1, None, "not valid TOML: escaped character is not a Unicode scalar value"),
-        ("a = 1\n[a.b]", 2, 5, "not valid TOML: cannot overwrite a value"),
+        ("a = 1\n[a.b]", 2, 5, "not valid TOML: the name before this has a value already"),
         ("a = {}\na.b = 1", 2, None, None),
         ("a = 1\rb = 2", 1, None, None),
     ],

@@ -343,7 +343,10 @@ SYNTAX = {
     "!x!y a": (1, 1, "the tag is not allowed", "remove it; a config holds plain data only"),
     "{a: 1}}": (1, 7, "the document has ended before this", None),
     "a: ]": (1, 4, "expected a value, found ']'", None),
-    "a: *": (1, 4, None, None),
+    "a: *": (1, 4, "a '*' or '&' needs a name behind it", "if it belongs to text, quote the text"),
+    'a: "x" y': (1, 8, "this cannot follow what stands before it on its line", "if it belongs to text, quote the text"),
+    "a: {b": (1, 4, None, None),
+    "[" * 2000: (1, None, "mappings and lists stand more than 64 deep in each other", None),
     "é😀: [1, 2": (1, 5, "expected ',' or ']' in the list that starts on line 1", None),
 }
 

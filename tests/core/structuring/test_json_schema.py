@@ -36,7 +36,7 @@ def _is_sayable(problem):
         return False
     if problem.message.startswith("expected an integer") and isinstance(problem.value, float):
         return not problem.value.is_integer()
-    return not (problem.message.startswith("expected a number") and problem.value == 2**53 + 1)
+    return not (problem.message.startswith("expected a number above") and problem.value == 2**53 + 1)
 
 
 def _is_accepted(options):

@@ -171,6 +171,21 @@ def test_plain_data_means_the_same_whether_the_library_is_imported_or_not():
     endless["again"] = endless
     (problem,) = told({"type": "flare", "hidden_dim": 8, "num_heads": 2, "note": endless}, unknown="keep")
     assert "fewer levels" in problem
+    shared = {"again": endless, "and": endless}
+    wrong = [shared] * 30_000
+    with pytest.raises(ConfigError) as caught:
+        structure({"type": "flare", "hidden_dim": wrong, "num_heads": 2})
+    assert caught.value.problems[0].value is wrong
+
+
+def test_what_is_shared_is_made_plain_wherever_it_is_shared():
+    pair = [OmegaConf.create({"name": "a", "size": 3})]
+    made = structure({"attentions": [], "groups": tuple(pair)}, Model)
+    assert made.groups == (TokenSpec("a", 3),)
+    assert [problem.split(":")[0] for problem in told({"attentions": [pair, pair]}, Model)] == [
+        "attentions[0]",
+        "attentions[1]",
+    ]
 
 
 def test_the_library_is_never_imported_for_those_who_have_not():

@@ -298,7 +298,7 @@ def test_names_of_any_kind_are_told_as_unknown():
         "(1, 2)",
         "[True]",
         "1.5",
-        "",
+        "['']",
     }
     assert problems_of({**GOOD, 3: 4}, unknown="keep")["extra[3]"].message == "expected text for a key, got 3"
 
