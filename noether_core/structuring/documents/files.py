@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 from typing import BinaryIO, Final
 
@@ -62,14 +61,13 @@ def read_from(opened: BinaryIO, format: Format, *, file: str) -> Document:
 
 
 def _decoded(content: bytes, file: str) -> str:
-    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8")
-        source = Source(content.decode("utf-8", errors="replace"), file)
+        text, before = (part.decode("utf-8-sig", errors="replace") for part in (content, content[: error.start]))
         message = f"the byte 0x{content[error.start]:02x} is not UTF-8"
-        raise ConfigError([source.problem(message, len(before), suggestion="save the file as UTF-8")]) from error
+        problem = Source(text, file).problem(message, len(before), suggestion="save the file as UTF-8")
+        raise ConfigError([problem]) from error
 
 
 def _format(file: str) -> Format:

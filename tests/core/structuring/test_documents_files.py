@@ -162,3 +162,11 @@ def test_parsers_and_writers_are_imported_when_they_are_used():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert result.stdout.split() == []
+
+
+def test_a_byte_that_is_not_utf8_has_its_place_behind_a_byte_order_mark_too(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfa: \xff")
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path / "a.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column, problem.source) == (1, 4, "a: \ufffd")
