@@ -186,9 +186,11 @@ class Shipped:
         made_for = f"of {self.report.provider}, " if self.report.version != self.entry.version else ""
         return f"{self.report.headline} ({made_for}{self.report.made_with})"
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain data, or what is wrong with it."""
-        return {"fault": self.fault} if self.report is None else self.report.as_dict()
+    def as_dict(self) -> dict[str, Any] | None:
+        """Return the report as plain data, or what is wrong with the file; None where there is none."""
+        if self.report is None:
+            return {"fault": self.fault} if self.fault else None
+        return self.report.as_dict()
 
 
 def shipped_report(entry: EntryPoint) -> Shipped:

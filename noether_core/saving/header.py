@@ -124,7 +124,7 @@ def _entries(text: bytes, name: str) -> dict[str, Any]:
 
 
 def _metadata(found: object, name: str) -> Mapping[str, str]:
-    if not isinstance(found, dict) :
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise _foreign(name, f"its {_METADATA} is no mapping from text to text: {shown(found)}")
     return found
 

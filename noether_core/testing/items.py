@@ -24,7 +24,7 @@ class Checks:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._subjects: dict[str, Subject] = {}
+        self._subjects = {name: _subject(config, name) for name in config.getoption("--noether")}
         self._outcomes: dict[str, list[Outcome]] = {}
         if config.args_source is not pytest.Config.ArgsSource.ARGS:  # no paths were named: no other tests are meant
             config.args = []
@@ -32,16 +32,9 @@ class Checks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Add a test for every check and type, before others choose among them."""
-        for name in dict.fromkeys(self._config.getoption("--noether")):
-            variant = _Variant.from_parent(session, name=name, nodeid=f"noether::{name}", subject=self._subject(name))
+        for name, subject in self._subjects.items():
+            variant = _Variant.from_parent(session, name=name, nodeid=f"noether::{name}", subject=subject)
             items.extend(variant.collect())
-
-    def _subject(self, name: str) -> Subject:
-        try:
-            self._subjects[name] = Subject.of(name, device=self._config.getoption("--noether-device"))
-        except NoetherError as error:
-            raise pytest.UsageError(f"--noether {name}: {error}") from error
-        return self._subjects[name]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the outcome of a check, wherever it ran."""
@@ -64,6 +57,13 @@ class Checks:
     def _reports(self) -> Iterator[Report]:
         for name, subject in self._subjects.items():
             yield report_of(subject, self._outcomes.get(name, []))
+
+
+def _subject(config: pytest.Config, name: str) -> Subject:
+    try:
+        return Subject.of(name, device=config.getoption("--noether-device"))
+    except NoetherError as error:
+        raise pytest.UsageError(f"--noether {name}: {error}") from error
 
 
 class _Variant(pytest.Collector):

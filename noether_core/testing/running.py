@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 import traceback
@@ -18,6 +19,8 @@ from noether_core.testing.contract import CHECKS, implied_by, name_of, sentence_
 from noether_core.testing.failures import NotApplicable
 from noether_core.testing.promises import CheckFunction, capabilities_of
 from noether_core.testing.subject import Subject
+
+_TORCH = os.path.dirname(torch.__file__)
 
 
 def check_variant(
@@ -87,9 +90,9 @@ def _ended(check: CheckFunction, subject: Subject) -> tuple[Status, str]:
 
 
 def _place_of(error: Exception) -> str:
-    """Return where in the variant's code, or wherever it was, an error was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"\nin {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    """Return where an error was raised, as near to it as there is code that is not torch's."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_TORCH)]
+    return f"\nin {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def report_of(subject: Subject, outcomes: Iterable[Outcome]) -> Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +15,7 @@ from noether_core.building import build
 from noether_core.errors import ConfigError
 from noether_core.hookspecs import AttentionVariant, Capability
 from noether_core.plugins.index import Index
+from noether_core.plugins.loading import import_object
 from noether_core.plugins.registry import IN_PROCESS, Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.frozen_mapping import EMPTY
@@ -132,6 +133,21 @@ class Subject:
         with self.seeded(seed):
             return build(config, registry=self.registry).to(self.device)
 
+    @property
+    def module_class(self) -> Callable[[AttentionConfig], nn.Module]:
+        """The class of the variant's modules.
+
+        Raises:
+            PluginError: If it cannot be imported.
+        """
+        found: Callable[[AttentionConfig], nn.Module] = import_object(self.variant.module, f"'{self.type}'")
+        return found
+
+    def made_directly(self, config: AttentionConfig) -> nn.Module:
+        """Return what the variant's class makes of a config, without any check of ours, in training mode."""
+        with self.seeded(0):
+            return self.module_class(config)
+
     def module(self, *, seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any) -> nn.Module:
         """Return a module in evaluation mode whose weights are large enough for each to matter.
 
@@ -146,11 +162,11 @@ class Subject:
         return self.enlivened(module, seed=seed).to(dtype).eval()
 
     def enlivened(self, module: nn.Module, *, seed: int = 0) -> nn.Module:
-        """Return *module* after a little noise was added to each of its parameters."""
+        """Return *module* after a little noise was added to each parameter that is trained."""
         generator = torch.Generator().manual_seed(seed + 1)
         with torch.no_grad():
             for parameter in module.parameters():
-                if parameter.is_floating_point():
+                if parameter.requires_grad:
                     noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
                     parameter.add_(_LIVELY * noise.to(parameter.device, parameter.dtype))
         return module

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import attrs
 import pytest
 from annotated_types import MinLen
-from conftest import VARIANT, Site
+from flow import WINDOW, flow_files
 
 from noether_core import AmbiguousTypeError, AttentionConfig, ConfigError, Registry, load_locked, structure
 from noether_core.locking.checking import Locked
@@ -35,14 +35,13 @@ BACK_TO_1 = f"pip install 'acme-flow==1.0', {OTHER_WAY}"
 class Place:
     """A folder of installed packages beside the project's, and a folder in which commands run."""
 
-    site: Site
+    site: Any
     folder: Path
 
-    def install(self, distribution: str, version: str = "1.0", *, default: int = 256, editable: bool = False) -> Place:
+    def install(self, distribution: str, version: str = "1.0", *, default: int = 3, editable: bool = False) -> Place:
         """Install a package that provides the type ``flow``."""
         package = f"{distribution}_{version}".replace("-", "_").replace(".", "_")
-        source = VARIANT.format(type="flow", module="nowhere:Module").replace("256", str(default))
-        files = {f"{package}.py": source}
+        files = flow_files(package, options=WINDOW.replace("3", str(default)))
         metadata = self.site.install(distribution, version=version, attention={"flow": package}, files=files)
         if editable:
             (metadata / "direct_url.json").write_text('{"url": "file:///flow", "dir_info": {"editable": true}}')
@@ -68,7 +67,7 @@ class Place:
 
 
 @pytest.fixture
-def place(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Place]:
+def place(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Place]:
     """Return what makes places, all of which share the folder in which commands run."""
     folder = tmp_path / "work"
     folder.mkdir()
@@ -76,7 +75,7 @@ def place(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     def make(name: str) -> Place:
         (site.folder / name).mkdir()
         monkeypatch.syspath_prepend(str(site.folder / name))
-        return Place(Site(site.folder / name), folder)
+        return Place(attrs.evolve(site, folder=site.folder / name), folder)
 
     return make
 
@@ -155,12 +154,13 @@ def test_a_type_that_several_provide_is_not_locked_until_one_is_named(place):
     assert 'distribution = "best-flow"' in (here.folder / "noether.lock").read_text()
 
 
-def test_under_a_lock_a_bare_type_means_what_it_is_locked_to_whoever_comes_beside(place):
+def test_under_a_lock_a_bare_type_means_what_it_is_locked_to_whoever_comes_beside(place, monkeypatch):
     lock(place("before").install("acme-flow", default=7))
     beside = place("beside").install("acme-flow", default=7).install("best-flow").install("aaa-flow")
     assert beside.noether("validate", "flow.yaml").returncode == 1
     done = beside.noether("validate", "flow.yaml", "--locked")
     assert (done.returncode, done.stdout) == (0, "flow.yaml: good: flow\n"), done.stderr
+    monkeypatch.setenv("NOETHER_PREFER", "aaa-flow")
     config = load_locked(beside.folder / "flow.yaml", lock=beside.folder / "noether.lock", registry=beside.registry())
     assert (type(config).__module__, config.window) == ("acme_flow_1_0", 7)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pytest
@@ -16,9 +16,6 @@ from noether_core import provenance as provenance_module
 from noether_core.provenance import differences_between, provenance_in
 from noether_core.schemas.accepted import accepted_by, schema_hash
 
-if TYPE_CHECKING:
-    from conftest import Site
-
 OPTIONS = {"hidden_dim": 8, "num_heads": 2}
 MODULES = {"acme_modules.py": "from test_building import Keeps\n"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -28,7 +25,7 @@ KNOWN = Provenance(
 )
 
 
-def made(site: Site, record: object = None) -> Provenance:
+def made(site: Any, record: object = None) -> Provenance:
     """Return the provenance of a module of a package that was installed with that ``direct_url.json``."""
     site.install_variant("flow", "acme-flow", module="acme_modules:Keeps")
     site.install("acme-modules", files=MODULES)
@@ -129,6 +126,7 @@ def test_a_package_from_an_index_has_neither_commit_nor_url(site):
             "https://host.example/flow.whl",
             False,
         ),
+        ({"url": "file://server/home/me/flow.whl", "archive_info": {}}, None, None, False),
         ({"url": "https://[broken", "archive_info": {}}, None, None, False),
         ({"url": 7, "vcs_info": {"commit_id": 7}}, None, None, False),
         ([], None, None, False),

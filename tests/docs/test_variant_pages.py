@@ -16,6 +16,9 @@ FOLDER = ROOT / "docs" / "variants"
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
 BUILDING_BLOCKS = (ROOT / "docs" / "nn.md").read_text(encoding="utf-8")
 SECTIONS = ["Formula", "Options", "Use", "Weights", "Cost", "Good to know", "Reference"]
+HELD_BY_ALL = ("deterministic", "permutation")
+"""Capabilities that are no argument of a call, and that every variant has."""
+
 ARGUMENTS = {"rope": "freqs=", "token_specs": "TokenSpec(", "attention_patterns": "AttentionPattern("}
 
 NAMES = [entry.name for entry in registry().providers() if entry.distribution == "noether-attention"]
@@ -129,7 +132,7 @@ def test_the_config_on_a_page_is_one(name):
 @every_variant
 def test_the_code_on_a_page_gives_the_module_all_that_it_honours(name):
     code = code_of(name, "python")
-    honoured = [capability for capability in VARIANTS[name].capabilities if capability != "deterministic"]
+    honoured = [capability for capability in VARIANTS[name].capabilities if capability not in HELD_BY_ALL]
     assert [capability for capability in honoured if ARGUMENTS.get(capability, f"{capability}=") not in code] == []
     assert "\nassert " in code
 
@@ -160,7 +163,7 @@ def test_the_reference_is_that_of_the_record(name):
 
 
 def test_the_index_has_a_row_for_every_variant_with_its_interface_and_capabilities():
-    rows = {row[0]: (row[1], [*names_in(row[5]), "deterministic"]) for row in rows_of(INDEX) if row[0].startswith("[")}
+    rows = {row[0]: (row[1], [*names_in(row[5]), *HELD_BY_ALL]) for row in rows_of(INDEX) if row[0].startswith("[")}
     assert rows == {
         f"[`{name}`]({name}.md)": (variant.interface, list(variant.capabilities)) for name, variant in VARIANTS.items()
     }

@@ -191,7 +191,8 @@ def test_types_that_a_module_registers_are_listed_explained_and_chosen_among(pla
         "NOETHER_PREFER": "in-process",
     }
     why = place.json("why", "mine", **variables)
-    assert (why["means"], why["sentence"]) == ("in-process:mine", "'mine' is in-process:mine registered in this process.")
+    assert why["means"] == "in-process:mine"
+    assert why["sentence"] == "'mine' is in-process:mine registered in this process."
     assert "mine" in {row["type"] for row in place.json("list", **variables)}
     assert states(place, **variables)["in"] == "preferred NOETHER_PREFER=in-process"
     assert notes(place, **variables)["in"] == "preferred"

@@ -13,11 +13,16 @@ from noether_core.schemas import AttentionPattern, TokenSpec
 from noether_core.testing import calls
 from noether_core.testing.comparing import are_alike, check_close, check_refused
 from noether_core.testing.failures import CheckFailed
+from noether_core.testing.gradients import are_finite, gradients_of
 from noether_core.testing.promises import promise
 from noether_core.testing.subject import Subject, config_of
 
 _TURNED = 1e-4
 """Largest error that rotations in float32 leave."""
+
+
+_NARROWEST = 2
+"""Features that a rotation turns."""
 
 
 @promise("attn_mask")
@@ -91,8 +96,7 @@ def check_nothing_to_read(subject: Subject) -> None:
             continue
         mask = torch.zeros_like(subject.optional(argument, plain))
         y = subject.call(module, {**plain, argument: mask})
-        gradients = torch.autograd.grad(y.square().sum(), [*module.parameters()], allow_unused=True)
-        if not all(tensor.isfinite().all() for tensor in (y, *gradients) if tensor is not None):
+        if not are_finite(y, gradients_of(module, y)):
             raise CheckFailed(
                 f"{subject.type}: a {argument} that hides everything gives numbers or gradients that are not finite; "
                 "noether_core.nn.attend gives zeros"
@@ -102,6 +106,8 @@ def check_nothing_to_read(subject: Subject) -> None:
 @promise("rope")
 def check_rope(subject: Subject) -> None:
     """With `use_rope` frequencies are required and rotate queries and keys, so that differences of places count."""
+    if subject.config().head_dim < _NARROWEST:
+        raise CheckFailed(f"{subject.type}: the heads of the record's example are too narrow to rotate; give them two")
     module, points = subject.module(use_rope=True), _points(subject)
     arguments = _rotated(subject, module, points)
     for name in (name for name in arguments if name.endswith("freqs")):

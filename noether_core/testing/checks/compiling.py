@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from noether_core.testing import calls
 from noether_core.testing.comparing import check_close
 from noether_core.testing.failures import CheckFailed
+from noether_core.testing.gradients import gradients_of
 from noether_core.testing.subject import Subject
 
 _IN_FULL = "aot_eager"
@@ -58,9 +60,8 @@ def _check_compiled(subject: Subject, module: nn.Module, backend: str, each: lis
 def _results(subject: Subject, module: nn.Module, called: Any, arguments: calls.Arguments) -> tuple[Tensor, Tensor]:
     """Return the result of a call, and the gradients that parameters get, one behind the other."""
     y = subject.call(called, arguments)
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(y.square().sum(), trained, allow_unused=True)
-    return y, torch.cat([y.new_zeros(1), *(gradient.flatten() for gradient in gradients if gradient is not None)])
+    gradients = [gradient.flatten() for gradient in gradients_of(module, y).values() if gradient is not None]
+    return y, torch.cat([y.new_zeros(1), *gradients])
 
 
 def check_export(subject: Subject) -> str:
@@ -77,7 +78,8 @@ def check_export(subject: Subject) -> str:
                 strict=False,
             )
         except Exception as error:
-            raise CheckFailed(f"{subject.type}: torch.export fails: {_gist(error)}") from error
+            told = f"{subject.type}: torch.export fails: {_gist(error, tuple(arguments))}"
+            raise CheckFailed(f"{told}; let no branch and no layout depend on how many tokens there are") from error
     tokens, batch = (sizes.tokens, sizes.batch + 1) if groups else (sizes.more_tokens, sizes.batch)
     other = subject.arguments(tokens=tokens, batch=batch)
     given = tuple(value for name, value in other.items() if name not in groups)
@@ -112,11 +114,15 @@ def _axes(arguments: calls.Arguments, *, is_grouped: bool) -> Iterator[Any]:
     yield from axes.values()
 
 
-def _gist(error: Exception) -> str:
+def _gist(error: Exception, names: Sequence[str] = ()) -> str:
     """Return what a compiler says: its first line, what it gives as context, and the line of the variant's code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines[1:] if line.startswith(("Developer debug context", "File ", "- Not all values"))]
-    return f"{type(error).__name__}: {'; '.join([*lines[:1], *telling[-2:]])}"
+    telling = [line for line in lines[1:] if line.startswith(("Developer debug context", "File "))][-2:]
+    telling += [line for line in lines[1:] if line.startswith("- Not all values")][:1]
+    gist = "; ".join([*lines[:1], *telling])
+    for number, name in enumerate(names):
+        gist = re.sub(rf"L\['tensors'\]\[{number}\]\.size\(\)\[(\d+)\]", rf"{name}.shape[\1]", gist)
+    return f"{type(error).__name__}: {gist}"
 
 
 @contextmanager

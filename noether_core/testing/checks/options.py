@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from noether_core.testing.alternatives import alternatives, fields_of, is_fixed
 from noether_core.testing.failures import CheckFailed
+from noether_core.testing.gradients import gradients_of
 from noether_core.testing.measuring import Operations
 from noether_core.testing.reading import recording
 from noether_core.testing.subject import Subject
@@ -91,17 +92,19 @@ def _seen(subject: Subject, config: AttentionConfig) -> _Seen:
         subject.enlivened(module)
         for number, arguments in enumerate(subject.each_call(module, dtype=torch.float32)):
             for training in (False, True):
-                seen[f"call {number}, {training}"] = _called(subject, module.train(training), arguments)
+                call = f"call {number} in {'training' if training else 'evaluation'}"
+                seen[f"operations of {call}"], seen[call] = _called(subject, module.train(training), arguments)
     except Exception as error:  # noqa: BLE001  what is refused is part of what an option does
         seen["refused"] = type(error).__name__
     return seen
 
 
-def _called(subject: Subject, module: nn.Module, arguments: dict[str, Any]) -> tuple[Any, ...]:
+def _called(subject: Subject, module: nn.Module, arguments: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the operations of a call and of its backward pass, and their numbers."""
     with Operations() as operations:
         y = subject.call(module, arguments)
-        gradients = torch.autograd.grad(y.square().sum(), [*module.parameters()], allow_unused=True)
-    return operations.seen, y.detach(), gradients
+        gradients = gradients_of(module, y)
+    return operations.seen, {"": y.detach(), **gradients}
 
 
 def _differing(one: _Seen, other: _Seen) -> frozenset[str]:
@@ -114,18 +117,13 @@ def _are_same(one: Any, other: Any) -> bool:
         return one.dtype == other.dtype and torch.equal(one.nan_to_num(), other.nan_to_num())
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_are_same(one[key], other[key]) for key in one)
-    if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
-        return all(map(_are_same, one, other))
     return type(one) is type(other) and bool(one == other)
 
 
 def _looked_at(subject: Subject) -> set[str]:
     """Return the attributes of its config that a module looks at when it is made and called."""
     names: set[str] = set()
-    config = subject.config()
-    module_class = type(subject.raw_module(config))
-    with subject.seeded(0):
-        module = module_class(recording(config, names)).to(subject.device)
+    module = subject.made_directly(recording(subject.config(), names)).to(subject.device)
     for training in (False, True):
         for arguments in subject.each_call(module, dtype=torch.float32):
             subject.call(module.train(training), arguments)

@@ -8,26 +8,24 @@ from noether_core.errors import shown
 from noether_core.schemas import AttentionConfig
 from noether_core.testing import calls
 from noether_core.testing.failures import CheckFailed
-from noether_core.testing.subject import Subject
+from noether_core.testing.subject import Subject, config_of
 
 
 def check_construction(subject: Subject) -> None:
     """A module is made of its config alone, of its own class or a generic one of its type, and keeps it."""
-    config = subject.config()
-    module_class = type(subject.raw_module(config))
+    config, name = subject.config(), subject.variant.module.partition(":")[2]
     generic = AttentionConfig(**{"type": subject.type, **subject.given()})
     for given, kind in ((config, "its config"), (generic, "a generic AttentionConfig of its type")):
         try:
-            kept = module_class(given).config
+            kept = config_of(subject.made_directly(given))
         except Exception as error:
             raise CheckFailed(
-                f"{subject.type}: {module_class.__name__} cannot be made of {kind}: {type(error).__name__}: {error}; "
+                f"{subject.type}: {name} cannot be made of {kind}: {type(error).__name__}: {error}; "
                 "call structure(config, ItsConfig) first"
             ) from error
         if kept != config:
             raise CheckFailed(
-                f"{subject.type}: {module_class.__name__} made of {kind} keeps {shown(kept)} as its config, "
-                f"wanted {shown(config)}"
+                f"{subject.type}: {name} made of {kind} keeps {shown(kept)} as its config, wanted {shown(config)}"
             )
 
 

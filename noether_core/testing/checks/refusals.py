@@ -32,7 +32,7 @@ _WRONG_SHAPES: tuple[_Wrong, ...] = (
     ("attn_mask", "too few keys", lambda mask: mask[:, :-1]),
     ("attn_mask", "five axes", lambda mask: mask[None, None, None]),
     ("positions", "too few tokens", lambda points: points[:, :-1]),
-    ("positions", "a coordinate too few", lambda points: points[..., :-1]),
+    ("positions", "two axes", lambda points: points[0]),
     *(
         wrong
         for name in ("freqs", "q_freqs", "k_freqs")

@@ -7,6 +7,7 @@ import torch
 from noether_core.testing import calls
 from noether_core.testing.comparing import EIGHT_BITS, check_close, relative_error
 from noether_core.testing.failures import CheckFailed
+from noether_core.testing.gradients import are_finite, gradients_of
 from noether_core.testing.subject import Subject
 
 _SINGLE = 1e-5
@@ -23,11 +24,15 @@ def check_result(subject: Subject) -> None:
         asking = arguments[calls.ASKING[subject.variant.interface]]
         y = subject.call(module, arguments)
         for fact in ("shape", "dtype", "device"):
-            got, wanted = getattr(y, fact), getattr(asking, fact)
+            got, wanted = _shown(getattr(y, fact)), _shown(getattr(asking, fact))
             if got != wanted:
                 raise CheckFailed(
                     f"{subject.type}: the result of {dtype} tokens has {fact} {got}, and the tokens have {wanted}"
                 )
+
+
+def _shown(fact: object) -> str:
+    return str(tuple(fact) if isinstance(fact, torch.Size) else fact)
 
 
 def check_new_tensors(subject: Subject) -> None:
@@ -57,12 +62,12 @@ def check_few_tokens(subject: Subject) -> None:
         told = f"{subject.type}: {tokens} tokens in {batch} samples"
         try:
             y = subject.call(module, arguments)
-            gradients = torch.autograd.grad(y.square().sum(), [*module.parameters()], allow_unused=True)
+            gradients = gradients_of(module, y)
         except Exception as error:
             raise CheckFailed(f"{told} raise {type(error).__name__}: {error}") from error
         if y.shape != wanted:
             raise CheckFailed(f"{told} give shape {tuple(y.shape)}, wanted {tuple(wanted)}")
-        if not all(tensor.isfinite().all() for tensor in (y, *gradients) if tensor is not None):
+        if not are_finite(y, gradients):
             raise CheckFailed(f"{told} give numbers or gradients that are not finite")
 
 
@@ -123,7 +128,7 @@ def check_autocast(subject: Subject) -> str:
     try:
         with torch.autocast(torch.device(subject.device).type, torch.bfloat16):
             y = subject.call(module, arguments)
-        gradients = torch.autograd.grad(y.float().square().sum(), [*module.parameters()], allow_unused=True)
+        gradients = gradients_of(module, y)
     except RuntimeError as error:
         told = "fails under autocast, where layers return bfloat16 for float32 tokens; cast what meets them"
         raise CheckFailed(f"{subject.type}: {told}: {error}") from error
@@ -132,7 +137,7 @@ def check_autocast(subject: Subject) -> str:
         raise CheckFailed(
             f"{subject.type}: the result under autocast is off by {off:.1%}, wanted {EIGHT_BITS:.1%} at most"
         )
-    if not all(gradient.isfinite().all() for gradient in gradients if gradient is not None):
+    if not are_finite(y, gradients):
         raise CheckFailed(f"{subject.type}: gradients under autocast are not finite")
     return f"off by {off:.2%}"
 

@@ -9,7 +9,8 @@ import pickle
 import random
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import nn
 
 from noether_core.testing.comparing import check_close
 from noether_core.testing.failures import CheckFailed
-from noether_core.testing.subject import Subject
+from noether_core.testing.subject import Subject, config_of
 
 
 def check_state_dict(subject: Subject) -> None:
@@ -65,7 +66,7 @@ def check_meta_device(subject: Subject) -> None:
     wanted.load_state_dict(state)
     try:
         with torch.device("meta"):
-            module = type(source)(source.config)
+            module = subject.made_directly(config_of(source))
     except Exception as error:
         told = f"a module cannot be made on the meta device: {type(error).__name__}: {error}"
         raise CheckFailed(f"{subject.type}: {told}; look at no number of a weight when a module is made") from error
@@ -89,29 +90,69 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 def check_global_state(subject: Subject) -> None:
     """Making and calling a module leaves the state of torch and Python as it is, and takes random numbers as they come.
 
-    Defaults, modes, threads, kernels, warnings, the environment, and the generators of Python and numpy. Torch's
-    generator moves on by what is drawn, which in evaluation is nothing.
+    Defaults, modes, threads, precision, kernels, warnings, the environment, and the generators of Python and numpy.
+    Torch's generator moves on by what is drawn, which in evaluation is nothing.
     """
-    before = _surroundings()
-    after_building = []
+    _check_draws(subject)
+    with _unusual_state():
+        before = _surroundings()
+        module, arguments = subject.module(), subject.arguments()
+        subject.call(module.train(), arguments).square().sum().backward()  # type: ignore[no-untyped-call]  # torch's own
+        with torch.no_grad():
+            subject.call(module.eval(), arguments)
+            is_grad_enabled = torch.is_grad_enabled()
+        after = _surroundings()
+    changed = [fact for fact, value in before.items() if after[fact] != value] + ["grad mode"] * is_grad_enabled
+    if changed:
+        raise CheckFailed(f"{subject.type}: a module changes {', '.join(changed)}, of its whole process")
+
+
+def _check_draws(subject: Subject) -> None:
+    """Check that a module neither seeds torch's generator nor, in evaluation, draws from it."""
+    after_making = []
     for seed in (1, 2):
         with subject.seeded(seed):
-            module = type(subject.module())(subject.config())
-            after_building.append(torch.get_rng_state())
-    if torch.equal(*after_building):
+            module = subject.module_class(subject.config())
+            after_making.append(torch.get_rng_state())
+    if torch.equal(*after_making):
         raise CheckFailed(f"{subject.type}: making a module seeds torch's generator, which is its user's to seed")
-
-    module, arguments = subject.module(), subject.arguments()
     with subject.seeded(3):
-        module.train()(**arguments).square().sum().backward()
         state = torch.get_rng_state()
-        module.eval()(**arguments)
+        module.to(subject.device, torch.float64).eval()(**subject.arguments())
         is_unmoved = torch.equal(state, torch.get_rng_state())
     if subject.honours("deterministic") and not is_unmoved:
-        raise CheckFailed(f"{subject.type}: evaluation moves torch's generator on")
-    after = _surroundings()
-    if changed := [fact for fact, value in before.items() if after[fact] != value]:
-        raise CheckFailed(f"{subject.type}: a module changes {', '.join(changed)} of its process")
+        raise CheckFailed(f"{subject.type}: evaluation draws from torch's generator, and is declared deterministic")
+
+
+@contextmanager
+def _unusual_state() -> Iterator[None]:
+    """Put unusual values in the place of defaults, so that who sets the usual ones is seen."""
+    usual = [get() for get, _, _ in _SETTABLE]
+    try:
+        for _, put, unusual in _SETTABLE:
+            put(unusual)
+        yield
+    finally:
+        for (_, put, _), value in zip(_SETTABLE, usual, strict=True):
+            put(value)
+
+
+def _set_threads(count: int) -> None:
+    torch.set_num_threads(count)
+
+
+def _set_benchmark(value: bool) -> None:
+    torch.backends.cudnn.benchmark = value
+
+
+_SETTABLE: tuple[tuple[Callable[[], Any], Callable[[Any], Any], Any], ...] = (
+    (torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+    (torch.get_num_threads, _set_threads, 3),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
+    (lambda: torch.backends.cudnn.benchmark, _set_benchmark, True),
+    (random.getstate, random.setstate, random.Random(5).getstate()),  # noqa: S311  no secret is drawn
+)
+"""What of the state can be read, how it is set, and a value that nobody else gives it."""
 
 
 def _surroundings() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from noether_core.schemas import InitWeightsMode
 from noether_core.testing import calls
 from noether_core.testing.comparing import EXACT, largest_error
 from noether_core.testing.failures import CheckFailed
+from noether_core.testing.gradients import gradients_of, trained_parameters
 from noether_core.testing.promises import promise
 from noether_core.testing.subject import Subject
 
@@ -51,16 +52,12 @@ def check_gradients_reach_parameters(subject: Subject) -> None:
 def _reached(subject: Subject, module: nn.Module) -> set[str]:
     """Return the parameters that some call gives a gradient that is not zero."""
     reached: set[str] = set()
-    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     for arguments in subject.each_call(module):
-        y = subject.call(module, arguments)
-        gradients = torch.autograd.grad(y.square().sum(), [*trained.values()], allow_unused=True)
-        for name, gradient in zip(trained, gradients, strict=True):
-            if gradient is None or not gradient.any():
-                continue
-            if not gradient.isfinite().all():
+        for name, gradient in gradients_of(module, subject.call(module, arguments)).items():
+            if gradient is not None and not gradient.isfinite().all():
                 raise CheckFailed(f"{subject.type}: the gradient of {name} is not finite")
-            reached.add(name)
+            if gradient is not None and gradient.any():
+                reached.add(name)
     return reached
 
 
@@ -69,15 +66,14 @@ def check_gradients_are_right(subject: Subject) -> str:
     module, arguments = subject.module(), subject.arguments()
     tokens = {calls.ASKING[subject.variant.interface], calls.READ[subject.variant.interface]}
     inputs = {name: arguments[name].clone().requires_grad_() for name in sorted(tokens)}
-    varied = {**dict(module.named_parameters()), **inputs}
-    varied = {name: tensor for name, tensor in varied.items() if tensor.requires_grad}
+    varied: dict[str, Tensor] = {**trained_parameters(module), **inputs}
 
     def result() -> Tensor:
         with subject.seeded(0):
             y: Tensor = module(**{**arguments, **inputs})
         return y.sin().sum()
 
-    gradients = torch.autograd.grad(result(), [*varied.values()], allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(result(), [*varied.values()], allow_unused=True)
     whole = sum(float(gradient.norm()) for gradient in gradients if gradient is not None)
     worst = 0.0
     for (name, tensor), gradient in zip(varied.items(), gradients, strict=True):
@@ -146,13 +142,12 @@ def _two_steps(subject: Subject) -> list[Tensor]:
     """Return the results of two steps of training, and the weights behind them."""
     module = _dropping(subject).train()
     arguments, results = subject.arguments(), []
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for step in range(2):
         y = subject.call(module, arguments, seed=step)
-        gradients = torch.autograd.grad(y.square().sum(), trained, allow_unused=True)
+        gradients = gradients_of(module, y)
         with torch.no_grad():
-            for parameter, gradient in zip(trained, gradients, strict=True):
-                if gradient is not None:
+            for name, parameter in trained_parameters(module).items():
+                if (gradient := gradients[name]) is not None:
                     parameter.sub_(0.01 * gradient)
         results.append(y.detach())
     return [*results, *(parameter.detach() for parameter in module.parameters())]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from conftest import Site
 from flow import STRIDE, WIDER, WINDOW, flow_files
 
 from noether_core import (
@@ -38,7 +39,7 @@ REMEDY = "pip install 'acme-flow==1.0'"
 class Bench:
     """A folder of installed packages, and a file that was saved where acme-flow 1.0 was all there was."""
 
-    site: Site
+    site: Any
     file: Path
 
     def install(self, distribution: str = "acme-flow", version: str = "2.0", **code: Any) -> Bench:
@@ -76,8 +77,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    before = Bench(Site(site.folder / "before"), tmp_path / "module.safetensors")
+def bench(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    before = Bench(attrs.evolve(site, folder=site.folder / "before"), tmp_path / "module.safetensors")
     before.site.folder.mkdir()
     monkeypatch.syspath_prepend(str(before.site.folder))
     before.install(version="1.0")
@@ -177,7 +178,8 @@ def test_another_provider_takes_the_place_with_a_warning_or_is_refused(bench):
 
 def test_of_several_providers_the_recorded_one_is_taken_whatever_is_preferred(bench, monkeypatch):
     monkeypatch.setenv("NOETHER_PREFER", "best-flow")
-    module, warned = bench.install("best-flow").install(version="1.0").load(strict=True)
+    bench.install("aaa-flow").install("best-flow").install(version="1.0")
+    module, warned = bench.load(strict=True)
     assert (type(module).__doc__, warned) == ("Of acme-flow 1.0.", [])
 
 
@@ -191,7 +193,7 @@ def test_a_type_that_a_config_qualifies_is_provided_by_no_other(bench):
     save(build("acme-flow:flow", hidden_dim=8, num_heads=2, registry=bench.registry()), bench.file)
     module, warned = bench.load(strict=True)
     assert (module.config.type, warned) == ("acme-flow:flow", [])
-    other = attrs.evolve(bench, site=Site(bench.site.folder / "other"))
+    other = attrs.evolve(bench, site=attrs.evolve(bench.site, folder=bench.site.folder / "other"))
     other.site.folder.mkdir()
     assert other.install("best-flow").refused(strict=False) == [
         f"missing of 'flow': {WITH_1}, here nothing provides it; {REMEDY}"
@@ -213,11 +215,91 @@ def test_a_difference_that_there_is_not_is_refused_by_name(bench, strict):
 
 def test_a_variant_of_another_process_is_told_as_one(bench):
     variant = bench.install(version="1.0").registry().get("flow")
-    known = Site(bench.site.folder / "nothing").registry()
+    known = attrs.evolve(bench.site, folder=bench.site.folder / "nothing").registry()
     known.register(variant)
     save(build("flow", hidden_dim=8, num_heads=2, registry=known), bench.file)
     assert load_module(bench.file, registry=known, strict=True).config.type == "flow"
-    empty = attrs.evolve(bench, site=Site(bench.site.folder / "nothing"))
+    empty = attrs.evolve(bench, site=attrs.evolve(bench.site, folder=bench.site.folder / "nothing"))
     (told,) = empty.refused(strict=False)
     assert told.startswith("missing of 'flow': saved with in-process, here nothing provides it; ")
     assert told.endswith("; register the variant with registry().register() before")
+
+
+def test_another_version_of_the_contract_is_told(bench):
+    module = build("flow", hidden_dim=8, num_heads=2, registry=bench.install(version="1.0").registry())
+    vars(module)["_noether_provenance"] = attrs.evolve(provenance_of(module), contract=7)
+    save(module, bench.file)
+    told = f"contract of 'flow': {WITH_1.removesuffix('acme-flow 1.0')}version 7, here version 1; {REMEDY}"
+    assert bench.load()[1] == bench.refused({"contract"}) == [told]
+
+
+OUTER = """\
+    inner: AttentionConfig | None = None
+"""
+
+HOLDS_INNER = """\
+from torch import nn
+from noether_core import build
+from known_here import known
+
+
+class Module(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.inner = build(config.inner, registry=known())
+"""
+
+
+@pytest.fixture
+def outer(bench, monkeypatch):
+    """The bench, and in its file a module that holds a built one of the type ``flow``."""
+    inner = {"type": "flow", "hidden_dim": 8, "num_heads": 2}
+    files = flow_files("acme_outer", options=OUTER) | {"acme_outer/module.py": HOLDS_INNER}
+    files = {name: text.replace('"flow"', '"outer"') for name, text in files.items()}
+    before = attrs.evolve(bench, site=attrs.evolve(bench.site, folder=bench.site.folder / "before"))
+    for one in (before, bench):
+        one.site.install("acme-outer", version="1.0", attention={"outer": "acme_outer"}, files=files)
+    monkeypatch.setitem(sys.modules, "known_here", SimpleNamespace(known=before.registry))
+    save(build("outer", hidden_dim=8, num_heads=2, inner=inner, registry=before.registry()), bench.file)
+    monkeypatch.setitem(sys.modules, "known_here", SimpleNamespace(known=bench.registry))
+    return bench
+
+
+def test_the_provider_of_a_module_within_is_the_recorded_one_too(outer):
+    module, told = outer.install(version="1.0").install("best-flow").load(strict=True)
+    assert (type(module.inner).__doc__, told) == ("Of acme-flow 1.0.", [])
+    assert provenance_of(module).distribution == "acme-outer"
+    assert provenance_of(module.inner).distribution == "acme-flow"
+
+
+def test_what_differs_of_a_module_within_is_told_as_well(outer):
+    told = f"version of 'flow': {WITH_1}, here acme-flow 2.0; {REMEDY}"
+    assert outer.install().load()[1] == outer.refused({"version"}) == [told]
+
+
+def test_a_module_within_that_nothing_provides_is_refused(outer):
+    assert outer.refused(strict=False) == [f"missing of 'flow': {WITH_1}, here nothing provides it; {REMEDY}"]
+
+
+COMPILES = """\
+import torch
+from noether_core import hookimpl
+
+
+@hookimpl
+def noether_after_build(module):
+    return torch.compile(module, backend="eager")
+"""
+
+
+def test_a_module_that_a_package_compiles_is_saved_as_its_original_and_compiled_again(bench):
+    bench.install(version="1.0")
+    bench.site.install("acme-eager", extensions={"eager": "acme_eager"}, files={"acme_eager.py": COMPILES})
+    module = build("flow", hidden_dim=8, num_heads=2, registry=bench.registry())
+    assert hasattr(module, "_orig_mod")
+    save(module, bench.file)
+    loaded, told = bench.load(strict=True)
+    assert hasattr(loaded, "_orig_mod")
+    assert loaded.mix.weight.equal(module.mix.weight)
+    assert told == []

@@ -35,6 +35,7 @@ from noether_core import (
     structure,
 )
 from noether_core.plugins.index import Index
+from noether_core.saving.header import DTYPES, read_header
 
 OPTIONS = {"hidden_dim": 8, "num_heads": 2}
 
@@ -84,6 +85,10 @@ class Nested(nn.Module):
         self.inner = build("flare", **OPTIONS, num_latents=4)
 
 
+class Special(torch.Tensor):
+    """A tensor that does what it likes."""
+
+
 class Strange(nn.Module):
     """Holds what no file can."""
 
@@ -93,6 +98,7 @@ class Strange(nn.Module):
         self.register_buffer("sparse", torch.eye(2).to_sparse())
         self.register_buffer("nowhere", torch.zeros(2, device="meta"))
         self.register_buffer("wide", torch.zeros(2, dtype=torch.complex128))
+        self.register_buffer("special", torch.zeros(2).as_subclass(Special))
         self.lazy = nn.LazyLinear(3)
 
     def get_extra_state(self):
@@ -183,6 +189,17 @@ def test_equal_modules_are_equal_files(tmp_path):
     for name in "ab":
         save(module, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_every_tensor_lies_where_its_elements_are_aligned(tmp_path):
+    module, _ = made(Odd)
+    save(module, tmp_path / "module")
+    with (tmp_path / "module").open("rb") as file:
+        header = read_header(file, "module")
+        place = file.tell()
+    for info in header.tensors.values():
+        assert place % DTYPES[info.dtype] == 0
+        place += info.size
 
 
 def test_tensors_of_every_kind_come_back(tmp_path):
@@ -357,6 +374,7 @@ def test_everything_that_cannot_be_saved_is_told_by_name(tmp_path):
         "make it dense before",
         "'nowhere' is on the device 'meta' and has no values",
         "'wide' has the dtype complex128, which safetensors files do not hold",
+        "'special' is of type Special, and only plain tensors are saved",
         "'_extra_state' is of type dict, and only tensors are saved",
         "'lazy.weight' has no shape yet",
         "call the module once before",

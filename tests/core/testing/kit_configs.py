@@ -66,6 +66,14 @@ class IgnoredConfig(SoundConfig):
     """Added to the result."""
 
 
+@attrs.frozen(kw_only=True)
+class SilentConfig(SoundConfig):
+    """Has an option that changes nothing one could see."""
+
+    level: Annotated[int, Ge(0)] = 0
+    """How much is logged."""
+
+
 SOUND = AttentionVariant(
     config=SoundConfig,
     module="kit_modules:SoundAttention",

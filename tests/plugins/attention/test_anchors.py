@@ -502,7 +502,7 @@ def test_branches_cannot_be_left_out(variant):
 def test_only_a_branch_that_reads_itself_can_stand_alone():
     assert SelfAnchorAttentionConfig(branches=["surface"], **WIDTHS).branches == ("surface",)
     for config_class in (CrossAnchorAttentionConfig, JointAnchorAttentionConfig):
-        with pytest.raises(ConfigError, match=r"^branches: expected a list of length 2 or more without repeats, .* got \['surface'\]$"):
+        with pytest.raises(ConfigError, match=rf"^branches: expected {TWO}, .* got \['surface'\]$"):
             config_class(branches=["surface"], **WIDTHS)
 
 

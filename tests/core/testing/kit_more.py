@@ -1,0 +1,342 @@
+"""More broken variants: for clauses of a contract that its first mutant does not break, with what the kit says."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Annotated, Any
+
+import attrs
+import numpy as np
+import torch
+from annotated_types import Gt
+from kit_configs import PLACED, SOUND, SilentConfig, SoundConfig, with_module
+from kit_modules import Deaf, PlacedAttention, SoundAttention
+from kit_mutants import GROUPED
+from torch import nn
+
+from noether_core.schemas.rules import Rule
+from noether_plugins.attention.mixed.module import MixedAttention
+
+
+@attrs.frozen(kw_only=True)
+class AnythingConfig(SoundConfig):
+    """Has an option that takes anything."""
+
+    shift: Any = 0.0
+    """Added to the result."""
+
+
+@attrs.frozen(kw_only=True)
+class UncheckedConfig(SoundConfig):
+    """Forgets to check."""
+
+    def __attrs_post_init__(self) -> None:
+        pass
+
+
+@attrs.frozen(kw_only=True)
+class UnenforcedConfig(SoundConfig):
+    """Has a bound that does not hold."""
+
+    sharpness: Annotated[float, Gt(0)] = 1.0
+    """Factor of the logits."""
+
+    @classmethod
+    def rule_of(cls, option: str, annotation: Any) -> Rule:
+        return SoundConfig.rule_of(option, float if option == "sharpness" else annotation)
+
+
+class Anything(SoundAttention):
+    config_class = AnythingConfig
+
+
+class Unchecked(SoundAttention):
+    config_class = UncheckedConfig
+
+
+class Unenforced(SoundAttention):
+    config_class = UnenforcedConfig
+
+
+class Silent(SoundAttention):
+    config_class = SilentConfig
+
+    def finished(self, y, x):
+        return y if self.config.level < 5 else y * 1.0
+
+
+class NotEvenSilent(SoundAttention):
+    config_class = SilentConfig
+
+
+class Narrower(SoundAttention):
+    def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, positions=None):
+        return super().forward(x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, freqs=freqs)
+
+
+class Returning(SoundAttention):
+    def finished(self, y, x):
+        return y, x
+
+
+class Shortening(SoundAttention):
+    def finished(self, y, x):
+        return y[:, :-1]
+
+
+class Undefined(SoundAttention):
+    def finished(self, y, x):
+        return y / (y.shape[1] - 1) if y.shape[1] != 1 else y / torch.zeros_like(y)
+
+
+class PairsInNumpy(SoundAttention):
+    """Does work for every pair of tokens where torch does not see it."""
+
+    def finished(self, y, x):
+        places = np.arange(y.shape[1])
+        return y + 0.0 * float((places[:, None] - places).max() < 0)
+
+
+class PairsByClock(Deaf):
+    def finished(self, y, x):
+        places = np.arange(y.shape[1], dtype=np.float32)
+        pairs = np.subtract.outer(places, places)
+        return y + 0.0 * float(np.sin(pairs, out=pairs).max() < -1)
+
+
+class FaintMask(SoundAttention):
+    def read(self, queries, keys, values, attn_mask, real):
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            attn_mask = torch.zeros_like(attn_mask, dtype=queries.dtype).masked_fill(~attn_mask, -9.0)
+        return super().read(queries, keys, values, attn_mask, real)
+
+
+class RoundedMask(SoundAttention):
+    def read(self, queries, keys, values, attn_mask, real):
+        if attn_mask is not None and attn_mask.is_floating_point():
+            attn_mask = attn_mask.round(decimals=0).clamp(max=0)
+        return super().read(queries, keys, values, attn_mask, real)
+
+
+class Unpadded(SoundAttention):
+    def read(self, queries, keys, values, attn_mask, real):
+        return super().read(queries, keys, values, attn_mask, None)
+
+
+class Scaled(SoundAttention):
+    def read(self, queries, keys, values, attn_mask, real):
+        read = super().read(queries, keys, values, attn_mask, real)
+        return read if real is None else 1.1 * read
+
+
+class Centred(SoundAttention):
+    """Looks at how many tokens there are, padding among them."""
+
+    def finished(self, y, x):
+        return y / y.shape[1]
+
+
+class Unturned(SoundAttention):
+    def projected(self, x, freqs):
+        return super().projected(x, None)
+
+
+class Undemanding(SoundAttention):
+    def check(self, x, attn_mask, key_padding_mask, freqs):
+        if freqs is not None:
+            super().check(x, attn_mask, key_padding_mask, freqs)
+
+
+class Unadded(PlacedAttention):
+    def grouped(self, keys, values, token_specs):
+        if token_specs is None:
+            return keys, values
+        return keys[:, :, :2], values[:, :, :2]
+
+
+class Secluded(MixedAttention):
+    def forward(self, x, token_specs, attention_patterns=None, *, key_padding_mask=None, freqs=None, kv_cache=None):
+        stops = np.cumsum([spec.size for spec in token_specs])
+        parts = [
+            super(Secluded, self).forward(x[:, stop - spec.size : stop], [spec])
+            for spec, stop in zip(token_specs, stops, strict=True)
+        ]
+        return torch.cat(parts, dim=1)
+
+
+class Uncaching(MixedAttention):
+    def forward(self, x, token_specs, attention_patterns=None, *, key_padding_mask=None, freqs=None, kv_cache=None):
+        return super().forward(x, token_specs, attention_patterns, key_padding_mask=key_padding_mask, freqs=freqs)
+
+
+class Misnaming(SoundAttention):
+    def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, positions=None, token_specs=None):
+        if positions is not None:
+            raise ValueError("I want no positions")
+        return super().forward(
+            x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, freqs=freqs, token_specs=token_specs
+        )
+
+
+class Unnamed(SoundAttention):
+    def check(self, x, attn_mask, key_padding_mask, freqs):
+        if x.dim() != 3:
+            raise ValueError("three axes, please")
+        super().check(x, attn_mask, key_padding_mask, freqs)
+
+
+class Frozen(SoundAttention):
+    def __init__(self, config):
+        super().__init__(config)
+        self.scale = nn.Parameter(torch.ones(1), requires_grad=False)
+
+    def finished(self, y, x):
+        return y * self.scale
+
+
+class Detaching(SoundAttention):
+    def placed(self, x, positions):
+        return x + 0.1 * x.detach().sin()
+
+
+class Dropping(SoundAttention):
+    def finished(self, y, x):
+        return nn.functional.dropout(y, self.dropout)
+
+
+class NeverZeros(SoundAttention):
+    def __init__(self, config):
+        super().__init__(config)
+        if self.config.init_weights == "zeros":
+            nn.init.ones_(self.q.weight)
+
+
+class Unregistered(SoundAttention):
+    def __init__(self, config):
+        super().__init__(config)
+        self.gain = torch.rand(())
+
+    def finished(self, y, x):
+        return y * self.gain
+
+
+class Sharing(SoundAttention):
+    def __deepcopy__(self, memo):
+        return copy.copy(self)
+
+
+class OnCpu(SoundAttention):
+    def __init__(self, config):
+        super().__init__(config)
+        self.gain = nn.Parameter(torch.ones(1, device="cpu"))
+
+
+class Fleeting(SoundAttention):
+    def __init__(self, config):
+        super().__init__(config)
+        self.register_buffer("gain", torch.ones(1), persistent=False)
+
+    def finished(self, y, x):
+        return y * self.gain
+
+
+class Defaulting(SoundAttention):
+    def __init__(self, config):
+        torch.set_default_dtype(torch.float32)
+        super().__init__(config)
+
+
+class Drawing(SoundAttention):
+    def finished(self, y, x):
+        return y + 0 * torch.rand_like(y)
+
+
+class SeedingPython(SoundAttention):
+    def finished(self, y, x):
+        random.seed(0)
+        return y
+
+
+class OtherwiseCompiled(SoundAttention):
+    def finished(self, y, x):
+        return 1.1 * y if torch.compiler.is_compiling() else y
+
+
+class OddTokensOnly(SoundAttention):
+    def finished(self, y, x):
+        return y if y.shape[1] % 2 else y.flip(1).flip(1)
+
+
+def _frozen(*names: str) -> Any:
+    return attrs.evolve(SOUND, frozen_parameters=names)
+
+
+MORE = [
+    ("config_is_strict", with_module("Anything", config=AnythingConfig), "shift takes anything"),
+    (
+        "config_is_strict",
+        with_module("Unchecked", config=UncheckedConfig),
+        "hidden_dim takes True, wanted an integer of at least 1",
+    ),
+    ("bounds", with_module("Unenforced", config=UnenforcedConfig), "sharpness takes 0.0, wanted a number"),
+    (
+        "options_are_read",
+        with_module("NotEvenSilent", config=SilentConfig, silent_options=("level",)),
+        "nobody looks at the option 'level'",
+    ),
+    ("signature", with_module("Narrower"), "the interface 'self' is (x, *, attn_mask=None"),
+    ("time_exponent", attrs.evolve(SOUND, time_exponent=3), "time_exponent is 3, and from 1024 to 2048 tokens"),
+    (
+        "time_exponent",
+        with_module("PairsByClock", capabilities=("rope", "deterministic"), time_exponent=1),
+        "what is done outside of torch grows faster",
+    ),
+    ("memory_exponent", attrs.evolve(SOUND, memory_exponent=0.5), "memory_exponent is 0.5"),
+    ("memory_exponent", with_module("PairsInNumpy"), "memory grows with exponent 1.9"),
+    ("result", with_module("Returning"), "expected one tensor from forward, got a tuple"),
+    ("result", with_module("Shortening"), "has shape (3, 12, 8), and the tokens have (3, 13, 8)"),
+    ("few_tokens", with_module("Undefined"), "1 tokens in 3 samples give numbers or gradients that are not finite"),
+    ("attn_mask", with_module("FaintMask"), "query 0 reads tokens that attn_mask hides from it"),
+    ("attn_mask", with_module("RoundedMask"), "are not added to the logits"),
+    ("key_padding_mask", with_module("Unpadded"), "what stands in padding changes what real tokens get"),
+    ("key_padding_mask", with_module("Scaled"), "get something else beside padding than without it"),
+    ("key_padding_mask", with_module("Centred"), "get something else beside padding than without it"),
+    ("rope", with_module("Unturned"), "frequencies do not change the result"),
+    ("rope", with_module("Undemanding"), "a call without freqs must be refused; it was accepted"),
+    ("rope", attrs.evolve(SOUND, example={"hidden_dim": 3, "num_heads": 3}), "too narrow to rotate"),
+    ("token_specs", with_module("Unadded", PLACED), "whose sizes do not add up to the tokens must be refused"),
+    ("attention_patterns", with_module("Secluded", GROUPED), "'surface_queries' does not read 'surface_anchors'"),
+    ("kv_cache", with_module("Uncaching", GROUPED), "leaves its kv_cache empty"),
+    ("refuses_undeclared_arguments", with_module("Misnaming"), "got ValueError: I want no positions"),
+    ("refuses_wrong_shapes", with_module("Unnamed"), "expected a ShapeError, got ValueError: 'three axes, please'"),
+    ("gradients_reach_parameters", with_module("Frozen"), "scale asks for no gradient"),
+    ("gradients_reach_parameters", _frozen("q.*"), "q.weight is declared frozen and asks for a gradient"),
+    ("gradients_reach_parameters", _frozen("scale"), "names 'scale', which is no parameter"),
+    ("gradients_are_right", with_module("Detaching"), "the gradient of"),
+    ("no_dropout_in_evaluation", with_module("Dropping"), "dropout acts in evaluation"),
+    ("init_modes", with_module("NeverZeros"), "the weights of linear layers are not all zero"),
+    ("state_dict", with_module("Unregistered"), "computes something else"),
+    ("copies", with_module("Sharing"), "a deep copy shares the memory of its parameters"),
+    ("meta_device", with_module("OnCpu"), "on the meta device gain take memory"),
+    ("meta_device", with_module("Fleeting"), "gain stay without memory"),
+    ("global_state", with_module("Defaulting"), "a module changes the default dtype"),
+    ("global_state", with_module("Drawing"), "evaluation draws from torch's generator"),
+    ("global_state", with_module("SeedingPython"), "a module changes Python's generator"),
+    ("compile", with_module("OtherwiseCompiled"), "a compiled module computes something else"),
+    ("export", with_module("OddTokensOnly"), "torch.export fails: UserError: Constraints violated"),
+]
+"""The check, the variant, and what the kit says of it."""
+
+MORE = [
+    (check, attrs.evolve(variant, module=variant.module.replace("kit_modules", "kit_more")), told)
+    if variant.module not in {SOUND.module, PLACED.module}
+    else (check, variant, told)
+    for check, variant, told in MORE
+]
+
+SILENT = attrs.evolve(SOUND, config=SilentConfig, module="kit_more:Silent", silent_options=("level",))
+"""A sound variant with an option that only its module sees."""
+
+FROZEN = attrs.evolve(SOUND, module="kit_more:Frozen", frozen_parameters=("sc*",))
+"""A sound variant with a parameter that is never trained."""
