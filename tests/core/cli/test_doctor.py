@@ -10,6 +10,15 @@ import time
 import pytest
 
 
+SCRIPT = """
+import signal
+from noether_core.cli import script
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which programs in the background start without
+script()
+"""
+
+
 @pytest.fixture
 def start(site, tmp_path):
     """Return what starts ``noether doctor`` where only the packages of the site are not blocked."""
@@ -17,7 +26,7 @@ def start(site, tmp_path):
     def call(*arguments, **variables):
         path = os.pathsep.join(filter(None, (str(site.folder), os.environ.get("PYTHONPATH"))))
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "noether_core.cli", "doctor", *arguments],
+            [sys.executable, "-P", "-c", SCRIPT, "doctor", *arguments],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": path, "NOETHER_BLOCK": "noether-attention", **variables},
             stdout=subprocess.PIPE,
