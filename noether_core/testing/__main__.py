@@ -25,8 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     for report in reports:
         print(report)
-    if options.json is not None:
-        save_reports(options.json, reports)
+    try:
+        if options.json is not None:
+            save_reports(options.json, reports)
+    except OSError as error:
+        print(f"noether_core.testing: {error}", file=sys.stderr)
+        return USAGE
     return PASSED if all(report.is_passed for report in reports) else FAILED
 
 

@@ -26,6 +26,7 @@ class Checks:
         self._config = config
         self._subjects = {name: _subject(config, name) for name in config.getoption("--noether")}
         self._outcomes: dict[str, list[Outcome]] = {}
+        self._saved = ""
         if config.args_source is not pytest.Config.ArgsSource.ARGS:  # no paths were named: no other tests are meant
             config.args = []
 
@@ -43,16 +44,25 @@ class Checks:
                 found: Any = value  # the type, and its outcome as plain data
                 self._outcomes.setdefault(found[0], []).append(structure(found[1], Outcome))
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print a line for every type, and save the reports where that is asked for."""
-        reports = list(self._reports())
-        terminalreporter.section("noether")
-        for report in reports:
-            terminalreporter.line(f"{report.type} of {report.provider}: {report.headline}")
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Save the reports where that is asked for; worker processes leave it to the one that started them."""
         file = self._config.getoption("--noether-report")
-        if file:
-            save_reports(file, reports)
-            terminalreporter.line(f"written to {file}")
+        if not file or hasattr(self._config, "workerinput"):
+            return
+        try:
+            save_reports(file, self._reports())
+            self._saved = f"written to {file}"
+        except OSError as error:
+            self._saved = f"reports cannot be written: {error}"
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print a line for every type."""
+        terminalreporter.section("noether")
+        for report in self._reports():
+            terminalreporter.line(f"{report.type} of {report.provider}: {report.headline}")
+        if self._saved:
+            terminalreporter.line(self._saved)
 
     def _reports(self) -> Iterator[Report]:
         for name, subject in self._subjects.items():

@@ -49,6 +49,12 @@ UNSOUND = [
         deep="modules_plain.module:Module is no subclass of torch.nn.Module",
     ),
     Module(
+        type="careful",
+        source="import torch\nclass Module:\n    def __init__(self, config): self.config = config",
+        told="modules_careful.module:Module is no subclass of torch.nn.Module",
+        deep="modules_careful.module:Module is no subclass of torch.nn.Module",
+    ),
+    Module(
         type="function",
         source="from torch import nn\ndef Module(config): return nn.Linear(1, 1)",
         told="modules_function.module:Module is no subclass of torch.nn.Module",

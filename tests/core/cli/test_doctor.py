@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-
 SCRIPT = """
 import signal
 from noether_core.cli import script

@@ -134,6 +134,13 @@ def test_a_class_has_a_test_for_every_check_which_may_be_overridden(run, tmp_pat
     assert f"4 passed, 2 skipped, {2 * len(CHECKS) - 6} deselected" in done.stdout
 
 
+def test_reports_that_cannot_be_written_are_told(run):
+    done = run("--noether", "flare", "-k", "help", "--noether-report", "nowhere/report.json")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "reports cannot be written: [Errno 2] No such file or directory: 'nowhere/report.json'" in done.stdout
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+
+
 def test_the_report_is_plain_json(run, tmp_path):
     run("--noether", "flare", "-k", "help", "--noether-report", str(tmp_path / "report.json"))
     (told,) = json.loads((tmp_path / "report.json").read_text())["reports"]

@@ -174,6 +174,11 @@ def test_wrong_usage_of_the_command_ends_with_two(arguments, told, capsys):
     assert told in capsys.readouterr().err
 
 
+def test_a_report_that_cannot_be_written_is_told(capsys):
+    assert main(["flare", "--only", "help", "--json", "nowhere/report.json"]) == 2
+    assert "nowhere/report.json" in capsys.readouterr().err
+
+
 def test_the_command_is_a_module():
     command = [sys.executable, "-m", "noether_core.testing", "nobody"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
