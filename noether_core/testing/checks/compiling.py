@@ -128,14 +128,13 @@ def _gist(error: Exception, names: Sequence[str] = ()) -> str:
 @contextmanager
 def _quiet_compiler() -> Iterator[None]:
     """Start with nothing compiled and end so; leave out what the compiler warns of and logs about itself."""
-    logger = logging.getLogger("torch")
-    is_heard = logger.propagate
+    disabled = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger.propagate = False
+        logging.disable()
         torch.compiler.reset()
         try:
             yield
         finally:
             torch.compiler.reset()
-            logger.propagate = is_heard
+            logging.disable(disabled)

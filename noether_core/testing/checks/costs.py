@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -113,17 +115,28 @@ def _clocked(subject: Subject, declared: float) -> float:
     """Return the exponent of the processor's time; tried until it is low enough, since a busy machine only adds."""
     made = [_call(subject, tokens) for tokens in _TOKENS_BY_CLOCK]
     least, exponent = [math.inf, math.inf], math.inf
-    for _ in range(_TRIES):
-        timed = [min(_seconds(subject, *call) for _ in range(_CALLS)) for call in made]
-        least = [min(known, seconds) for known, seconds in zip(least, timed, strict=True)]
-        exponent = math.log2(least[1] / least[0])
-        if exponent <= declared + _CLOCK:
-            break
+    with _one_thread(), torch.no_grad():
+        for _ in range(_TRIES):
+            timed = [min(_seconds(subject, *call) for _ in range(_CALLS)) for call in made]
+            least = [min(known, seconds) for known, seconds in zip(least, timed, strict=True)]
+            exponent = math.log2(least[1] / least[0])
+            if exponent <= declared + _CLOCK:
+                break
     return exponent
 
 
 def _seconds(subject: Subject, module: nn.Module, arguments: dict[str, Any]) -> float:
-    with torch.no_grad():
-        start = time.process_time()
-        subject.call(module, arguments)
-        return time.process_time() - start
+    start = time.thread_time()
+    subject.call(module, arguments)
+    return time.thread_time() - start
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch work in this thread alone: others wait for each other, and waiting takes time of the processor."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
