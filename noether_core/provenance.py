@@ -171,11 +171,11 @@ def _of_distribution(before: Provenance, here: Provenance) -> Iterator[Differenc
     if before.commit != here.commit:
         yield _difference("commit", before, before.commit or "no commit", here.commit or "no commit")
     if before.editable != here.editable:
-        yield _difference("editable", before, *(_ways[provenance.editable] for provenance in (before, here)))
+        yield _difference("editable", before, *(_WAYS[provenance.editable] for provenance in (before, here)))
 
 
 def _difference(name: DifferenceName, before: Provenance, told: str, here: str) -> Difference:
     return Difference(name=name, type=before.type, before=told, here=here, remedy=before.remedy)
 
 
-_ways = {True: "an editable install", False: "one that is not editable"}
+_WAYS = {True: "an editable install", False: "one that is not editable"}

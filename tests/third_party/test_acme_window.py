@@ -262,3 +262,9 @@ def test_the_wheel_of_the_project_is_without_the_package(fresh_environment: Fres
 
     assert "noether_core/__init__.py" in names
     assert [name for name in names if "acme" in name] == []
+
+
+def test_it_is_written_for_the_first_version_of_the_contract_for_good() -> None:
+    hook = (PACKAGE / "src" / "acme_window" / "__init__.py").read_text(encoding="utf-8")
+
+    assert "api_version=1,\n" in hook  # so that everything above says that plugins of that version still work

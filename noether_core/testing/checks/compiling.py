@@ -128,13 +128,15 @@ def _gist(error: Exception, names: Sequence[str] = ()) -> str:
 @contextmanager
 def _quiet_compiler() -> Iterator[None]:
     """Start with nothing compiled and end so; leave out what the compiler warns of and logs about itself."""
-    disabled = logging.root.manager.disable
+    level, tracer = logging.root.manager.disable, logging.getLogger("torch.__trace")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable()
+        tracer.disabled = True  # it logs whatever is disabled
         torch.compiler.reset()
         try:
             yield
         finally:
             torch.compiler.reset()
-            logging.disable(disabled)
+            tracer.disabled = False
+            logging.disable(level)
