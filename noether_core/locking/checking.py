@@ -11,7 +11,6 @@ import attrs
 from noether_core.errors import ConfigError, Difference, Problem
 from noether_core.locking import LOCK_FILE
 from noether_core.locking.lock import attention_configs, provenance_here, read_lock
-from noether_core.plugins.preferring import preferring
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.versions import CORE, core_version
@@ -45,7 +44,7 @@ class Locked:
             raise ConfigError([document.locate(self._other_core(lock.noether))])
         self._types = lock.types
         known = default_registry() if registry is None else registry
-        self.registry = preferring(known, [f"{locked.distribution}:{locked.type}" for locked in lock.types])
+        self.registry = known.with_preference([f"{locked.distribution}:{locked.type}" for locked in lock.types])
 
     def problems_of(self, config: Schema) -> Iterator[Problem]:
         """Yield in what the providers of the types that *config* needs are others than they are locked to.

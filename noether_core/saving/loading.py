@@ -20,7 +20,6 @@ from noether_core.errors import (
     SavedModuleError,
     told_differences,
 )
-from noether_core.plugins.preferring import preferring
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.saving.comparing import compare
@@ -119,7 +118,7 @@ def _config(saved: _Saved, known: Registry, plugin: str, differences: Iterable[D
     """Return the config, of the class that *plugin* has for it; configs within are of the recorded distributions."""
     contents = saved.contents
     recorded = (contents.provenance, *contents.parts)
-    seen = preferring(known, [f"{part.distribution}:{part.type}" for part in recorded])
+    seen = known.with_preference([f"{part.distribution}:{part.type}" for part in recorded])
     declared = {name: value for name, value in contents.config.items() if name in contents.schema}
     extra = {name: value for name, value in contents.config.items() if name not in contents.schema}
     try:
