@@ -21,7 +21,7 @@ from noether_core.plugins.hooks import Hooks
 from noether_core.plugins.index import ATTENTION, EntryPoint, Fault, Index
 from noether_core.plugins.loading import import_object, import_plugin, plugin_error, told
 from noether_core.plugins.messages import ambiguous_type, unknown_type
-from noether_core.plugins.versions import core_version, required_core
+from noether_core.plugins.versions import CORE, core_version, required_core
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import plan_of
 
@@ -135,8 +135,14 @@ class Registry(Catalogue):
         return self._load(self.provider_of(config))
 
     def types_with(self, option: str) -> tuple[str, ...]:
-        """Return the types whose configs declare *option*; imports every plugin, and leaves out those that fail."""
-        return tuple(name for name in self.types() if option in self._options_of(name))
+        """Return the types whose configs declare *option*, of Noether's own and of those that are imported already.
+
+        No other plugin is imported: who asks has made a mistake in a config, and that must run nobody's code.
+        """
+        return tuple(name for name in self.types() if self._is_near(name) and option in self._options_of(name))
+
+    def _is_near(self, type: str) -> bool:
+        return any(entry.distribution == CORE or entry in self._variants for entry in self.chosen(type))
 
     def _options_of(self, type: str) -> frozenset[str]:
         try:

@@ -12,9 +12,12 @@ import attrs
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, shown
 from noether_core.schemas.bounds import Bounds, bounds_of
-from noether_core.schemas.frozen_mapping import MOST_DIGITS, FrozenMapping, freeze, is_writable
+from noether_core.schemas.frozen_mapping import FrozenMapping, freeze
 from noether_core.schemas.types import Because
 from noether_core.spelling import did_you_mean
+
+_LEAST, _MOST = -(2**63), 2**63 - 1
+"""Integers that TOML and tensors can hold; beyond them is no size of anything."""
 
 Check = Callable[[Any], Any]
 
@@ -118,8 +121,8 @@ def _integer_rule(bounds: Bounds) -> Rule:
     def check(value: Any) -> Any:
         if type(value) is not int or not holds(value):
             raise refuse(expected, value)
-        if not is_writable(value):
-            raise refuse(f"{expected} that has at most {MOST_DIGITS} digits", value)
+        if not _LEAST <= value <= _MOST:
+            raise refuse(f"{expected} that fits into 64 bits", value)
         return value
 
     return Rule(expected, check)

@@ -233,7 +233,7 @@ HUGE = [
 """Sizes that are none."""
 
 EXCESSIVE = ["2**63", "10**30", "10**4299"]
-"""Sizes that no machine has and every config takes: the module cannot be made, by an error that is no ConfigError."""
+"""Sizes that no machine has, and no tensor could."""
 
 every_size = pytest.mark.parametrize("option", ["hidden_dim", "num_heads", "num_latents"])
 
@@ -252,7 +252,6 @@ def test_a_type_leads_to_nothing_but_an_installed_variant(attempt, kind):
         assert (seen, modules) == ([], [])
 
 
-@pytest.mark.xfail(strict=True, reason="for its message, an unknown option imports every plugin that is installed")
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_an_option_reaches_nothing_but_its_own_value(attempt, kind):
     for told, seen, modules in attempt([config(**options) for options in OPTIONS[kind]]):
@@ -276,7 +275,6 @@ def test_a_size_that_is_none_is_refused(attempt, option):
         assert (seen, modules) == ([], [])
 
 
-@pytest.mark.xfail(strict=True, reason="an integer of the schema may be as large as it likes")
 @pytest.mark.parametrize("size", EXCESSIVE)
 def test_a_size_that_no_machine_has_is_refused(attempt, size):
     (result,) = attempt(f"[{{**{config(num_heads=1)!r}, 'hidden_dim': {size}}}]")

