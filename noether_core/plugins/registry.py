@@ -139,15 +139,13 @@ class Registry(Catalogue):
 
         No other plugin is imported: who asks has made a mistake in a config, and that must run nobody's code.
         """
-        return tuple(name for name in self.types() if self._is_near(name) and option in self._options_of(name))
-
-    def _is_near(self, type: str) -> bool:
-        return any(entry.distribution == CORE or entry in self._variants for entry in self.chosen(type))
+        near = [entry for entry in self.providers() if entry.distribution == CORE or entry in self._variants]
+        return tuple(sorted({entry.name for entry in near if option in self._options_of(entry.qualified_name)}))
 
     def _options_of(self, type: str) -> frozenset[str]:
         try:
             return plan_of(self.get(type).config).options
-        except (ConfigError, PluginError):  # provided by several, or by one that cannot be used
+        except PluginError:  # one that cannot be used
             return frozenset()
 
     def register(self, variant: AttentionVariant) -> None:

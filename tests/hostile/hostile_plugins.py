@@ -141,6 +141,11 @@ ENDING = [
         told="raises KeyboardInterrupt:  when it is imported, which ends every program that uses it",
     ),
     Hostile(
+        type="hook_interrupts",
+        instead=_hook("raise KeyboardInterrupt"),
+        told="raises KeyboardInterrupt:  when it is imported, which ends every program that uses it",
+    ),
+    Hostile(
         type="waits_for_itself",
         before="""
             import threading

@@ -121,18 +121,18 @@ def test_commands_that_need_another_type_neither_hang_nor_die(place):
     assert "doctor" in place.run("noether", "--help").stdout
 
 
-@pytest.mark.xfail(strict=True, reason="the message asks every plugin that is installed whose option it is")
 def test_a_misspelt_option_imports_no_other_plugin(place):
     (place.folder / "typo.yaml").write_text("type: sound\nhidden_dim: 8\nnum_heads: 2\nreech: 3\n")
-    done = place.environment.run("timeout", "20", "noether", "validate", "typo.yaml", cwd=place.folder)
+    done = place.run("noether", "validate", "typo.yaml")
     assert done.returncode == 1
     assert "typo.yaml:4:1: reech: unknown option of 'sound'; did you mean 'reach'?" in done.stderr
 
 
 def test_ctrl_c_during_an_import_stops_the_program(place):
-    done = place.run("python", "-c", "from noether_core import registry; registry().get('interrupts')")
-    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
-    assert place.run("noether", "show", "interrupts").returncode == 130
+    for name in ("interrupts", "hook_interrupts"):
+        done = place.run("python", "-c", f"from noether_core import registry; registry().get('{name}')")
+        assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+        assert place.run("noether", "show", name).returncode == 130
 
 
 def test_a_program_that_waits_for_ever_can_still_use_other_types(place):

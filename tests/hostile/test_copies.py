@@ -200,6 +200,9 @@ def test_a_stale_copy_in_a_source_tree_is_found(place):
     told = {finding["check"]: finding["message"] for finding in diagnosis["findings"]}
     assert told["duplicate"] == f"1.0 in {place.site} hides 0.9 in {tree}, which still provides 'gone'"
     assert told["missing-code"] == "twice_gone cannot be imported: there is no twice_gone"
+    (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: twice\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[noether.attention]\ntwice = twice\n")
+    assert place.json("doctor", "--no-import", **variables)["findings"] == []
 
 
 def test_a_stale_copy_of_a_package_without_plugins_is_found_in_the_same_folder_alone(place):

@@ -107,7 +107,7 @@ DAMAGED = [
     ),
     Damaged(
         name="nameless",
-        damage=_write("METADATA", "Metadata-Version: 2.1\n\nName: a description\n"),
+        damage=_write("METADATA", "Metadata-Version: 2.1\nSummary: x\n Name: y\n\tVersion: 3\n\nName: z\n"),
         is_listed=True,
         resolves=True,
         check="metadata",

@@ -45,7 +45,8 @@ def test_several_are_ambiguous_with_each_other_or_one_is_preferred(site, known):
         "best": "preferred by prefer=best:flow",
         "cold": "passed over for best:flow",
     }
-    assert states(candidates(known(block=["acme", "best:flow"]), "flow")) == {
+    site.install_variant("slow", "other")
+    assert states(candidates(known(block=["acme", "best:flow", "other"]), "flow")) == {
         "acme": "blocked by block=acme",
         "best": "blocked by block=best:flow",
         "cold": "chosen",

@@ -9,7 +9,7 @@ import pytest
 
 from noether_core import hookspecs
 from noether_core.plugins import diagnosis
-from noether_core.plugins.diagnosis import Outcome, clashes, diagnose, imports, settings
+from noether_core.plugins.diagnosis import Outcome, diagnose, imports, settings
 from noether_core.plugins.diagnosis.classes import complaint_about
 from noether_core.plugins.diagnosis.processes import outcomes
 from noether_core.plugins.index import ATTENTION, EntryPoint
@@ -52,13 +52,23 @@ def test_without_imports_nothing_is_started(site, monkeypatch):
     assert (told.findings, told.outcomes) == ((), ())
 
 
-def test_what_was_put_on_the_path_of_this_program_is_seen_by_the_processes(site, monkeypatch):
+def test_what_was_put_on_the_path_of_this_program_is_seen_by_the_processes_and_no_more(site, tmp_path, monkeypatch):
     install(site, "acme", "raise OSError('seen')")
+    (tmp_path / "json.py").write_text("raise SystemExit('a file that happens to lie where we are')")
+    monkeypatch.chdir(tmp_path)
     (finding,) = diagnose().findings
     assert finding.message == "acme_plugin cannot be imported: OSError: seen"
-    monkeypatch.chdir(site.folder)
-    (site.folder / "json.py").write_text("raise SystemExit('a file that happens to lie here')")
-    assert checks(diagnose().findings) == [("import", "error", "acme:acme")]
+
+
+def test_a_module_to_register_that_hangs_keeps_no_plugin_from_being_looked_at(site, monkeypatch):
+    install(site, "acme", "raise OSError('seen')")
+    (site.folder / "acme_hangs.py").write_text("import time\ntime.sleep(600)")
+    monkeypatch.setenv("NOETHER_REGISTER", "acme_hangs")
+    told = {finding.origin: finding.message for finding in diagnose(timeout=5).findings}
+    assert told == {
+        "NOETHER_REGISTER": "acme_hangs does not come back from its import within 5 seconds",
+        str(site.folder / "acme-1.2.0.dist-info"): "acme_plugin cannot be imported: OSError: seen",
+    }
 
 
 def test_a_check_that_fails_is_told_and_keeps_no_other_from_being_made(site, monkeypatch):
@@ -161,12 +171,9 @@ def test_processes_are_ended_where_nobody_waits_for_them(site, tmp_path):
 
 
 def test_a_plugin_that_takes_away_the_output_or_stays_in_a_thread_is_told_all_the_same(site):
-    install(site, "mute", "import sys\nsys.stdout = None\nraise OSError('mute')")
-    install(
-        site,
-        "stays",
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\nraise OSError('stays')",
-    )
+    stay = "import sys, threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
+    install(site, "mute", f"{stay}sys.stdout = None\nraise OSError('mute')")
+    install(site, "stays", f"{stay}raise OSError('stays')")
     told = {finding.plugin: finding.message for finding in diagnose(timeout=20).findings}
     assert told == {
         "mute:mute": "mute_plugin cannot be imported: OSError: mute",
@@ -197,19 +204,17 @@ def test_what_torch_makes_slow_is_told_once():
     assert finding.message == "acme_flow imports torch, so that whatever reads a config of it waits for torch: 1234 ms"
 
 
-def test_names_are_alike_that_differ_in_case_width_or_dashes_alone(site):
-    for name in ("flow_x", "Flow-X", "\uff46low.x", "other"):
-        site.write_metadata(
-            f"d{len(name)}{name[0]}-1.0.dist-info", f"d{name}", "1.0", f"[noether.attention]\n{name} = m\n"
-        )
-    environment = diagnose(with_imports=False).environment
-    told = {
-        (finding.plugin.partition(":")[2], finding.message.split(",")[0].split(":")[0])
-        for finding in clashes.look_alikes(environment)
-    }
-    assert {name for name, _ in told} == {"flow_x", "Flow-X", "\uff46low.x"}
-    assert ("flow_x", "'flow_x' reads like 'Flow-X' and '\uff46low.x'") in told
-    assert ("\uff46low.x", "'\uff46low.x' is not ASCII") in told
+def test_names_of_one_group_are_alike_that_differ_in_case_width_or_dashes_alone(site):
+    names = {"flow_x": "attention", "Flow-X": "attention", "\uff46low.x": "attention", "other": "attention"}
+    for number, (name, group) in enumerate({**names, "FLOW_X": "command"}.items()):
+        site.write_metadata(f"acme{number}-1.0.dist-info", f"acme{number}", "1.0", f"[noether.{group}]\n{name} = m\n")
+    found = [finding for finding in diagnose(with_imports=False).findings if finding.check == "look-alike"]
+    assert [(finding.plugin, finding.message) for finding in found] == [
+        ("acme0:flow_x", "'flow_x' reads like 'Flow-X' and '\uff46low.x', which is another name"),
+        ("acme1:Flow-X", "'Flow-X' reads like 'flow_x' and '\uff46low.x', which is another name"),
+        ("acme2:\uff46low.x", "'\uff46low.x' is not ASCII: it is '\\uff46low.x', which may pass for another name"),
+        ("acme2:\uff46low.x", "'\uff46low.x' reads like 'Flow-X' and 'flow_x', which is another name"),
+    ]
 
 
 def test_names_of_plugins_in_this_process_may_be_blocked_and_preferred(site, monkeypatch):
