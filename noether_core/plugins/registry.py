@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from noether_core import hookspecs
-from noether_core.errors import ConfigError, PluginError, shown
+from noether_core.errors import PluginError, shown
 from noether_core.hookspecs import AttentionVariant, hookimpl
 from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.extensions import Extension, Extensions, sound_extension

@@ -527,4 +527,5 @@ def test_the_types_that_have_an_option_are_told_and_no_plugin_is_imported_for_it
     known.get("sound")
     assert known.types_with("window") == ("sound",)
     assert known.types_with("windows") == ()
-    assert registry().types_with("num_slices") == ("transolver", "transolver_plusplus")
+    assert Registry().types_with("num_slices") == ("transolver", "transolver_plusplus")
+    assert "acme_broken" not in sys.modules
