@@ -150,7 +150,11 @@ def _start(file, folder):
         (("model:", "memory_limit: 0.001\nmodel:"), "memory_limit is 0.00 GiB; lower training.batch_size"),
         (("hidden_dim: 8", "hidden_dim: 8000000"), "lower attention.hidden_dim or model.depth"),
         (("n_train: 6", "n_train: 6000000000"), "lower data.n_train"),
-        (("num_slices: 3", "num_slices: 3000000000000000000000"), "lower the sizes of attention or model"),
+        (("num_slices: 3", "num_slices: 3000000000000000000"), "lower the sizes of attention or model"),
+        (
+            ("num_slices: 3", "num_slices: 30000000000000000000"),
+            "attention.num_slices: expected an integer of at least 1",
+        ),
         (("type: transolver", "use_rope: true, type: dot_product"), "attention.num_slices: unknown option"),
         (
             (
