@@ -27,7 +27,7 @@ class Config(AttentionConfig):
 
     type: Literal["{type}"] = "{type}"
 
-    reach: Annotated[int, Ge(1)] = 256
+    window: Annotated[int, Ge(1)] = 256
     """Tokens on either side."""
 
 

@@ -259,7 +259,7 @@ def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
         return
     written = f"was written for version {version} of the plugin contract"
     if version > hookspecs.hookspec_version:
-        wanted = required_core(entry) or f"one newer than {core_version()}"
+        wanted = required_core(entry) or f"newer than {core_version()}"
         raise plugin_error(
             entry, f"{written}, and this is version {hookspecs.hookspec_version}; install noether-attention {wanted}"
         )

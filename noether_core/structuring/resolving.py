@@ -75,7 +75,7 @@ class _Resolver:
         self._missing = MissingMandatoryValue
         self._failures = OmegaConfBaseException
         self._count = 0
-        self._made: dict[int, Any] = {}
+        self._made: dict[int, tuple[Any, Any]] = {}  # by the id of what is kept here, so that no other can take it
 
     def plain(self, value: Any, keys: tuple[str | int, ...]) -> Any:
         """Return *value*, which stands under *keys*, as plain data."""
@@ -88,13 +88,13 @@ class _Resolver:
     def _rebuilt(self, value: Any, keys: tuple[str | int, ...]) -> Any:
         """Return a dict or list with plain items: itself where they are plain already, as they are within itself."""
         if id(value) in self._made:
-            return self._made[id(value)]
-        self._made[id(value)] = value
+            return self._made[id(value)][1]
+        self._made[id(value)] = value, value
         items = dict(value) if isinstance(value, dict) else dict(enumerate(value))
         made = {key: self.plain(item, (*keys, key)) for key, item in items.items()} if len(keys) < DEEPEST else items
         if any(made[key] is not item for key, item in items.items()):
-            self._made[id(value)] = made if isinstance(value, dict) else list(made.values())
-        return self._made[id(value)]
+            self._made[id(value)] = value, made if isinstance(value, dict) else list(made.values())
+        return self._made[id(value)][1]
 
     def _items_of(self, container: Any) -> Iterator[tuple[Any, Any]]:
         """Yield the keys or positions of a container of OmegaConf, each with its value or an `Unresolved` one."""

@@ -5,142 +5,66 @@
     from noether_core.testing import check_variant
 
     print(check_variant("acme_foo"))
-
-Every name here is imported on first use: importing this package imports neither torch nor pytest.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # what type checkers take for typing's
-if TYPE_CHECKING:
-    from typing import Any
-
-    from noether_core.reports import Outcome, Report, load_reports, save_reports
-    from noether_core.testing.checks.arguments import (
-        check_attention_patterns,
-        check_attn_mask,
-        check_key_padding_mask,
-        check_kv_cache,
-        check_nothing_to_read,
-        check_positions,
-        check_rope,
-        check_token_specs,
-    )
-    from noether_core.testing.checks.compiling import check_compile, check_export
-    from noether_core.testing.checks.configs import (
-        check_bounds,
-        check_config_is_strict,
-        check_config_round_trip,
-        check_config_without_torch,
-        check_help,
-    )
-    from noether_core.testing.checks.costs import check_memory_exponent, check_time_exponent
-    from noether_core.testing.checks.options import check_options_are_read
-    from noether_core.testing.checks.record import check_construction, check_signature
-    from noether_core.testing.checks.refusals import (
-        check_refuses_undeclared_arguments,
-        check_refuses_wrong_dtypes,
-        check_refuses_wrong_shapes,
-    )
-    from noether_core.testing.checks.results import (
-        check_autocast,
-        check_bfloat16,
-        check_few_tokens,
-        check_float32,
-        check_inputs_unchanged,
-        check_memory_layout,
-        check_new_tensors,
-        check_result,
-    )
-    from noether_core.testing.checks.state import check_copies, check_global_state, check_meta_device, check_state_dict
-    from noether_core.testing.checks.tokens import (
-        check_batch_independence,
-        check_permutation,
-        check_tokens_see_each_other,
-    )
-    from noether_core.testing.checks.training import (
-        check_deterministic,
-        check_gradients_are_right,
-        check_gradients_reach_parameters,
-        check_init_modes,
-        check_no_dropout_in_evaluation,
-        check_training_is_reproducible,
-    )
-    from noether_core.testing.contract import CHECKS
-    from noether_core.testing.failures import CheckFailed, NotApplicable
-    from noether_core.testing.running import check_variant
-    from noether_core.testing.subject import Subject
-    from noether_core.testing.variant_tests import VariantTests
-
-_HOMES = {
-    **dict.fromkeys(("Outcome", "Report", "load_reports", "save_reports"), "reports"),
-    **dict.fromkeys(
-        (
-            "check_attention_patterns",
-            "check_attn_mask",
-            "check_key_padding_mask",
-            "check_kv_cache",
-            "check_nothing_to_read",
-            "check_positions",
-            "check_rope",
-            "check_token_specs",
-        ),
-        "testing.checks.arguments",
-    ),
-    **dict.fromkeys(("check_compile", "check_export"), "testing.checks.compiling"),
-    **dict.fromkeys(
-        (
-            "check_bounds",
-            "check_config_is_strict",
-            "check_config_round_trip",
-            "check_config_without_torch",
-            "check_help",
-        ),
-        "testing.checks.configs",
-    ),
-    **dict.fromkeys(("check_memory_exponent", "check_time_exponent"), "testing.checks.costs"),
-    "check_options_are_read": "testing.checks.options",
-    **dict.fromkeys(("check_construction", "check_signature"), "testing.checks.record"),
-    **dict.fromkeys(
-        ("check_refuses_undeclared_arguments", "check_refuses_wrong_dtypes", "check_refuses_wrong_shapes"),
-        "testing.checks.refusals",
-    ),
-    **dict.fromkeys(
-        (
-            "check_autocast",
-            "check_bfloat16",
-            "check_few_tokens",
-            "check_float32",
-            "check_inputs_unchanged",
-            "check_memory_layout",
-            "check_new_tensors",
-            "check_result",
-        ),
-        "testing.checks.results",
-    ),
-    **dict.fromkeys(
-        ("check_copies", "check_global_state", "check_meta_device", "check_state_dict"), "testing.checks.state"
-    ),
-    **dict.fromkeys(
-        ("check_batch_independence", "check_permutation", "check_tokens_see_each_other"), "testing.checks.tokens"
-    ),
-    **dict.fromkeys(
-        (
-            "check_deterministic",
-            "check_gradients_are_right",
-            "check_gradients_reach_parameters",
-            "check_init_modes",
-            "check_no_dropout_in_evaluation",
-            "check_training_is_reproducible",
-        ),
-        "testing.checks.training",
-    ),
-    "CHECKS": "testing.contract",
-    **dict.fromkeys(("CheckFailed", "NotApplicable"), "testing.failures"),
-    "Subject": "testing.subject",
-    "VariantTests": "testing.variant_tests",
-    "check_variant": "testing.running",
-}
+from noether_core.reports import Outcome, Report, load_reports, save_reports
+from noether_core.testing.checks.arguments import (
+    check_attention_patterns,
+    check_attn_mask,
+    check_key_padding_mask,
+    check_kv_cache,
+    check_nothing_to_read,
+    check_positions,
+    check_rope,
+    check_token_specs,
+)
+from noether_core.testing.checks.compiling import check_compile, check_export
+from noether_core.testing.checks.configs import (
+    check_bounds,
+    check_config_is_strict,
+    check_config_round_trip,
+    check_config_without_torch,
+    check_help,
+)
+from noether_core.testing.checks.costs import check_memory_exponent, check_time_exponent
+from noether_core.testing.checks.options import check_options_are_read
+from noether_core.testing.checks.record import check_construction, check_signature
+from noether_core.testing.checks.refusals import (
+    check_refuses_undeclared_arguments,
+    check_refuses_wrong_dtypes,
+    check_refuses_wrong_shapes,
+)
+from noether_core.testing.checks.results import (
+    check_autocast,
+    check_bfloat16,
+    check_few_tokens,
+    check_float32,
+    check_inputs_unchanged,
+    check_memory_layout,
+    check_new_tensors,
+    check_result,
+)
+from noether_core.testing.checks.state import check_copies, check_global_state, check_meta_device, check_state_dict
+from noether_core.testing.checks.tokens import (
+    check_batch_independence,
+    check_permutation,
+    check_tokens_see_each_other,
+)
+from noether_core.testing.checks.training import (
+    check_deterministic,
+    check_gradients_are_right,
+    check_gradients_reach_parameters,
+    check_init_modes,
+    check_no_dropout_in_evaluation,
+    check_training_is_reproducible,
+)
+from noether_core.testing.contract import CHECKS
+from noether_core.testing.failures import CheckFailed, NotApplicable
+from noether_core.testing.running import check_variant
+from noether_core.testing.subject import Subject
+from noether_core.testing.variant_tests import VariantTests
 
 __all__ = [
     "CHECKS",
@@ -198,17 +122,3 @@ __all__ = [
     "load_reports",
     "save_reports",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f"noether_core.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

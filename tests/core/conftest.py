@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from hypothesis import settings
+from light_environment import variant_source
 
 from noether_core import Registry
 from noether_core.plugins.index import scan
@@ -18,39 +19,6 @@ if TYPE_CHECKING:
 
 settings.register_profile("core", deadline=None)  # a machine that is busy is no fault
 settings.load_profile("core")
-
-VARIANT = '''\
-from typing import Annotated, Literal
-
-import attrs
-from annotated_types import Ge
-
-from noether_core import AttentionConfig, AttentionVariant, hookimpl
-
-
-@attrs.frozen(kw_only=True)
-class Config(AttentionConfig):
-    """Options of a variant that only tests know."""
-
-    type: Literal["{type}"] = "{type}"
-
-    window: Annotated[int, Ge(1)] = 256
-    """Tokens on either side."""
-
-
-@hookimpl
-def noether_attention_variant():
-    return AttentionVariant(
-        config=Config,
-        module="{module}",
-        interface="self",
-        time_exponent=1,
-        memory_exponent=1,
-        summary="Tokens read what is near.",
-        example={{"hidden_dim": 8, "num_heads": 2}},
-        api_version=1,
-    )
-'''
 
 
 @attrs.frozen
@@ -95,7 +63,7 @@ class Site:
     def install_variant(self, type: str, distribution: str | None = None, *, module: str = "nowhere:Module") -> str:
         """Install a package with one sound variant of that type; return the name of its module."""
         name = f"plugin_of_{(distribution or type).replace('-', '_')}_{type}"
-        source = VARIANT.format(type=type, module=module)
+        source = variant_source(type, module=module)
         self.install(distribution or type, attention={type: name}, files={f"{name}.py": source})
         return name
 

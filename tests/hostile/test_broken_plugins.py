@@ -122,10 +122,10 @@ def test_commands_that_need_another_type_neither_hang_nor_die(place):
 
 
 def test_a_misspelt_option_imports_no_other_plugin(place):
-    (place.folder / "typo.yaml").write_text("type: sound\nhidden_dim: 8\nnum_heads: 2\nreech: 3\n")
+    (place.folder / "typo.yaml").write_text("type: sound\nhidden_dim: 8\nnum_heads: 2\nwindw: 3\n")
     done = place.run("noether", "validate", "typo.yaml")
     assert done.returncode == 1
-    assert "typo.yaml:4:1: reech: unknown option of 'sound'; did you mean 'reach'?" in done.stderr
+    assert "typo.yaml:4:1: windw: unknown option of 'sound'; did you mean 'window'?" in done.stderr
 
 
 def test_ctrl_c_during_an_import_stops_the_program(place):

@@ -24,7 +24,7 @@ def test_a_newer_one_is_refused_with_what_to_install(site):
     module = install(site, 2)
     assert reason_of(site) == (
         f"{module} was written for version 2 of the plugin contract, and this is version 1; "
-        f"install noether-attention one newer than {core_version()}"
+        f"install noether-attention newer than {core_version()}"
     )
 
 
@@ -34,8 +34,8 @@ def test_a_newer_one_is_refused_with_what_to_install(site):
         ("noether-attention>=2.5", ">=2.5"),
         ("Noether_Attention (>=2.5,<3)", ">=2.5,<3"),
         ("noether-attention[test] >= 2.5 ; python_version >= '3.11'", ">= 2.5"),
-        ("noether-attention", f"one newer than {core_version()}"),
-        ("noether-attention-tools>=9", f"one newer than {core_version()}"),
+        ("noether-attention", f"newer than {core_version()}"),
+        ("noether-attention-tools>=9", f"newer than {core_version()}"),
     ],
 )
 def test_a_newer_one_that_says_what_it_needs_is_quoted(site, requirement, told):

@@ -116,7 +116,7 @@ def test_without_a_type_nothing_changes_and_next_to_nothing_is_imported(run, tmp
     done = run("-q", "-s")
     assert done.returncode == 0, done.stdout
     names = done.stdout.splitlines()[0].rstrip(".").split()
-    assert names == ["noether_core", "noether_core.testing", "noether_core.testing.pytest_plugin"]
+    assert names == ["noether_core", "noether_core.pytest_plugin"]
 
 
 def test_a_class_has_a_test_for_every_check_which_may_be_overridden(run, tmp_path):
