@@ -174,19 +174,31 @@ def test_a_module_that_fails_hides_no_type_and_is_told_where_one_is_missing(run,
     assert "NOETHER_REGISTER: nowhere cannot be imported: ModuleNotFoundError: No module named 'nowhere'." in told
 
 
+def test_a_module_that_fails_is_tried_once(run, tmp_path):
+    (tmp_path / "broken.py").write_text("print('tried')\nraise OSError\n")
+    result = run(
+        *code("from noether_core import registry; registry().types(), registry().types(), registry().get('flare')"),
+        NOETHER_REGISTER="broken",
+    )
+    assert (result.returncode, result.stdout) == (0, "tried\n"), result.stderr
+
+
 def test_threads_that_ask_at_once_all_see_what_is_registered(run, tmp_path):
-    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.5)\nimport toys\n")
+    asks = "from noether_core import registry\nregistry().types()\n"
+    (tmp_path / "slow.py").write_text(f"{asks}import time\ntime.sleep(0.5)\nimport toys\n")
     result = run(
         *code(
             """
+            import time
             from concurrent.futures import ThreadPoolExecutor
             from threading import Barrier
             from noether_core import registry
 
             barrier = Barrier(8)
 
-            def ask(_):
+            def ask(number):
                 barrier.wait()
+                time.sleep(0.05 * (number % 4))  # some come while the module is being imported
                 return registry().get("toy").type
 
             with ThreadPoolExecutor(8) as pool:

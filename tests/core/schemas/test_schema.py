@@ -154,6 +154,13 @@ def test_a_default_is_checked_as_well_as_any_other_value():
     assert repr(Unsound(size=1).share) == "1.0"
 
 
+def test_what_equals_a_default_is_checked_all_the_same():
+    with pytest.raises(ConfigError, match=r"^stride: expected an integer of at least 1, got True$"):
+        Window(size=4, stride=True)
+    with pytest.raises(ConfigError, match=r"^stride: expected an integer of at least 1, got 1\.0$"):
+        Window(size=4, stride=1.0)
+
+
 def test_a_config_is_frozen_and_slotted():
     window = Window(size=4)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

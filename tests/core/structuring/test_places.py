@@ -2,6 +2,9 @@
 
 import pytest
 
+from noether_core.errors import MOST_PROBLEMS
+from noether_core.structuring.documents import parse
+from noether_core.structuring.files import check_placed
 from noether_core.structuring.places import Place
 
 DATA = {
@@ -73,3 +76,13 @@ def test_of_nothing_there_is_nothing(empty):
 def test_what_is_no_path_is_refused_with_its_place(path, at):
     with pytest.raises(ValueError, match=rf"is no path from character {at} on"):
         Place(path)
+
+
+def test_a_file_with_more_problems_than_are_told_is_not_looked_at_to_its_end():
+    text = "blocks:\n" + "- {type: flare}\n" * 3_000
+    checked = check_placed(parse(text, "yaml"), Place("blocks[*]"))
+    assert len(checked) < 300
+    assert sum(len(each.problems) for each in checked) < MOST_PROBLEMS + 10
+    (last,) = checked[-1].problems
+    assert last.message == "there are more than 500 problems; what stands behind this is not looked at"
+    assert last.line == len(checked)

@@ -171,8 +171,8 @@ def test_plain_data_means_the_same_whether_the_library_is_imported_or_not():
     endless["again"] = endless
     (problem,) = told({"type": "flare", "hidden_dim": 8, "num_heads": 2, "note": endless}, unknown="keep")
     assert "fewer levels" in problem
-    shared = {"again": endless, "and": endless}
-    wrong = [shared] * 30_000
+    endless["and"] = endless
+    wrong = [endless] * 30_000
     with pytest.raises(ConfigError) as caught:
         structure({"type": "flare", "hidden_dim": wrong, "num_heads": 2})
     assert caught.value.problems[0].value is wrong
