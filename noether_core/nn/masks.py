@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from noether_core.schemas import Backend
+
 
 def attend(
     queries: Tensor,
@@ -16,6 +18,7 @@ def attend(
     key_padding_mask: Tensor | None = None,
     dropout: float = 0.0,
     scale: float | None = None,
+    backend: Backend = "auto",  # noqa: ARG001
 ) -> Tensor:
     """Return ``softmax(scale * queries keys^T) values`` for every head.
 

@@ -11,6 +11,10 @@ InitWeightsMode = Literal["truncnormal002", "truncnormal002-identity", "truncnor
 """How weights start; see `noether_core.nn.init_weights_`."""
 
 
+Backend = Literal["auto", "sdpa", "flex", "math"]
+"""Kernel that computes attention; see `noether_core.nn.attend`."""
+
+
 class Because(NamedTuple):
     """Why a field is bounded as it is; stands in ``Annotated`` and is appended to what the bound reports.
 
