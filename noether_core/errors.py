@@ -254,6 +254,10 @@ class CacheError(ShapeError):
     """Cached keys and values do not fit the call that is to read them."""
 
 
+class MaskError(ShapeError):
+    """A structured mask is not sound, or does not fit the tokens."""
+
+
 class DerivativeError(NoetherError, RuntimeError):
     """A derivative was asked for that a module does not have."""
 
@@ -269,6 +273,18 @@ class UnsupportedArgumentError(NoetherError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.variant}: cannot honour the argument '{self.argument}': {self.reason}"
+
+
+class UnsupportedBackendError(NoetherError, ValueError):
+    """A kernel was asked for what it cannot compute."""
+
+    def __init__(self, backend: str, reason: str) -> None:
+        super().__init__(backend, reason)
+        self.backend = backend
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"backend '{self.backend}': {self.reason}"
 
 
 class UnsavableModuleError(NoetherError, TypeError):

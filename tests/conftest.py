@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 import attrs
@@ -10,6 +11,21 @@ from annotated_types import Ge
 from fresh_environment import fresh_environment  # noqa: F401  a fixture for all tests below
 
 from noether_core.schemas import AttentionConfig
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; more threads than these would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares fixtures in one worker: the tests of a file, and those of the one fresh environment, first."""
+    for item in (item for item in items if item.path.suffix == ".py"):  # checks of the kit share nothing
+        item.add_marker(pytest.mark.xdist_group("fresh" if _is_fresh(item) else item.path.stem))
+    items.sort(key=lambda item: not _is_fresh(item))
+
+
+def _is_fresh(item: pytest.Item) -> bool:
+    return "fresh_environment" in getattr(item, "fixturenames", ())
 
 
 @attrs.frozen(kw_only=True)

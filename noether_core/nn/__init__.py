@@ -1,6 +1,8 @@
 """Pieces that attention variants share; module files of plugins import from here."""
 
-from noether_core.nn.cache import KeyValues, KVCache
+from noether_core.nn import slices
+from noether_core.nn.attending import attend
+from noether_core.nn.cache import KeyValues, KVCache, join_key_values
 from noether_core.nn.checks import (
     check_attn_mask,
     check_freqs,
@@ -10,47 +12,73 @@ from noether_core.nn.checks import (
     refuse_arguments,
 )
 from noether_core.nn.derivatives import refuse_derivatives
-from noether_core.nn.groups import group_names, group_spans, take_tokens
+from noether_core.nn.groups import Layout, group_names, group_sizes, group_spans, layout_of, take_tokens
 from noether_core.nn.heads import merge_heads, project_heads, split_heads
 from noether_core.nn.initialisation import init_weights_
-from noether_core.nn.masks import attend, combine_masks
-from noether_core.nn.noise import draw_seed, dropout_at, uniform_at
+from noether_core.nn.masks import combine_masks
+from noether_core.nn.noise import draw_seed, dropout_at, gumbel, uniform_at
 from noether_core.nn.norm import RMSNorm
+from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, tells_sums
+from noether_core.nn.pieces import Cut, Pieces, Runs, cut_groups, take_runs
 from noether_core.nn.projection import Projection
 from noether_core.nn.qkv import QKVAttention
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
+from noether_core.nn.streaming import FEWEST_STREAMED, chunks_of, dtype_of_results, tokens_at_once
+from noether_core.nn.structured_masks import Causal, Packed, SlidingWindow, StructuredMask
 
 __all__ = [
+    "FEWEST_STREAMED",
+    "Causal",
+    "Cut",
     "Frequencies",
     "KVCache",
+    "KeyChunk",
     "KeyValues",
+    "Layout",
+    "Packed",
+    "Pieces",
     "Projection",
     "QKVAttention",
     "RMSNorm",
     "RopeFrequency",
+    "Runs",
+    "SlidingWindow",
+    "StructuredMask",
     "accept_fused_",
     "attend",
+    "attend_to_chunks",
     "check_attn_mask",
     "check_freqs",
     "check_key_padding_mask",
     "check_positions",
     "check_tokens",
+    "chunks_of",
     "combine_masks",
+    "cut_groups",
     "draw_seed",
     "dropout_at",
+    "dtype_of_results",
     "gather_slices",
     "group_names",
+    "group_sizes",
     "group_spans",
+    "gumbel",
     "init_weights_",
+    "join_key_values",
+    "layout_of",
     "merge_heads",
     "project_heads",
     "read_slices",
     "refuse_arguments",
     "refuse_derivatives",
     "rotate",
+    "slices",
     "split_heads",
+    "take_runs",
     "take_tokens",
+    "tells_sums",
+    "tokens_at_once",
     "uniform_at",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from noether_core.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import nn
 
@@ -29,6 +29,14 @@ class KeyValues(NamedTuple):
     """``(batch, tokens)`` booleans, True for real tokens; None where all are."""
 
 
+def join_key_values(groups: Sequence[KeyValues]) -> KeyValues:
+    """Return the keys and values of *groups*, one behind the other; tokens of those without a mask are real."""
+    if len(groups) == 1:
+        return groups[0]
+    keys, values, real = zip(*groups, strict=True)
+    return KeyValues(torch.cat(keys, dim=2), torch.cat(values, dim=2), _joined_masks(real, keys))
+
+
 class KVCache:
     """Keys and values of groups of tokens: filled by one call of a module, read by its later ones.
 
@@ -36,8 +44,10 @@ class KVCache:
     input. A group given afresh replaces the stored one. Each module needs a cache of its own: a transformer of three
     blocks takes three.
 
-    The cache owns contiguous copies, ``2 * batch * heads * tokens * head_dim`` numbers a group, and with a padding mask
-    ``batch * tokens`` booleans more. What is stored under ``torch.inference_mode()`` cannot be read where gradients are
+    The cache owns copies, ``2 * batch * heads * tokens * head_dim`` numbers a group, and with a padding mask
+    ``batch * tokens`` booleans more; groups that are read together lie together. A copy of a cache, by `copy.deepcopy`
+    or by pickling, serves the first module that uses it. Graphs of ``torch.compile`` and ``torch.export`` take no
+    cache: it is for eager calls. What is stored under ``torch.inference_mode()`` cannot be read where gradients are
     computed, as torch says of any such tensor; ``torch.no_grad()`` has no such end.
 
     Args:
@@ -48,6 +58,7 @@ class KVCache:
     def __init__(self, *, keep_graph: bool = False) -> None:
         self.keep_graph = keep_graph
         self._groups: dict[str, KeyValues] = {}
+        self._joined: dict[tuple[str, ...], KeyValues] = {}  # of which those groups are views
         self._module: weakref.ref[nn.Module] | None = None
 
     def __contains__(self, name: object) -> bool:
@@ -58,6 +69,12 @@ class KVCache:
 
     def __len__(self) -> int:
         return len(self._groups)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy holds: the groups without what they share, and no module."""
+        together = {name for names in self._joined for name in names}
+        groups = {name: self._own(group) if name in together else group for name, group in self._groups.items()}
+        return {"keep_graph": self.keep_graph, "_groups": groups, "_joined": {}, "_module": None}
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {group.keys.shape[2]}" for name, group in self._groups.items())
@@ -71,6 +88,7 @@ class KVCache:
     def clear(self) -> None:
         """Forget everything, so that any module may fill the cache."""
         self._groups.clear()
+        self._joined.clear()
         self._module = None
 
     def store(self, module: nn.Module, name: str, group: KeyValues) -> None:
@@ -85,9 +103,8 @@ class KVCache:
             CacheError: If another module filled the cache.
         """
         self._check_module(module)
-        self._module = weakref.ref(module)
-        real = None if group.real is None else self._copied(group.real)
-        self._groups[name] = KeyValues(self._copied(group.keys), self._copied(group.values), real)
+        self._part(name)
+        self._groups[name] = self._own(group)
 
     def read(self, module: nn.Module, name: str, queries: Tensor) -> KeyValues:
         """Return the keys and values of a group.
@@ -108,15 +125,69 @@ class KVCache:
         self._check_module(module)
         return group
 
+    def read_joined(self, module: nn.Module, names: tuple[str, ...], queries: Tensor) -> KeyValues:
+        """Return the keys and values of groups, one behind the other.
+
+        Groups that were read together lie together: later reads of the same ones copy nothing.
+
+        Args:
+            module: The attention that reads them.
+            names: Names of the groups; at least one.
+            queries: As in `read`.
+
+        Raises:
+            CacheError: As in `read`.
+        """
+        groups = [self.read(module, name, queries) for name in names]
+        joined = self._joined.get(names)
+        if joined is None:
+            joined = join_key_values(groups)
+            if len(groups) > 1 and self._may_move(names):
+                self._joined[names] = joined
+                self._groups.update(zip(names, _parted(joined, groups), strict=True))
+        return joined
+
+    def _may_move(self, names: tuple[str, ...]) -> bool:
+        """Return whether groups can become views of what they are joined to, and stay what they are."""
+        if self.keep_graph or len(set(names)) < len(names):
+            return False
+        lies_elsewhere = any(name in others for others in self._joined for name in names)
+        inference = torch.is_inference_mode_enabled()
+        return not lies_elsewhere and all(self._groups[name].keys.is_inference() == inference for name in names)
+
+    def _part(self, name: str) -> None:
+        """Give the groups that lie together with one that is replaced memory of their own."""
+        for names in [names for names in self._joined if name in names]:
+            del self._joined[names]
+            self._groups.update({other: self._own(self._groups[other]) for other in names if other != name})
+
+    def _own(self, group: KeyValues) -> KeyValues:
+        real = None if group.real is None else self._copied(group.real)
+        return KeyValues(self._copied(group.keys), self._copied(group.values), real)
+
     def _copied(self, tensor: Tensor) -> Tensor:
         source = tensor if self.keep_graph else tensor.detach()
         return source.clone(memory_format=torch.contiguous_format)
 
     def _check_module(self, module: nn.Module) -> None:
-        if self._module is not None and self._module() is not module:
+        """Check that *module* is the one whose cache this is; the first that uses it is."""
+        if self._module is None:
+            self._module = weakref.ref(module)
+        elif self._module() is not module:
             raise CacheError(
                 "kv_cache: another module filled this cache; give each module a cache of its own, or clear() this one"
             )
+
+
+def _parted(joined: KeyValues, groups: Sequence[KeyValues]) -> list[KeyValues]:
+    """Return *groups* as views of what they were joined to."""
+    lengths = [group.keys.shape[2] for group in groups]
+    keys, values = joined.keys.split_with_sizes(lengths, 2), joined.values.split_with_sizes(lengths, 2)
+    masks = [None] * len(groups) if joined.real is None else joined.real.split_with_sizes(lengths, 1)
+    return [
+        KeyValues(key, value, None if group.real is None else mask)
+        for group, key, value, mask in zip(groups, keys, values, masks, strict=True)
+    ]
 
 
 def _check_fit(name: str, keys: Tensor, queries: Tensor) -> None:
@@ -125,3 +196,13 @@ def _check_fit(name: str, keys: Tensor, queries: Tensor) -> None:
     for fact, has, needs in zip(("batch", "heads", "head width", "dtype", "device"), cached, wanted, strict=True):
         if has != needs:
             raise CacheError(f"kv_cache: {name!r} is cached with {fact} {has}, and the queries have {fact} {needs}")
+
+
+def _joined_masks(masks: Sequence[Tensor | None], keys: Sequence[Tensor]) -> Tensor | None:
+    if all(mask is None for mask in masks):
+        return None
+    whole = [
+        of.new_ones(of.shape[0], of.shape[2], dtype=torch.bool) if mask is None else mask
+        for mask, of in zip(masks, keys, strict=True)
+    ]
+    return torch.cat(whole, dim=1)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from noether_core.errors import ShapeError, UnsupportedArgumentError
+from noether_core.errors import MaskError, ShapeError, UnsupportedArgumentError
+from noether_core.nn.structured_masks import Causal, Packed, SlidingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from noether_core.nn.rope import Frequencies
+    from noether_core.nn.structured_masks import StructuredMask
 
 
 def check_tokens(x: Tensor, hidden_dim: int, *, name: str = "x", beside: Tensor | None = None) -> None:
@@ -74,14 +76,17 @@ def check_key_padding_mask(mask: Tensor | None, keys: Tensor, *, name: str = "ke
     _check_device(mask, keys, name)
 
 
-def check_attn_mask(mask: Tensor | None, queries: Tensor, keys: Tensor, num_heads: int) -> None:
+def check_attn_mask(mask: Tensor | StructuredMask | None, queries: Tensor, keys: Tensor, num_heads: int) -> None:
     """Check that *mask* can be laid over the logits of *queries* and *keys*, each ``(batch, tokens, ...)``.
 
     Raises:
         ShapeError: If *mask* does not broadcast to ``(batch, num_heads, queries, keys)``, is neither boolean nor
-            floating, or is on another device.
+            floating, or is on another device; a `MaskError` if `Packed` has other numbers of queries or keys.
     """
     if mask is None:
+        return
+    if not isinstance(mask, Tensor):
+        _check_structured(mask, queries.shape[1], keys.shape[1])
         return
     wanted = (queries.shape[0], num_heads, queries.shape[1], keys.shape[1])
     sizes = tuple(mask.shape)
@@ -146,6 +151,19 @@ def refuse_arguments(variant: str, reasons: Mapping[str, str], **arguments: obje
 def _check_device(tensor: Tensor, tokens: Tensor, name: str) -> None:
     if tensor.device != tokens.device:
         raise ShapeError(f"{name}: got a tensor on {tensor.device}, wanted {tokens.device}, where the tokens are")
+
+
+def _check_structured(mask: StructuredMask, queries: int, keys: int) -> None:
+    """Check that samples are packed into as many tokens as there are; other structured masks fit any number."""
+    if isinstance(mask, Packed):
+        for name, lengths, tokens in (("queries", mask.lengths, queries), ("keys", mask.key_lengths, keys)):
+            if sum(lengths or ()) != tokens:
+                raise MaskError(f"attn_mask: got lengths of {sum(lengths or ())} {name}, wanted {tokens}")
+    elif not isinstance(mask, (Causal, SlidingWindow)):
+        raise MaskError(
+            f"attn_mask: got {type(mask).__name__}, wanted a tensor, Causal(), SlidingWindow(before, after) or "
+            "Packed(lengths)"
+        )
 
 
 def _way_out(sizes: tuple[int, ...], wanted: tuple[int, int, int, int]) -> str:

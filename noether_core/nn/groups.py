@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
 from noether_core.errors import TokenGroupError, shown
+from noether_core.nn.trees import register_groups
 from noether_core.schemas.modules.attention import TokenSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor
+
+
+Layout: TypeAlias = tuple[tuple[str, int | None], ...]
+"""Names and sizes of groups, in the order of the input."""
+
+register_groups()
 
 
 def group_spans(token_specs: Sequence[TokenSpec], tokens: int) -> dict[str, slice | None]:
@@ -30,17 +37,44 @@ def group_spans(token_specs: Sequence[TokenSpec], tokens: int) -> dict[str, slic
     """
     spans: dict[str, slice | None] = {}
     stop = 0
-    for spec in _checked(token_specs):
-        if spec.name in spans:
-            raise TokenGroupError(f"token_specs: {spec.name!r} names two groups; give each a name of its own")
-        start, stop = stop, stop + (spec.size or 0)
-        spans[spec.name] = None if spec.size is None else slice(start, stop)
-    if stop != tokens:
-        raise TokenGroupError(
-            f"token_specs: Token specs total size {stop} is not the number of tokens {tokens}; "
-            f"the groups are {sizes_text(spans)}"
-        )
+    for name, size in group_sizes(layout_of(token_specs), tokens).items():
+        start, stop = stop, stop + (0 if size is None else size)
+        spans[name] = None if size is None else slice(start, stop)
     return spans
+
+
+def layout_of(token_specs: Iterable[TokenSpec]) -> Layout:
+    """Return the names and sizes of the groups, as plain as a compiler and a memory of layouts want them.
+
+    Raises:
+        TokenGroupError: If *token_specs* are no specs.
+    """
+    return tuple([(spec.name, spec.size) for spec in _checked(token_specs)])
+
+
+def group_sizes(layout: Layout, tokens: int) -> dict[str, int | None]:
+    """Return the number of tokens of each group by name, in the order of the input; None for one that is not in it.
+
+    Args:
+        layout: What `layout_of` returns.
+        tokens: Number of tokens of the input.
+
+    Raises:
+        TokenGroupError: If a name stands twice, or the sizes do not add up to *tokens*.
+    """
+    sizes: dict[str, int | None] = {}
+    total = 0
+    for name, size in layout:
+        if name in sizes:
+            raise TokenGroupError(f"token_specs: {name!r} names two groups; give each a name of its own")
+        sizes[name] = size
+        total += 0 if size is None else size  # no `or`: it would ask for the size
+    if total != tokens:
+        raise TokenGroupError(
+            f"token_specs: Token specs total size {total} is not the number of tokens {tokens}; "
+            f"the groups are {_sizes_text(sizes)}"
+        )
+    return sizes
 
 
 def group_names(token_specs: Sequence[TokenSpec]) -> tuple[str, ...]:
@@ -70,7 +104,7 @@ def take_tokens(tensor: Tensor, spans: Iterable[slice], *, dim: int) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
 
 
-def _checked(token_specs: Sequence[TokenSpec]) -> tuple[TokenSpec, ...]:
+def _checked(token_specs: Iterable[TokenSpec]) -> tuple[TokenSpec, ...]:
     specs = tuple(token_specs)
     for spec in specs:
         if not isinstance(spec, TokenSpec):
@@ -78,7 +112,6 @@ def _checked(token_specs: Sequence[TokenSpec]) -> tuple[TokenSpec, ...]:
     return specs
 
 
-def sizes_text(spans: Mapping[str, slice | None]) -> str:
+def _sizes_text(sizes: Mapping[str, int | None]) -> str:
     """Return the groups and their sizes, as messages quote them: ``surface_anchors 6, volume_anchors None``."""
-    sizes = {name: None if span is None else span.stop - span.start for name, span in spans.items()}
     return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none"

@@ -29,10 +29,10 @@ def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Linear
         mode: How weights start.
         output: The layer of *module* that writes its result.
     """
-    if mode == "torch":
+    if mode == "torch" or output.weight.is_meta:  # on the meta device there is nothing to fill
         return
     for layer in module.modules():
-        if isinstance(layer, nn.Linear) and not layer.weight.is_meta:  # on the meta device there is nothing to fill
+        if isinstance(layer, nn.Linear):
             _FILLS[mode](layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

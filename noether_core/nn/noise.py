@@ -77,3 +77,13 @@ def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Ten
     uniform = uniform_at(seed, rows, math.prod(x.shape[1:]))
     scale = 1 / (1 - probability) if probability < 1 else 0.0
     return x * ((uniform >= probability).view(x.shape).to(x.dtype) * scale)
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Return the Gumbel noise of uniform numbers, ``-log(-log(u + eps) + eps)``, eps the epsilon of their dtype.
+
+    Jang et al., Categorical Reparameterization with Gumbel-Softmax, 2017 (arXiv 1611.01144), with the shifts that keep
+    both logarithms finite.
+    """
+    eps = torch.finfo(uniform.dtype).eps
+    return -(-(uniform + eps).log() + eps).log()

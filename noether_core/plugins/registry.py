@@ -50,6 +50,7 @@ class Registry(Catalogue):
         self._variants: dict[EntryPoint, AttentionVariant] = {}
         self._failures: dict[EntryPoint, PluginError] = {}
         self._resolved: dict[str, AttentionVariant] = {}
+        self._homes: dict[tuple[str, type[AttentionConfig]], EntryPoint] = {}
         self._extensions: Extensions | None = None
 
     def refresh(self) -> None:
@@ -57,7 +58,7 @@ class Registry(Catalogue):
         importlib.invalidate_caches()
         super().refresh()
         self._failures = {}
-        self._resolved = {}
+        self._resolved, self._homes = {}, {}
         self._extensions = None
 
     def with_preference(self, plugins: Iterable[str]) -> Registry:
@@ -70,7 +71,7 @@ class Registry(Catalogue):
         """
         self.providers()  # looks at what is installed, once for both
         seen = copy.copy(self)
-        vars(seen).update(_prefer={**dict.fromkeys(plugins, "prefer"), **self._prefer}, _resolved={})
+        vars(seen).update(_prefer={**dict.fromkeys(plugins, "prefer"), **self._prefer}, _resolved={}, _homes={})
         return seen
 
     def provider(self, type: str) -> EntryPoint:
@@ -110,6 +111,13 @@ class Registry(Catalogue):
             UnknownTypeError: If no installed package provides the type.
             AmbiguousTypeError: If several do, and none by the class of *config*.
         """
+        homes, key = self._homes, (config.type, type(config))  # new ones take its place when something is registered
+        entry = homes.get(key)
+        if entry is None:
+            entry = homes[key] = self._home_of(config)
+        return entry
+
+    def _home_of(self, config: AttentionConfig) -> EntryPoint:
         providers = self.providers(config.type)
         if len(providers) > 1 and type(config) is not AttentionConfig:
             for entry in providers:
@@ -165,7 +173,7 @@ class Registry(Catalogue):
         self._hooks.replace(entry, _InProcessPlugin(variant))
         self._variants[entry] = variant
         self.add(entry)
-        self._resolved = {}
+        self._resolved, self._homes = {}, {}
 
     def loaded_extensions(self) -> Extensions:
         """Return the extensions, importing each on first use.

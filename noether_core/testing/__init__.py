@@ -29,6 +29,7 @@ from noether_core.testing.checks.configs import (
     check_help,
 )
 from noether_core.testing.checks.costs import check_memory_exponent, check_time_exponent
+from noether_core.testing.checks.derivatives import check_forward_mode, check_second_derivatives
 from noether_core.testing.checks.options import check_options_are_read
 from noether_core.testing.checks.record import check_construction, check_signature
 from noether_core.testing.checks.refusals import (
@@ -90,6 +91,7 @@ __all__ = [
     "check_export",
     "check_few_tokens",
     "check_float32",
+    "check_forward_mode",
     "check_global_state",
     "check_gradients_are_right",
     "check_gradients_reach_parameters",
@@ -112,6 +114,7 @@ __all__ = [
     "check_refuses_wrong_shapes",
     "check_result",
     "check_rope",
+    "check_second_derivatives",
     "check_signature",
     "check_state_dict",
     "check_time_exponent",

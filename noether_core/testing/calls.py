@@ -143,6 +143,11 @@ def specs_of(groups: Mapping[str, int | None], tokens: int) -> list[TokenSpec]:
     return [TokenSpec(name, size) for name, size in sizes.items()]
 
 
+def larger_groups(groups: Mapping[str, int | None], steps: int) -> dict[str, int]:
+    """Return sizes of groups that are all different, at least two, and all larger the more *steps*."""
+    return {name: 2 + number + 2 * steps for number, name in enumerate(groups or GROUPS)}
+
+
 def optional_value(interface: Interface, argument: str, arguments: Arguments, groups: Mapping[str, int | None]) -> Any:
     """Return a sound value of an argument that *arguments* lack."""
     asking, read = arguments[ASKING[interface]], arguments[READ[interface]]

@@ -23,6 +23,7 @@ from noether_core.testing.checks.configs import (
     check_help,
 )
 from noether_core.testing.checks.costs import check_memory_exponent, check_time_exponent
+from noether_core.testing.checks.derivatives import check_forward_mode, check_second_derivatives
 from noether_core.testing.checks.options import check_options_are_read
 from noether_core.testing.checks.record import check_construction, check_signature
 from noether_core.testing.checks.refusals import (
@@ -94,6 +95,8 @@ CHECKS: tuple[CheckFunction, ...] = (
     check_refuses_wrong_dtypes,
     check_gradients_reach_parameters,
     check_gradients_are_right,
+    check_second_derivatives,
+    check_forward_mode,
     check_no_dropout_in_evaluation,
     check_deterministic,
     check_training_is_reproducible,

@@ -178,6 +178,7 @@ class Subject:
         tokens: int | None = None,
         queries: int | None = None,
         batch: int | None = None,
+        groups: Mapping[str, int | None] | None = None,
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
     ) -> dict[str, Any]:
@@ -188,6 +189,7 @@ class Subject:
             tokens: Number of tokens that are read; that of `sizes` where it is None.
             queries: Number of tokens that ask, where they are others; likewise.
             batch: Number of samples; likewise.
+            groups: Groups of the tokens, where they are grouped; those of the record where it is None.
             dtype: Of floating tensors; frequencies are complex64 in any case.
             seed: Draws the numbers.
         """
@@ -198,11 +200,18 @@ class Subject:
             batch=sizes.batch if batch is None else batch,
             tokens=sizes.tokens if tokens is None else tokens,
             queries=sizes.queries if queries is None else queries,
-            groups=self.variant.example_groups,
+            groups=self.variant.example_groups if groups is None else groups,
             has_positions=self.honours("positions"),
             generator=torch.Generator().manual_seed(seed),
         )
         return calls.moved(call.arguments(), self.device, dtype)
+
+    def larger_call(self, steps: int, *, batch: int | None = None) -> dict[str, Any]:
+        """Return what the example cannot be called without, every number of tokens larger by so many steps."""
+        groups, sizes = calls.larger_groups(self.variant.example_groups, steps), self.sizes
+        is_grouped = self.variant.interface == "tokens"
+        tokens = sum(groups.values()) if is_grouped else sizes.tokens + 7 * steps
+        return self.arguments(tokens=tokens, queries=sizes.queries + 5 * steps, batch=batch, groups=groups)
 
     def optional(self, argument: str, arguments: Mapping[str, Any]) -> Any:
         """Return a value for an argument that *arguments* lack: one that changes the result where it is honoured."""

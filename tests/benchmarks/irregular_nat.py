@@ -1,48 +1,156 @@
-"""How neighbourhood attention grows with the points: time and memory of whole processes, forward and backward."""
+"""Neighbourhood attention against gathering the keys and values of all neighbours, and how it grows with the points."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import math
+from collections.abc import Callable
+from functools import partial
 
-from tests.benchmarks.pairs import Growth
-
-_STEP = """
-import json, resource, sys, time
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, linear
+
 from noether_core import build
+from noether_plugins.attention.irregular_nat.neighbours import Nearest, nearest_neighbours
+from noether_plugins.attention.irregular_nat.reading import read_neighbours
+from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
+from tests.benchmarks.pairs import Claim, Growth, compare, compare_bytes, device, growth, peak_bytes, seconds
 
-tokens = int(sys.argv[1])
-torch.manual_seed(0)
-module = build("irregular_nat", hidden_dim=64, num_heads=4, input_dim=3, radius=0.1, max_degree=16)
-x = torch.randn(1, tokens, 64, requires_grad=True)
-positions = torch.rand(1, tokens, 3) * (tokens / 200_000) ** (1 / 3)  # points as dense, whatever their number
+_WIDTH = 256
+_HEADS = 8
+_DEGREE = 16
+_RADIUS = 0.1
 
-def step():
-    start = time.perf_counter()
-    module(x, positions=positions).sum().backward()
-    return time.perf_counter() - start
+Step = Callable[[], object]
 
-peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-before = peak()
-seconds = [step() for _ in range(1 + int(sys.argv[2]))][1:]
-print(json.dumps({"seconds": min(seconds), "bytes": peak() - before}))
-"""
+_FACTS = {False: "forward", True: "forward and backward"}
 
 
-def claims(*, quick: bool) -> list[Growth]:
-    """Measure forward and backward at doubling numbers of points, up to 200,000."""
-    sizes = [5_000, 10_000] if quick else [25_000, 50_000, 100_000, 200_000]
-    found = [_measure(tokens, repeats=1 if quick else 5) for tokens in sizes]
+def claims(*, quick: bool) -> list[Claim | Growth]:
+    """Measure attention with given neighbours, the whole module with its search, memory, and exponents."""
+    tokens, rounds = (1_024, 3) if quick else (32_768, 7)
+    cases = [
+        ("attention", _attention, "unsorted", (1 / 5, 1 / 4)),
+        ("attention", _attention, "sorted", (math.inf, math.inf)),
+        ("module with search", _module, "unsorted", (math.inf, math.inf)),
+    ]
+    ratios = [
+        compare(
+            f"irregular_nat, {part} / all neighbours gathered, {tokens:,} {order} points, {fact}",
+            budget,
+            prepare("chunks", tokens, order, backward=backward),
+            prepare("gathered", tokens, "unsorted", backward=backward),
+            rounds=rounds,
+            longest=8,
+        )
+        for part, prepare, order, budgets in cases
+        for (backward, fact), budget in zip(_FACTS.items(), budgets, strict=True)
+    ]
+    return [*ratios, *_memory(4_096 if quick else 32_768), *_growth(quick=quick)]
+
+
+def _memory(tokens: int) -> list[Claim]:
     return [
-        Growth(f"irregular_nat, {fact} over points at fixed density", 1.15, sizes, [each[fact] for each in found])
-        for fact in ("seconds", "bytes")
+        compare_bytes(
+            f"irregular_nat, attention / all neighbours gathered, {tokens:,} points, bytes {fact}",
+            1 / 8,
+            partial(_attention, "chunks", tokens, "unsorted", backward=backward),
+            partial(_attention, "gathered", tokens, "unsorted", backward=backward),
+        )
+        for backward, fact in _FACTS.items()
     ]
 
 
-def _measure(tokens: int, *, repeats: int) -> dict[str, float]:
-    command = [sys.executable, "-c", _STEP, str(tokens), str(repeats)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    measured: dict[str, float] = json.loads(done.stdout)
-    return measured
+def _growth(*, quick: bool) -> list[Growth]:
+    sizes = [5_000, 10_000] if quick else [25_000, 50_000, 100_000, 200_000]
+    name = "irregular_nat, forward and backward, {} over points at fixed density"
+    return [
+        growth(name.format("seconds"), 1.15, sizes, lambda size: seconds(_growing(size), rounds=2 if quick else 5)),
+        growth(name.format("bytes"), 1.15, sizes, lambda size: peak_bytes(_growing, size)),
+    ]
+
+
+def _growing(tokens: int) -> Step:
+    torch.manual_seed(0)
+    module = build("irregular_nat", hidden_dim=64, num_heads=4, input_dim=3, radius=_RADIUS, max_degree=_DEGREE)
+    module.to(device())
+    x = torch.randn(1, tokens, 64, device=device(), requires_grad=True)
+    points = torch.rand(1, tokens, 3, device=device()) * (tokens / 200_000) ** (
+        1 / 3
+    )  # as dense, whatever their number
+    return lambda: module(x, positions=points).sum().backward()
+
+
+def _points(tokens: int, order: str) -> tuple[Tensor, Nearest]:
+    """Return random points of a cube, one behind the other as they come or along the walk, and their neighbours."""
+    torch.manual_seed(0)
+    points = torch.rand(tokens, 3, device=device())
+    found = nearest_neighbours(points.unsqueeze(0), None, radius=_RADIUS, max_degree=_DEGREE)
+    if order == "sorted":
+        points = points[found.walk[0]]
+        found = nearest_neighbours(points.unsqueeze(0), None, radius=_RADIUS, max_degree=_DEGREE)
+    return points, found
+
+
+def _attention(form: str, tokens: int, order: str, *, backward: bool) -> Step:
+    """Return a step of attention alone, from queries, keys, values and positions with their neighbours."""
+    points, found = _points(tokens, order)
+    shapes = {"inner": (32, 3), "outer": (_HEADS, 32), "inner_bias": (32,), "outer_bias": (_HEADS,)}
+    weights = RelposWeights(
+        **{name: torch.randn(shape, device=device(), requires_grad=backward) for name, shape in shapes.items()}
+    )
+    features = (torch.randn(tokens, _WIDTH, device=device(), requires_grad=backward) for _ in range(3))
+    given = Tokens(*features, points.requires_grad_(backward))
+    reading = Reading(found.neighbours[0], found.walk[0], _HEADS, 0.0, 0.0, (None, None))
+    read = read_neighbours if form == "chunks" else _gathered
+    return _step(lambda: read(given, weights, reading), backward=backward)
+
+
+def _module(form: str, tokens: int, order: str, *, backward: bool) -> Step:
+    """Return a step of the whole module, which searches for neighbours and projects."""
+    points, _ = _points(tokens, order)
+    module = build(
+        "irregular_nat",
+        hidden_dim=_WIDTH,
+        num_heads=_HEADS,
+        input_dim=3,
+        radius=_RADIUS,
+        max_degree=_DEGREE,
+        init_weights="torch",
+    ).to(device())
+    x = torch.randn(1, tokens, _WIDTH, device=device(), requires_grad=backward)
+    called = partial(module, positions=points.unsqueeze(0)) if form == "chunks" else partial(_whole, module, points)
+    return _step(lambda: called(x), backward=backward)
+
+
+def _step(function: Callable[[], Tensor], *, backward: bool) -> Step:
+    def forward() -> None:
+        with torch.no_grad():
+            function()
+
+    return (lambda: function().sum().backward()) if backward else forward
+
+
+def _whole(module: nn.Module, points: Tensor, x: Tensor) -> Tensor:
+    """Return what *module* computes, straightforwardly, beside the same search."""
+    found = nearest_neighbours(points.unsqueeze(0), None, radius=_RADIUS, max_degree=_DEGREE)
+    tokens = Tokens(module.q(x[0]), module.k(x[0]), module.v(x[0]), points)
+    inner, outer = module.relpos_fc1, module.relpos_fc2
+    weights = RelposWeights(inner.weight, outer.weight, inner.bias, outer.bias)
+    reading = Reading(found.neighbours[0], found.walk[0], _HEADS, 0.0, 0.0, (None, None))
+    return module.proj(_gathered(tokens, weights, reading)).unsqueeze(0)
+
+
+def _gathered(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
+    """Return what tokens read, as the formula is written: the keys and values of all neighbours are gathered."""
+    is_missing = (reading.neighbours < 0).unsqueeze(-1)
+    others = reading.neighbours.clamp(min=0)
+    queries, keys, values = (tensor.unflatten(1, (_HEADS, -1)) for tensor in tokens[:3])
+    keys, values = keys[others], values[others]
+
+    offsets = tokens.positions[others] - tokens.positions.unsqueeze(1)
+    bias = linear(gelu(linear(offsets, weights.inner, weights.inner_bias)), weights.outer, weights.outer_bias)
+    logits = torch.einsum("nhd,nkhd->nkh", queries, keys) / math.sqrt(queries.shape[-1]) + bias
+    shares = logits.masked_fill(is_missing, -math.inf).softmax(dim=1)
+
+    return torch.einsum("nkh,nkhd->nhd", shares, values).flatten(1)

@@ -1,92 +1,56 @@
-"""Two things timed in turn, A B A B, so that their ratio holds while the machine's speed drifts."""
+"""Ours beside what it is compared with: the door for whoever writes a subject.
+
+A subject is a file of this folder with ``claims(*, quick: bool) -> list``, which measures and returns results; with
+*quick* within seconds, to see that it runs. Its name stands in `subjects.SUBJECTS`. Everything is measured by
+
+- `compare`: a ratio of times, ours over the reference, in turn; its budget is a maximum, ``1 / 1.7`` for 1.7 times as
+  fast, and `math.inf` for a ratio that is told and not promised,
+- `compare_bytes`: the same of memory, each side a ``functools.partial`` of a function at the top of a module that
+  makes modules and inputs and returns the step to measure; each is called in a process of its own,
+- `compare_commands`: a ratio of times of whole processes,
+- `growth`: the fitted exponent over sizes, of ``lambda size: seconds(...)`` or ``peak_bytes(prepare, size)``,
+- `bound`: a number and its maximum, anything that a function finds, bytes and counts among them,
+- `curve`: a line of the picture of a family, over numbers of tokens, such as the straightforward form.
+
+Each calls what it is given only while it runs, and nothing at all where the names of results are asked for: a subject
+measures nothing beside them (`measured` is for what must). Inputs lie on `device()`; a GPU is waited for. Sizes are
+those of the promise, small ones when *quick*; the reference, the straightforward form, is written out beside ours. It
+gets the same weights and inputs, and both are called alike: with ``backward()`` or under ``torch.no_grad()``.
+"""
 
 from __future__ import annotations
 
-import gc
-import math
 import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
+from tests.benchmarks.machine import device
+from tests.benchmarks.memory import in_child, peak_bytes
+from tests.benchmarks.results import Bound, Claim, Curve, Growth, Result, Unit
+from tests.benchmarks.running import begin, measured
+from tests.benchmarks.timing import Timings, take_turns
 
-class Growth(NamedTuple):
-    """An exponent that the project promises: how what was measured grows with a number of things."""
-
-    name: str
-    budget: float
-    sizes: list[int]
-    measured: list[float]
-
-    @property
-    def exponent(self) -> float:
-        """The slope of a line through the logarithms."""
-        slope, _ = statistics.linear_regression(
-            *(list(map(math.log, values)) for values in (self.sizes, self.measured))
-        )
-        return slope
-
-    @property
-    def is_kept(self) -> bool:
-        return self.exponent <= self.budget
-
-    def as_dict(self) -> dict[str, object]:
-        return {**self._asdict(), "exponent": self.exponent, "kept": self.is_kept}
-
-
-class Claim(NamedTuple):
-    """A ratio that the project promises, and what was measured."""
-
-    name: str
-    budget: float
-    ratios: list[float]
-    seconds: tuple[float, float]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.ratios)
-
-    @property
-    def is_kept(self) -> bool:
-        return self.median <= self.budget
-
-    def as_dict(self) -> dict[str, object]:
-        return {
-            "name": self.name,
-            "budget": self.budget,
-            "ratio": self.median,
-            "quartiles": self.quartiles,
-            "seconds": self.seconds[0],
-            "seconds_of_reference": self.seconds[1],
-            "rounds": len(self.ratios),
-            "kept": self.is_kept,
-        }
-
-    @property
-    def quartiles(self) -> tuple[float, float]:
-        if len(self.ratios) == 1:
-            return self.ratios[0], self.ratios[0]
-        first, _, third = statistics.quantiles(self.ratios, n=4, method="inclusive")
-        return first, third
-
-
-class Bound(NamedTuple):
-    """A number that the project promises not to exceed."""
-
-    name: str
-    budget: float
-    measured: float
-    note: str
-
-    @property
-    def is_kept(self) -> bool:
-        return self.measured <= self.budget
-
-    def as_dict(self) -> dict[str, object]:
-        return {**self._asdict(), "kept": self.is_kept}
+__all__ = [
+    "Bound",
+    "Claim",
+    "Curve",
+    "Growth",
+    "Result",
+    "bound",
+    "compare",
+    "compare_bytes",
+    "compare_commands",
+    "curve",
+    "device",
+    "growth",
+    "in_child",
+    "measured",
+    "peak_bytes",
+    "python",
+    "seconds",
+]
 
 
 def compare(
@@ -97,12 +61,49 @@ def compare(
     *,
     rounds: int,
     calls: int = 1,
+    longest: float = 20.0,
 ) -> Claim:
-    """Time *ours* against *reference*; after one warm-up each, *rounds* times *calls* of either in turn."""
-    ours(), reference()
-    pairs = [_pair(ours, reference, calls) for _ in range(rounds)]
-    ours_seconds, reference_seconds = (statistics.median(column) / calls for column in zip(*pairs, strict=True))
-    return Claim(name, budget, [mine / other for mine, other in pairs], (ours_seconds, reference_seconds))
+    """Time *ours* against *reference*; after one warm-up each, *rounds* times *calls* of either in turn.
+
+    Args:
+        name: What is compared, with its sizes: ``ours / reference, sizes``.
+        budget: The most that the median of the ratios may be.
+        ours: What is called.
+        reference: What it is compared with.
+        rounds: How often the two are measured.
+        calls: Calls that are measured together; several for what takes microseconds.
+        longest: Seconds after which no further round begins, once three are measured.
+    """
+    begin(name)
+    timings = measured(
+        lambda: take_turns([ours, reference], rounds=rounds, calls=calls, longest=longest), Timings([[1.0], [1.0]], 0)
+    )
+    mine, other = timings.medians
+    ratios = [one / two for one, two in zip(*timings.columns, strict=True)]
+    return Claim(name, budget, ratios, (mine, other), "seconds", timings.dropped)
+
+
+def compare_bytes(
+    name: str,
+    budget: float,
+    ours: Callable[[], Callable[[], object]],
+    reference: Callable[[], Callable[[], object]],
+    *,
+    rounds: int = 1,
+) -> Claim:
+    """Compare the memory of two steps, each in *rounds* processes of its own; see `peak_bytes` for what counts.
+
+    Args:
+        name: What is compared, with its sizes.
+        budget: The most that the median of the ratios may be.
+        ours: What returns the step, a function at the top of a module or a ``functools.partial`` of one.
+        reference: Likewise.
+        rounds: Processes of each; the bytes of one differ little from those of the next.
+    """
+    begin(name)
+    pairs = [(peak_bytes(ours), peak_bytes(reference)) for _ in range(rounds)]
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Claim(name, budget, [one / two for one, two in pairs], (mine, other), "bytes")
 
 
 def compare_commands(name: str, budget: float, ours: list[str], reference: list[str], *, rounds: int) -> Claim:
@@ -110,67 +111,40 @@ def compare_commands(name: str, budget: float, ours: list[str], reference: list[
     return compare(name, budget, lambda: _run(ours), lambda: _run(reference), rounds=rounds)
 
 
+def growth(name: str, budget: float, sizes: Sequence[int], measure: Callable[[int], float]) -> Growth:
+    """Fit how what *measure* finds grows with the sizes that it is called with."""
+    begin(name)
+    return Growth(name, budget, list(sizes), [measured(lambda size=size: measure(size), 1.0) for size in sizes])
+
+
+def bound(name: str, budget: float, measure: Callable[[], float | tuple[float, str]]) -> Bound:
+    """Return what *measure* finds, a number or one with a note, beside the most that it may be."""
+    begin(name)
+    found = measured(measure, 1.0)
+    number, note = found if isinstance(found, tuple) else (found, "")
+    return Bound(name, budget, number, note)
+
+
+def curve(
+    family: str, line: str, fact: str, sizes: Sequence[int], measure: Callable[[int], float], *, unit: Unit
+) -> Curve:
+    """Return a line of a picture: what *measure* finds at each number of tokens."""
+    begin(f"{line}, {fact}")
+    found = [measured(lambda size=size: measure(size), 1.0) for size in sizes]
+    return Curve(family, line, fact, unit, list(sizes), found)
+
+
+def seconds(step: Callable[[], object], *, rounds: int = 5, calls: int = 1) -> float:
+    """Return the median seconds that *step* takes."""
+    return measured(lambda: take_turns([step], rounds=rounds, calls=calls).medians[0], 1.0)
+
+
 def python(code: str) -> list[str]:
     """Return the command that runs *code*."""
     return [sys.executable, "-c", code]
-
-
-def _pair(ours: Callable[[], object], reference: Callable[[], object], calls: int) -> tuple[float, float]:
-    gc.collect()
-    return _seconds(ours, calls), _seconds(reference, calls)
-
-
-def _seconds(function: Callable[[], object], calls: int) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        function()
-    return time.perf_counter() - start
 
 
 def _run(command: list[str]) -> None:
     """Run a command with compiled modules kept, as any installation has them; the warm-up compiles them."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run(command, check=True, capture_output=True, env=environment)
-
-
-def lines(claims: list[Claim | Growth | Bound]) -> Iterator[str]:
-    """Yield a table of ratios, one of exponents and one of bounds, a line each."""
-    yield from _ratio_lines([claim for claim in claims if isinstance(claim, Claim)])
-    yield from _exponent_lines([claim for claim in claims if isinstance(claim, Growth)])
-    yield from _bound_lines([claim for claim in claims if isinstance(claim, Bound)])
-
-
-def _bound_lines(claims: list[Bound]) -> Iterator[str]:
-    if not claims:
-        return
-    width = max(len(claim.name) for claim in claims)
-    yield f"{'bound':<{width}}  {'measured':>8}  {'budget':>7}  of"
-    for claim in claims:
-        verdict = "" if claim.is_kept else "  over budget"
-        yield f"{claim.name:<{width}}  {claim.measured:>8.4g}  {claim.budget:>7.4g}  {claim.note}{verdict}".rstrip()
-
-
-def _exponent_lines(claims: list[Growth]) -> Iterator[str]:
-    if not claims:
-        return
-    width = max(len(claim.name) for claim in claims)
-    yield f"{'exponent':<{width}}  {'fitted':>7}  {'budget':>7}  measured"
-    for claim in claims:
-        points = ", ".join(f"{size:,}: {value:.3g}" for size, value in zip(claim.sizes, claim.measured, strict=True))
-        verdict = "" if claim.is_kept else "  over budget"
-        yield f"{claim.name:<{width}}  {claim.exponent:>7.3f}  {claim.budget:>7.3f}  {points}{verdict}"
-
-
-def _ratio_lines(claims: list[Claim]) -> Iterator[str]:
-    if not claims:
-        return
-    width = max(len(claim.name) for claim in claims)
-    yield f"{'ratio':<{width}}  {'median':>7}  {'quartiles':>15}  {'budget':>7}  {'ours':>10}  {'reference':>10}"
-    for claim in claims:
-        low, high = claim.quartiles
-        mine, other = (f"{1e3 * seconds:.4g} ms" for seconds in claim.seconds)
-        verdict = "" if claim.is_kept else "  over budget"
-        yield (
-            f"{claim.name:<{width}}  {claim.median:>7.3f}  {low:>7.3f}-{high:<7.3f}  {claim.budget:>7.3f}"
-            f"  {mine:>10}  {other:>10}{verdict}"
-        )

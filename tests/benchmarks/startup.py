@@ -15,7 +15,7 @@ def claims(*, quick: bool) -> list[Claim]:
     """Measure imports and commands."""
     noether = shutil.which("noether")
     if noether is None:
-        raise SystemExit("the command noether is not on PATH; install the project first")
+        raise FileNotFoundError("the command noether is not on PATH; install the project first")
     rounds = 3 if quick else 31
     bare = python("pass")
     with tempfile.TemporaryDirectory() as folder:
@@ -28,6 +28,16 @@ def claims(*, quick: bool) -> list[Claim]:
                 python("import noether_core"),
                 python("import torch"),
                 rounds=2 if quick else 7,
+            ),
+            compare_commands(
+                "import noether_core / python -c pass", 1.6, python("import noether_core"), bare, rounds=rounds
+            ),
+            compare_commands(
+                "import noether_core.schemas / python -c pass",
+                5,
+                python("import noether_core.schemas"),
+                bare,
+                rounds=rounds,
             ),
             compare_commands("noether --help / python -c pass", 3, [noether, "--help"], bare, rounds=rounds),
             compare_commands("noether list / python -c pass", 8, [noether, "list"], bare, rounds=rounds),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from noether_core import (
+    AmbiguousTypeError,
     AttentionConfig,
     AttentionVariant,
     ConfigError,
@@ -16,6 +17,7 @@ from noether_core import (
     Registry,
     UnknownTypeError,
     build,
+    provenance_of,
     registry,
     structure,
 )
@@ -37,6 +39,10 @@ class Keeps(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
+
+
+class KeepsToo(Keeps):
+    """Keeps its config as well."""
 
 
 class Forgets(nn.Module):
@@ -213,6 +219,43 @@ def test_another_type_may_be_asked_for_with_the_options_of_a_config():
 def test_what_describes_no_config_is_a_problem_and_no_other_error(source, options):
     with pytest.raises(ConfigError, match="expected a mapping of options, got"):
         build(source, **options)
+
+
+def test_a_provider_that_comes_later_leaves_a_config_its_home_and_makes_the_type_ambiguous(site):
+    site.install_variant("flow", "acme-attn", module="test_building:Keeps")
+    known = site.registry()
+    variant = known.get("flow")
+    config = variant.config(**OPTIONS)
+    generic = AttentionConfig(type="flow", **OPTIONS)
+    for source in (config, generic):
+        assert provenance_of(build(source, registry=known)).distribution == "acme-attn"
+        assert known.provider_of(source).distribution == "acme-attn"
+
+    known.register(variant)
+    assert provenance_of(build(config, registry=known)).distribution == "acme-attn"
+    with pytest.raises(AmbiguousTypeError):
+        known.provider_of(generic)
+
+
+def test_a_variant_that_is_registered_again_is_built_from_its_new_module():
+    known = with_module(f"{__name__}:Keeps")
+    config = PlainConfig(**OPTIONS)
+    assert type(build(config, registry=known)) is Keeps
+    known.register(attrs.evolve(known.get("plain"), module=f"{__name__}:KeepsToo"))
+    assert type(build(config, registry=known)) is KeepsToo
+
+
+def test_preferences_decide_anew_for_a_config_that_was_built_before(site):
+    for distribution in ("acme-attn", "best-attn"):
+        site.install_variant("flow", distribution, module="test_building:Keeps")
+    known = site.registry()
+    generic = AttentionConfig(type="flow", **OPTIONS)
+    for distribution in ("acme-attn", "best-attn", "acme-attn"):
+        preferring = known.with_preference([f"{distribution}:flow"])
+        for _ in range(2):
+            assert preferring.provider_of(generic).distribution == distribution
+    with pytest.raises(AmbiguousTypeError):
+        known.provider_of(generic)
 
 
 def test_a_generic_config_takes_options_that_only_the_variant_knows():

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import attrs
 from annotated_types import MinLen
 
-from noether_core.schemas import AttentionConfig, Distinct
+from noether_core.schemas import AttentionConfig, Backend, Distinct
 
 BranchName = Annotated[str, MinLen(1)]
 
@@ -21,6 +21,9 @@ class MultiBranchAnchorAttentionConfig(AttentionConfig):
 
     anchor_suffix: str = "_anchors"
     """What follows the name of a branch in the name of its anchors."""
+
+    backend: Backend = "auto"
+    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second derivatives."""
 
 
 @attrs.frozen(kw_only=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
+import torch
 from torch import Tensor, nn
 
 from noether_core import AttentionConfig, AttentionPattern, TokenSpec, structure
@@ -32,7 +34,7 @@ from noether_plugins.attention.mixed.module import MixedAttention
 from noether_plugins.attention.mixed.patterns import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "CrossAnchorAttention",
@@ -48,10 +50,6 @@ _REFUSED = {
     "attention_patterns": "its branches say which groups read which; 'mixed' takes patterns",
     "freqs": "RoPE usage mismatch: use_rope is false",
 }
-
-
-_MOST_LAYOUTS = 64
-"""Sets of groups whose patterns a module remembers."""
 
 
 class MultiBranchAnchorAttention(nn.Module):
@@ -79,7 +77,6 @@ class MultiBranchAnchorAttention(nn.Module):
         self.config = structure(config, self.config_class)
         self.use_rope = self.config.use_rope
         self.mixed_attention = MixedAttention(_shared_options(self.config))
-        self._patterns: dict[tuple[str, ...], tuple[Reading, ...]] = {}
 
     def forward(
         self,
@@ -121,22 +118,17 @@ class MultiBranchAnchorAttention(nn.Module):
         y: Tensor = self.mixed_attention(
             x,
             token_specs,
-            self._patterns_of(group_names(token_specs)),
+            self._patterns_among(group_names(token_specs)),
             key_padding_mask=key_padding_mask,
             freqs=freqs,
             kv_cache=kv_cache,
         )
         return y
 
-    def _patterns_of(self, groups: tuple[str, ...]) -> tuple[Reading, ...]:
-        """Return who reads whom among *groups*, worked out once for the same ones."""
-        patterns = self._patterns.get(groups)
-        if patterns is None:
-            if len(self._patterns) >= _MOST_LAYOUTS:
-                self._patterns.clear()
-            branches = branches_of(groups, self.config.branches, self.config.anchor_suffix)
-            patterns = self._patterns[groups] = self.patterns_of(branches)
-        return patterns
+    def _patterns_among(self, groups: tuple[str, ...]) -> tuple[Reading, ...]:
+        """Return who reads whom among *groups*."""
+        patterns = _patterns if torch.compiler.is_compiling() else _remembered_patterns
+        return patterns(groups, self.config.branches, self.config.anchor_suffix, self.patterns_of)
 
 
 class SelfAnchorAttention(MultiBranchAnchorAttention):
@@ -163,7 +155,22 @@ class JointAnchorAttention(MultiBranchAnchorAttention):
     patterns_of = staticmethod(joint_patterns)
 
 
-def _shared_options(config: AttentionConfig) -> MixedAttentionConfig:
-    """Return the options that every attention has, for the attention that runs the patterns."""
-    shared = {field.name for field in attrs.fields(AttentionConfig) if field.init} - {"type", "extra", "_head_dim"}
+def _patterns(
+    groups: tuple[str, ...],
+    branches: tuple[str, ...],
+    anchor_suffix: str,
+    patterns_of: Callable[[Branches], tuple[Reading, ...]],
+) -> tuple[Reading, ...]:
+    return patterns_of(branches_of(groups, branches, anchor_suffix))
+
+
+_remembered_patterns = functools.lru_cache(maxsize=256)(_patterns)
+"""The same, worked out once for the same groups; graphs call the function itself."""
+
+
+def _shared_options(config: MultiBranchAnchorAttentionConfig) -> MixedAttentionConfig:
+    """Return the options for the attention that runs the patterns: all that it has in common with *config*."""
+    own = {field.name for field in attrs.fields(MixedAttentionConfig) if field.init}
+    given = {field.name for field in attrs.fields(type(config))}
+    shared = (own & given) - {"type", "extra", "_head_dim"}
     return MixedAttentionConfig(**{name: getattr(config, name) for name in shared})

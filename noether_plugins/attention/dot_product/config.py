@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from noether_core.schemas import AttentionConfig
+from noether_core.schemas import AttentionConfig, Backend
 
 
 @attrs.frozen(kw_only=True)
@@ -15,3 +15,6 @@ class DotProductAttentionConfig(AttentionConfig):
 
     type: Literal["dot_product"] = "dot_product"
     """Every token reads every other."""
+
+    backend: Backend = "auto"
+    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second derivatives."""

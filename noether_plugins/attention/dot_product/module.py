@@ -10,6 +10,7 @@ from noether_core import AttentionConfig, TokenSpec, structure
 from noether_core.nn import (
     Frequencies,
     QKVAttention,
+    StructuredMask,
     attend,
     check_attn_mask,
     check_freqs,
@@ -45,13 +46,15 @@ class DotProductAttention(QKVAttention):
     """
 
     def __init__(self, config: AttentionConfig) -> None:
-        super().__init__(structure(config, DotProductAttentionConfig))
+        own = structure(config, DotProductAttentionConfig)
+        super().__init__(own)
+        self.backend = own.backend
 
     def forward(
         self,
         x: Tensor,
         *,
-        attn_mask: Tensor | None = None,
+        attn_mask: Tensor | StructuredMask | None = None,
         key_padding_mask: Tensor | None = None,
         freqs: Frequencies | None = None,
         positions: Tensor | None = None,
@@ -62,7 +65,8 @@ class DotProductAttention(QKVAttention):
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             attn_mask: Broadcasts to ``(batch, num_heads, tokens, tokens)``, queries before keys. Booleans, True where a
-                token reads another; or numbers added to the logits. Two axes are always those of queries and keys.
+                token reads another; or numbers added to the logits. Two axes are always those of queries and keys. Or
+                `Causal`, `SlidingWindow` or `Packed`, which are never written out.
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by no token; it still
                 reads, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens; exactly if ``use_rope``.
@@ -75,6 +79,7 @@ class DotProductAttention(QKVAttention):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are missing.
             UnsupportedArgumentError: If an argument cannot be honoured.
+            UnsupportedBackendError: If the backend cannot serve the call.
         """
         refuse_arguments("dot_product", _REFUSED, positions=positions, token_specs=token_specs)
         check_tokens(x, self.hidden_dim)
@@ -87,6 +92,14 @@ class DotProductAttention(QKVAttention):
         keys = project_heads(x, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
         values = project_heads(x, self.v, self.num_heads)
 
-        read = attend(queries, keys, values, attn_mask=attn_mask, key_padding_mask=key_padding_mask, dropout=dropout)
+        read = attend(
+            queries,
+            keys,
+            values,
+            attn_mask=attn_mask,
+            key_padding_mask=key_padding_mask,
+            dropout=dropout,
+            backend=self.backend,
+        )
 
         return self.project_output(read)

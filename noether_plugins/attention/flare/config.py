@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import attrs
 from annotated_types import Ge, Gt
 
-from noether_core.schemas import AttentionConfig, Because
+from noether_core.schemas import AttentionConfig, Backend, Because
 
 Activation = Literal["GELU", "SILU"]
 
@@ -54,3 +54,9 @@ class FLAREAttentionConfig(AttentionConfig):
 
     anchor_suffix: str = "_anchors"
     """Where a call names groups of tokens and some end in this, the latents read those alone."""
+
+    backend: Backend = "auto"
+    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second derivatives."""
+
+    chunk_size: Annotated[int, Ge(1)] | None = None
+    """Tokens that are computed at once where gradients are not needed; None chooses by the sizes."""

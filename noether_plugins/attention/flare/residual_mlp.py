@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {"GELU": functional.gelu, "SILU": functional.silu}
 
 
-def residual_mlp(width: int, *, ratio: float, num_layers: int, activation: Activation, bias: bool) -> nn.Module:
+def residual_mlp(
+    width: int, *, ratio: float, num_layers: int, activation: Activation, bias: bool
+) -> ResidualLinear | ResidualMLP:
     """Return the MLP from tokens of a width to the same width: one linear layer where *num_layers* is -1.
 
     Args:
@@ -36,6 +38,7 @@ class ResidualLinear(nn.Module):
     def __init__(self, width: int, *, bias: bool) -> None:
         super().__init__()
         self.fc = nn.Linear(width, width, bias=bias)
+        self.inner = width
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., width)`` to the same shape."""
@@ -56,6 +59,7 @@ class ResidualMLP(nn.Module):
         self.fc1 = nn.Linear(width, inner, bias=bias)
         self.fcs = nn.ModuleList(nn.Linear(inner, inner, bias=bias) for _ in range(num_layers))
         self.fc2 = nn.Linear(inner, width, bias=bias)
+        self.inner = inner
         self.activation = activation
         self.widths_agree = inner == width
 

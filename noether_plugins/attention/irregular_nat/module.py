@@ -21,7 +21,8 @@ from noether_core.nn import (
 )
 from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
 from noether_plugins.attention.irregular_nat.neighbours import nearest_neighbours
-from noether_plugins.attention.irregular_nat.reading import Reading, RelposWeights, Tokens, read_neighbours
+from noether_plugins.attention.irregular_nat.reading import read_neighbours
+from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,7 @@ class IrregularNatAttention(QKVAttention):
         check_key_padding_mask(key_padding_mask, x)
         positions = check_positions(positions, x, self.input_dim)
 
-        neighbours = nearest_neighbours(
+        nearest = nearest_neighbours(
             positions, key_padding_mask, radius=self.radius, max_degree=self._degree(x.shape[1])
         )
         tokens = Tokens(
@@ -106,7 +107,7 @@ class IrregularNatAttention(QKVAttention):
             self._projected(x, self.v),
             positions.flatten(0, 1),
         )
-        read = read_neighbours(tokens, self._relpos_weights(), self._reading(neighbours))
+        read = read_neighbours(tokens, self._relpos_weights(), self._reading(*nearest))
 
         return self.project_output(split_heads(read.view(x.shape), self.num_heads))
 
@@ -126,12 +127,15 @@ class IrregularNatAttention(QKVAttention):
         inner, outer = self.relpos_fc1, self.relpos_fc2
         return RelposWeights(inner.weight, outer.weight, inner.bias, outer.bias)
 
-    def _reading(self, neighbours: Tensor) -> Reading:
+    def _reading(self, neighbours: Tensor, walk: Tensor) -> Reading:
         """Return who reads whom, with batch and tokens as one axis."""
         batch, tokens, _ = neighbours.shape
-        first = torch.arange(batch, device=neighbours.device).view(batch, 1, 1) * tokens
-        numbers = torch.where(neighbours < 0, neighbours, neighbours + first).flatten(0, 1)
-        if not self.training or not (self.dropout or self.relpos_dropout):
-            return Reading(numbers, self.num_heads, 0.0, 0.0, None)
-        seeds = draw_seed(neighbours.device), draw_seed(neighbours.device)
-        return Reading(numbers, self.num_heads, self.dropout, self.relpos_dropout, seeds)
+        first = torch.arange(batch, device=neighbours.device).view(batch, 1) * tokens
+        numbers = torch.where(neighbours < 0, neighbours, neighbours + first.unsqueeze(-1)).flatten(0, 1)
+        seed, relpos_seed = (
+            draw_seed(neighbours.device) if self.training and probability else None
+            for probability in (self.dropout, self.relpos_dropout)
+        )
+        return Reading(
+            numbers, (walk + first).flatten(), self.num_heads, self.dropout, self.relpos_dropout, (seed, relpos_seed)
+        )

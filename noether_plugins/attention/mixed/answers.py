@@ -1,71 +1,46 @@
-"""Keys and values of the groups that are read, whether they are of this call or of an earlier one."""
+"""Keys and values that are read, whether they are of this call or of an earlier one."""
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from noether_core.nn import KeyValues, take_tokens
+from noether_core.nn import Cut, KeyValues, Pieces, Runs, join_key_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-
-class Place(NamedTuple):
-    """Where the keys and values of a group are."""
-
-    source: int
-    """Number of the tensors that hold them."""
-
-    span: slice
-    """The tokens in those tensors."""
+    from collections.abc import Sequence
 
 
 class Answers:
-    """Keys and values by group, in few tensors; groups that lie behind each other are handed out as views."""
+    """What each call of the kernel reads; groups that stand together are handed out as views.
 
-    def __init__(self) -> None:
-        self._sources: list[KeyValues] = []
-        self._places: dict[str, Place] = {}
+    Args:
+        fresh: Keys and values of groups of this call, one behind the other; None where no such group is read.
+        cut: Where these are cut for what is wanted of them.
+        cached: For each call of the kernel, what a cache holds for it.
+    """
 
-    def add(self, source: KeyValues, sizes: Iterable[tuple[str, int]]) -> None:
-        """Add the groups that *source* holds one behind the other; *sizes* are their names and numbers of tokens."""
-        stop = 0
-        for name, size in sizes:
-            start, stop = stop, stop + size
-            self._places[name] = Place(len(self._sources), slice(start, stop))
-        self._sources.append(source)
+    def __init__(self, fresh: KeyValues | None, cut: Cut, cached: Sequence[KeyValues | None]) -> None:
+        self._pieces = None if fresh is None else _cut(fresh, cut.lengths)
+        self._wanted = cut.runs
+        self._cached = cached
 
-    def of(self, names: Iterable[str]) -> KeyValues:
-        """Return the keys and values of groups, one behind the other."""
-        places = [self._places[name] for name in names]
-        parts = [
-            _taken(self._sources[number], [place.span for place in run])
-            for number, run in itertools.groupby(places, key=lambda place: place.source)
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        return KeyValues(
-            torch.cat([part.keys for part in parts], dim=2),
-            torch.cat([part.values for part in parts], dim=2),
-            _joined_masks(parts),
-        )
+    def to(self, call: int) -> KeyValues:
+        """Return the keys and values that the *call* with that number reads."""
+        parts = [part for part in (self._cached[call], *self._fresh(self._wanted[call])) if part is not None]
+        return join_key_values(parts)
 
+    def behind(self, calls: int) -> list[KeyValues]:
+        """Return what is wanted of this call behind what its *calls* read."""
+        return [group for runs in self._wanted[calls:] for group in self._fresh(runs)]
 
-def _taken(source: KeyValues, spans: list[slice]) -> KeyValues:
-    real = None if source.real is None else take_tokens(source.real, spans, dim=1)
-    return KeyValues(take_tokens(source.keys, spans, dim=2), take_tokens(source.values, spans, dim=2), real)
+    def _fresh(self, runs: Runs) -> tuple[KeyValues, ...]:
+        """Return the keys and values of this call in *runs*, if there are any."""
+        if not runs or self._pieces is None:
+            return ()
+        keys, values, real = self._pieces
+        return (KeyValues(keys.take(runs), values.take(runs), None if real is None else real.take(runs)),)
 
 
-def _joined_masks(parts: list[KeyValues]) -> Tensor | None:
-    """Return one mask for all *parts*, in which tokens of those without a mask are real."""
-    if all(part.real is None for part in parts):
-        return None
-    masks = [
-        part.keys.new_ones(part.keys.shape[0], part.keys.shape[2], dtype=torch.bool) if part.real is None else part.real
-        for part in parts
-    ]
-    return torch.cat(masks, dim=1)
+def _cut(group: KeyValues, lengths: tuple[int, ...]) -> tuple[Pieces, Pieces, Pieces | None]:
+    real = None if group.real is None else Pieces(group.real, lengths, 1)
+    return Pieces(group.keys, lengths, 2), Pieces(group.values, lengths, 2), real

@@ -9,24 +9,29 @@ from torch import Tensor
 
 from noether_core import AttentionConfig, AttentionPattern, TokenGroupError, TokenSpec, structure
 from noether_core.nn import (
+    Cut,
     Frequencies,
     KeyValues,
     KVCache,
+    Layout,
+    Pieces,
     QKVAttention,
     attend,
     check_freqs,
     check_key_padding_mask,
     check_tokens,
-    group_spans,
+    layout_of,
     project_heads,
-    take_tokens,
+    take_runs,
 )
 from noether_plugins.attention.mixed.answers import Answers
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
-from noether_plugins.attention.mixed.patterns import Reading, groups_read, readings_of
+from noether_plugins.attention.mixed.patterns import Reading, readings_of
+from noether_plugins.attention.mixed.plan import Plan, plan_for, remembered_plan
+from noether_plugins.attention.mixed.shares import share_out, share_out_freqs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
 
 class MixedAttention(QKVAttention):
@@ -47,7 +52,9 @@ class MixedAttention(QKVAttention):
     """
 
     def __init__(self, config: AttentionConfig) -> None:
-        super().__init__(structure(config, MixedAttentionConfig))
+        concrete = structure(config, MixedAttentionConfig)
+        super().__init__(concrete)
+        self.backend = concrete.backend
 
     def forward(
         self,
@@ -82,76 +89,90 @@ class MixedAttention(QKVAttention):
             UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
         """
         check_tokens(x, self.hidden_dim)
-        spans = group_spans(token_specs, x.shape[1])
-        readings = readings_of(attention_patterns, spans)
+        plan = _plan(layout_of(token_specs), readings_of(attention_patterns), x.shape[1], kv_cache is not None)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
+        if not plan.calls:  # there are no tokens
+            return self.project_output(project_heads(x, self.q, self.num_heads))
+        if plan.is_whole:
+            return self._attend_at_once(x, plan, key_padding_mask, freqs)
+        read = self._attend(x, plan, key_padding_mask, freqs, kv_cache)
+        return self.project_output(read[0] if len(read) == 1 else _in_order(read, plan.queries))
+
+    def _attend_at_once(self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None) -> Tensor:
+        """Return the result of a call in which the kernel is called once; each share is an entry of the batch."""
+        batch, shares = x.shape[0], plan.calls[0].shares
+        tokens, real, key_freqs = self._answering(x, plan, real, freqs)
+        asking = x
+        if shares > 1:
+            asking, tokens = share_out(x, shares), share_out(tokens, shares)
+            real = None if real is None else share_out(real, shares)
+            freqs, key_freqs = (share_out_freqs(some, batch, shares) for some in (freqs, key_freqs))
+
+        queries = project_heads(asking, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
+        y = self.project_output(self._read(queries, self._key_values(tokens, real, key_freqs)))
+        return y if shares == 1 else y.reshape(x.shape)
+
+    def _attend(
+        self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None, cache: KVCache | None
+    ) -> list[Tensor]:
+        """Return what is read in each call of the kernel, ``(batch, heads, tokens, head_dim)``."""
         queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
-        asked = [reading for reading in readings if _present(reading.query_tokens, spans)]
-        answers = Answers()
+        cached = [self._cached(call.cached, cache, queries) for call in plan.calls]
+        fresh = self._key_values(*self._answering(x, plan, real, freqs)) if plan.fresh else None
+        answers = Answers(fresh, plan.keys, cached)
+        if cache is not None:
+            for name, group in zip(plan.fresh, answers.behind(len(plan.calls)), strict=True):
+                cache.store(self, name, group)
 
-        fresh = _present(groups_read(asked if kv_cache is None else readings, spans), spans)
-        for name in groups_read(asked, spans):
-            if name not in fresh:
-                group = self._cached(name, kv_cache, queries)
-                answers.add(group, [(name, group.keys.shape[2])])
-        if fresh:
-            group = self._key_values(x, fresh.values(), key_padding_mask, freqs)
-            answers.add(group, [(name, _size(span)) for name, span in fresh.items()])
-        if kv_cache is not None:
-            for name in fresh:
-                kv_cache.store(self, name, answers.of([name]))
+        asking = Pieces(queries, plan.queries.lengths, 2)
+        return [self._read(asking.take(runs), answers.to(call)) for call, runs in enumerate(plan.queries.runs)]
 
-        read: dict[str, Tensor] = {}
-        for reading in asked:
-            asking = _present(reading.query_tokens, spans)
-            found = self._read(take_tokens(queries, asking.values(), dim=2), answers.of(reading.key_value_tokens))
-            parts = torch.split(found, [_size(span) for span in asking.values()], dim=2)
-            read.update(zip(asking, parts, strict=True))
-
-        return self.project_output(_in_order([read[name] for name in spans if name in read], queries))
-
-    def _cached(self, name: str, cache: KVCache | None, queries: Tensor) -> KeyValues:
+    def _cached(self, names: tuple[str, ...], cache: KVCache | None, queries: Tensor) -> KeyValues | None:
+        """Return the keys and values that come from the cache, if any do."""
+        if not names:
+            return None
         if cache is None:
             raise TokenGroupError(
-                f"token_specs: {name!r} is of size None, is read, and no kv_cache holds its keys; pass one, or its size"
+                f"token_specs: {names[0]!r} is of size None, is read, and no kv_cache holds its keys; pass one, or its "
+                "size"
             )
-        return cache.read(self, name, queries)
+        return cache.read_joined(self, names, queries)
 
-    def _key_values(
-        self, x: Tensor, spans: Collection[slice], real: Tensor | None, freqs: Frequencies | None
-    ) -> KeyValues:
-        """Return what the tokens in *spans* answer with; no other tokens are projected."""
-        tokens = take_tokens(x, spans, dim=1)
-        keys = project_heads(tokens, self.k, self.num_heads, norm=self.k_norm, freqs=_rotating(freqs, spans))
-        values = project_heads(tokens, self.v, self.num_heads)
-        return KeyValues(keys, values, None if real is None else take_tokens(real, spans, dim=1))
+    def _answering(
+        self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None
+    ) -> tuple[Tensor, Tensor | None, Frequencies | None]:
+        """Return the tokens of this call that are read, and their padding and frequencies."""
+        tokens, freqs = take_runs(x, plan.answering, dim=1), _rotating(freqs, plan.answering)
+        return tokens, None if real is None else take_runs(real, plan.answering, dim=1), freqs
+
+    def _key_values(self, tokens: Tensor, real: Tensor | None, freqs: Frequencies | None) -> KeyValues:
+        """Return what *tokens* answer with; of those that nobody reads nothing is projected."""
+        keys = project_heads(tokens, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
+        return KeyValues(keys, project_heads(tokens, self.v, self.num_heads), real)
 
     def _read(self, queries: Tensor, group: KeyValues) -> Tensor:
+        keys, values, real = group
         dropout = self.dropout if self.training else 0.0
-        return attend(queries, group.keys, group.values, key_padding_mask=group.real, dropout=dropout)
+        return attend(queries, keys, values, key_padding_mask=real, dropout=dropout, backend=self.backend)
 
 
-def _present(names: Iterable[str], spans: Mapping[str, slice | None]) -> dict[str, slice]:
-    """Return where those of *names* stand that are in the input, in their order."""
-    found = ((name, spans[name]) for name in names)
-    return {name: span for name, span in found if span is not None}
+def _plan(layout: Layout, readings: tuple[Reading, ...] | None, tokens: int, storing: bool) -> Plan:
+    plan = plan_for if torch.compiler.is_compiling() else remembered_plan
+    return plan(layout, readings, tokens, storing)
 
 
-def _size(span: slice) -> int:
-    size: int = span.stop - span.start
-    return size
-
-
-def _rotating(freqs: Frequencies | None, spans: Collection[slice]) -> Frequencies | None:
-    """Return the frequencies of the tokens in *spans*."""
+def _rotating(freqs: Frequencies | None, cut: Cut) -> Frequencies | None:
+    """Return the frequencies of the tokens that *cut* wants."""
     if freqs is None or isinstance(freqs, Tensor):
-        return None if freqs is None else take_tokens(freqs, spans, dim=-2)
-    return tuple(take_tokens(angles, spans, dim=-2) for angles in freqs)
+        return None if freqs is None else take_runs(freqs, cut, dim=-2)
+    return tuple(take_runs(angles, cut, dim=-2) for angles in freqs)
 
 
-def _in_order(read: list[Tensor], queries: Tensor) -> Tensor:
+def _in_order(read: list[Tensor], cut: Cut) -> Tensor:
     """Return what the groups read, ``(batch, heads, tokens, head_dim)``, one behind the other; laid out by token."""
-    if not read:
-        return queries  # there are no tokens
-    return torch.cat([part.transpose(1, 2) for part in read], dim=1).transpose(1, 2)
+    rows: dict[int, Tensor] = {}
+    for found, runs in zip(read, cut.runs, strict=True):
+        pieces = [first for first, _ in runs]  # each run is one piece: every token asks once
+        rows.update(zip(pieces, found.split_with_sizes([cut.lengths[piece] for piece in pieces], 2), strict=True))
+    return torch.cat([rows[piece].transpose(1, 2) for piece in range(len(rows))], dim=1).transpose(1, 2)

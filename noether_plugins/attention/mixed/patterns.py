@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from noether_core import AttentionPattern, TokenGroupError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
 
 class Reading(NamedTuple):
@@ -20,25 +20,39 @@ class Reading(NamedTuple):
     """Names of the groups that answer, in the order of their keys."""
 
 
-def readings_of(patterns: Sequence[AttentionPattern | Reading] | None, groups: Collection[str]) -> tuple[Reading, ...]:
-    """Return what *patterns* say of *groups*; every group reads every other where there are none.
+def readings_of(patterns: Iterable[AttentionPattern | Reading] | None) -> tuple[Reading, ...] | None:
+    """Return what *patterns* say, if there are any.
+
+    Raises:
+        TokenGroupError: If one of them is no pattern.
+    """
+    if patterns is None:
+        return None
+    readings: list[Reading] = []
+    for pattern in patterns:
+        if isinstance(pattern, Reading):
+            readings.append(pattern)
+        elif isinstance(pattern, AttentionPattern):
+            readings.append(Reading(pattern.query_tokens, pattern.key_value_tokens))
+        else:
+            raise TokenGroupError(
+                f"attention_patterns: expected a list of AttentionPattern, got a {type(pattern).__name__} in it"
+            )
+    return tuple(readings)
+
+
+def readings_among(groups: Collection[str], readings: tuple[Reading, ...] | None) -> tuple[Reading, ...]:
+    """Return *readings*, once it is sure that they fit the groups; where there are none, every group reads every group.
 
     Args:
-        patterns: Which groups attend to which.
         groups: Names of all groups.
+        readings: Which groups read which.
 
     Raises:
         TokenGroupError: If a group is a query in several patterns or in none, or a pattern names what is no group.
     """
-    if patterns is None:
+    if readings is None:
         return (Reading(tuple(groups), tuple(groups)),)
-    patterns = tuple(patterns)
-    for pattern in patterns:
-        if not isinstance(pattern, (AttentionPattern, Reading)):
-            raise TokenGroupError(
-                f"attention_patterns: expected a list of AttentionPattern, got a {type(pattern).__name__} in it"
-            )
-    readings = tuple(Reading(pattern.query_tokens, pattern.key_value_tokens) for pattern in patterns)
     _check_queries(readings, groups)
     for number, reading in enumerate(readings):
         for name in reading.key_value_tokens:
@@ -48,12 +62,6 @@ def readings_of(patterns: Sequence[AttentionPattern | Reading] | None, groups: C
                     f"which define {_listed(groups)}"
                 )
     return readings
-
-
-def groups_read(readings: Iterable[Reading], groups: Iterable[str]) -> list[str]:
-    """Return those of *groups* that some reading takes keys from, in their order."""
-    read = {name for reading in readings for name in reading.key_value_tokens}
-    return [name for name in groups if name in read]
 
 
 def _check_queries(readings: tuple[Reading, ...], groups: Collection[str]) -> None:

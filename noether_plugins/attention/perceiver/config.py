@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import attrs
 from annotated_types import Ge
 
-from noether_core.schemas import AttentionConfig
+from noether_core.schemas import AttentionConfig, Backend
 
 
 @attrs.frozen(kw_only=True)
@@ -19,3 +19,9 @@ class PerceiverAttentionConfig(AttentionConfig):
 
     kv_dim: Annotated[int, Ge(1)] | None = None
     """Width of the tokens that are read; None for ``hidden_dim``."""
+
+    backend: Backend = "auto"
+    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second derivatives."""
+
+    chunk_size: Annotated[int, Ge(1)] | None = None
+    """Tokens that are computed at once where gradients are not needed; None chooses by the sizes."""

@@ -16,12 +16,14 @@ from noether_core.nn import (
     attend,
     check_key_padding_mask,
     check_tokens,
+    draw_seed,
     gather_slices,
     init_weights_,
     merge_heads,
     project_heads,
     read_slices,
     refuse_arguments,
+    slices,
 )
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
@@ -41,8 +43,8 @@ class TransolverAttention(nn.Module):
 
     Each head weighs every token for every slice, ``w = softmax(slice(x) / temperature)``; a slice is the weighted mean
     of its tokens' features, ``t_g = sum_n w_ng f_n / (sum_n w_ng + 1e-5)``; the slices attend to each other, and a
-    token reads them with the weights it gave, ``y_n = sum_g w_ng o_g``. Time and memory grow with the number of tokens,
-    not with its square.
+    token reads them with the weights it gave, ``y_n = sum_g w_ng o_g``. Time grows with the number of tokens, not with
+    its square; beyond a few thousand, tokens are computed chunk by chunk, and memory holds input and output alone.
 
     Wu et al., Transolver, 2024 (arXiv 2402.02366), equations 1 to 4. The slices' queries, keys and values share their
     weights among heads and have no bias, as in the paper's code.
@@ -58,14 +60,15 @@ class TransolverAttention(nn.Module):
         super().__init__()
         self.config = structure(config, TransolverAttentionConfig)
         self.hidden_dim = hidden_dim = self.config.hidden_dim
-        self.num_heads = self.config.num_heads
-        self.dropout = self.config.dropout
+        self.num_heads, self.num_slices = self.config.num_heads, self.config.num_slices
+        self.dropout, self.backend, self.chunk_size = self.config.dropout, self.config.backend, self.config.chunk_size
+        self.is_folded = slices.folding_pays(hidden_dim, self.num_heads, self.num_slices)
         head_dim, bias = self.config.head_dim, self.config.bias
 
         self.temperature = nn.Parameter(torch.full((1, self.num_heads, 1, 1), 0.5))
         self.in_project_x = Projection(hidden_dim, hidden_dim, bias=bias)
         self.in_project_fx = Projection(hidden_dim, hidden_dim, bias=bias)
-        self.in_project_slice = Projection(head_dim, self.config.num_slices, bias=bias)
+        self.in_project_slice = Projection(head_dim, self.num_slices, bias=bias)
         self.q, self.k, self.v = (Projection(head_dim, head_dim, bias=False) for _ in range(3))
         self.proj = Projection(hidden_dim, hidden_dim, bias=bias)
         init_weights_(self, self.config.init_weights, output=self.proj.project)
@@ -105,16 +108,61 @@ class TransolverAttention(nn.Module):
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
+        chunk = self.chunk_size or slices.chunk_of(x, self.num_heads, self.num_slices)
 
+        if slices.is_streamed(
+            x, num_heads=self.num_heads, num_slices=self.num_slices, chunk=chunk, backend=self.backend
+        ):
+            y = self._streamed(x, key_padding_mask, chunk, dropout)
+        else:
+            y = self._held(x, key_padding_mask, dropout)
+        return functional.dropout(y, dropout) if dropout else y
+
+    def _streamed(self, x: Tensor, real: Tensor | None, chunk: int, dropout: float) -> Tensor:
+        """Compute tokens chunk by chunk."""
+        states, features, output = self.in_project_x.project, self.in_project_fx.project, self.proj.project
+        logits = slices.behind_states(
+            self.in_project_slice.project,
+            states,
+            self.num_heads,
+            temperature=self.temperature,
+            is_folded=self.is_folded,
+        )
+        operands = slices.Operands(
+            x,
+            *logits,
+            None if self.is_folded else states.weight,
+            features.weight,
+            features.bias,
+            *slices.stacked(self.q.project, self.k.project, self.v.project),
+            output.weight,
+            output.bias,
+        )
+        choices = slices.Choices(
+            real,
+            dropout_seed=draw_seed(x.device) if dropout else None,
+            dropout=dropout,
+            heads=self.num_heads,
+            chunk=chunk,
+            logits_from_tokens=self.is_folded,
+            is_folded=self.is_folded,
+        )
+        return slices.attend_through_slices(operands, choices)
+
+    def _held(self, x: Tensor, real: Tensor | None, dropout: float) -> Tensor:
+        """Compute all tokens at once, and hold their slice weights."""
+        if real is not None:
+            x = x.masked_fill(~real.unsqueeze(-1), 0.0)  # whatever padding holds, it takes no part
         weights = self._slice_weights(x)
         features = project_heads(x, self.in_project_fx, self.num_heads)
 
-        slices = gather_slices(weights, features, key_padding_mask)
-        slices = attend(self.q(slices), self.k(slices), self.v(slices), dropout=dropout)
-        read = read_slices(weights, slices, key_padding_mask)
+        gathered = gather_slices(weights, features, real)
+        backend = slices.backend_among(self.backend)
+        gathered = attend(self.q(gathered), self.k(gathered), self.v(gathered), dropout=dropout, backend=backend)
+        read = read_slices(weights, gathered, real)
 
         y: Tensor = self.proj(merge_heads(read))
-        return functional.dropout(y, dropout) if dropout else y
+        return y
 
     def _slice_weights(self, x: Tensor) -> Tensor:
         """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum over slices."""

@@ -16,22 +16,22 @@ from noether_core.nn import (
     attend,
     check_key_padding_mask,
     check_tokens,
+    draw_seed,
     gather_slices,
+    gumbel,
     init_weights_,
     merge_heads,
     project_heads,
     read_slices,
     refuse_arguments,
+    slices,
     split_heads,
 )
 from noether_plugins.attention.transolver_plusplus import noise
-from noether_plugins.attention.transolver_plusplus.config import (
-    TemperatureActivation,
-    TransolverPlusPlusAttentionConfig,
-)
+from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
 _REFUSED = {
     "attn_mask": "tokens meet in slices, never in pairs; key_padding_mask hides tokens",
@@ -39,7 +39,6 @@ _REFUSED = {
     "positions": "it does not look at points",
     "token_specs": "its tokens are not grouped",
 }
-_LEAST_TEMPERATURE = 0.01
 
 
 class TransolverPlusPlusAttention(nn.Module):
@@ -48,7 +47,8 @@ class TransolverPlusPlusAttention(nn.Module):
     ``w = softmax((slice(x) + g) / tau)`` with a temperature ``tau = max(gelu(L2 gelu(L1 x)) + bias, 0.01)`` of every
     token and head and, in training, Gumbel noise ``g``; otherwise as `transolver`, with one projection of the tokens
     for weights and features: ``t_g = sum_n w_ng x_n / (sum_n w_ng + 1e-5)``, slices attend to each other, and
-    ``y_n = sum_g w_ng o_g``. Time and memory grow with the number of tokens, not with its square.
+    ``y_n = sum_g w_ng o_g``. Time grows with the number of tokens, not with its square; many tokens are computed chunk
+    by chunk, and memory holds input and output alone.
 
     Luo et al., Transolver++, 2025 (arXiv 2502.02414). The paper's code draws noise in evaluation too; here evaluation
     is deterministic.
@@ -66,7 +66,8 @@ class TransolverPlusPlusAttention(nn.Module):
         self.hidden_dim, self.num_heads, self.num_slices = own.hidden_dim, own.num_heads, own.num_slices
         self.dropout, self.draws_noise = own.dropout, own.use_gumbel_softmax
         self.slices_follow_states = own.use_overparameterization
-        self.make_positive = _POSITIVE[own.temperature_activation]
+        self.positive: slices.Positive = own.temperature_activation or "cut off"
+        self.backend, self.chunk_size = own.backend, own.chunk_size
         width, bias = own.head_dim, own.bias
 
         self.bias = nn.Parameter(torch.full((1, self.num_heads, 1, 1), 0.5))
@@ -134,14 +135,79 @@ class TransolverPlusPlusAttention(nn.Module):
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
 
+        chunk = self.chunk_size or slices.chunk_of(x, self.num_heads, self.num_slices)
+        # Noise is dear to draw again, so its weights are held while memory is no question.
+        most = slices.MOST_BYTES_HELD if self._is_noisy and self.chunk_size is None else 0
+
+        if slices.is_streamed(
+            x,
+            num_heads=self.num_heads,
+            num_slices=self.num_slices,
+            chunk=chunk,
+            backend=self.backend,
+            most_bytes_held=most,
+        ):
+            y = self._streamed(x, key_padding_mask, chunk, dropout)
+        else:
+            y = self._held(x, key_padding_mask, dropout)
+        return functional.dropout(y, dropout) if dropout else y
+
+    @property
+    def _is_noisy(self) -> bool:
+        """Whether noise is drawn."""
+        return self.training and self.draws_noise
+
+    def _streamed(self, x: Tensor, real: Tensor | None, chunk: int, dropout: float) -> Tensor:
+        """Compute tokens chunk by chunk."""
+        states, made, output = self.in_project_x, self.in_project_slice.project, _linear(self.to_out, 0)
+        if self.slices_follow_states:
+            logits = slices.behind_states(made, states, self.num_heads)
+        else:
+            logits = slices.from_tokens(made, self.num_heads)
+        operands = slices.Operands(
+            x,
+            *logits,
+            states.weight,
+            None,
+            states.bias,
+            *slices.stacked(self.q.project, self.k.project, self.v.project),
+            output.weight,
+            output.bias,
+            self.bias.view(-1),
+        )
+        if self.proj_temperature is not None:
+            inner, outer = _linear(self.proj_temperature, 0), _linear(self.proj_temperature, 2)
+            operands = operands._replace(
+                inner_weight=inner.weight,
+                inner_bias=slices.behind_states(inner, states, self.num_heads).bias,
+                outer_weight=outer.weight.view(-1),
+                outer_bias=outer.bias,
+            )
+        choices = slices.Choices(
+            real,
+            noise_seed=draw_seed(x.device) if self._is_noisy else None,
+            dropout_seed=draw_seed(x.device) if dropout else None,
+            dropout=dropout,
+            heads=self.num_heads,
+            chunk=chunk,
+            logits_from_tokens=not self.slices_follow_states,
+            positive=self.positive,
+        )
+        return slices.attend_through_slices(operands, choices)
+
+    def _held(self, x: Tensor, real: Tensor | None, dropout: float) -> Tensor:
+        """Compute all tokens at once, and hold their slice weights."""
+        if real is not None:
+            x = x.masked_fill(~real.unsqueeze(-1), 0.0)  # whatever padding holds, it takes no part
         states = project_heads(x, self.in_project_x, self.num_heads)
         weights = self._slice_weights(x, states)
 
-        slices = gather_slices(weights, states, key_padding_mask)
-        slices = attend(self.q(slices), self.k(slices), self.v(slices), dropout=dropout)
-        read = read_slices(weights, slices, key_padding_mask)
+        gathered = gather_slices(weights, states, real)
+        backend = slices.backend_among(self.backend)
+        gathered = attend(self.q(gathered), self.k(gathered), self.v(gathered), dropout=dropout, backend=backend)
+        read = read_slices(weights, gathered, real)
 
-        y: Tensor = self.to_out(merge_heads(read))
+        y: Tensor = self.to_out[0](merge_heads(read))
         return y
 
     def _slice_weights(self, x: Tensor, states: Tensor) -> Tensor:
@@ -151,15 +217,15 @@ class TransolverPlusPlusAttention(nn.Module):
             logits = self.in_project_slice(states)
         else:
             logits = split_heads(self.in_project_slice(x), self.num_heads)
-        if self.training and self.draws_noise:
-            logits = logits + noise.gumbel(noise.draw_uniform(logits)).to(logits.dtype)
+        if self._is_noisy:
+            logits = logits + gumbel(noise.draw_uniform(logits)).to(logits.dtype)
 
         return (logits / self._temperature(states)).softmax(dim=-1)
 
     def _temperature(self, states: Tensor) -> Tensor:
         """Return the positive temperature of every token and head, ``(batch, heads, tokens, 1)``, or of every head."""
         raw: Tensor = self.bias if self.proj_temperature is None else self.proj_temperature(states) + self.bias
-        temperature: Tensor = self.make_positive(raw)
+        temperature: Tensor = slices.POSITIVE[self.positive](raw)
         return temperature
 
 
@@ -171,13 +237,8 @@ def _start_apart_(slices: Tensor) -> None:
             slices.copy_(nn.init.orthogonal_(wide))
 
 
-def _cut_off(raw: Tensor) -> Tensor:
-    return raw.clamp_min(_LEAST_TEMPERATURE)
-
-
-_POSITIVE: Mapping[TemperatureActivation | None, Callable[[Tensor], Tensor]] = {
-    None: _cut_off,
-    "sigmoid": torch.sigmoid,
-    "softplus": functional.softplus,
-    "exp": torch.exp,
-}
+def _linear(layers: nn.Sequential, place: int) -> nn.Linear:
+    """Return the linear layer that the projection at a place holds."""
+    projection = layers[place]
+    assert isinstance(projection, Projection)  # noqa: S101
+    return projection.project

@@ -23,15 +23,5 @@ def draw_uniform(logits: Tensor) -> Tensor:
     return uniform_at(draw_seed(logits.device), rows, logits.shape[-1], dtype=_working_dtype(logits.dtype))
 
 
-def gumbel(uniform: Tensor) -> Tensor:
-    """Return the Gumbel noise of uniform numbers, ``-log(-log(u + eps) + eps)``, eps the epsilon of their dtype.
-
-    Jang et al., Categorical Reparameterization with Gumbel-Softmax, 2017 (arXiv 1611.01144), with the shifts that keep
-    both logarithms finite.
-    """
-    eps = torch.finfo(uniform.dtype).eps
-    return -(-(uniform + eps).log() + eps).log()
-
-
 def _working_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 import re
 import weakref
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from noether_core import CacheError, ShapeError
-from noether_core.nn import KeyValues, KVCache
+from noether_core.nn import KeyValues, KVCache, join_key_values
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 7, 5
 QUERIES = torch.zeros(BATCH, HEADS, 11, WIDTH)
@@ -195,3 +196,78 @@ def test_only_the_module_that_filled_a_cache_may_use_it(cache, use):
     with pytest.raises(CacheError, match=f"^{re.escape(message)}$"):
         use(cache)
     assert list(cache) == ["surface", "volume"]
+
+
+BOTH = ("volume", "surface")
+
+
+def test_groups_that_are_read_together_stand_one_behind_the_other(module, cache):
+    groups = [cache.read(module, name, QUERIES) for name in BOTH]
+    wanted = join_key_values(groups)
+    for _ in range(2):
+        read = cache.read_joined(module, BOTH, QUERIES)
+        assert all(torch.equal(got, joined) for got, joined in zip(read, wanted, strict=True))
+    assert wanted.real[:, -TOKENS:].all()
+    assert cache.read_joined(module, ("volume",), QUERIES).keys is cache.read(module, "volume", QUERIES).keys
+
+
+def test_groups_that_were_read_together_lie_together_and_take_no_more_memory(module, cache):
+    bytes_before, before = cache.nbytes, [cache.read(module, name, QUERIES) for name in BOTH]
+    first = cache.read_joined(module, BOTH, QUERIES)
+    again = cache.read_joined(module, BOTH, QUERIES)
+    assert again.keys is first.keys
+    assert cache.nbytes == bytes_before
+    assert {tensor.untyped_storage().data_ptr() for tensor in tensors(cache)} == {
+        tensor.untyped_storage().data_ptr() for tensor in first
+    }
+    for name, group_before in zip(BOTH, before, strict=True):
+        read = cache.read(module, name, QUERIES)
+        assert torch.equal(read.keys, group_before.keys)
+        assert torch.equal(read.values, group_before.values)
+        assert (read.real is None) == (group_before.real is None)
+
+
+def test_a_group_that_replaces_one_of_several_frees_it(module, cache):
+    cache.read_joined(module, BOTH, QUERIES)
+    again = group(tokens=17)
+    cache.store(module, "volume", again)
+    read = cache.read_joined(module, BOTH, QUERIES)
+    assert torch.equal(read.keys[:, :, :17], again.keys)
+    cache.store(module, "volume", again)
+    for tensor in tensors(cache):
+        assert tensor.is_contiguous()
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
+def test_groups_with_a_graph_and_groups_that_overlap_are_joined_at_each_reading(module, cache):
+    keeping = KVCache(keep_graph=True)
+    for name in BOTH:
+        keeping.store(module, name, group(requires_grad=True))
+    with torch.no_grad():
+        keeping.read_joined(module, BOTH, QUERIES)
+    assert keeping.read_joined(module, BOTH, QUERIES).keys.grad_fn
+
+    first = cache.read_joined(module, BOTH, QUERIES)
+    other = cache.read_joined(module, BOTH[::-1], QUERIES)
+    assert torch.equal(other.keys[:, :, TOKENS:], first.keys[:, :, :13])
+    assert cache.read_joined(module, BOTH, QUERIES).keys is first.keys
+
+
+def test_what_is_read_in_inference_mode_can_be_read_where_gradients_are_computed(module, cache):
+    with torch.inference_mode():
+        cache.read_joined(module, BOTH, QUERIES)
+    keys = cache.read_joined(module, BOTH, QUERIES).keys
+    assert not keys.is_inference()
+    (QUERIES.clone().requires_grad_()[:, :, :1] * keys).sum().backward()
+
+
+def test_a_cache_that_was_pickled_serves_the_first_module_that_uses_it(module, cache):
+    cache.read_joined(module, BOTH, QUERIES)
+    twin, user = pickle.loads(pickle.dumps(cache)), nn.Identity()  # noqa: S301  our own bytes
+    for name in BOTH:
+        got, wanted = twin.read(user, name, QUERIES), cache.read(module, name, QUERIES)
+        assert torch.equal(got.keys, wanted.keys)
+        assert torch.equal(got.values, wanted.values)
+        assert got.keys.untyped_storage().nbytes() == got.keys.nbytes
+    with pytest.raises(CacheError, match="another module filled this cache"):
+        twin.read(module, "surface", QUERIES)

@@ -347,6 +347,50 @@ class Steeper(SoundAttention):
         return _Steeper.apply(y)
 
 
+class _Bending(torch.autograd.Function):
+    """Adds a square, whose gradient takes its input for a constant."""
+
+    @staticmethod
+    def forward(ctx, y):
+        ctx.save_for_backward(y)
+        return y + 0.1 * y.square()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (y,) = ctx.saved_tensors
+        return gradient * (1 + 0.2 * y.detach())
+
+
+class Exact(SoundAttention):
+    """Reads by the kernel that has every derivative."""
+
+    def read(self, queries, keys, values, attn_mask, real):
+        dropout = self.dropout if self.training else 0.0
+        masks = {"attn_mask": attn_mask, "key_padding_mask": real}
+        return attend(queries, keys, values, **masks, dropout=dropout, backend="math")
+
+
+class Bending(Exact):
+    def finished(self, y, x):
+        return _Bending.apply(y)
+
+
+@torch.library.custom_op("kit::opposite", mutates_args=())
+def _opposite(y: Tensor) -> Tensor:
+    return -y
+
+
+_opposite.register_fake(torch.empty_like)
+_opposite.register_autograd(lambda ctx, gradient: -gradient)
+
+
+class Opposite(Exact):
+    """Goes through an operation that knows no tangents, and says so to nobody."""
+
+    def finished(self, y, x):
+        return _opposite(y)
+
+
 class Shrinking(SoundAttention):
     def finished(self, y, x):
         return y if self.training else y * (1 - self.dropout)

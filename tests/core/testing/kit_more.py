@@ -14,6 +14,7 @@ from kit_configs import PLACED, SOUND, SilentConfig, SoundConfig, with_module
 from kit_modules import Deaf, PlacedAttention, SoundAttention
 from kit_mutants import GROUPED
 from torch import nn
+from torch.nn.attention.flex_attention import flex_attention
 
 from noether_core.schemas.rules import Rule
 from noether_plugins.attention.mixed.module import MixedAttention
@@ -263,6 +264,51 @@ class OtherwiseCompiled(SoundAttention):
         return 1.1 * y if torch.compiler.is_compiling() else y
 
 
+class Counted(SoundAttention):
+    """Counts its calls in Python, and is compiled anew for each."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.calls = 0
+
+    def finished(self, y, x):
+        self.calls += not torch.compiler.is_exporting()
+        return y
+
+
+class Looping(SoundAttention):
+    """Goes through its tokens one by one, and is compiled for every number of them."""
+
+    def finished(self, y, x):
+        if not torch.compiler.is_dynamo_compiling():
+            return y
+        return torch.stack([y[:, token] for token in range(y.shape[1])], dim=1)
+
+
+class Stepping(SoundAttention):
+    """Takes another way for many tokens than for few."""
+
+    def finished(self, y, x):
+        return y.flip(1).flip(1) if torch.compiler.is_dynamo_compiling() and y.shape[1] > 300 else y
+
+
+class Precompiled(SoundAttention):
+    """Is compiled by itself, so that users compile nothing."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.compile(backend="eager")
+
+
+class Flexible(SoundAttention):
+    """Exports an operation that no file keeps."""
+
+    def read(self, queries, keys, values, attn_mask, real):
+        if torch.compiler.is_exporting():
+            return flex_attention(queries.detach(), keys.detach(), values.detach())
+        return super().read(queries, keys, values, attn_mask, real)
+
+
 class OddTokensOnly(SoundAttention):
     def finished(self, y, x):
         return y if y.shape[1] % 2 else y.flip(1).flip(1)
@@ -324,6 +370,11 @@ MORE = [
     ("global_state", with_module("Drawing"), "evaluation draws from torch's generator"),
     ("global_state", with_module("SeedingPython"), "a module changes Python's generator"),
     ("compile", with_module("OtherwiseCompiled"), "a compiled module computes something else"),
+    ("compile", with_module("Counted"), "makes more than 2 graphs for many numbers of tokens: RecompileError"),
+    ("compile", with_module("Looping"), "let no branch, loop, layout or attribute depend on how many tokens"),
+    ("compile", with_module("Stepping"), "makes more than 2 graphs for many numbers of tokens: RecompileError"),
+    ("compile", with_module("Precompiled"), "runs outside of the graph of its compiler"),
+    ("export", with_module("Flexible"), "cannot be saved to a file and loaded: SerializeError"),
     ("export", with_module("OddTokensOnly"), "torch.export fails: UserError: Constraints violated"),
 ]
 """The check, the variant, and what the kit says of it."""

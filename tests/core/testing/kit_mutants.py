@@ -55,6 +55,8 @@ MUTANTS = {
     "refuses_wrong_dtypes": with_module("Casting"),
     "gradients_reach_parameters": with_module("Idle"),
     "gradients_are_right": with_module("Steeper"),
+    "second_derivatives": with_module("Bending", memory_exponent=2),
+    "forward_mode": with_module("Opposite", memory_exponent=2),
     "no_dropout_in_evaluation": with_module("Shrinking"),
     "deterministic": with_module("Drifting"),
     "training_is_reproducible": with_module("Salted"),

@@ -41,11 +41,17 @@ def test_a_mutant_is_caught_by_its_check_and_by_no_other(name):
 
 
 def test_every_check_has_its_mutant_and_caught_it():
-    assert len(NAMES) == len(set(NAMES)) == 44
+    assert len(NAMES) == len(set(NAMES)) == 46
     assert list(MUTANTS) == NAMES
     assert len({id(variant) for variant in MUTANTS.values()}) == len(NAMES)
     if _caught.total() == len(NAMES):  # all of them ran in this process
         assert _caught == Counter(NAMES)
+
+
+@pytest.mark.parametrize("name", ["Counted", "Looping", "Stepping"])
+def test_a_module_that_is_compiled_too_often_is_caught_by_nothing_else(name):
+    (variant,) = (variant for _, variant, _ in MORE if variant.module == f"kit_more:{name}")
+    assert [outcome.check for outcome in check_variant(variant).failures] == ["compile"]
 
 
 @pytest.mark.parametrize(

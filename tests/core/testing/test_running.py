@@ -9,7 +9,7 @@ import sys
 import attrs
 import pytest
 import torch
-from kit_configs import SOUND
+from kit_configs import SOUND, with_module
 from kit_mutants import MUTANTS
 
 import noether_core.testing
@@ -20,8 +20,10 @@ from noether_core.testing import (
     NotApplicable,
     Report,
     Subject,
+    check_forward_mode,
     check_help,
     check_rope,
+    check_second_derivatives,
     check_variant,
 )
 from noether_core.testing.__main__ import main
@@ -52,6 +54,12 @@ def test_a_check_returns_raises_or_says_why_it_does_not_apply():
         check_help(Subject.of(MUTANTS["help"]))
     with pytest.raises(NotApplicable, match="the record does not declare rope"):
         check_rope(Subject.of("transolver"))
+
+
+def test_derivatives_that_are_there_are_told_from_those_that_are_refused():
+    exact = Subject.of(with_module("Exact", memory_exponent=2))
+    assert (check_second_derivatives(exact), check_forward_mode(exact)) == ("right", "right")
+    assert check_forward_mode(Subject.of(SOUND)).startswith("refused by NotImplementedError: Trying to use forward AD")
 
 
 def test_a_report_says_who_made_it_and_on_what():

@@ -286,7 +286,7 @@ def test_groups_that_read_the_same_ask_together_and_meet_no_other_key(monkeypatc
     monkeypatch.setattr(mixed_module, "attend", watch)
     for name in ("self, 2 branches", "cross, 2 branches", "joint, 2 branches"):
         CASES[name].make(f"{name.partition(',')[0]}_anchor")(CASES[name].tokens(), CASES[name].specs)
-    assert met == [(14, 3), (12, 5), (10, 5), (16, 3), (15, 8)]
+    assert sorted(met) == sorted([(14, 3), (12, 5), (10, 5), (16, 3), (15, 8)])
 
 
 REFUSALS = {
@@ -404,6 +404,7 @@ def test_padding_masks_of_another_shape_or_kind_are_refused(variant, mask):
 @every_variant
 def test_every_shared_option_reaches_the_attention_that_runs_the_patterns(variant):
     options = {"dropout": 0.25, "qk_norm": True, "init_weights": "xavier", "bias": False, "use_rope": True}
+    options["backend"] = "sdpa"
     module = make(variant, **options)
     assert module.mixed_attention.config == MixedAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, **options)
     assert module.mixed_attention.dropout == 0.25

@@ -7,7 +7,8 @@ import torch
 from formulas import assert_same_numbers, linear, rms_normed, rotated, with_own_norms
 
 from noether_core import AttentionConfig, ConfigError, ShapeError, UnsupportedArgumentError, build
-from noether_core.nn import RopeFrequency
+from noether_core.errors import UnsupportedBackendError
+from noether_core.nn import Causal, Packed, RopeFrequency, SlidingWindow
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 from noether_plugins.attention.dot_product.module import DotProductAttention
 
@@ -166,3 +167,36 @@ def test_a_generic_config_builds_it():
 def test_a_config_of_another_variant_is_refused():
     with pytest.raises(ConfigError, match="transolver"):
         DotProductAttention(AttentionConfig(type="transolver", hidden_dim=HIDDEN, num_heads=HEADS))
+
+
+def test_the_backend_of_the_config_computes_it():
+    x = tokens()
+    module, other = make(), make(backend="math")
+    other.load_state_dict(module.state_dict())
+
+    torch.testing.assert_close(other(x), module(x), rtol=0, atol=1e-12)
+
+    (slope,) = torch.autograd.grad(other(x).square().sum(), x, create_graph=True)
+    assert torch.autograd.grad(slope.square().sum(), x)[0].any()
+    with pytest.raises(UnsupportedBackendError, match="backend 'flex'"):
+        make(backend="flex")(x)
+
+
+@pytest.mark.parametrize("mask", [Causal(), SlidingWindow(3, 2), Packed((5, 6))], ids=str)
+def test_it_takes_masks_that_are_described(mask):
+    module, x = make(), tokens()
+    real = torch.arange(TOKENS) < torch.tensor([[7], [5]])
+    place = torch.arange(TOKENS)
+    distance = place - place[:, None]
+    written_out = {
+        Causal: distance <= 0,
+        SlidingWindow: (distance >= -3) & (distance <= 2),
+        Packed: (place < 5) == (place < 5)[:, None],
+    }[type(mask)]
+    wanted = module(x, attn_mask=written_out, key_padding_mask=real)
+    torch.testing.assert_close(module(x, attn_mask=mask, key_padding_mask=real), wanted, rtol=0, atol=1e-12)
+
+
+def test_samples_that_do_not_add_up_are_refused():
+    with pytest.raises(ShapeError, match="got lengths of 10 queries, wanted 11"):
+        make()(tokens(), attn_mask=Packed((5, 5)))

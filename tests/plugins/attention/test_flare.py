@@ -190,6 +190,62 @@ def test_dropout_falls_on_both_attentions_and_on_the_output():
         assert torch.allclose(module.eval()(x), torch.ones(()).double())
 
 
+REFUSED_BY_FUSED_KERNELS = (
+    "derivative for aten::_scaled_dot_product_flash_attention_for_cpu_backward is not implemented"
+)
+
+
+@pytest.mark.parametrize("specs", [None, GROUPS["one group of anchors"][0]], ids=["all tokens", "anchors"])
+def test_the_math_kernel_has_second_derivatives(specs):
+    module, real = make(backend="math", num_latents=2, num_layers_k_proj=0, num_layers_v_proj=-1), REAL["some real"]
+    x = tokens()
+    latents = module.latent_q.detach().clone().requires_grad_()
+
+    def call(x, latents):
+        given = {"key_padding_mask": real, "token_specs": specs}
+        return torch.func.functional_call(module, {"latent_q": latents}, (x,), given)
+
+    assert torch.autograd.gradgradcheck(call, (x, latents), fast_mode=True)
+
+
+@pytest.mark.parametrize("backend", ["auto", "sdpa"])
+def test_fused_kernels_refuse_second_derivatives(backend):
+    x = tokens()
+    (slope,) = torch.autograd.grad(make(backend=backend)(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match=REFUSED_BY_FUSED_KERNELS):
+        slope.square().sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of torch.func.jvp
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_the_math_kernel_has_derivatives_in_forward_mode(chunk_size):
+    module, x = make(backend="math", chunk_size=chunk_size), tokens().detach()
+    direction = torch.randn_like(x)
+    with torch.no_grad():
+        _, slope = torch.func.jvp(module, (x,), (direction,))
+        steps = (module(x + 1e-6 * direction) - module(x - 1e-6 * direction)) / 2e-6
+    torch.testing.assert_close(slope, steps, rtol=1e-6, atol=1e-7)
+    assert slope.any()
+
+
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "math"])
+def test_every_kernel_computes_the_formula(backend):
+    assert_formula(make(backend=backend), REAL["some real"], key_padding_mask=REAL["some real"])
+
+
+def test_it_compiles_whole_with_groups_of_other_sizes():
+    module, graphs = make(chunk_size=3), []
+    torch._dynamo.reset()
+    compiled = torch.compile(module, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph)
+    with torch.no_grad():
+        for sizes in ((4, 7, 2), (5, 7, 3), (6, 11, 4)):
+            names = ("a", "a_anchors", "b_anchors")
+            specs = [TokenSpec(name, size) for name, size in zip(names, sizes, strict=True)]
+            x = tokens(sum(sizes))
+            torch.testing.assert_close(compiled(x, token_specs=specs), module(x, token_specs=specs))
+    assert len(graphs) <= 3
+
+
 def names(projection, layers, *leaves):
     layers = ["fc"] if layers == -1 else ["fc1", *(f"fcs.{i}" for i in range(layers)), "fc2"]
     return {f"{projection}.{layer}.{leaf}" for layer in layers for leaf in leaves}
@@ -302,6 +358,8 @@ def test_options_have_the_defaults_of_stored_configs():
         rmsnorm=False,
         activation="GELU",
         anchor_suffix="_anchors",
+        backend="auto",
+        chunk_size=None,
     )
 
 

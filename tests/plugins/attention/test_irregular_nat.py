@@ -6,13 +6,17 @@ import math
 import pytest
 import torch
 from formulas import assert_same_numbers, linear, rms_normed, with_own_norms
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from noether_core import ConfigError, DerivativeError, ShapeError
+from noether_plugins.attention.irregular_nat import chunks as chunking
 from noether_plugins.attention.irregular_nat import reading
 from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
 from noether_plugins.attention.irregular_nat.module import IrregularNatAttention
 from noether_plugins.attention.irregular_nat.neighbours import PositionError, nearest_neighbours
+from noether_plugins.attention.irregular_nat.reading import read_neighbours
+from noether_plugins.attention.irregular_nat.tokens import Tokens
 
 BATCH, HEADS, TOKENS, WIDTH, POINTS, DEGREE, INNER = 2, 3, 13, 5, 2, 4, 7
 HIDDEN = HEADS * WIDTH
@@ -40,7 +44,7 @@ def points():
 def chunks(monkeypatch):
     """Make a chunk of three tokens, whatever the sizes."""
     monkeypatch.setattr(reading, "_AT_ONCE", 0)
-    monkeypatch.setattr(reading, "_CHUNK", 3 * DEGREE * HIDDEN)
+    monkeypatch.setitem(chunking._CHUNK, "cpu", 3 * DEGREE * HIDDEN)
 
 
 def seen(positions, radius, degree, real=None):
@@ -139,7 +143,7 @@ CLOUDS = {
 def test_neighbours_are_those_of_a_full_distance_matrix(cloud, radius, degree):
     positions = CLOUDS[cloud]
     found = nearest_neighbours(positions, None, radius=radius, max_degree=degree)
-    assert torch.equal(found, seen(positions, radius, degree))
+    assert torch.equal(found.neighbours, seen(positions, radius, degree))
 
 
 @pytest.mark.parametrize("cloud", ["in three dimensions", "with ties and duplicates", "all in one place"])
@@ -148,25 +152,25 @@ def test_padding_is_nobodys_neighbour_and_has_none(cloud):
     real = scattered(*positions.shape[:2]) < 0.6
     wanted = seen(positions, 0.3, 5, real)
     positions[~real] = float("nan")
-    assert torch.equal(nearest_neighbours(positions, real, radius=0.3, max_degree=5), wanted)
+    assert torch.equal(nearest_neighbours(positions, real, radius=0.3, max_degree=5).neighbours, wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_neighbours_depend_on_positions_as_they_are_stored(dtype):
     positions = scattered(1, 101, 3).to(dtype)
     found = nearest_neighbours(positions, None, radius=0.3, max_degree=5)
-    assert torch.equal(found, seen(positions, 0.3, 5))
+    assert torch.equal(found.neighbours, seen(positions, 0.3, 5))
 
 
 def test_a_token_as_far_as_the_radius_is_seen():
     positions = torch.tensor([0.0, 0.5, 1.25])[None, :, None]
-    assert nearest_neighbours(positions, None, radius=0.5, max_degree=3).tolist() == [
+    assert nearest_neighbours(positions, None, radius=0.5, max_degree=3).neighbours.tolist() == [
         [[0, 1, -1], [1, 0, -1], [2, -1, -1]]
     ]
 
 
 def test_of_tokens_in_one_place_each_sees_itself_and_the_first_ones():
-    assert nearest_neighbours(torch.zeros(1, 5, 2), None, radius=1.0, max_degree=3).tolist() == [
+    assert nearest_neighbours(torch.zeros(1, 5, 2), None, radius=1.0, max_degree=3).neighbours.tolist() == [
         [[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 0, 1], [4, 0, 1]]
     ]
 
@@ -201,6 +205,163 @@ def test_only_where_points_lie_to_each_other_matters():
     torch.testing.assert_close(
         module(x, positions=positions + 0.25), module(x, positions=positions), rtol=0, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("cloud", ["in three dimensions", "with ties and duplicates", "no point"])
+def test_the_walk_visits_every_token_once_and_padding_last(cloud):
+    positions = CLOUDS[cloud].clone()
+    real = scattered(*positions.shape[:2]) < 0.6
+    positions[~real] = float("nan")
+    walk = nearest_neighbours(positions, real, radius=0.3, max_degree=5).walk
+    assert torch.equal(walk.sort(dim=1).values, torch.arange(positions.shape[1]).expand_as(walk))
+    assert torch.equal(real.gather(1, walk), real.sort(dim=1, descending=True).values)
+
+
+def test_the_walk_goes_from_near_to_near():
+    positions = scattered(1, 4096, 3)
+    walk = nearest_neighbours(positions, None, radius=0.1, max_degree=1).walk[0]
+    steps, random_steps = (points.diff(dim=0).norm(dim=1).mean() for points in (positions[0, walk], positions[0]))
+    assert steps < random_steps / 4
+
+
+@pytest.mark.usefixtures("chunks")
+def test_the_order_of_the_walk_changes_nothing_but_rounding():
+    module, x, positions = make(), tokens(), points()
+    given = module._reading(*nearest_neighbours(positions, None, radius=RADIUS, max_degree=DEGREE))
+    projected = [layer(x).flatten(0, 1) for layer in (module.q, module.k, module.v)]
+    one, other = (
+        read_neighbours(Tokens(*projected, positions.flatten(0, 1)), module._relpos_weights(), reading)
+        for reading in (given, given._replace(walk=torch.randperm(BATCH * TOKENS)))
+    )
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("chunks")
+def test_gradients_by_chunks_are_those_of_finite_differences():
+    module, x, positions, real = make(relpos_mlp_dropout=0.4, dropout=0.3), tokens(), points(), MASKS["some real"]
+
+    def called(x, positions, *_):
+        torch.manual_seed(3)
+        return module(x, positions=positions, key_padding_mask=real)
+
+    assert torch.autograd.gradcheck(called, (x, positions, *module.parameters()), fast_mode=True)
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("shape", [(0, TOKENS), (BATCH, 0), (BATCH, 1)])
+def test_few_tokens_and_none_are_read_by_chunks_too(shape):
+    module, x, positions = make(), torch.randn(*shape, HIDDEN).double(), torch.rand(*shape, POINTS).double()
+    y = module(x.requires_grad_(), positions=positions)
+    y.sum().backward()
+    assert y.shape == x.grad.shape == x.shape
+
+
+@pytest.mark.usefixtures("chunks")
+def test_under_autocast_chunks_compute_what_is_computed_at_once(monkeypatch):
+    module, x, positions = make().float(), tokens().float(), points().float()
+    results = []
+    for at_once in (0, 1 << 22):
+        monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+        with torch.autocast("cpu", torch.bfloat16):
+            y = module(x, positions=positions)
+        results.append([y, *torch.autograd.grad(y.float().square().sum(), module.parameters())])
+    largest = max(whole.abs().max().item() for whole in results[1])
+    for chunked, whole in zip(*results, strict=True):
+        assert chunked.dtype == whole.dtype
+        torch.testing.assert_close(chunked, whole, rtol=0, atol=2**-8 * largest)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own, on first use
+@pytest.mark.parametrize("at_once", [0, 1 << 22])
+@pytest.mark.parametrize("moved", ["tokens", "positions"])
+def test_derivatives_in_forward_mode_are_there_and_not_zero(moved, at_once, monkeypatch):
+    monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+    module, x, positions = make(), tokens().detach(), points().detach()
+    step = torch.randn_like(x if moved == "tokens" else positions)
+
+    def along(size):
+        given = (x + size * step, positions) if moved == "tokens" else (x, positions + size * step)
+        return module(given[0], positions=given[1])
+
+    with forward_ad.dual_level():
+        one = torch.ones((), dtype=torch.float64)
+        tangent = forward_ad.unpack_dual(along(forward_ad.make_dual(0 * one, one))).tangent
+    assert tangent.any()
+    torch.testing.assert_close(tangent, (along(1e-6) - along(-1e-6)) / 2e-6, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("at_once", [0, 1 << 22])
+def test_functional_gradients_are_those_of_autograd(at_once, monkeypatch):
+    monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+    module, x, positions = make(), tokens(), points()
+
+    def loss(x, positions):
+        return module(x, positions=positions).square().sum()
+
+    wanted = torch.autograd.grad(loss(x, positions), (x, positions))
+    got = torch.func.grad(loss, argnums=(0, 1))(x.detach(), positions.detach())
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
+class Graphs:
+    """A compiler that counts what it is given, and runs it as it is."""
+
+    count = 0
+
+    def __call__(self, graph, _):
+        self.count += 1
+        return graph.forward
+
+
+COUNTS = (7, 11, 13, 17, 23, 37, 53, 101, 211, 307)
+
+
+@pytest.mark.parametrize(("dynamic", "most"), [(None, 2), (True, 1)])
+def test_ten_numbers_of_points_take_at_most_two_graphs(dynamic, most):
+    module, graphs = make().eval(), Graphs()
+    torch._dynamo.reset()
+    compiled = torch.compile(module, fullgraph=True, backend=graphs, dynamic=dynamic)
+    for count in COUNTS:
+        x, positions = torch.randn(BATCH, count, HIDDEN).double(), torch.rand(BATCH, count, POINTS).double()
+        real = torch.rand(BATCH, count) < 0.8
+        torch.testing.assert_close(
+            compiled(x, positions=positions, key_padding_mask=real),
+            module(x, positions=positions, key_padding_mask=real),
+            rtol=0,
+            atol=1e-12,
+        )
+    assert graphs.count <= most
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_it_is_exported_with_any_number_of_points_and_comes_back_from_a_file(masked, tmp_path):
+    module = make().eval()
+
+    def given(count):
+        mask = {"key_padding_mask": torch.rand(BATCH, count) < 0.8} if masked else {}
+        return {
+            "x": torch.randn(BATCH, count, HIDDEN).double(),
+            "positions": torch.rand(BATCH, count, 2).double(),
+            **mask,
+        }
+
+    count = torch.export.Dim("count", min=2, max=1 << 20)
+    example = given(TOKENS)
+    exported = torch.export.export(module, (), example, dynamic_shapes={key: {1: count} for key in example})
+    torch.export.save(exported, tmp_path / "module.pt2")
+    loaded = torch.export.load(tmp_path / "module.pt2").module()
+    for tokens_given in map(given, COUNTS):
+        torch.testing.assert_close(loaded(**tokens_given), module(**tokens_given), rtol=0, atol=1e-12)
+
+
+def test_graphs_never_gather_all_keys_and_values():
+    count, degree = 100_003, 17
+    module = make(max_degree=degree, hidden_dim=48, num_heads=3).float().eval()
+    given = {"x": torch.randn(1, count, 48), "positions": torch.rand(1, count, POINTS)}
+    graph = torch.export.export(module, (), given).module()
+    with torch.no_grad(), Largest() as largest:
+        graph(**given)
+    assert count * 48 <= largest.numel < count * degree * 48 / 10
 
 
 def test_a_second_derivative_is_there_for_one_chunk():
@@ -246,7 +407,7 @@ class Largest(TorchDispatchMode):
 
 
 def test_keys_and_values_of_neighbours_are_never_gathered_all_at_once():
-    count, degree = 20_011, 17
+    count, degree = 100_003, 17
     module = make(max_degree=degree, hidden_dim=48, num_heads=3).float()
     x = torch.randn(1, count, 48, requires_grad=True)
     with Largest() as largest:

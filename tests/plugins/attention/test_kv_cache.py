@@ -45,6 +45,11 @@ class Scene:
         return [name for name in self.tokens if name.endswith("_queries")]
 
     @property
+    def missed(self):
+        """The group that is missed first where anchors are not in a cache."""
+        return self.anchors[1 if self.module.config.type == "cross_anchor" else 0]
+
+    @property
     def everything(self):
         """All groups; by name, so that anchors and queries alternate."""
         return sorted(self.tokens)
@@ -358,7 +363,7 @@ MISFITS = {
 def test_a_cache_that_does_not_fit_is_refused_with_both_values(variant, change, cached, asked):
     scene = make(variant)
     cache, other = filled(scene), change(scene)
-    message = f"kv_cache: {scene.anchors[0]!r} is cached with {cached}, and the queries have {asked}"
+    message = f"kv_cache: {scene.missed!r} is cached with {cached}, and the queries have {asked}"
     with pytest.raises(CacheError, match=f"^{re.escape(message)}$") as caught:
         other.run(other.queries, cache, cached=other.anchors)
     assert isinstance(caught.value, ShapeError)
@@ -368,7 +373,7 @@ def test_a_cache_that_does_not_fit_is_refused_with_both_values(variant, change, 
 @every_variant
 def test_a_group_that_is_not_in_the_cache_is_told_by_name(variant):
     scene = make(variant)
-    with pytest.raises(CacheError, match=f"^kv_cache: '{scene.anchors[0]}' is not in the cache, which holds nothing$"):
+    with pytest.raises(CacheError, match=f"^kv_cache: '{scene.missed}' is not in the cache, which holds nothing$"):
         scene.run(scene.queries, KVCache(), cached=scene.anchors)
 
 
@@ -385,7 +390,7 @@ def test_a_group_that_is_not_in_the_cache_is_told_beside_those_that_are(variant)
 @every_variant
 def test_absent_tokens_without_a_cache_are_told_with_the_way_out(variant):
     scene = make(variant)
-    with pytest.raises(ValueError, match=f"{'kv' if variant == 'perceiver' else 'surface_anchors'}.* kv_cache"):
+    with pytest.raises(ValueError, match=f"{scene.missed}.* kv_cache"):
         scene.run(scene.queries, cached=scene.anchors)
 
 

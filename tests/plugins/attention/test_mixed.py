@@ -371,3 +371,85 @@ def test_groups_and_patterns_may_come_from_generators():
     module, x = make(), torch.randn(1, 4, HIDDEN, dtype=torch.float64)
     specs, patterns = [TokenSpec("a", 1), TokenSpec("b", 3)], [AttentionPattern(["a", "b"], ["b"])]
     assert torch.equal(module(x, iter(specs), iter(patterns)), module(x, specs, patterns))
+
+
+def watched(monkeypatch):
+    """Return a list to which every call of the kernel adds the shapes of its queries and keys."""
+    attend, met = mixed_module.attend, []
+
+    def watch(queries, keys, values, **arguments):
+        met.append((tuple(queries.shape), tuple(keys.shape)))
+        return attend(queries, keys, values, **arguments)
+
+    monkeypatch.setattr(mixed_module, "attend", watch)
+    return met
+
+
+EQUAL = {"a": 2, "b": 5, "c": 2, "d": 5, "e": 2, "f": 5}
+SHARED = {
+    "each pair reads its first": ([(("a", "b"), ("a",)), (("c", "d"), ("c",)), (("e", "f"), ("e",))], [(6, 7, 2)]),
+    "pairs read each other, in any order": ([(("d", "c"), ("b", "a")), (("a", "b"), ("c", "d"))], [(4, 7, 7)]),
+    "one reads more": (
+        [(("a", "b"), ("a",)), (("c", "d"), ("c",)), (("e", "f"), ("e", "f"))],
+        [(2, 7, 2), (2, 7, 2), (2, 7, 7)],
+    ),
+    "queries that stand apart": ([(("a", "c"), ("a",)), (("b", "d"), ("d",))], [(2, 4, 2), (2, 10, 5)]),
+    "equal queries that stand apart": ([(("a", "d"), ("a",)), (("b", "c"), ("c",))], [(2, 7, 2)] * 2),
+    "keys that two read": ([(("a", "b"), ("a", "b")), (("c", "d"), ("b", "c"))], [(2, 7, 7)] * 2),
+    "groups that read the same": (
+        [(("a",), ("c", "b")), (("b", "d"), ("b", "c")), (("c",), ("a",))],
+        [(2, 12, 7), (2, 2, 2)],
+    ),
+}
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize(("patterns", "shapes"), SHARED.values(), ids=SHARED)
+def test_patterns_of_equal_shape_share_a_call_of_the_kernel(monkeypatch, patterns, shapes, padded):
+    names = sorted({name for asking, _ in patterns for name in asking})
+    sizes = {name: EQUAL[name] for name in names}
+    module, met = make(qk_norm=True), watched(monkeypatch)
+    x = torch.randn(BATCH, sum(sizes.values()), HIDDEN, dtype=torch.float64, requires_grad=True)
+    real = torch.arange(x.shape[1]) % 5 < torch.tensor([[2], [4]]) if padded else None
+
+    got = module(x, specs_of(sizes), patterns_of(patterns), key_padding_mask=real)
+
+    assert sorted((queries[0], queries[2], keys[2]) for queries, keys in met) == sorted(shapes)
+    wanted = formula(dict(module.named_parameters()), x, patterns, sizes=sizes, real=real)
+    assert_same_numbers(got, wanted, [x, *module.parameters()])
+
+
+def test_a_layout_is_worked_out_once_for_all_modules_and_calls():
+    remembered = mixed_module.remembered_plan
+    remembered.cache_clear()
+    for _ in range(3):
+        make()(tokens(), specs_of(SIZES), patterns_of(PATTERNS["groups that lie apart"]))
+    assert remembered.cache_info()[:2] == (2, 1)
+    assert remembered.cache_info().maxsize
+
+
+def test_a_key_that_is_named_twice_counts_twice():
+    module, x = make(), tokens()
+    patterns = [((S, V, W), (S, V, S))]
+    got = module(x, specs_of(SIZES), patterns_of(patterns))
+    assert_same_numbers(got, formula(dict(module.named_parameters()), x, patterns), [x, *module.parameters()])
+
+
+def test_the_kernel_is_that_of_the_config(monkeypatch):
+    seen, attend = [], mixed_module.attend
+
+    def watch(*tensors, backend, **arguments):
+        seen.append(backend)
+        return attend(*tensors, backend=backend, **arguments)
+
+    monkeypatch.setattr(mixed_module, "attend", watch)
+    for backend in ("math", "auto"):
+        make(backend=backend)(tokens(), specs_of(SIZES))
+    assert seen == ["math", "auto"]
+
+
+def test_gradients_of_gradients_are_those_of_the_formula_with_the_kernel_that_has_them():
+    module, x = make(backend="math"), torch.randn(1, 6, HIDDEN, dtype=torch.float64, requires_grad=True)
+    specs = specs_of({"a": 2, "b": 1, "c": 2, "d": 1})
+    patterns = patterns_of([(("a", "b"), ("a",)), (("c", "d"), ("c",))])
+    assert torch.autograd.gradgradcheck(lambda x: module(x, specs, patterns)[..., :3], x)

@@ -8,7 +8,7 @@ import torch
 from formulas import assert_same_numbers, linear, rms_normed, rotated, with_own_norms
 
 from noether_core import AttentionConfig, ConfigError, ShapeError, UnsupportedArgumentError, build
-from noether_core.nn import KVCache, RopeFrequency
+from noether_core.nn import Causal, KVCache, RopeFrequency, SlidingWindow
 from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
 from noether_plugins.attention.perceiver.module import PerceiverAttention
 
@@ -133,6 +133,67 @@ def test_it_compiles_whole_with_a_cache():
     compiled = torch.compile(module, fullgraph=True, backend="eager")
     compiled(q, kv, key_padding_mask=REAL, kv_cache=cache)
     torch.testing.assert_close(compiled(q, None, kv_cache=cache), module(q, kv, key_padding_mask=REAL))
+
+
+STRUCTURED = {
+    "causal": (Causal(), lambda i, j: j <= i),
+    "window": (SlidingWindow(2, 3), lambda i, j: (j - i >= -2) & (j - i <= 3)),
+}
+
+
+@pytest.mark.parametrize("chunk_size", [None, 3])
+@pytest.mark.parametrize(("mask", "reads"), STRUCTURED.values(), ids=STRUCTURED)
+def test_masks_that_describe_who_reads_whom_are_the_written_ones(mask, reads, chunk_size):
+    module, (q, kv) = make(chunk_size=chunk_size), tokens()
+    written = reads(torch.arange(QUERIES)[:, None], torch.arange(KEYS))
+    wanted = formula(dict(module.named_parameters()), q, kv, added=logits_of(written & REAL[:, None, None]))
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients):
+            got = module(q, kv, attn_mask=mask, key_padding_mask=REAL)
+            torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
+REFUSED_BY_FUSED_KERNELS = (
+    "derivative for aten::_scaled_dot_product_flash_attention_for_cpu_backward is not implemented"
+)
+
+
+def test_the_math_kernel_has_second_derivatives():
+    module = make(backend="math").requires_grad_(requires_grad=False)
+    mask = torch.randn(QUERIES, KEYS).double().requires_grad_()
+
+    def call(q, kv, mask):
+        return module(q, kv, attn_mask=mask, key_padding_mask=REAL)
+
+    assert torch.autograd.gradgradcheck(call, (*tokens(), mask), fast_mode=True)
+
+
+@pytest.mark.parametrize("backend", ["auto", "sdpa"])
+def test_fused_kernels_refuse_second_derivatives(backend):
+    q, kv = tokens()
+    (slope,) = torch.autograd.grad(make(backend=backend)(q, kv).square().sum(), q, create_graph=True)
+    with pytest.raises(RuntimeError, match=REFUSED_BY_FUSED_KERNELS):
+        slope.square().sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of torch.func.jvp
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_the_math_kernel_has_derivatives_in_forward_mode(chunk_size):
+    module, (q, kv) = make(backend="math", chunk_size=chunk_size), [each.detach() for each in tokens()]
+    directions = torch.randn_like(q), torch.randn_like(kv)
+    with torch.no_grad():
+        _, slope = torch.func.jvp(module, (q, kv), directions)
+        ahead, behind = (module(q + step * directions[0], kv + step * directions[1]) for step in (1e-6, -1e-6))
+    torch.testing.assert_close(slope, (ahead - behind) / 2e-6, rtol=1e-6, atol=1e-7)
+    assert slope.any()
+
+
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "math"])
+def test_every_kernel_computes_the_formula(backend):
+    module, (q, kv) = make(backend=backend), tokens()
+    state = dict(module.named_parameters())
+    wanted = formula(state, q, kv, added=logits_of(REAL)[:, None, None])
+    assert_same_numbers(module(q, kv, key_padding_mask=REAL), wanted, [q, kv, *state.values()])
 
 
 READS_NOTHING = {

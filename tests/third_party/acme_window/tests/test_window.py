@@ -10,9 +10,16 @@ from torch import Tensor
 
 from noether_core import TokenSpec, UnsupportedArgumentError, build, registry
 from noether_core.nn import RopeFrequency, rotate
+from noether_core.testing import VariantTests
 
 BATCH, HEADS, WIDTH, TOKENS = 2, 3, 6, 29
 HIDDEN = HEADS * WIDTH
+
+
+class TestContract(VariantTests):
+    """Everything that Noether asks of a variant."""
+
+    type = "acme_window"
 
 
 def attention(window: int = 4, **options: object) -> WindowAttention:

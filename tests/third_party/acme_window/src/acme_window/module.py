@@ -129,19 +129,18 @@ def _attend_in_window(
         ``(batch, heads, tokens, head_dim)``.
     """
     batch, heads, tokens, width = queries.shape
-    size = max(1, min(window, tokens))
-    count = max(1, -(-tokens // size))
+    count = tokens // window + 1  # never none, and no branch on the number of tokens, which compilers leave open
 
     # Every block is an entry of the batch, so that one call attends in all of them.
     read = attend(
-        _blocks(queries, size, count),
-        _blocks(keys, size, count, margin=size),
-        _blocks(values, size, count, margin=size),
-        attn_mask=_band(size, window, queries.device),
-        key_padding_mask=_blocks(real[:, None, :, None], size, count, margin=size)[:, 0, :, 0],
+        _blocks(queries, window, count),
+        _blocks(keys, window, count, margin=window),
+        _blocks(values, window, count, margin=window),
+        attn_mask=_band(window, queries.device),
+        key_padding_mask=_blocks(real[:, None, :, None], window, count, margin=window)[:, 0, :, 0],
         dropout=dropout,
     )
-    read = read.reshape(batch, count, heads, size, width)
+    read = read.reshape(batch, count, heads, window, width)
     return read.transpose(1, 2).flatten(2, 3)[:, :, :tokens]
 
 
@@ -161,7 +160,7 @@ def _blocks(x: Tensor, size: int, count: int, margin: int = 0) -> Tensor:
     return padded.unfold(2, size + 2 * margin, size).permute(0, 2, 1, 4, 3).flatten(0, 1)
 
 
-def _band(size: int, window: int, device: torch.device) -> Tensor:
-    """Return which keys of a block with its margins each of its queries sees, ``(size, 3 * size)`` booleans."""
-    places = torch.arange(3 * size, device=device)
-    return (places[size : 2 * size, None] - places).abs() <= window
+def _band(window: int, device: torch.device) -> Tensor:
+    """Return which keys of a block with its margins each of its queries sees, ``(window, 3 * window)`` booleans."""
+    places = torch.arange(3 * window, device=device)
+    return (places[window : 2 * window, None] - places).abs() <= window

@@ -10,7 +10,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from torch import Tensor
 
-_EPS = 1e-5
+EPS = 1e-5
 
 
 def gather_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
@@ -35,7 +35,7 @@ def gather_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | 
         counted = counted.masked_fill(~key_padding_mask[:, None, :, None], 0.0)
 
     sums = weights.transpose(-2, -1) @ counted
-    return sums[..., :-1] / (sums[..., -1:] + _EPS)
+    return sums[..., :-1] / (sums[..., -1:] + EPS)
 
 
 def read_slices(weights: Tensor, slices: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:

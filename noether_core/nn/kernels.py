@@ -1,0 +1,76 @@
+"""Kernels that compute attention over masks that are written out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional
+
+from noether_core.errors import UnsupportedBackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kernel(Protocol):
+    """Computes ``softmax(scale * queries keys^T) values``; called as torch's ``scaled_dot_product_attention`` is."""
+
+    def __call__(  # noqa: PLR0917  torch's function takes as many
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        *,
+        scale: float | None = None,
+    ) -> Tensor:
+        """Return what the queries read."""
+        ...
+
+
+def attend_by_math(  # noqa: PLR0917  called as torch's function is
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+) -> Tensor:
+    """Attend by torch's math kernel, which has derivatives of every order and kind, and holds queries times keys."""
+    if attn_mask is not None and attn_mask.dtype == torch.bool:  # the kernel would add 0 and 1
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, float("-inf"))
+    kernel = torch._scaled_dot_product_attention_math  # noqa: SLF001  else only a setting of the whole process takes it
+    return kernel(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)[0]
+
+
+KERNELS: Final[Mapping[str, Kernel]] = {
+    "auto": functional.scaled_dot_product_attention,
+    "sdpa": functional.scaled_dot_product_attention,
+    "math": attend_by_math,
+}
+"""Kernels by backend; `noether_core.nn.flex` takes the place of one for ``"flex"``."""
+
+
+def kernel_of(backend: str) -> Kernel:
+    """Return the kernel of a backend.
+
+    Raises:
+        UnsupportedBackendError: If there is none of that name.
+    """
+    if backend not in KERNELS:
+        raise UnsupportedBackendError(backend, f"there is none of this name; choose of {', '.join(KERNELS)}, flex")
+    return KERNELS[backend]
+
+
+def has_tangents(*tensors: Tensor) -> bool:
+    """Return whether anybody computes derivatives in forward mode through *tensors*; in graphs nobody does."""
+    if torch.compiler.is_compiling():
+        return False
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)

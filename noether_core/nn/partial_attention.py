@@ -1,0 +1,112 @@
+"""Attention to keys that come in chunks, merged exactly."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from noether_core.errors import DerivativeError
+from noether_core.nn.streaming import dtype_of_results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from noether_core.schemas import Backend
+
+
+class KeyChunk(NamedTuple):
+    """Some of the keys."""
+
+    keys: Tensor
+    """``(batch, heads, keys, head_dim)``."""
+
+    values: Tensor
+    """``(batch, heads, keys, head_dim)``."""
+
+    mask: Tensor | None
+    """What `combine_masks` returns for these keys."""
+
+
+def attend_to_chunks(
+    queries: Tensor, chunks: Iterable[KeyChunk], *, scale: float | None = None, backend: Backend = "auto"
+) -> Tensor:
+    """Return what `attend` returns for all keys together, and hold one chunk of them at a time.
+
+    Each chunk gives an attention of its own and the logarithm of its sum of weights. Two such parts are one,
+    ``o = o1 + w (o2 - o1)``, with the share ``w = sigmoid(log sum2 - log sum1)`` of the second in the sum of both.
+
+    Milakov and Gimelshein, Online normalizer calculation for softmax, 2018 (arXiv 1805.02867).
+
+    Args:
+        queries: ``(batch, heads, queries, head_dim)``.
+        chunks: The keys, in any order; each chunk is read before the next is asked for.
+        scale: Factor of the logits; ``1 / sqrt(head_dim)`` where it is None.
+        backend: As in `attend`. Whatever it says, a part is computed by a fused kernel only where one tells the sum.
+
+    Returns:
+        ``(batch, heads, queries, head_dim)``; zeros for a query that may read no key.
+
+    Raises:
+        DerivativeError: If a gradient is to flow through it, of which there is none.
+    """
+    queries = queries.to(dtype_of_results(queries))
+    scale = 1 / math.sqrt(queries.shape[-1]) if scale is None else scale
+    part = _fused if tells_sums(queries, backend) else _by_products
+
+    read = queries.new_zeros(queries.shape, dtype=_wide(queries))
+    log_sums = queries.new_full((*queries.shape[:-1], 1), -math.inf, dtype=_wide(queries))
+    for keys, values, mask in chunks:
+        if queries.numel() and keys.numel():
+            of_chunk, log_sums_of_chunk = part(queries, keys.to(queries), values.to(queries), mask, scale)
+            share = (log_sums_of_chunk - log_sums).nan_to_num().sigmoid()  # no number where neither has read a key
+            read.lerp_(of_chunk, share)
+            log_sums = torch.logaddexp(log_sums, log_sums_of_chunk)
+    if read.requires_grad:
+        raise DerivativeError("attention to chunks of keys has no gradient; call attend with all keys together")
+    return read.to(queries.dtype)
+
+
+def tells_sums(x: Tensor, backend: Backend) -> bool:
+    """Return whether parts are computed by a kernel that makes nothing of size queries times keys."""
+    return x.device.type == "cpu" and backend != "math" and _KERNEL is not None
+
+
+_KERNEL: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+"""What ``scaled_dot_product_attention`` calls on a CPU, with the logarithm of sums that it does not return."""
+
+
+def _fused(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    """Return the attention to some keys, and the logarithm of the sum of weights of each query."""
+    added = mask
+    if mask is not None:
+        added = mask.to(queries.dtype) if mask.dtype != torch.bool else _as_numbers(mask, queries.dtype)
+    read, log_sums = _KERNEL(queries, keys, values, attn_mask=added, scale=scale)
+    log_sums = log_sums.unsqueeze(-1)
+    if added is not None:  # the kernel says zero where a query reads none of the keys
+        log_sums = log_sums.masked_fill((added == -math.inf).all(-1, keepdim=True), -math.inf)
+    return read.to(log_sums.dtype), log_sums
+
+
+def _by_products(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Return the same in products of matrices, with the logits in memory."""
+    wide = _wide(queries)
+    with torch.autocast(queries.device.type, enabled=False):
+        logits = queries.to(wide).mul(scale) @ keys.to(wide).transpose(-2, -1)
+        if mask is not None:
+            logits += mask if mask.dtype != torch.bool else _as_numbers(mask, wide)
+        log_sums = logits.logsumexp(-1, keepdim=True)
+        weights = logits.sub_(log_sums.masked_fill(log_sums == -math.inf, 0.0)).exp_()
+        return weights @ values.to(wide), log_sums
+
+
+def _as_numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros((), dtype=dtype, device=mask.device).where(mask, -math.inf)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -1,0 +1,85 @@
+"""Tokens that are computed chunk by chunk where no derivative is due: when, and how many at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.autograd import forward_ad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import Tensor, nn
+
+_BYTES_IN_CACHE = 1 << 20
+"""Bytes of a chunk on a CPU: what a step makes, the next one finds in the second level of the cache."""
+
+_BYTES_TO_BE_BUSY = 1 << 26
+"""Bytes of a chunk on other devices, which need many tokens at once to be busy."""
+
+_LEAST = 64
+"""Tokens below which products of matrices slow down."""
+
+_CHUNKS = 4
+"""Chunks up to which all tokens at once are as fast."""
+
+FEWEST_STREAMED = _CHUNKS * _LEAST
+"""Tokens that are never cut but where a config demands it, however large they are."""
+
+
+def tokens_at_once(
+    module: nn.Module, x: Tensor, *others: Tensor, width: int, least: int = 1, chosen: int | None = None
+) -> int | None:
+    """Return how many tokens a forward computes at once, or None where it computes all of them as one tensor.
+
+    A chunk is ``2^floor(log2(bytes / (batch * width * bytes of a number)))`` tokens, with *bytes* of 1 MiB on a CPU and
+    64 MiB elsewhere, and not less than *least* or 64. More tokens than four chunks are computed in chunks, which is
+    faster too: a step finds in the cache what the step before it made, and no call waits for the pages of memory that
+    large tensors take anew each time. Autograd, `torch.func`, forward-mode derivatives and compilers get all tokens as
+    one tensor.
+
+    Args:
+        module: Its parameters may ask for gradients.
+        x: ``(batch, tokens, ...)``.
+        others: Other tensors that may ask for gradients.
+        width: The most numbers that a token becomes on the way.
+        least: Least number of tokens at once.
+        chosen: Tokens at once that a config demands; more than these are computed in chunks.
+    """
+    if torch.compiler.is_compiling():  # no graph depends on the number of tokens
+        return None
+    chunk = chosen or max(least, _LEAST, _fitting(x, width))
+    most = chunk if chosen else _CHUNKS * chunk
+    return chunk if x.shape[1] > most and not _is_differentiated(module, x, *others) else None
+
+
+def _fitting(x: Tensor, width: int) -> int:
+    """Return the largest power of two of tokens that fit."""
+    of_token = max(1, x.shape[0] * width * x.element_size())
+    fitting = (_BYTES_IN_CACHE if x.device.type == "cpu" else _BYTES_TO_BE_BUSY) // of_token
+    return 1 << (fitting.bit_length() - 1) if fitting else 0
+
+
+def _is_differentiated(module: nn.Module, *tensors: Tensor) -> bool:
+    """Return whether somebody records the call, or carries derivatives through it."""
+    if torch._C._is_tracing() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:  # noqa: SLF001  nothing public tells it
+        return True
+    if not torch.is_grad_enabled():
+        return False
+    return any(tensor.requires_grad for tensor in (*tensors, *module.parameters()))
+
+
+def chunks_of(spans: Iterable[slice], size: int) -> Iterator[slice]:
+    """Yield pieces of *spans*, one behind the other, each of *size* tokens or what is left of its span."""
+    for span in spans:
+        for start in range(span.start, span.stop, size):
+            yield slice(start, min(start + size, span.stop))
+
+
+def dtype_of_results(x: Tensor) -> torch.dtype:
+    """Return the dtype in which products of *x* are: its own, or that of autocast."""
+    device = x.device.type
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return x.dtype
+    return torch.get_autocast_dtype(device)

@@ -1,0 +1,90 @@
+"""Masks that are described and not written out: who reads whom follows from places alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from typing import TYPE_CHECKING, TypeAlias
+
+from noether_core.errors import MaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# They are dataclasses and not attrs classes, since compilers trace how a dataclass is made.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Causal:
+    """Each query reads the keys up to its own place: query ``i`` reads key ``j`` where ``j <= i``.
+
+    Queries and keys are counted from their first ones, also where they differ in number.
+    """
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlidingWindow:
+    """Each query reads the keys around its own place: query ``i`` reads key ``j`` where ``-before <= j - i <= after``.
+
+    Queries and keys are counted from their first ones, also where they differ in number. ``SlidingWindow(before, 0)``
+    is causal.
+
+    Beltagy et al., Longformer, 2020 (arXiv 2004.05150), section 3.1.
+
+    Raises:
+        MaskError: If a number is negative or no integer.
+    """
+
+    before: int
+    """Keys in front of its own place that a query reads."""
+
+    after: int
+    """Keys behind its own place that a query reads."""
+
+    def __post_init__(self) -> None:
+        for name in ("before", "after"):
+            object.__setattr__(self, name, _natural(getattr(self, name), f"SlidingWindow: {name}"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Packed:
+    """Samples of several lengths lie one behind the other, and a query reads the keys of its own sample.
+
+    ``Packed((100, 57))`` is one sample of 100 tokens and behind it one of 57; every entry of the batch is packed so. In
+    cross-attention the keys have lengths of their own.
+
+    Raises:
+        MaskError: If a length is negative or no integer, or queries and keys are of different numbers of samples.
+    """
+
+    lengths: tuple[int, ...]
+    """Queries of each sample; without *key_lengths*, keys too. Any iterable of integers, kept as a tuple."""
+
+    key_lengths: tuple[int, ...] | None = None
+    """Keys of each sample."""
+
+    def __post_init__(self) -> None:
+        lengths = _naturals(self.lengths, "lengths")
+        keys = lengths if self.key_lengths is None else _naturals(self.key_lengths, "key_lengths")
+        if len(keys) != len(lengths):
+            raise MaskError(f"Packed: got {len(keys)} key_lengths, wanted {len(lengths)}, one for each of the lengths")
+        object.__setattr__(self, "lengths", lengths)
+        object.__setattr__(self, "key_lengths", keys)
+
+
+StructuredMask: TypeAlias = Causal | SlidingWindow | Packed
+"""A mask that `noether_core.nn.attend` takes in place of a tensor, and never writes out."""
+
+
+def _naturals(numbers: Iterable[int], name: str) -> tuple[int, ...]:
+    return tuple(_natural(number, f"Packed: {name}[{place}]") for place, number in enumerate(numbers))
+
+
+def _natural(number: int, name: str) -> int:
+    try:
+        index = operator.index(number)
+    except TypeError:
+        raise MaskError(f"{name}: got {number!r}, wanted an integer") from None
+    if index < 0:
+        raise MaskError(f"{name}: got {index}, wanted at least 0")
+    return index

@@ -1,0 +1,144 @@
+"""What flare and perceiver cost over the bare operations of their formulas, and what streaming over tokens holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, linear, scaled_dot_product_attention
+
+from noether_core import build
+from tests.benchmarks.pairs import Bound, Claim, bound, compare, device, peak_bytes
+
+_HEADS = 8
+_WIDTH = 256
+_LATENTS = 64
+_READ = 1024
+"""Tokens that the queries of perceiver read."""
+
+_MEBIBYTES = 48
+"""Of working memory beyond tokens and result, whatever their number."""
+
+Function = Callable[..., Tensor]
+
+
+def claims(*, quick: bool) -> list[Claim | Bound]:
+    """Measure both with few and many tokens, forward and with backward, and the memory that streaming holds."""
+    sizes = [16, 512] if quick else [16, 4_096, 65_536]
+    ratios = [
+        _compare(name, tokens, backward=backward, quick=quick)
+        for name in ("flare", "perceiver")
+        for tokens in sizes
+        for backward in (False, True)
+    ]
+    sizes = [8_192, 16_384] if quick else [16_384, 65_536, 262_144]
+    return ratios + [_bound(name, tokens) for name in _STEPS for tokens in sizes]
+
+
+def _compare(name: str, tokens: int, *, backward: bool, quick: bool) -> Claim:
+    torch.manual_seed(0)
+    module = build(name, **_OPTIONS[name], init_weights="xavier").to(device())
+    tensors = [torch.randn(1, count, _WIDTH, device=device()) for count in (tokens, _READ)[: _TENSORS[name]]]
+    tensors[0].requires_grad_()
+    step = _forward_and_backward if backward else _forward
+    few = tokens < 100
+    return compare(
+        f"{name} / bare operations, {tokens:,} tokens, {'forward and backward' if backward else 'forward'}",
+        1.15 if few else 1.05,
+        step(module, tensors),
+        step(_BARE[name](module), tensors),
+        rounds=3 if quick else 81 if few else 15,
+        calls=1 if quick or not few else 30,
+        longest=3 if few else 5,
+    )
+
+
+def _forward(function: Function, tensors: list[Tensor]) -> Callable[[], None]:
+    def step() -> None:
+        with torch.no_grad():
+            function(*tensors)
+
+    return step
+
+
+def _forward_and_backward(function: Function, tensors: list[Tensor]) -> Callable[[], None]:
+    def step() -> None:
+        function(*tensors).sum().backward()
+
+    return step
+
+
+def _bare_flare(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+    latents = module.latent_q.view(1, _HEADS, _LATENTS, -1)
+
+    def forward(x: Tensor) -> Tensor:
+        keys, values = _heads(_residual_mlp(module.k_proj, x)), _heads(_residual_mlp(module.v_proj, x))
+        gathered = scaled_dot_product_attention(latents, keys, values, scale=1.0)
+        return _merged(scaled_dot_product_attention(keys, latents, gathered, scale=1.0), module.out_proj)
+
+    return forward
+
+
+def _residual_mlp(mlp: nn.Module, x: Tensor) -> Tensor:
+    z = gelu(linear(x, mlp.fc1.weight, mlp.fc1.bias)) + x
+    for layer in mlp.fcs:
+        z = z + gelu(linear(z, layer.weight, layer.bias))
+    return linear(z, mlp.fc2.weight, mlp.fc2.bias) + z
+
+
+def _bare_perceiver(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+
+    def forward(q: Tensor, kv: Tensor) -> Tensor:
+        queries, keys, values = (
+            _heads(linear(x, layer.weight, layer.bias)) for x, layer in ((q, module.q), (kv, module.k), (kv, module.v))
+        )
+        return _merged(scaled_dot_product_attention(queries, keys, values), module.proj)
+
+    return forward
+
+
+def _heads(x: Tensor) -> Tensor:
+    return x.view(*x.shape[:2], _HEADS, -1).transpose(1, 2)
+
+
+def _merged(x: Tensor, layer: nn.Module) -> Tensor:
+    return linear(x.transpose(1, 2).flatten(2), layer.weight, layer.bias)
+
+
+def _bound(name: str, tokens: int) -> Bound:
+    def measure() -> float:
+        beyond = peak_bytes(_streaming, name, tokens) - _STEPS[name](tokens)[0][1] * _WIDTH * 4
+        return beyond / 2**20
+
+    return bound(f"{name}, MiB beyond tokens and result, {tokens:,} tokens, no gradient", _MEBIBYTES, measure)
+
+
+def _streaming(name: str, tokens: int) -> Callable[[], object]:
+    """Return a forward pass without gradients."""
+    torch.manual_seed(0)
+    variant = name.partition(",")[0]
+    module = build(variant, **_OPTIONS[variant]).eval().to(device())
+    tensors = [torch.randn(shape, device=device()) for shape in _STEPS[name](tokens)]
+    module.requires_grad_(requires_grad=False)
+    return lambda: module(*tensors)
+
+
+_TENSORS = {"flare": 1, "perceiver": 2}
+
+_BARE: dict[str, Callable[[nn.Module], Function]] = {"flare": _bare_flare, "perceiver": _bare_perceiver}
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "flare": {"hidden_dim": _WIDTH, "num_heads": _HEADS, "num_latents": _LATENTS},
+    "perceiver": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
+}
+
+_STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
+    "flare": lambda tokens: [(1, tokens, _WIDTH)],
+    "perceiver, which ask": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
+    "perceiver, which answer": lambda tokens: [(1, _READ, _WIDTH), (1, tokens, _WIDTH)],
+}
+"""Shapes of what the modules are given; the result has the first."""

@@ -1,0 +1,162 @@
+"""Attention through slices, streamed over tokens, against the form that holds the weight of every token."""
+
+from __future__ import annotations
+
+import functools
+import math
+import resource
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from noether_core import build
+from tests.benchmarks.machine import device
+from tests.benchmarks.pairs import Bound, Claim, Growth, bound, compare, compare_bytes, growth, in_child, peak_bytes
+from tests.benchmarks.straightforward import Slices
+from tests.benchmarks.workloads import Fact, running
+
+_SIZES = {"hidden_dim": 256, "num_heads": 8}
+
+_FACTORS = {
+    (64, "forward"): 1.7,
+    (64, "forward and backward"): 1.5,
+    (512, "forward"): 1.9,
+    (512, "forward and backward"): 2.8,
+}
+"""How many times as fast, by the number of slices."""
+
+
+def claims(*, quick: bool) -> list[Claim | Growth | Bound]:
+    """Measure time, memory, and how far many tokens go."""
+    tokens = 4_096 if quick else 65_536
+    return [
+        *(_against_straightforward(*key, factor, tokens, quick=quick) for key, factor in _FACTORS.items()),
+        *(_folding(slices, tokens, quick=quick) for slices in ((8,) if quick else (8, 24, 48))),
+        *(_plusplus(fact, training, tokens, quick=quick) for fact, training in _PLUSPLUS),
+        *(_memory(fact, tokens) for fact in ("forward", "forward and backward")),
+        *(
+            _working_bytes(name, fact, quick=quick)
+            for name in _STREAMED
+            for fact in ("forward", "forward and backward")
+        ),
+        _most(
+            "transolver", "forward and backward", 5_000_000 // (500 if quick else 1), 16e9, hidden_dim=256, num_heads=8
+        ),
+        _most("transolver", "forward", 20_000_000 // (500 if quick else 1), 16e9, hidden_dim=64, num_heads=8),
+    ]
+
+
+_PLUSPLUS: tuple[tuple[Fact, bool], ...] = (("forward", False), ("forward and backward", True))
+_STREAMED = ("transolver", "transolver_plusplus")
+
+
+def _against_straightforward(slices: int, fact: Fact, factor: float, tokens: int, *, quick: bool) -> Claim:
+    ours, reference = (functools.partial(make, slices, fact, tokens) for make in (_streamed, _straightforward))
+    return compare(
+        f"transolver / straightforward, {tokens:,} tokens, {slices} slices, {fact}",
+        1 / factor,
+        _made_once(ours),
+        _made_once(reference),
+        rounds=2 if quick else 15,
+        longest=40,
+    )
+
+
+def _memory(fact: Fact, tokens: int) -> Claim:
+    return compare_bytes(
+        f"transolver / straightforward, bytes, {tokens:,} tokens, 64 slices, {fact}",
+        1 / 2,
+        functools.partial(_streamed, 64, fact, tokens),
+        functools.partial(_straightforward, 64, fact, tokens),
+    )
+
+
+def _folding(slices: int, tokens: int, *, quick: bool) -> Claim:
+    """Compare products of weights made beforehand with those made with every token; sizes decide which is taken."""
+    folded, unfolded = (_module("transolver", slices, is_folded=is_folded) for is_folded in (True, False))
+    taken = "folded" if build("transolver", **_SIZES, num_slices=slices).is_folded else "not folded"
+    steps = (running(module, {"x": _numbers(tokens)}, "forward") for module in (folded, unfolded))
+    name = f"folded / not, {tokens:,} tokens, {slices} slices, forward; taken: {taken}"
+    return compare(name, 1.05 if taken == "folded" else math.inf, *steps, rounds=2 if quick else 9, longest=10)
+
+
+def _plusplus(fact: Fact, training: bool, tokens: int, *, quick: bool) -> Claim:
+    """Compare streaming with holding all weights, which is what training with noise does while they fit."""
+    streaming, holding = (
+        _module("transolver_plusplus", 64, **options) for options in ({"chunk_size": 1024}, {"backend": "sdpa"})
+    )
+    steps = (running(module, {"x": _numbers(tokens)}, fact) for module in (streaming, holding))
+    told = "training with noise" if training else "evaluation"
+    name = f"transolver_plusplus, streamed / held, {tokens:,} tokens, 64 slices, {told}, {fact}"
+    return compare(name, math.inf if training else 1.0, *steps, rounds=2 if quick else 7, longest=20)
+
+
+def _working_bytes(name: str, fact: Fact, *, quick: bool) -> Growth:
+    sizes = [4_096, 8_192] if quick else [16_384, 65_536, 262_144]
+
+    def measure(tokens: int) -> float:
+        found = peak_bytes(_chunked, name, fact, tokens)
+        return max(1.0, found - 4 * _SIZES["hidden_dim"] * tokens)  # the output, or the gradient of the tokens
+
+    return growth(f"{name}, bytes beyond input, output and gradients, over tokens, {fact}", 0.1, sizes, measure)
+
+
+def _most(name: str, fact: Fact, tokens: int, budget: float, **sizes: int) -> Bound:
+    def measure() -> tuple[float, str]:
+        found = in_child(_bytes_in_all, name, fact, tokens, sizes)
+        return found["bytes"], f"{found['seconds']:.0f} s"
+
+    told = f"{name}, bytes of the whole process, {tokens:,} tokens, hidden_dim {sizes['hidden_dim']}, 64 slices, {fact}"
+    return bound(told, budget, measure)
+
+
+def _bytes_in_all(name: str, fact: Fact, tokens: int, sizes: dict[str, int]) -> dict[str, float]:
+    import time
+
+    module = build(name, **sizes, num_slices=64).to(device())
+    x = torch.empty(1, tokens, sizes["hidden_dim"], device=device()).uniform_(-1, 1).requires_grad_(fact != "forward")
+    start = time.perf_counter()
+    running(module, {"x": x}, fact)()
+    seconds = time.perf_counter() - start
+    if device().type == "cuda":
+        return {"bytes": torch.cuda.max_memory_allocated(), "seconds": seconds}
+    return {"bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "seconds": seconds}
+
+
+def _streamed(slices: int, fact: Fact, tokens: int) -> Callable[[], object]:
+    return running(_module("transolver", slices), {"x": _numbers(tokens)}, fact)
+
+
+def _straightforward(slices: int, fact: Fact, tokens: int) -> Callable[[], object]:
+    torch.manual_seed(0)
+    return running(Slices(slices).to(device()), {"x": _numbers(tokens)}, fact)
+
+
+def _chunked(name: str, fact: Fact, tokens: int) -> Callable[[], object]:
+    return running(_module(name, 64, chunk_size=1024), {"x": _numbers(tokens)}, fact)
+
+
+def _module(name: str, slices: int, *, is_folded: bool | None = None, **options: Any) -> nn.Module:
+    torch.manual_seed(0)
+    module = build(name, **_SIZES, num_slices=slices, **options).to(device())
+    if is_folded is not None:
+        module.is_folded = is_folded
+    return module
+
+
+def _numbers(tokens: int) -> torch.Tensor:
+    return torch.randn(1, tokens, _SIZES["hidden_dim"], device=device(), requires_grad=True)
+
+
+def _made_once(make: Callable[[], Callable[[], object]]) -> Callable[[], object]:
+    """Return a step that is made when it is first called."""
+    made: list[Callable[[], object]] = []
+
+    def step() -> object:
+        if not made:
+            made.append(make())
+        return made[0]()
+
+    return step
