@@ -1,5 +1,7 @@
 """What each kernel computes, and what it refuses."""
 
+import itertools
+
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
@@ -105,11 +107,14 @@ def test_flex_computes_the_same(mask):
 def test_packed_samples_are_handed_over_as_varlen_attention_takes_them(monkeypatch):
     """The kernel itself needs a GPU; what it is given is read here as its documentation says."""
 
-    def varlen_attn(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=None):
+    def varlen_attn(  # noqa: PLR0917  as torch's
+        query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=None
+    ):
         ends = list(zip(cu_seq_q.tolist(), cu_seq_k.tolist(), strict=True))
         reads = []
-        for (q, k), (q_end, k_end) in zip(ends, ends[1:], strict=False):
-            assert (q_end - q, k_end - k) <= (max_q, max_k)
+        for (q, k), (q_end, k_end) in itertools.pairwise(ends):
+            assert q_end - q <= max_q
+            assert k_end - k <= max_k
             heads = (x.transpose(0, 1) for x in (query[q:q_end], key[k:k_end], value[k:k_end]))
             reads.append(torch.nn.functional.scaled_dot_product_attention(*heads, scale=scale).transpose(0, 1))
         return torch.cat(reads)
