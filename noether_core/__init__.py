@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         CacheError,
         ConfigError,
         DerivativeError,
+        MaskError,
         NoetherError,
         PluginError,
         Problem,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         UnknownTypeError,
         UnsavableModuleError,
         UnsupportedArgumentError,
+        UnsupportedBackendError,
     )
     from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
     from noether_core.locking.checking import load_locked
@@ -59,6 +61,7 @@ _HOMES = {
             "CacheError",
             "ConfigError",
             "DerivativeError",
+            "MaskError",
             "NoetherError",
             "PluginError",
             "Problem",
@@ -70,6 +73,7 @@ _HOMES = {
             "UnknownTypeError",
             "UnsavableModuleError",
             "UnsupportedArgumentError",
+            "UnsupportedBackendError",
         ),
         "errors",
     ),
@@ -83,6 +87,7 @@ __all__ = [
     "CacheError",
     "ConfigError",
     "DerivativeError",
+    "MaskError",
     "NoetherError",
     "PluginError",
     "Problem",
@@ -97,6 +102,7 @@ __all__ = [
     "UnknownTypeError",
     "UnsavableModuleError",
     "UnsupportedArgumentError",
+    "UnsupportedBackendError",
     "build",
     "dump",
     "hookimpl",

@@ -23,7 +23,7 @@ from noether_core.nn.pieces import Cut, Pieces, Runs, cut_groups, take_runs
 from noether_core.nn.projection import Projection
 from noether_core.nn.qkv import QKVAttention
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
-from noether_core.nn.slices import gather_slices, read_slices
+from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
 from noether_core.nn.streaming import FEWEST_STREAMED, chunks_of, dtype_of_results, tokens_at_once
 from noether_core.nn.structured_masks import Causal, Packed, SlidingWindow, StructuredMask
@@ -48,6 +48,7 @@ __all__ = [
     "StructuredMask",
     "accept_fused_",
     "attend",
+    "attend_slices",
     "attend_to_chunks",
     "check_attn_mask",
     "check_freqs",

@@ -16,6 +16,8 @@ from noether_core.nn.structured_masks import Causal, Packed, SlidingWindow, Stru
 from noether_core.nn.windows import attend_in_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from noether_core.schemas import Backend
 
 
@@ -78,5 +80,9 @@ def attend(
     )
 
 
-_STRUCTURED: Final = {Causal: attend_causally, SlidingWindow: attend_in_windows, Packed: attend_packed}
+_STRUCTURED: Final[Mapping[type, Callable[..., Tensor]]] = {
+    Causal: attend_causally,
+    SlidingWindow: attend_in_windows,
+    Packed: attend_packed,
+}
 """How attention under each structured mask falls into attention that kernels know."""

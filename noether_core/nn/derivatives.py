@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def refuse_derivatives(gradients: Sequence[Tensor | None], reason: str) -> tuple[Tensor | None, ...]:
+def refuse_derivatives(
+    gradients: Sequence[Tensor | None], reason: str, *, of: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
     """Return *gradients* of a backward pass in such a form that to differentiate them raises, and does not give zero.
 
     Backward passes compute numbers under ``torch.no_grad()`` and, behind it, return them through this. The
@@ -22,22 +24,28 @@ def refuse_derivatives(gradients: Sequence[Tensor | None], reason: str) -> tuple
     Args:
         gradients: What the backward pass returns; None where nothing is due.
         reason: What the error says.
+        of: What they were computed from: the gradient that came in, and the tensors that were saved for it.
     """
-    if not torch.is_grad_enabled():  # nobody asked for a graph of the backward pass
+    sources = [tensor for tensor in of if tensor is not None and tensor.requires_grad]
+    if not torch.is_grad_enabled() or not sources:  # nobody asked for a graph of the backward pass
         return tuple(gradients)
     return tuple(
-        None if gradient is None else _Refusing.apply(gradient.requires_grad_(), reason)  # type: ignore[no-untyped-call]
+        None if gradient is None else _Refusing.apply(gradient, reason, *sources)  # type: ignore[no-untyped-call]
         for gradient in gradients
     )
 
 
 class _Refusing(torch.autograd.Function):
-    """The identity, of which there is no derivative."""
+    """The identity, of which there is no derivative: neither by itself nor by what it came from."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, reason: str) -> Tensor:
-        ctx.reason = reason
+    def forward(x: Tensor, reason: str, *_: Tensor) -> Tensor:  # noqa: ARG004  the error is told backward
         return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004  torch passes both
+        """Keep what the error says."""
+        ctx.reason = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import types
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 128
 """Tokens to a side of a block."""
+
+_Places: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""Number and places of blocks that are read in part, and of those that are read whole."""
 
 
 def attend_by_flex(
@@ -136,7 +139,7 @@ def _spans(mask: StructuredMask | None, queries: int, keys: int, device: torch.d
     return (ends - torch.tensor(mask.key_lengths, device=device))[sample], ends[sample]
 
 
-def _blocks(start: Tensor, end: Tensor, keys: int, *, is_whole: bool) -> tuple[Tensor | None, ...]:
+def _blocks(start: Tensor, end: Tensor, keys: int, *, is_whole: bool) -> _Places:
     """Return number and places of the blocks that each block of queries reads in part, and of those it reads whole.
 
     Args:
@@ -152,7 +155,7 @@ def _blocks(start: Tensor, end: Tensor, keys: int, *, is_whole: bool) -> tuple[T
     first = start[top] // _BLOCK
     behind = torch.maximum(-(-end[bottom] // _BLOCK), first)
     if not is_whole:
-        return _counted(behind - first, first[:, None] + torch.arange(columns, device=start.device))
+        return (*_counted(behind - first, first[:, None] + torch.arange(columns, device=start.device)), None, None)
 
     # In front of the whole blocks and behind them lie those that are read in part.
     whole = torch.minimum(-(-start[bottom] // _BLOCK), behind)

@@ -83,7 +83,7 @@ def group_names(token_specs: Sequence[TokenSpec]) -> tuple[str, ...]:
     Raises:
         TokenGroupError: If *token_specs* are no specs.
     """
-    return tuple(spec.name for spec in _checked(token_specs))
+    return tuple([spec.name for spec in _checked(token_specs)])
 
 
 def take_tokens(tensor: Tensor, spans: Iterable[slice], *, dim: int) -> Tensor:

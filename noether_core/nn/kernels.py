@@ -73,4 +73,7 @@ def has_tangents(*tensors: Tensor) -> bool:
     """Return whether anybody computes derivatives in forward mode through *tensors*; in graphs nobody does."""
     if torch.compiler.is_compiling():
         return False
-    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+    return any(
+        forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]  # torch's own
+        for tensor in tensors
+    )

@@ -38,7 +38,7 @@ def attend_packed(
     runs = [(lengths, len(list(run))) for lengths, run in itertools.groupby(_samples(packed))] or [((0, 0), 1)]
     query_counts = [length * count for (length, _), count in runs]
     key_counts = [length * count for (_, length), count in runs]
-    reals = [None] * len(runs) if real is None else real.split(key_counts, dim=1)
+    reals = [None] * len(runs) if real is None else real.split_with_sizes(key_counts, 1)
 
     read = [
         kernel(
@@ -51,9 +51,9 @@ def attend_packed(
         )
         for ((_, length), count), some_queries, some_keys, some_values, some_real in zip(
             runs,
-            queries.split(query_counts, dim=2),
-            keys.split(key_counts, dim=2),
-            values.split(key_counts, dim=2),
+            queries.split_with_sizes(query_counts, 2),
+            keys.split_with_sizes(key_counts, 2),
+            values.split_with_sizes(key_counts, 2),
             reals,
             strict=True,
         )
@@ -90,7 +90,7 @@ def attend_packed_at_once(
     batch, lengths, key_lengths = queries.shape[0], packed.lengths, _key_lengths(packed)
     # Entries of the batch are further samples.
     queries, keys, values = (x.transpose(1, 2).flatten(0, 1) for x in (queries, keys, values))
-    read: Tensor = varlen_attn(
+    found = varlen_attn(
         queries,
         keys,
         values,
@@ -100,7 +100,8 @@ def attend_packed_at_once(
         max(key_lengths),
         scale=scale,
     )
-    return read.unflatten(0, (batch, -1)).transpose(1, 2)
+    read = found if isinstance(found, Tensor) else found[0]
+    return read.view(batch, -1, *read.shape[1:]).transpose(1, 2)
 
 
 def _samples(packed: Packed) -> zip[tuple[int, int]]:
@@ -113,13 +114,14 @@ def _key_lengths(packed: Packed) -> tuple[int, ...]:
 
 def _apart(x: Tensor, count: int) -> Tensor:
     """Return *count* samples of equal lengths, ``(batch, heads, tokens, ..)``, as entries of the batch."""
-    tokens_first = x.transpose(1, 2)
-    return tokens_first.unflatten(1, (count, x.shape[2] // count)).flatten(0, 1).transpose(1, 2)
+    batch, heads, tokens, width = x.shape
+    return x.transpose(1, 2).reshape(batch * count, tokens // count, heads, width).transpose(1, 2)
 
 
 def _behind(x: Tensor, count: int) -> Tensor:
     """Undo `_apart`, and return ``(batch, tokens, heads, head_dim)``."""
-    return x.transpose(1, 2).unflatten(0, (x.shape[0] // count, count)).flatten(1, 2)
+    samples, heads, length, width = x.shape
+    return x.transpose(1, 2).reshape(samples // count, count * length, heads, width)
 
 
 def _offsets(lengths: tuple[int, ...], device: torch.device) -> Tensor:

@@ -53,6 +53,8 @@ class Pieces:
         dim: The axis of the tokens.
     """
 
+    __slots__ = ("_dim", "_lengths", "_pieces", "_tensor")
+
     def __init__(self, tensor: Tensor, lengths: tuple[int, ...], dim: int) -> None:
         self._tensor = tensor
         self._lengths = lengths
@@ -62,8 +64,9 @@ class Pieces:
 
     def take(self, runs: Runs) -> Tensor:
         """Return the tokens of *runs*, one behind the other; a view where they are one run."""
-        taken = [self._run(first, stop) for first, stop in runs]
-        return taken[0] if len(taken) == 1 else torch.cat(taken, self._dim)
+        if len(runs) == 1:
+            return self._run(*runs[0])
+        return torch.cat([self._run(first, stop) for first, stop in runs], self._dim)
 
     def _run(self, first: int, stop: int) -> Tensor:
         if stop - first == 1:

@@ -44,10 +44,11 @@ class QKVAttention(nn.Module):
         init_weights_(self, config.init_weights, output=self.proj)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
-    def project_output(self, read: Tensor) -> Tensor:
+    def project_output(self, read: Tensor, *, shares: int = 1) -> Tensor:
         """Return what the heads read, ``(batch, heads, tokens, head_dim)``, as tokens ``(batch, tokens, hidden_dim)``.
 
-        In training, features of the result are dropped with the probability ``dropout``.
+        Tokens that were split into *shares*, as `split_heads` does it, stand in one entry of the batch again. In
+        training, features of the result are dropped with the probability ``dropout``.
         """
-        y: Tensor = self.proj(merge_heads(read))
+        y: Tensor = self.proj(merge_heads(read, shares=shares))
         return functional.dropout(y, self.dropout) if self.training and self.dropout else y

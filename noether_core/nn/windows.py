@@ -58,7 +58,9 @@ def attend_in_windows(
         scale=scale,
     )
 
-    return read.transpose(1, 2).unflatten(0, (-1, count)).flatten(1, 2)[:, :tokens].transpose(1, 2)
+    batch, heads = queries.shape[:2]
+    tokens_first = read.transpose(1, 2).reshape(batch, count * block, heads, values.shape[-1])
+    return functional.pad(tokens_first, (0, 0, 0, 0, 0, tokens - count * block)).transpose(1, 2)
 
 
 def _in_windows(x: Tensor, margins: tuple[int, int], width: int, step: int) -> Tensor:

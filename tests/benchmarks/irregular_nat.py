@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ from noether_core import build
 from noether_plugins.attention.irregular_nat.neighbours import Nearest, nearest_neighbours
 from noether_plugins.attention.irregular_nat.reading import read_neighbours
 from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
-from tests.benchmarks.pairs import Claim, Growth, compare, compare_bytes, device, growth, peak_bytes, seconds
+from tests.benchmarks.memory import peaks
+from tests.benchmarks.pairs import Claim, Growth, compare, device, growth, seconds
+from tests.benchmarks.running import begin
 
 _WIDTH = 256
 _HEADS = 8
@@ -25,10 +27,12 @@ Step = Callable[[], object]
 
 _FACTS = {False: "forward", True: "forward and backward"}
 
+_GROWTH = "irregular_nat, forward and backward, {} over points at fixed density"
+
 
 def claims(*, quick: bool) -> list[Claim | Growth]:
     """Measure attention with given neighbours, the whole module with its search, memory, and exponents."""
-    tokens, rounds = (1_024, 3) if quick else (32_768, 7)
+    tokens, rounds = (512, 2) if quick else (32_768, 5)
     cases = [
         ("attention", _attention, "unsorted", (1 / 5, 1 / 4)),
         ("attention", _attention, "sorted", (math.inf, math.inf)),
@@ -38,36 +42,49 @@ def claims(*, quick: bool) -> list[Claim | Growth]:
         compare(
             f"irregular_nat, {part} / all neighbours gathered, {tokens:,} {order} points, {fact}",
             budget,
-            prepare("chunks", tokens, order, backward=backward),
-            prepare("gathered", tokens, "unsorted", backward=backward),
+            _made_once(partial(prepare, "chunks", tokens, order, backward=backward)),
+            _made_once(partial(prepare, "gathered", tokens, "unsorted", backward=backward)),
             rounds=rounds,
-            longest=8,
+            longest=6,
         )
         for part, prepare, order, budgets in cases
         for (backward, fact), budget in zip(_FACTS.items(), budgets, strict=True)
     ]
-    return [*ratios, *_memory(4_096 if quick else 32_768), *_growth(quick=quick)]
-
-
-def _memory(tokens: int) -> list[Claim]:
-    return [
-        compare_bytes(
-            f"irregular_nat, attention / all neighbours gathered, {tokens:,} points, bytes {fact}",
-            1 / 8,
-            partial(_attention, "chunks", tokens, "unsorted", backward=backward),
-            partial(_attention, "gathered", tokens, "unsorted", backward=backward),
-        )
-        for backward, fact in _FACTS.items()
-    ]
-
-
-def _growth(*, quick: bool) -> list[Growth]:
     sizes = [5_000, 10_000] if quick else [25_000, 50_000, 100_000, 200_000]
-    name = "irregular_nat, forward and backward, {} over points at fixed density"
-    return [
-        growth(name.format("seconds"), 1.15, sizes, lambda size: seconds(_growing(size), rounds=2 if quick else 5)),
-        growth(name.format("bytes"), 1.15, sizes, lambda size: peak_bytes(_growing, size)),
+    return [*ratios, _exponent_of_time(sizes, rounds=2 if quick else 3), *_memory(tokens, sizes)]
+
+
+def _made_once(make: Callable[[], Step]) -> Step:
+    """Return a step that is made when it is first called."""
+    made = cache(make)
+
+    def step() -> object:
+        return made()()
+
+    return step
+
+
+def _exponent_of_time(sizes: list[int], *, rounds: int) -> Growth:
+    return growth(_GROWTH.format("seconds"), 1.15, sizes, lambda size: seconds(_growing(size), rounds=rounds))
+
+
+def _memory(tokens: int, sizes: list[int]) -> list[Claim | Growth]:
+    """Compare bytes, and see how they grow; one process of its own runs all these steps, one after the other."""
+    compared = [
+        (_attention, (form, tokens, "unsorted"), {"backward": backward})
+        for backward in _FACTS
+        for form in ("chunks", "gathered")
     ]
+    found = cache(lambda: peaks([*compared, *((_growing, (size,), {}) for size in sizes)]))
+
+    ratios = []
+    for number, fact in enumerate(_FACTS.values()):
+        name = f"irregular_nat, attention / all neighbours gathered, {tokens:,} points, bytes {fact}"
+        begin(name)
+        ours, reference = found()[2 * number : 2 * number + 2]
+        ratios.append(Claim(name, 1 / 8, [ours / reference], (ours, reference), "bytes"))
+    grown = dict(zip(sizes, found()[len(compared) :], strict=True))
+    return [*ratios, growth(_GROWTH.format("bytes"), 1.15, sizes, grown.__getitem__)]
 
 
 def _growing(tokens: int) -> Step:
@@ -75,9 +92,8 @@ def _growing(tokens: int) -> Step:
     module = build("irregular_nat", hidden_dim=64, num_heads=4, input_dim=3, radius=_RADIUS, max_degree=_DEGREE)
     module.to(device())
     x = torch.randn(1, tokens, 64, device=device(), requires_grad=True)
-    points = torch.rand(1, tokens, 3, device=device()) * (tokens / 200_000) ** (
-        1 / 3
-    )  # as dense, whatever their number
+    side = (tokens / 200_000) ** (1 / 3)  # points are as dense, whatever their number
+    points = side * torch.rand(1, tokens, 3, device=device())
     return lambda: module(x, positions=points).sum().backward()
 
 

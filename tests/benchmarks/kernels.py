@@ -1,65 +1,99 @@
-"""Masks that are described against the same masks written out, and FlexAttention against both."""
+"""Masks that are described against the same masks written out, and FlexAttention against what "auto" takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from noether_core.nn import Causal, SlidingWindow, StructuredMask, attend
-from tests.benchmarks.pairs import Claim, compare
+from tests.benchmarks.pairs import Claim, compare, compare_bytes, device
 
 _HEADS = 8
 _HEAD_DIM = 32
-_WINDOW = SlidingWindow(256, 256)
+
+_MASKS: dict[str, StructuredMask] = {"window of 513": SlidingWindow(256, 256), "causal": Causal()}
+
+_SECONDS = {
+    ("window of 513", False): 0.25,
+    ("window of 513", True): 0.3,
+    ("causal", False): 0.8,
+    ("causal", True): 0.8,
+}
+"""Most of the time that the mask written out takes, forward and with backward."""
+
+_BYTES = {"window of 513": 0.2, "causal": 0.1}
+"""Most of the memory that the mask written out takes."""
 
 
 def claims(*, quick: bool) -> list[Claim]:
-    """Measure windows and causal attention, forward and with backward, and FlexAttention forward."""
-    tokens = 1024 if quick else 8192
+    """Measure windows and causal attention: time forward and with backward, and memory."""
+    tokens, most = (1_024, 2_048) if quick else (4_096, 16_384)
     rounds = 2 if quick else 3
     return [
         *(
-            _against_dense(name, mask, tokens, budget, backward=backward, rounds=rounds)
-            for name, mask, budgets in (("window", _WINDOW, (0.25, 0.3)), ("causal", Causal(), (0.8, 0.8)))
-            for backward, budget in zip((False, True), budgets, strict=True)
+            _time(name, tokens, budget, backward=backward, rounds=rounds)
+            for (name, backward), budget in _SECONDS.items()
         ),
-        *(_against_flex(name, mask, tokens, rounds) for name, mask in (("window", _WINDOW), ("causal", Causal()))),
+        *(_against_flex(name, tokens, rounds=rounds) for name in _MASKS),
+        *(_memory(name, most, budget) for name, budget in _BYTES.items()),
     ]
 
 
-def _against_dense(
-    name: str, mask: StructuredMask, tokens: int, budget: float, *, backward: bool, rounds: int
-) -> Claim:
-    inputs = _inputs(tokens, requires_grad=backward)
+def _time(name: str, tokens: int, budget: float, *, backward: bool, rounds: int) -> Claim:
+    inputs, written = _inputs(tokens, requires_grad=backward), _written_out(_MASKS[name], tokens)
     step = _backward if backward else _forward
     return compare(
-        f"{name} / mask written out, {tokens} tokens, {'forward and backward' if backward else 'forward'}",
+        f"{name} / mask written out, {tokens:,} tokens, {'forward and backward' if backward else 'forward'}",
         budget,
-        lambda: step(lambda: attend(*inputs, attn_mask=mask)),
-        lambda: step(lambda: scaled_dot_product_attention(*inputs, _written_out(mask, tokens))),
+        lambda: step(lambda: attend(*inputs, attn_mask=_MASKS[name])),
+        lambda: step(lambda: scaled_dot_product_attention(*inputs, written)),
         rounds=rounds,
+        longest=6,
     )
 
 
-def _against_flex(name: str, mask: StructuredMask, tokens: int, rounds: int) -> Claim:
-    """Compare what "auto" takes on this device with FlexAttention."""
+def _against_flex(name: str, tokens: int, *, rounds: int) -> Claim:
+    """Compare what "auto" takes on this device with FlexAttention, which is compiled in the warm-up."""
     inputs = _inputs(tokens, requires_grad=False)
     return compare(
-        f"{name}, auto / flex, {tokens} tokens, forward",
+        f"{name}, auto / flex, {tokens:,} tokens, forward",
         1.0,
-        lambda: _forward(lambda: attend(*inputs, attn_mask=mask)),
-        lambda: _forward(lambda: attend(*inputs, attn_mask=mask, backend="flex")),
+        lambda: _forward(lambda: attend(*inputs, attn_mask=_MASKS[name])),
+        lambda: _forward(lambda: attend(*inputs, attn_mask=_MASKS[name], backend="flex")),
         rounds=rounds,
+        longest=6,
     )
+
+
+def _memory(name: str, tokens: int, budget: float) -> Claim:
+    return compare_bytes(
+        f"{name} / mask written out, {tokens:,} tokens, forward",
+        budget,
+        partial(_described, name, tokens),
+        partial(_in_full, name, tokens),
+    )
+
+
+def _described(name: str, tokens: int) -> Callable[[], Tensor]:
+    inputs = _inputs(tokens, requires_grad=False)
+    return lambda: attend(*inputs, attn_mask=_MASKS[name])
+
+
+def _in_full(name: str, tokens: int) -> Callable[[], Tensor]:
+    """Return attention that writes its mask out."""
+    inputs = _inputs(tokens, requires_grad=False)
+    return lambda: scaled_dot_product_attention(*inputs, _written_out(_MASKS[name], tokens))
 
 
 def _inputs(tokens: int, *, requires_grad: bool) -> list[Tensor]:
     """Return heads that lie as projections leave them."""
     torch.manual_seed(0)
-    return [torch.randn(1, tokens, _HEADS, _HEAD_DIM).transpose(1, 2).requires_grad_(requires_grad) for _ in range(3)]
+    shape = 1, tokens, _HEADS, _HEAD_DIM
+    return [torch.randn(shape, device=device()).transpose(1, 2).requires_grad_(requires_grad) for _ in range(3)]
 
 
 def _forward(function: Callable[[], Tensor]) -> None:
@@ -72,8 +106,8 @@ def _backward(function: Callable[[], Tensor]) -> None:
 
 
 def _written_out(mask: StructuredMask, tokens: int) -> Tensor:
-    place = torch.arange(tokens)
-    distance = place - place[:, None]
+    key = torch.arange(tokens, device=device())
+    query = key[:, None]
     if isinstance(mask, SlidingWindow):
-        return ((distance >= -mask.before) & (distance <= mask.after))[None, None]
-    return (distance <= 0)[None, None]
+        return ((key >= query - mask.before) & (key <= query + mask.after))[None, None]
+    return (key <= query)[None, None]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn import functional
 
-from noether_core.nn.noise import dropout_at
-from noether_core.nn.slices.dense import EPS
+from noether_core.nn.slices.dense import EPS, drop_shares
 from noether_core.nn.slices.operands import present
 
 if TYPE_CHECKING:
@@ -103,11 +102,9 @@ def among_gradients(  # noqa: PLR0917  all of them are of one kind
 
 
 def _dropped(shares: Tensor, choices: Choices) -> Tensor:
-    """Drop shares, or their gradients, by place: the same ones whenever it is asked."""
-    if choices.dropout_seed is None:
-        return shares
-    rows = torch.arange(shares[..., 0].numel(), device=shares.device)
-    return dropout_at(shares.flatten(0, -2), choices.dropout, choices.dropout_seed, rows).view_as(shares)
+    """Drop shares, or their gradients."""
+    seed = choices.dropout_seed
+    return shares if seed is None else drop_shares(shares, choices.dropout, seed)
 
 
 def _feature_weight(operands: Operands, choices: Choices, beside: Tensor) -> Tensor:

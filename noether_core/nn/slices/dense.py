@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
+from noether_core.nn.attending import attend
+from noether_core.nn.noise import draw_seed, dropout_at
+from noether_core.nn.slices.choosing import backend_among
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from noether_core.schemas import Backend
 
 EPS = 1e-5
 
@@ -36,6 +43,30 @@ def gather_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | 
 
     sums = weights.transpose(-2, -1) @ counted
     return sums[..., :-1] / (sums[..., -1:] + EPS)
+
+
+def attend_slices(
+    queries: Tensor, keys: Tensor, values: Tensor, *, dropout: float = 0.0, backend: Backend = "auto"
+) -> Tensor:
+    """Return what slices read of each other, each ``(batch, heads, slices, head_dim)``.
+
+    Args:
+        queries: What they ask.
+        keys: What they answer to.
+        values: What they answer.
+        dropout: Probability of dropping a weight, by place: the same as in the form that streams.
+        backend: Kernel, as `noether_core.nn.attend` takes it.
+    """
+    if not dropout:
+        return attend(queries, keys, values, backend=backend_among(backend))
+    shares = (queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])).softmax(dim=-1)
+    return drop_shares(shares, dropout, draw_seed(shares.device)) @ values
+
+
+def drop_shares(shares: Tensor, dropout: float, seed: Tensor) -> Tensor:
+    """Drop weights among slices, ``(batch, heads, slices, slices)``, or their gradients: the same ones for a seed."""
+    rows = torch.arange(shares[..., 0].numel(), device=shares.device)
+    return dropout_at(shares.flatten(0, -2), dropout, seed, rows).view_as(shares)
 
 
 def read_slices(weights: Tensor, slices: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from noether_core.nn.derivatives import refuse_derivatives
+from noether_core.errors import DerivativeError
 from noether_core.nn.slices.among import Sums
 from noether_core.nn.slices.operands import Choices, Operands
 from noether_core.nn.slices.passes import empty_sums, run_backward, run_forward
@@ -102,10 +102,14 @@ def _keep(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor, Tensor]
 def _gradients(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     features, weights, *tensors = ctx.saved_tensors
     given = [rest if tensor is None else tensor for tensor, rest in zip(tensors, ctx.rest, strict=True)]
-    with torch.no_grad():
-        gradients = _attend_backward(gradient, features, weights, *given)
-    found = [None if each is None else gradient for each, gradient in zip(given[:_COUNT], gradients, strict=True)]
-    return *refuse_derivatives(found, _NO_SECOND_DERIVATIVE), *(None for _ in given[_COUNT:])
+    gradients = _attend_backward(gradient, features, weights, *given)
+    found = (None if each is None else of_each for each, of_each in zip(given[:_COUNT], gradients, strict=True))
+    return *found, *(None for _ in given[_COUNT:])
+
+
+def _refuse(*_: Any) -> NoReturn:
+    raise DerivativeError(_NO_SECOND_DERIVATIVE)
 
 
 _attend.register_autograd(_gradients, setup_context=_keep)
+_attend_backward.register_autograd(_refuse)

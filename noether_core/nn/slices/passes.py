@@ -32,7 +32,7 @@ def run_forward(operands: Operands, choices: Choices) -> tuple[Tensor, Sums]:
         sources = _sources(x, tile, keep_in=rows)
         weights = weights_of(sources, tile).weights
         add_product_(features[tile.slices], weights.transpose(1, 2), _features(sources, tile))
-        counts[tile.slices] += weights.sum(dim=1)
+        counts[tile.slices].add_(weights.sum(dim=1))
 
     handed_out = attend_among(sums, operands, choices).handed_out.to(y.dtype).flatten(0, 1)
 
@@ -94,7 +94,7 @@ def _no_gradients(operands: Operands) -> Operands:
     """Return zeros for the gradients of all operands but the tokens, whose rows are written one tile after another."""
     x, *others = operands
     dtype = wide(x.dtype)
-    zeros = (None if each is None else torch.zeros_like(each, dtype=dtype) for each in others)
+    zeros = (None if each is None else each.new_zeros(each.shape, dtype=dtype) for each in others)
     return Operands._make((x.new_empty(x.shape), *zeros))
 
 

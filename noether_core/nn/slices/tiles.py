@@ -44,8 +44,9 @@ class Tile(NamedTuple):
         heads = self.choices.heads
         if is_shared:
             return rows.view(self.batch, 1, -1, rows.shape[1]).expand(-1, heads, -1, -1).flatten(0, 1)
-        parts = rows.view(self.batch, -1, heads, rows.shape[1] // heads).transpose(1, 2)
-        return parts[0] if self.batch == 1 else parts.flatten(0, 1)
+        if self.batch == 1:
+            return rows.view(-1, heads, rows.shape[1] // heads).transpose(0, 1)
+        return rows.view(self.batch, -1, heads, rows.shape[1] // heads).transpose(1, 2).flatten(0, 1)
 
     def by_token(self, parts: Tensor) -> Tensor:
         """Return ``(batch * tokens, heads * width)`` from what each head has, ``(batch * heads, tokens, width)``."""
@@ -53,17 +54,20 @@ class Tile(NamedTuple):
         return parts.view(self.batch, heads, tokens, width).transpose(1, 2).reshape(-1, heads * width)
 
     def combine(self, weights: Tensor, of_slices: Tensor, *, is_shared: bool = False) -> Tensor:
-        """Return what tokens combine from slices, ``(batch * tokens, width)``.
+        """Return what tokens combine from slices, ``(batch * tokens, width)``, in any layout.
 
         Args:
             weights: ``(batch * heads, tokens, slices)``.
             of_slices: ``(batch * heads, slices, width of a head)``.
             is_shared: Whether the results of the heads are added up, instead of set side by side.
         """
-        if not is_shared:
+        if is_shared:
+            flat = self.by_token(weights).view(self.batch, -1, self.choices.heads * weights.shape[2])
+            return torch.bmm(flat, of_slices.reshape(self.batch, -1, of_slices.shape[2])).flatten(0, 1)
+        if self.batch > 1:
             return self.by_token(torch.bmm(weights, of_slices))
-        flat = self.by_token(weights).view(self.batch, -1, self.choices.heads * weights.shape[2])
-        return torch.bmm(flat, of_slices.reshape(self.batch, -1, of_slices.shape[2])).flatten(0, 1)
+        # With tokens last, heads stand below each other, and nothing has to be copied.
+        return torch.bmm(of_slices.transpose(1, 2), weights.transpose(1, 2)).flatten(0, 1).t()
 
 
 def tiles_of(operands: Operands, choices: Choices) -> list[Tile]:

@@ -126,7 +126,7 @@ def _call(subject: Subject, steps: int, *, masked: bool) -> dict[str, Any]:
 
 def _exported(subject: Subject, module: nn.Module, arguments: calls.Arguments) -> ExportedProgram:
     try:
-        return torch.export.export(module, (), arguments, dynamic_shapes=_axes(arguments), strict=False)
+        return torch.export.export(module, (), arguments, dynamic_shapes=dict(_axes(arguments)), strict=False)
     except Exception as error:
         raise CheckFailed(f"{subject.type}: torch.export fails: {_gist(error)}; {_REMEDY}") from error
 

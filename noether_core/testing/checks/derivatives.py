@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -56,9 +57,12 @@ def _forward_mode(subject: Subject, function: Function, *, is_recorded: bool) ->
 
 
 def _tangent(function: Function, directions: Values) -> Tensor | None:
-    with forward_ad.dual_level():
+    with forward_ad.dual_level(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch makes some of its formulas by what it deprecates
         pairs = zip(function.point, directions, strict=True)
-        return forward_ad.unpack_dual(function([forward_ad.make_dual(*pair) for pair in pairs])).tangent
+        result = function([forward_ad.make_dual(*pair) for pair in pairs])  # type: ignore[no-untyped-call]  # torch's own
+        tangent: Tensor | None = forward_ad.unpack_dual(result).tangent  # type: ignore[no-untyped-call]  # likewise
+        return tangent
 
 
 def check_second_derivatives(subject: Subject) -> str:

@@ -112,8 +112,12 @@ class MultiBranchAnchorAttention(nn.Module):
             CacheError: If the cache does not hold anchors that are read, or holds them in a form that does not fit.
             UnsupportedArgumentError: If an argument cannot be honoured.
         """
-        unfit = {} if self.use_rope else {"freqs": freqs}
-        refuse_arguments(self.variant, _REFUSED, attention_patterns=attention_patterns, **unfit)
+        refuse_arguments(
+            self.variant,
+            _REFUSED,
+            attention_patterns=attention_patterns,
+            freqs=None if self.use_rope else freqs,
+        )
         token_specs = tuple(token_specs)
         y: Tensor = self.mixed_attention(
             x,

@@ -70,7 +70,8 @@ class FLAREAttention(nn.Module):
         self.backend, self.chunk_size = own.backend, own.chunk_size
 
         self.latent_q = nn.Parameter(torch.empty(self.hidden_dim, self.num_latents))
-        nn.init.normal_(self.latent_q, std=own.latent_init_std)
+        if not self.latent_q.is_meta:  # where there is nothing to fill
+            nn.init.normal_(self.latent_q, std=own.latent_init_std)
         self.k_proj, self.v_proj = (
             residual_mlp(self.hidden_dim, ratio=ratio, num_layers=layers, activation=own.activation, bias=own.bias)
             for ratio, layers in (

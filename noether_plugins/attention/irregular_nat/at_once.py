@@ -9,21 +9,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from noether_core.nn import dropout_at
-from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens, each_weight, wide
+from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens, by_head, each_weight, wide
 
 
 def read_at_once(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
     """Return what every token reads, ``(tokens, hidden_dim)``, in operations that autograd knows."""
-    degree = reading.neighbours.shape[1]
     numbers = torch.arange(tokens.queries.shape[0], device=tokens.queries.device)
     is_there = (reading.neighbours >= 0).unsqueeze(-1)
     others = torch.where(reading.neighbours < 0, numbers.unsqueeze(1), reading.neighbours)
     dtype = wide(tokens.queries.dtype)
 
     with torch.autocast(tokens.queries.device.type, enabled=False):
-        queries, keys, values = (tensor.to(dtype).unflatten(1, (reading.num_heads, -1)) for tensor in tokens[:3])
+        queries, keys, values = (by_head(tensor.to(dtype), reading.num_heads) for tensor in tokens[:3])
         keys, values, positions = (
-            tensor.index_select(0, others.flatten()).unflatten(0, (-1, degree))
+            tensor.index_select(0, others.flatten()).view(*others.shape, *tensor.shape[1:])
             for tensor in (keys, values, tokens.positions)
         )
         offsets = positions - tokens.positions.unsqueeze(1)
@@ -36,7 +35,7 @@ def read_at_once(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Te
         if reading.seeds[0] is not None:
             shares = dropout_at(shares, reading.dropout, reading.seeds[0], numbers)
 
-        read = (shares.unsqueeze(-1) * values).sum(dim=1)
+        read: Tensor = (shares.unsqueeze(-1) * values).sum(dim=1)
         return read.to(tokens.values.dtype).flatten(1)
 
 

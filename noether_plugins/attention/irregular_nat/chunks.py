@@ -63,7 +63,7 @@ class _Work:
 
     def by_head(self, tensor: Tensor) -> Tensor:
         """Return *tensor* ``(tokens, hidden_dim)`` as ``(tokens, heads, head_dim)``."""
-        return tensor.view(tensor.shape[0], self.heads, -1)
+        return tensor.view(tensor.shape[0], self.heads, tensor.shape[1] // self.heads)
 
     def weights_of_pairs(self) -> Tensor:
         """Return room for a number for every head and pair, ``(heads, tokens, degree)``."""
@@ -81,7 +81,7 @@ class _Work:
     def offsets(self, rows: slice) -> Tensor:
         """Return where the others are, seen from each token, ``(rows * degree, coordinates)``; zero where none is."""
         others, own = self.walk.others[rows], self.walk.tokens[rows]
-        there = self.positions.index_select(0, others.flatten()).unflatten(0, others.shape)
+        there = self.positions.index_select(0, others.flatten()).view(*others.shape, self.positions.shape[1])
         offsets = there - self.positions.index_select(0, own).unsqueeze(1)
         offsets.masked_fill_(self.walk.is_missing[rows].unsqueeze(-1), 0.0)
         return offsets.flatten(0, 1).to(self.queries.dtype)
@@ -157,7 +157,7 @@ def gradients_by_chunks(
             of_positions.dtype
         )
         of_positions.index_add_(0, work.walk.others[rows].flatten(), of_offsets)
-        own = of_offsets.unflatten(0, (-1, work.degree)).sum(dim=1)
+        own = of_offsets.view(-1, work.degree, of_offsets.shape[1]).sum(dim=1)
         of_positions.index_add_(0, work.walk.tokens[rows], own, alpha=-1)
 
     queries, keys, values = (torch.empty_like(tensor) for tensor in (work.queries, work.keys, work.values))

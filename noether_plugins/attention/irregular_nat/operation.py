@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from noether_core.nn import refuse_derivatives
+from noether_core import DerivativeError
 from noether_plugins.attention.irregular_nat.chunks import gradients_by_chunks, read_by_chunks
 from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens, wide
 
@@ -103,7 +103,7 @@ def _(gradient: Tensor, shares: Tensor, *inputs: Any) -> list[Tensor]:  # noqa: 
     return [tensor.new_empty(tensor.shape) for tensor in inputs[:8] if tensor is not None]
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _set_up(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.set_materialize_grads(False)
     _, shares = output
     ctx.mark_non_differentiable(shares)
@@ -114,11 +114,14 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
 def _gradients(ctx: Any, gradient: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
     if gradient is None:
         return (None,) * 15
-    with torch.no_grad():
-        gradients = iter(_read_backward(gradient, *ctx.saved_tensors, *ctx.options))
+    gradients = iter(_read_backward(gradient, *ctx.saved_tensors, *ctx.options))
     differentiated = ctx.saved_tensors[1:9]
-    found = [None if tensor is None else next(gradients) for tensor in differentiated]
-    return *refuse_derivatives(found, _NO_SECOND_DERIVATIVE), *((None,) * 7)
+    return *(None if tensor is None else next(gradients) for tensor in differentiated), *((None,) * 7)
 
 
-_read.register_autograd(_gradients, setup_context=_setup)
+def _refuse(ctx: Any, *_: Any) -> NoReturn:  # noqa: ARG001
+    raise DerivativeError(_NO_SECOND_DERIVATIVE)
+
+
+_read.register_autograd(_gradients, setup_context=_set_up)
+_read_backward.register_autograd(_refuse)

@@ -62,6 +62,11 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def by_head(tensor: Tensor, num_heads: int) -> Tensor:
+    """Return *tensor* ``(tokens, hidden_dim)`` as ``(tokens, heads, head_dim)``."""
+    return tensor.reshape(tensor.shape[0], num_heads, tensor.shape[1] // num_heads)
+
+
 def each_weight(function: Callable[[Tensor], Tensor], weights: RelposWeights) -> RelposWeights:
     """Return what *function* makes of each weight, None where a layer has no bias."""
     inner_bias, outer_bias = (None if bias is None else function(bias) for bias in weights[2:])

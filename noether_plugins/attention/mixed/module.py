@@ -101,17 +101,16 @@ class MixedAttention(QKVAttention):
 
     def _attend_at_once(self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None) -> Tensor:
         """Return the result of a call in which the kernel is called once; each share is an entry of the batch."""
-        batch, shares = x.shape[0], plan.calls[0].shares
+        shares = plan.calls[0].shares
         tokens, real, key_freqs = self._answering(x, plan, real, freqs)
-        asking = x
         if shares > 1:
-            asking, tokens = share_out(x, shares), share_out(tokens, shares)
             real = None if real is None else share_out(real, shares)
-            freqs, key_freqs = (share_out_freqs(some, batch, shares) for some in (freqs, key_freqs))
+            if freqs is not None and key_freqs is not None:
+                freqs, key_freqs = (share_out_freqs(some, x.shape[0], shares) for some in (freqs, key_freqs))
 
-        queries = project_heads(asking, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
-        y = self.project_output(self._read(queries, self._key_values(tokens, real, key_freqs)))
-        return y if shares == 1 else y.reshape(x.shape)
+        queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs, shares=shares)
+        read = self._read(queries, self._key_values(tokens, real, key_freqs, shares=shares))
+        return self.project_output(read, shares=shares)
 
     def _attend(
         self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None, cache: KVCache | None
@@ -143,13 +142,19 @@ class MixedAttention(QKVAttention):
         self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None
     ) -> tuple[Tensor, Tensor | None, Frequencies | None]:
         """Return the tokens of this call that are read, and their padding and frequencies."""
-        tokens, freqs = take_runs(x, plan.answering, dim=1), _rotating(freqs, plan.answering)
-        return tokens, None if real is None else take_runs(real, plan.answering, dim=1), freqs
+        cut = plan.answering
+        return (
+            take_runs(x, cut, dim=1),
+            None if real is None else take_runs(real, cut, dim=1),
+            None if freqs is None else _rotating(freqs, cut),
+        )
 
-    def _key_values(self, tokens: Tensor, real: Tensor | None, freqs: Frequencies | None) -> KeyValues:
+    def _key_values(
+        self, tokens: Tensor, real: Tensor | None, freqs: Frequencies | None, *, shares: int = 1
+    ) -> KeyValues:
         """Return what *tokens* answer with; of those that nobody reads nothing is projected."""
-        keys = project_heads(tokens, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
-        return KeyValues(keys, project_heads(tokens, self.v, self.num_heads), real)
+        keys = project_heads(tokens, self.k, self.num_heads, norm=self.k_norm, freqs=freqs, shares=shares)
+        return KeyValues(keys, project_heads(tokens, self.v, self.num_heads, shares=shares), real)
 
     def _read(self, queries: Tensor, group: KeyValues) -> Tensor:
         keys, values, real = group
@@ -162,10 +167,10 @@ def _plan(layout: Layout, readings: tuple[Reading, ...] | None, tokens: int, sto
     return plan(layout, readings, tokens, storing)
 
 
-def _rotating(freqs: Frequencies | None, cut: Cut) -> Frequencies | None:
+def _rotating(freqs: Frequencies, cut: Cut) -> Frequencies:
     """Return the frequencies of the tokens that *cut* wants."""
-    if freqs is None or isinstance(freqs, Tensor):
-        return None if freqs is None else take_runs(freqs, cut, dim=-2)
+    if isinstance(freqs, Tensor):
+        return take_runs(freqs, cut, dim=-2)
     return tuple(take_runs(angles, cut, dim=-2) for angles in freqs)
 
 

@@ -24,8 +24,8 @@ def share_out(tokens: Tensor, shares: int) -> Tensor:
     return tokens.reshape(batch * shares, count // shares, *rest)
 
 
-def share_out_freqs(freqs: Frequencies | None, batch: int, shares: int) -> Frequencies | None:
+def share_out_freqs(freqs: Frequencies, batch: int, shares: int) -> Frequencies:
     """Give every share of the frequencies, ``(..., shares * tokens, width)``, an entry of the batch."""
-    if freqs is None or isinstance(freqs, Tensor):
-        return None if freqs is None else share_out(freqs.expand(batch, *freqs.shape[-2:]), shares)
+    if isinstance(freqs, Tensor):
+        return share_out(freqs.expand(batch, *freqs.shape[-2:]), shares)
     return tuple(share_out(angles.expand(batch, *angles.shape[-2:]), shares) for angles in freqs)

@@ -13,7 +13,7 @@ from noether_core.nn import (
     Frequencies,
     Projection,
     accept_fused_,
-    attend,
+    attend_slices,
     check_key_padding_mask,
     check_tokens,
     draw_seed,
@@ -157,8 +157,9 @@ class TransolverAttention(nn.Module):
         features = project_heads(x, self.in_project_fx, self.num_heads)
 
         gathered = gather_slices(weights, features, real)
-        backend = slices.backend_among(self.backend)
-        gathered = attend(self.q(gathered), self.k(gathered), self.v(gathered), dropout=dropout, backend=backend)
+        gathered = attend_slices(
+            self.q(gathered), self.k(gathered), self.v(gathered), dropout=dropout, backend=self.backend
+        )
         read = read_slices(weights, gathered, real)
 
         y: Tensor = self.proj(merge_heads(read))

@@ -13,7 +13,7 @@ from noether_core.nn import (
     Frequencies,
     Projection,
     accept_fused_,
-    attend,
+    attend_slices,
     check_key_padding_mask,
     check_tokens,
     draw_seed,
@@ -203,8 +203,9 @@ class TransolverPlusPlusAttention(nn.Module):
         weights = self._slice_weights(x, states)
 
         gathered = gather_slices(weights, states, real)
-        backend = slices.backend_among(self.backend)
-        gathered = attend(self.q(gathered), self.k(gathered), self.v(gathered), dropout=dropout, backend=backend)
+        gathered = attend_slices(
+            self.q(gathered), self.k(gathered), self.v(gathered), dropout=dropout, backend=self.backend
+        )
         read = read_slices(weights, gathered, real)
 
         y: Tensor = self.to_out[0](merge_heads(read))

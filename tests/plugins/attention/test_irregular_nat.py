@@ -43,7 +43,7 @@ def points():
 @pytest.fixture
 def chunks(monkeypatch):
     """Make a chunk of three tokens, whatever the sizes."""
-    monkeypatch.setattr(reading, "_AT_ONCE", 0)
+    monkeypatch.setattr(reading, "_AT_ONCE", -1)
     monkeypatch.setitem(chunking._CHUNK, "cpu", 3 * DEGREE * HIDDEN)
 
 
@@ -378,6 +378,17 @@ def test_a_second_derivative_of_several_chunks_is_refused(loss):
     (gradient,) = torch.autograd.grad(loss(module(x, positions=positions)), x, create_graph=True)
     with pytest.raises(DerivativeError, match="no second derivative where tokens are read chunk by chunk"):
         gradient.square().sum().backward()
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("second", ["tokens", "positions", "q.weight", "relpos_fc1.weight"])
+@pytest.mark.parametrize("first", ["tokens", "positions", "v.weight"])
+def test_a_derivative_of_one_gradient_by_chunks_along_another_is_refused_and_not_in_parts(first, second):
+    module, x, positions = make(), tokens(), points()
+    inputs = {"tokens": x, "positions": positions, **dict(module.named_parameters())}
+    (gradient,) = torch.autograd.grad(module(x, positions=positions).sin().sum(), inputs[first], create_graph=True)
+    with pytest.raises(DerivativeError, match="no second derivative where tokens are read chunk by chunk"):
+        torch.autograd.grad(gradient.sin().sum(), inputs[second])
 
 
 @pytest.mark.parametrize("at_once", [0, 1 << 22])

@@ -8,7 +8,7 @@ import torch
 from formulas import assert_same_numbers, linear, rms_normed, rotated, with_own_norms
 
 from noether_core import AttentionConfig, ConfigError, ShapeError, UnsupportedArgumentError, build
-from noether_core.nn import Causal, KVCache, RopeFrequency, SlidingWindow
+from noether_core.nn import Causal, KVCache, Packed, RopeFrequency, SlidingWindow
 from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
 from noether_plugins.attention.perceiver.module import PerceiverAttention
 
@@ -138,6 +138,7 @@ def test_it_compiles_whole_with_a_cache():
 STRUCTURED = {
     "causal": (Causal(), lambda i, j: j <= i),
     "window": (SlidingWindow(2, 3), lambda i, j: (j - i >= -2) & (j - i <= 3)),
+    "packed": (Packed((2, 5), (4, 7)), lambda i, j: (i < 2) == (j < 4)),
 }
 
 
