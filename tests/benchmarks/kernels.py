@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from noether_core.nn import Causal, SlidingWindow, StructuredMask, attend
 from tests.benchmarks.pairs import Claim, compare, compare_bytes, device
 
-_HEADS = 8
+_HEADS = 4
 _HEAD_DIM = 32
 
 _MASKS: dict[str, StructuredMask] = {"window of 513": SlidingWindow(256, 256), "causal": Causal()}

@@ -1,4 +1,4 @@
-"""Tokens that fall into equal shares, as entries of a batch: what one call of a kernel does for several patterns."""
+"""What belongs to tokens that fall into equal shares, as entries of a batch; their heads `split_heads` shares out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def share_out(tokens: Tensor, shares: int) -> Tensor:
     """Give every share an entry of the batch.
 
     Args:
-        tokens: ``(batch, shares * tokens, ...)``.
+        tokens: ``(batch, shares * tokens, ...)``, what is told of each token.
         shares: Number of shares, one behind the other.
 
     Returns:
