@@ -49,8 +49,7 @@ def attend_through_slices(operands: Operands, choices: Choices) -> Tensor:
     if torch.is_autocast_enabled(device) and operands.x.dtype != torch.float64:  # which autocast leaves alone
         dtype = torch.get_autocast_dtype(device)
         operands = Operands._make(None if each is None else each.to(dtype) for each in operands)
-    with torch.autocast(device, enabled=False):
-        y: Tensor = _attend(*operands, *choices)[0]
+    y: Tensor = _attend(*operands, *choices)[0]
     return y
 
 
@@ -60,7 +59,9 @@ def attend_through_slices(operands: Operands, choices: Choices) -> Tensor:
     schema=f"({_OPERANDS}, {_CHOICES}) -> (Tensor y, Tensor features, Tensor weights)",
 )
 def _attend(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
-    y, sums = run_forward(Operands._make(given[:_COUNT]), Choices._make(given[_COUNT:]))
+    operands, choices = Operands._make(given[:_COUNT]), Choices._make(given[_COUNT:])
+    with torch.autocast(operands.x.device.type, enabled=False):
+        y, sums = run_forward(operands, choices)
     return y, *sums
 
 
@@ -77,7 +78,8 @@ def _(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
 )
 def _attend_backward(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:
     operands, choices = Operands._make(given[:_COUNT]), Choices._make(given[_COUNT:])
-    gradients = run_backward(gradient, Sums(features, weights), operands, choices)
+    with torch.autocast(operands.x.device.type, enabled=False):
+        gradients = run_backward(gradient, Sums(features, weights), operands, choices)
     return [
         operands.x.new_empty(0) if total is None or operand is None else total.to(operand.dtype)
         for total, operand in zip(gradients, operands, strict=True)
