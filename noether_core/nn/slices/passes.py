@@ -36,7 +36,7 @@ def run_forward(operands: Operands, choices: Choices) -> tuple[Tensor, Sums]:
 
     handed_out = attend_among(sums, operands, choices).handed_out.to(y.dtype).flatten(0, 1)
 
-    for tile in tiles:
+    for tile in reversed(tiles):  # the rows of the last ones are still in the cache
         weights = weights_of(_sources(x, tile, kept_in=rows), tile).weights
         read = tile.combine(weights, handed_out[tile.slices], is_shared=choices.is_folded)
         _project(read, operands, choices, out=rows[tile.rows])
@@ -68,7 +68,7 @@ def run_backward(gradient: Tensor, sums: Sums, operands: Operands, choices: Choi
 
     handed_out = among.handed_out.to(x.dtype).flatten(0, 1).transpose(1, 2)
     of_features, of_counts = (each.to(x.dtype).flatten(0, 1) for each in of_sums)
-    for tile in tiles:
+    for tile in reversed(tiles):  # likewise
         sources = _sources(x, tile, kept_in=rows)
         made = weights_of(sources, tile)
         of_own = of_features[tile.slices]
