@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.benchmarks import machine, page, pictures
 from tests.benchmarks.results import Result
-from tests.benchmarks.subjects import SUBJECTS, is_there, measure
+from tests.benchmarks.subjects import LONG, SUBJECTS, is_there, measure
 from tests.benchmarks.tables import lines
 
 
@@ -47,7 +47,12 @@ def _say(text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; all if left out")
+    parser.add_argument(
+        "subjects",
+        nargs="*",
+        metavar="SUBJECT",
+        help=f"of {', '.join(SUBJECTS)}, all of them if left out; or {', '.join(LONG)}",
+    )
     parser.add_argument(
         "--quick", action="store_true", help="a few rounds of small sizes, to see that it runs; the numbers say little"
     )
@@ -56,8 +61,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write results.json, tables and pictures there")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write tables and pictures into this page")
     options = parser.parse_args()
-    if unknown := set(options.subjects) - set(SUBJECTS):
-        parser.error(f"no such subject: {', '.join(sorted(unknown))}; choose of {', '.join(SUBJECTS)}")
+    if unknown := set(options.subjects) - {*SUBJECTS, *LONG}:
+        parser.error(f"no such subject: {', '.join(sorted(unknown))}; choose of {', '.join((*SUBJECTS, *LONG))}")
     options.subjects = options.subjects or SUBJECTS
     return options
 

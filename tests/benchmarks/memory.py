@@ -48,7 +48,7 @@ def peaks(steps: list[tuple[Callable[..., Callable[[], object]], tuple[Any, ...]
     return measured(lambda: _peaks_in_child(steps), [1] * len(steps))
 
 
-def in_child(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+def in_child(function: Callable[..., Any], *arguments: Any, longest: float = _LONGEST, **options: Any) -> Any:
     """Return what a function returns in a new process with as many threads as this one; JSON can hold it."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.memory"],
@@ -60,7 +60,7 @@ def in_child(function: Callable[..., Any], *arguments: Any, **options: Any) -> A
         },
         check=False,
         capture_output=True,
-        timeout=_LONGEST,
+        timeout=longest,
     )
     if done.returncode:
         raise RuntimeError(

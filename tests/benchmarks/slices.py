@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 
 from noether_core import build
 from tests.benchmarks.machine import device
-from tests.benchmarks.pairs import Bound, Claim, Growth, bound, compare, compare_bytes, growth, in_child, peak_bytes
+from tests.benchmarks.pairs import Claim, Growth, compare, compare_bytes, growth, peak_bytes
 from tests.benchmarks.straightforward import Slices
 from tests.benchmarks.workloads import Fact, running
 
@@ -28,8 +27,8 @@ _FACTORS = {
 """How many times as fast, by the number of slices."""
 
 
-def claims(*, quick: bool) -> list[Claim | Growth | Bound]:
-    """Measure time, memory, and how far many tokens go."""
+def claims(*, quick: bool) -> list[Claim | Growth]:
+    """Measure time and memory."""
     tokens = 4_096 if quick else 65_536
     return [
         *(_against_straightforward(*key, factor, tokens, quick=quick) for key, factor in _FACTORS.items()),
@@ -41,10 +40,6 @@ def claims(*, quick: bool) -> list[Claim | Growth | Bound]:
             for name in _STREAMED
             for fact in ("forward", "forward and backward")
         ),
-        _most(
-            "transolver", "forward and backward", 5_000_000 // (500 if quick else 1), 16e9, hidden_dim=256, num_heads=8
-        ),
-        _most("transolver", "forward", 20_000_000 // (500 if quick else 1), 16e9, hidden_dim=64, num_heads=8),
     ]
 
 
@@ -60,7 +55,7 @@ def _against_straightforward(slices: int, fact: Fact, factor: float, tokens: int
         _made_once(ours),
         _made_once(reference),
         rounds=2 if quick else 15,
-        longest=40,
+        longest=15,
     )
 
 
@@ -79,7 +74,7 @@ def _folding(slices: int, tokens: int, *, quick: bool) -> Claim:
     taken = "folded" if build("transolver", **_SIZES, num_slices=slices).is_folded else "not folded"
     steps = (running(module, {"x": _numbers(tokens)}, "forward") for module in (folded, unfolded))
     name = f"folded / not, {tokens:,} tokens, {slices} slices, forward; taken: {taken}"
-    return compare(name, 1.05 if taken == "folded" else math.inf, *steps, rounds=2 if quick else 9, longest=10)
+    return compare(name, 1.05 if taken == "folded" else math.inf, *steps, rounds=2 if quick else 9, longest=4)
 
 
 def _plusplus(fact: Fact, training: bool, tokens: int, *, quick: bool) -> Claim:
@@ -90,7 +85,7 @@ def _plusplus(fact: Fact, training: bool, tokens: int, *, quick: bool) -> Claim:
     steps = (running(module, {"x": _numbers(tokens)}, fact) for module in (streaming, holding))
     told = "training with noise" if training else "evaluation"
     name = f"transolver_plusplus, streamed / held, {tokens:,} tokens, 64 slices, {told}, {fact}"
-    return compare(name, math.inf if training else 1.0, *steps, rounds=2 if quick else 7, longest=20)
+    return compare(name, math.inf if training else 1.0, *steps, rounds=2 if quick else 7, longest=8)
 
 
 def _working_bytes(name: str, fact: Fact, *, quick: bool) -> Growth:
@@ -101,28 +96,6 @@ def _working_bytes(name: str, fact: Fact, *, quick: bool) -> Growth:
         return max(1.0, found - 4 * _SIZES["hidden_dim"] * tokens)  # the output, or the gradient of the tokens
 
     return growth(f"{name}, bytes beyond input, output and gradients, over tokens, {fact}", 0.1, sizes, measure)
-
-
-def _most(name: str, fact: Fact, tokens: int, budget: float, **sizes: int) -> Bound:
-    def measure() -> tuple[float, str]:
-        found = in_child(_bytes_in_all, name, fact, tokens, sizes)
-        return found["bytes"], f"{found['seconds']:.0f} s"
-
-    told = f"{name}, bytes of the whole process, {tokens:,} tokens, hidden_dim {sizes['hidden_dim']}, 64 slices, {fact}"
-    return bound(told, budget, measure)
-
-
-def _bytes_in_all(name: str, fact: Fact, tokens: int, sizes: dict[str, int]) -> dict[str, float]:
-    import time
-
-    module = build(name, **sizes, num_slices=64).to(device())
-    x = torch.empty(1, tokens, sizes["hidden_dim"], device=device()).uniform_(-1, 1).requires_grad_(fact != "forward")
-    start = time.perf_counter()
-    running(module, {"x": x}, fact)()
-    seconds = time.perf_counter() - start
-    if device().type == "cuda":
-        return {"bytes": torch.cuda.max_memory_allocated(), "seconds": seconds}
-    return {"bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "seconds": seconds}
 
 
 def _streamed(slices: int, fact: Fact, tokens: int) -> Callable[[], object]:

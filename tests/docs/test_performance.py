@@ -7,7 +7,7 @@ import pytest
 from fresh_environment import ROOT
 
 from tests.benchmarks.page import marked
-from tests.benchmarks.subjects import SUBJECTS, planned
+from tests.benchmarks.subjects import LONG, SUBJECTS, planned
 from tests.benchmarks.tables import markdown
 
 PAGE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
@@ -26,17 +26,17 @@ def rows(text: str) -> Iterator[tuple[str, ...]]:
 
 
 def test_every_subject_has_a_place_on_the_page():
-    assert sorted(SECTIONS) == sorted([*SUBJECTS, "pictures"])
+    assert sorted(SECTIONS) == sorted([*SUBJECTS, *LONG, "pictures"])
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of x-transformers, at its import
-@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("subject", [*SUBJECTS, *LONG])
 def test_the_page_shows_what_is_promised(subject):
     results, _ = planned(subject, quick=False)
     assert list(rows(SECTIONS[subject])) == list(rows("\n".join(markdown(results))))
 
 
-@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("subject", [*SUBJECTS, *LONG])
 def test_the_page_says_on_what_it_was_measured(subject):
     assert re.search(
         r"^Measured on (CPU|CUDA)\b.*, \d+ threads of \d+ cores, .*, torch \d", SECTIONS[subject], re.MULTILINE

@@ -64,7 +64,7 @@ def options_of(config, schema):
     defaults = {
         option: "required" if option in schema["required"] else f"`{json.dumps(facts['default'])}`"
         for option, facts in schema["properties"].items()
-        if option != "type"
+        if option != "type" and option in expected
     }
     return {option: (expected[option], default) for option, default in defaults.items()}
 

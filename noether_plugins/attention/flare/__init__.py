@@ -19,5 +19,6 @@ def noether_attention_variant() -> AttentionVariant:
         summary="Latents read the tokens, and the tokens read the latents: attention of low rank.",
         reference="Puri et al., FLARE, 2025 (arXiv 2508.12594)",
         example={"hidden_dim": 8, "num_heads": 2, "num_latents": 4},
+        silent_options=("chunk_size",),
         api_version=1,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from noether_core import AttentionConfig, TokenGroupError, TokenSpec, structure
 from noether_core.nn import (
+    Cut,
     Frequencies,
     KeyChunk,
     RMSNorm,
@@ -18,14 +20,16 @@ from noether_core.nn import (
     check_key_padding_mask,
     check_tokens,
     chunks_of,
+    cut_groups,
     dtype_of_results,
-    group_spans,
+    group_sizes,
     init_weights_,
+    layout_of,
     merge_heads,
     project_heads,
     refuse_arguments,
     split_heads,
-    take_tokens,
+    take_runs,
     tells_sums,
     tokens_at_once,
 )
@@ -119,7 +123,7 @@ class FLAREAttention(nn.Module):
         refuse_arguments("flare", _REFUSED, attn_mask=attn_mask, freqs=freqs, positions=positions)
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
-        read = self._read_spans(token_specs, x.shape[1])
+        read = self._read_groups(token_specs, x.shape[1])
         dropout = self.dropout if self.training else 0.0
         chunk = None if dropout else self._tokens_at_once(x)
         if chunk is not None:
@@ -164,16 +168,16 @@ class FLAREAttention(nn.Module):
         width = max(self._widest, logits)
         return tokens_at_once(self, x, width=width, least=self.num_latents, chosen=self.chunk_size)
 
-    def _stream(self, x: Tensor, real: Tensor | None, read: list[slice] | None, chunk: int) -> Tensor:
+    def _stream(self, x: Tensor, real: Tensor | None, cut: Cut | None, chunk: int) -> Tensor:
         """Return the result for the tokens *x*, *chunk* of them at a time.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             real: ``(batch, tokens)`` booleans, or None.
-            read: Where the tokens stand that the latents read; None where they read all.
+            cut: Where the tokens are cut for those that the latents read; None where they read all.
             chunk: Tokens at once.
         """
-        read = [slice(0, x.shape[1])] if read is None else read
+        read = [slice(0, x.shape[1])] if cut is None else _spans(cut)
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
         latents = self._latents(x.shape[0])
         key_chunks = self._leave_keys(x, y, real, chunks_of(read, chunk))
@@ -195,21 +199,28 @@ class FLAREAttention(nn.Module):
             values = project_heads(tokens, self.v_proj, self.num_heads)
             yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
 
-    def _read_spans(self, token_specs: Sequence[TokenSpec] | None, tokens: int) -> list[slice] | None:
-        """Return where the tokens stand that the latents read, None where they read all."""
+    def _read_groups(self, token_specs: Sequence[TokenSpec] | None, tokens: int) -> Cut | None:
+        """Return where the tokens are cut for those that the latents read, None where they read all."""
         if token_specs is None:
             return None
-        spans = group_spans(token_specs, tokens)
-        for name, span in spans.items():
-            if span is None:
+        sizes: dict[str, int] = {}
+        for name, size in group_sizes(layout_of(token_specs), tokens).items():
+            if size is None:
                 raise TokenGroupError(f"token_specs: {name!r} is of size None, and flare keeps no keys in a cache")
-        anchors = [span for name, span in spans.items() if span is not None and name.endswith(self.anchor_suffix)]
-        return anchors or None
+            sizes[name] = size
+        anchors = [name for name in sizes if name.endswith(self.anchor_suffix)]
+        return cut_groups(sizes, [anchors]) if anchors else None
 
 
-def _take(tensor: Tensor, spans: list[slice] | None, *, dim: int) -> Tensor:
-    """Return the tokens in *spans*; the tensor itself where all are meant, as a part's gradient costs a tensor more."""
-    return tensor if spans is None else take_tokens(tensor, spans, dim=dim)
+def _take(tensor: Tensor, cut: Cut | None, *, dim: int) -> Tensor:
+    """Return the tokens that are read; the tensor itself where all are, as a part's gradient costs a tensor more."""
+    return tensor if cut is None else take_runs(tensor, cut, dim=dim)
+
+
+def _spans(cut: Cut) -> list[slice]:
+    """Return where the tokens stand that are read."""
+    bounds = [0, *itertools.accumulate(cut.lengths)]
+    return [slice(bounds[first], bounds[stop]) for first, stop in cut.runs[0]]
 
 
 def _between(spans: Sequence[slice], tokens: int) -> Iterator[slice]:

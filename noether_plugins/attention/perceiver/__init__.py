@@ -19,5 +19,6 @@ def noether_attention_variant() -> AttentionVariant:
         summary="Every query token reads every token of another set, which may be of another width.",
         reference="Jaegle et al., Perceiver, 2021 (arXiv 2103.03206)",
         example={"hidden_dim": 8, "num_heads": 2},
+        silent_options=("chunk_size",),
         api_version=1,
     )
