@@ -18,8 +18,11 @@ _BYTES_IN_CACHE = 1 << 21
 _BYTES_TO_BE_BUSY = 1 << 26
 """The same on other devices, which need many tokens at once to be busy."""
 
-_LEAST_CHUNK = 64
+_LEAST_CHUNK = 256
 """Tokens below which products of matrices slow down."""
+
+_MOST_IN_CACHE = 1024
+"""Tokens above which the rest of a chunk outgrows the caches of a CPU."""
 
 _CHUNKS_HELD = 2
 """Chunks of tokens up to which all weights are held: they fit, and need not be made again for gradients."""
@@ -29,13 +32,15 @@ MOST_BYTES_HELD = 1 << 28
 
 
 def chunk_of(x: Tensor, num_heads: int, num_slices: int) -> int:
-    """Return how many tokens are computed at once: ``2^floor(log2(bytes / (4 num_heads num_slices)))``, at least 64.
+    """Return how many tokens are computed at once: ``2^floor(log2(bytes / (4 num_heads num_slices)))``, at least 256.
 
-    *bytes* are 2 MiB on a CPU, for whose caches the weights of a chunk have to be small, and 64 MiB elsewhere.
+    *bytes* are 2 MiB on a CPU, for whose caches the weights of a chunk have to be small, and 64 MiB elsewhere. On a CPU
+    they are 1,024 at most.
     """
-    held = _BYTES_IN_CACHE if x.device.type == "cpu" else _BYTES_TO_BE_BUSY
-    fitting = held // (4 * num_heads * num_slices)
-    return max(_LEAST_CHUNK, 1 << (fitting.bit_length() - 1) if fitting else 0)
+    is_cpu = x.device.type == "cpu"
+    fitting = (_BYTES_IN_CACHE if is_cpu else _BYTES_TO_BE_BUSY) // (4 * num_heads * num_slices)
+    chunk = max(_LEAST_CHUNK, 1 << (fitting.bit_length() - 1) if fitting else 0)
+    return min(chunk, _MOST_IN_CACHE) if is_cpu else chunk
 
 
 def folding_pays(hidden_dim: int, num_heads: int, num_slices: int) -> bool:
