@@ -34,7 +34,7 @@ def claims(*, quick: bool) -> list[Claim]:
             ),
             compare_commands(
                 "import noether_core.schemas / python -c pass",
-                5,
+                7,
                 python("import noether_core.schemas"),
                 bare,
                 rounds=rounds,
