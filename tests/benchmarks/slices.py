@@ -30,16 +30,13 @@ _FACTORS = {
 def claims(*, quick: bool) -> list[Claim | Growth]:
     """Measure time and memory."""
     tokens = 4_096 if quick else 65_536
+    facts: tuple[Fact, ...] = ("forward",) if quick else ("forward", "forward and backward")
     return [
         *(_against_straightforward(*key, factor, tokens, quick=quick) for key, factor in _FACTORS.items()),
         *(_folding(slices, tokens, quick=quick) for slices in ((8,) if quick else (8, 24, 48))),
         *(_plusplus(fact, training, tokens, quick=quick) for fact, training in _PLUSPLUS),
-        *(_memory(fact, tokens) for fact in ("forward", "forward and backward")),
-        *(
-            _working_bytes(name, fact, quick=quick)
-            for name in _STREAMED
-            for fact in ("forward", "forward and backward")
-        ),
+        *(_memory(fact, tokens) for fact in facts),
+        *(_working_bytes(name, fact, quick=quick) for name in _STREAMED[: 1 if quick else 2] for fact in facts),
     ]
 
 
