@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,7 +15,7 @@ _CONFIG = "type: transolver\nhidden_dim: 256\nnum_heads: 8\nnum_slices: 64\ndrop
 
 def claims(*, quick: bool) -> list[Claim]:
     """Measure imports and commands."""
-    noether = shutil.which("noether")
+    noether = shutil.which("noether", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if noether is None:
         raise FileNotFoundError("the command noether is not on PATH; install the project first")
     rounds = 3 if quick else 31
