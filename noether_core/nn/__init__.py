@@ -11,8 +11,9 @@ from noether_core.nn.checks import (
     check_tokens,
     refuse_arguments,
 )
-from noether_core.nn.derivatives import refuse_derivatives
-from noether_core.nn.groups import Layout, group_names, group_sizes, group_spans, layout_of, take_tokens
+from noether_core.nn.derivatives import is_transformed, refuse_derivatives
+from noether_core.nn.dtypes import dtype_of_results, dtype_of_sums
+from noether_core.nn.groups import Layout, group_names, group_sizes, layout_of
 from noether_core.nn.heads import merge_heads, project_heads, split_heads
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.masks import combine_masks
@@ -25,7 +26,7 @@ from noether_core.nn.qkv import QKVAttention
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
-from noether_core.nn.streaming import FEWEST_STREAMED, chunks_of, dtype_of_results, tokens_at_once
+from noether_core.nn.streaming import FEWEST_STREAMED, chunks_of, tokens_at_once
 from noether_core.nn.structured_masks import Causal, Packed, SlidingWindow, StructuredMask
 
 __all__ = [
@@ -61,12 +62,13 @@ __all__ = [
     "draw_seed",
     "dropout_at",
     "dtype_of_results",
+    "dtype_of_sums",
     "gather_slices",
     "group_names",
     "group_sizes",
-    "group_spans",
     "gumbel",
     "init_weights_",
+    "is_transformed",
     "join_key_values",
     "layout_of",
     "merge_heads",
@@ -78,7 +80,6 @@ __all__ = [
     "slices",
     "split_heads",
     "take_runs",
-    "take_tokens",
     "tells_sums",
     "tokens_at_once",
     "uniform_at",

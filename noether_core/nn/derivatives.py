@@ -1,4 +1,4 @@
-"""Gradients of which there is no gradient."""
+"""Gradients of which there is no gradient, and who may ask for more than operators of our own have."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from noether_core.errors import DerivativeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def is_transformed() -> bool:
+    """Return whether `torch.func` or derivatives in forward mode look on.
+
+    They do not see into operators of our own, or take them for constants; they get torch's operations alone.
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001  nothing public tells it
 
 
 def refuse_derivatives(

@@ -1,10 +1,8 @@
-"""Named groups of tokens: where each of them stands in the input."""
+"""Named groups of tokens: which there are, and how many tokens they have."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
-
-import torch
 
 from noether_core.errors import TokenGroupError, shown
 from noether_core.nn.trees import register_groups
@@ -13,34 +11,10 @@ from noether_core.schemas.modules.attention import TokenSpec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from torch import Tensor
-
-
 Layout: TypeAlias = tuple[tuple[str, int | None], ...]
 """Names and sizes of groups, in the order of the input."""
 
 register_groups()
-
-
-def group_spans(token_specs: Sequence[TokenSpec], tokens: int) -> dict[str, slice | None]:
-    """Return where each group stands among the tokens of an input, which holds them one behind the other.
-
-    Args:
-        token_specs: The groups, in the order of the input.
-        tokens: Number of tokens of the input.
-
-    Returns:
-        Spans by name, in the same order; None for a group of size None, which is not in the input.
-
-    Raises:
-        TokenGroupError: If *token_specs* are no specs, a name stands twice, or the sizes do not add up to *tokens*.
-    """
-    spans: dict[str, slice | None] = {}
-    stop = 0
-    for name, size in group_sizes(layout_of(token_specs), tokens).items():
-        start, stop = stop, stop + (0 if size is None else size)
-        spans[name] = None if size is None else slice(start, stop)
-    return spans
 
 
 def layout_of(token_specs: Iterable[TokenSpec]) -> Layout:
@@ -84,24 +58,6 @@ def group_names(token_specs: Sequence[TokenSpec]) -> tuple[str, ...]:
         TokenGroupError: If *token_specs* are no specs.
     """
     return tuple([spec.name for spec in _checked(token_specs)])
-
-
-def take_tokens(tensor: Tensor, spans: Iterable[slice], *, dim: int) -> Tensor:
-    """Return the tokens in *spans*, one span behind the other; a view where they lie so already.
-
-    Args:
-        tensor: Has tokens along the axis *dim*.
-        spans: Where groups stand, as `group_spans` returns them; at least one.
-        dim: The axis of the tokens.
-    """
-    runs: list[tuple[int, int]] = []
-    for span in spans:
-        if runs and runs[-1][1] == span.start:
-            runs[-1] = (runs[-1][0], span.stop)
-        else:
-            runs.append((span.start, span.stop))
-    pieces = [tensor.narrow(dim, start, stop - start) for start, stop in runs]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
 
 
 def _checked(token_specs: Iterable[TokenSpec]) -> tuple[TokenSpec, ...]:

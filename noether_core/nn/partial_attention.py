@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import DerivativeError
-from noether_core.nn.streaming import dtype_of_results
+from noether_core.nn.dtypes import dtype_of_results, dtype_of_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,8 +56,8 @@ def attend_to_chunks(
     scale = 1 / math.sqrt(queries.shape[-1]) if scale is None else scale
     part = _fused if tells_sums(queries, backend) else _by_products
 
-    read = queries.new_zeros(queries.shape, dtype=_wide(queries))
-    log_sums = queries.new_full((*queries.shape[:-1], 1), -math.inf, dtype=_wide(queries))
+    read = queries.new_zeros(queries.shape, dtype=dtype_of_sums(queries.dtype))
+    log_sums = queries.new_full((*queries.shape[:-1], 1), -math.inf, dtype=dtype_of_sums(queries.dtype))
     for keys, values, mask in chunks:
         if queries.numel() and keys.numel():
             of_chunk, log_sums_of_chunk = part(queries, keys.to(queries), values.to(queries), mask, scale)
@@ -94,7 +94,7 @@ def _by_products(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
     """Return the same in products of matrices, with the logits in memory."""
-    wide = _wide(queries)
+    wide = dtype_of_sums(queries.dtype)
     with torch.autocast(queries.device.type, enabled=False):
         logits = queries.to(wide).mul(scale) @ keys.to(wide).transpose(-2, -1)
         if mask is not None:
@@ -106,7 +106,3 @@ def _by_products(
 
 def _as_numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros((), dtype=dtype, device=mask.device).where(mask, -math.inf)
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    return torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.autograd import forward_ad
+
+from noether_core.nn.derivatives import is_transformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,21 +50,21 @@ def tokens_at_once(
     """
     if torch.compiler.is_compiling():  # no graph depends on the number of tokens
         return None
-    chunk = chosen or max(least, _LEAST, _fitting(x, width))
+    fitting = tokens_that_fit(x, x.shape[0] * width * x.element_size(), in_cache=_BYTES_IN_CACHE)
+    chunk = chosen or max(least, _LEAST, fitting)
     most = chunk if chosen else _CHUNKS * chunk
     return chunk if x.shape[1] > most and not _is_differentiated(module, x, *others) else None
 
 
-def _fitting(x: Tensor, width: int) -> int:
-    """Return the largest power of two of tokens that fit."""
-    of_token = max(1, x.shape[0] * width * x.element_size())
-    fitting = (_BYTES_IN_CACHE if x.device.type == "cpu" else _BYTES_TO_BE_BUSY) // of_token
+def tokens_that_fit(x: Tensor, bytes_of_token: int, *, in_cache: int) -> int:
+    """Return the largest power of two of tokens that fit: into *in_cache* bytes on a CPU, and into 64 MiB elsewhere."""
+    fitting = (in_cache if x.device.type == "cpu" else _BYTES_TO_BE_BUSY) // max(1, bytes_of_token)
     return 1 << (fitting.bit_length() - 1) if fitting else 0
 
 
 def _is_differentiated(module: nn.Module, *tensors: Tensor) -> bool:
     """Return whether somebody records the call, or carries derivatives through it."""
-    if torch._C._is_tracing() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:  # noqa: SLF001  nothing public tells it
+    if torch._C._is_tracing() or is_transformed():  # noqa: SLF001  torch.jit's own question is deprecated
         return True
     if not torch.is_grad_enabled():
         return False
@@ -75,11 +76,3 @@ def chunks_of(spans: Iterable[slice], size: int) -> Iterator[slice]:
     for span in spans:
         for start in range(span.start, span.stop, size):
             yield slice(start, min(start + size, span.stop))
-
-
-def dtype_of_results(x: Tensor) -> torch.dtype:
-    """Return the dtype in which products of *x* are: its own, or that of autocast."""
-    device = x.device.type
-    if x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
-        return x.dtype
-    return torch.get_autocast_dtype(device)

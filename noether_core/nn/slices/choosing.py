@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.autograd import forward_ad
+
+from noether_core.nn.derivatives import is_transformed
+from noether_core.nn.streaming import tokens_that_fit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
 
 _BYTES_IN_CACHE = 1 << 21
 """Bytes of the slice weights of a chunk on a CPU: as much as its caches hold beside the rest."""
-
-_BYTES_TO_BE_BUSY = 1 << 26
-"""The same on other devices, which need many tokens at once to be busy."""
 
 _LEAST_CHUNK = 256
 """Tokens below which products of matrices slow down."""
@@ -37,10 +36,9 @@ def chunk_of(x: Tensor, num_heads: int, num_slices: int) -> int:
     *bytes* are 2 MiB on a CPU, for whose caches the weights of a chunk have to be small, and 64 MiB elsewhere. On a CPU
     they are 1,024 at most.
     """
-    is_cpu = x.device.type == "cpu"
-    fitting = (_BYTES_IN_CACHE if is_cpu else _BYTES_TO_BE_BUSY) // (4 * num_heads * num_slices)
-    chunk = max(_LEAST_CHUNK, 1 << (fitting.bit_length() - 1) if fitting else 0)
-    return min(chunk, _MOST_IN_CACHE) if is_cpu else chunk
+    fitting = tokens_that_fit(x, 4 * num_heads * num_slices, in_cache=_BYTES_IN_CACHE)
+    chunk = max(_LEAST_CHUNK, fitting)
+    return min(chunk, _MOST_IN_CACHE) if x.device.type == "cpu" else chunk
 
 
 def folding_pays(hidden_dim: int, num_heads: int, num_slices: int) -> bool:
@@ -78,14 +76,9 @@ def is_streamed(
         return False
     if batch * tokens * num_heads * num_slices * x.element_size() <= most_bytes_held:
         return False
-    return not _is_transformed()
+    return not is_transformed()
 
 
 def backend_among(backend: Backend) -> Backend:
     """Return what computes attention among slices where weights are held: fused kernels have no forward derivatives."""
-    return "math" if backend == "auto" and not torch.compiler.is_compiling() and _is_transformed() else backend
-
-
-def _is_transformed() -> bool:
-    """Return whether `torch.func` or forward-mode derivatives look on; nothing public tells it."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001
+    return "math" if backend == "auto" and not torch.compiler.is_compiling() and is_transformed() else backend

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import DerivativeError
+from noether_core.nn.dtypes import dtype_of_results
 from noether_core.nn.slices.among import Sums
 from noether_core.nn.slices.operands import Choices, Operands
 from noether_core.nn.slices.passes import empty_sums, run_backward, run_forward
@@ -45,9 +46,8 @@ def attend_through_slices(operands: Operands, choices: Choices) -> Tensor:
     Raises:
         DerivativeError: If a second derivative is asked for.
     """
-    device = operands.x.device.type
-    if torch.is_autocast_enabled(device) and operands.x.dtype != torch.float64:  # which autocast leaves alone
-        dtype = torch.get_autocast_dtype(device)
+    if torch.is_autocast_enabled(operands.x.device.type):
+        dtype = dtype_of_results(operands.x)
         operands = Operands._make(None if each is None else each.to(dtype) for each in operands)
     y: Tensor = _attend(*operands, *choices)[0]
     return y
@@ -87,7 +87,7 @@ def _attend_backward(gradient: Tensor, features: Tensor, weights: Tensor, *given
 
 
 @_attend_backward.register_fake
-def _(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:  # noqa: ARG001
+def _(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:  # noqa: ARG001  shapes follow from the operands alone
     operands = Operands._make(given[:_COUNT])
     return [operands.x.new_empty(0) if each is None else each.new_empty(each.shape) for each in operands]
 

@@ -95,5 +95,5 @@ class Choices(NamedTuple):
 
 def present(tensor: Tensor | None) -> Tensor:
     """Return a tensor that is there, as others of the operands or the choices say."""
-    assert tensor is not None  # noqa: S101
+    assert tensor is not None  # noqa: S101  no input, but what other fields imply
     return tensor

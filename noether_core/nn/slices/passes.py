@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from noether_core.nn.dtypes import dtype_of_sums
 from noether_core.nn.slices.among import Sums, among_gradients, attend_among
 from noether_core.nn.slices.operands import Operands, present
-from noether_core.nn.slices.tiles import add_product_, tiles_of, wide
+from noether_core.nn.slices.tiles import add_product_, tiles_of
 from noether_core.nn.slices.weights import Sources, add_weight_gradients_, weights_of
 
 if TYPE_CHECKING:
@@ -86,14 +87,14 @@ def empty_sums(operands: Operands, choices: Choices) -> Sums:
     batch, _, width = operands.x.shape
     shape = (batch, choices.heads, operands.logit_weight.shape[-1])
     own = width if choices.is_folded else width // choices.heads
-    dtype = wide(operands.x.dtype)
+    dtype = dtype_of_sums(operands.x.dtype)
     return Sums(operands.x.new_zeros((*shape, own), dtype=dtype), operands.x.new_zeros(shape, dtype=dtype))
 
 
 def _no_gradients(operands: Operands) -> Operands:
     """Return zeros for the gradients of all operands but the tokens, whose rows are written one tile after another."""
     x, *others = operands
-    dtype = wide(x.dtype)
+    dtype = dtype_of_sums(x.dtype)
     zeros = (None if each is None else each.new_zeros(each.shape, dtype=dtype) for each in others)
     return Operands._make((x.new_empty(x.shape), *zeros))
 
@@ -143,7 +144,7 @@ def _gradient_of_read(rows: Tensor, tile: Tile) -> Tensor:
     return tile.by_head(rows @ tile.operands.out_weight)
 
 
-def _add_token_gradients_(  # noqa: PLR0917  likewise
+def _add_token_gradients_(  # noqa: PLR0917  all of them are of one kind
     totals: Operands, rows: Tensor, of_gathered: Tensor, of_sources: Sources, sources: Sources, tile: Tile
 ) -> None:
     """Write the gradient of the tokens of a tile, and add to those of the weights that they went through.

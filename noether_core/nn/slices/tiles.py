@@ -100,8 +100,3 @@ def add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
         total.addmm_(left, right) if total.dim() == 2 else total.baddbmm_(left, right)  # noqa: PLR2004
     else:
         total += left @ right
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype in which sums over tokens are taken."""
-    return torch.float64 if dtype == torch.float64 else torch.float32

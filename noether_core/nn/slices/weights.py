@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from noether_core.nn.dtypes import dtype_of_sums
 from noether_core.nn.noise import gumbel, uniform_at
 from noether_core.nn.slices.operands import present
 from noether_core.nn.slices.temperatures import Temperatures, add_temperature_gradients_, temperatures_of
-from noether_core.nn.slices.tiles import add_product_, wide
+from noether_core.nn.slices.tiles import add_product_
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +70,7 @@ def add_weight_gradients_(totals: Operands, gradient: Tensor, made: Weights, sou
         sources: What they were made from.
         tile: The tile.
     """
-    of_logits = gradient  # and in its place
+    of_logits = gradient  # and in its place, by the kernel behind torch's softmax
     torch._softmax_backward_data(gradient, made.weights, -1, gradient.dtype, grad_input=of_logits)  # noqa: SLF001
     of_states = None
     if made.temperatures is not None:
@@ -107,4 +108,4 @@ def _noise(logits: Tensor, seed: Tensor, tile: Tile) -> Tensor:
     first = tile.rows.start % tokens
     own = torch.arange(first, first + logits.shape[1], device=logits.device)
     rows = heads.unsqueeze(-1) + own
-    return gumbel(uniform_at(seed, rows, logits.shape[-1], dtype=wide(logits.dtype))).to(logits.dtype)
+    return gumbel(uniform_at(seed, rows, logits.shape[-1], dtype=dtype_of_sums(logits.dtype))).to(logits.dtype)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from noether_core.nn import dropout_at
-from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens, by_head, each_weight, wide
+from noether_core.nn import dropout_at, dtype_of_sums
+from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens, by_head, each_weight
 
 
 def read_at_once(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
@@ -17,7 +17,7 @@ def read_at_once(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Te
     numbers = torch.arange(tokens.queries.shape[0], device=tokens.queries.device)
     is_there = (reading.neighbours >= 0).unsqueeze(-1)
     others = torch.where(reading.neighbours < 0, numbers.unsqueeze(1), reading.neighbours)
-    dtype = wide(tokens.queries.dtype)
+    dtype = dtype_of_sums(tokens.queries.dtype)
 
     with torch.autocast(tokens.queries.device.type, enabled=False):
         queries, keys, values = (by_head(tensor.to(dtype), reading.num_heads) for tensor in tokens[:3])

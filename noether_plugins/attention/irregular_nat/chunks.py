@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from noether_core.nn import dropout_at
+from noether_core.nn import dropout_at, dtype_of_sums
 from noether_plugins.attention.irregular_nat.relpos import add_gradients_, bias_of, features_of
 from noether_plugins.attention.irregular_nat.sums import (
     readers_in,
@@ -16,7 +16,7 @@ from noether_plugins.attention.irregular_nat.sums import (
     sum_over_readers,
     walk_through,
 )
-from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens, each_weight, wide
+from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens, each_weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ class _Work:
     """Everything that chunks are computed from, in the dtype in which sums are taken."""
 
     def __init__(self, tokens: Tokens, weights: RelposWeights, reading: Reading) -> None:
-        dtype = wide(tokens.queries.dtype)
+        dtype = dtype_of_sums(tokens.queries.dtype)
         self.queries, self.keys, self.values = (tensor.to(dtype).contiguous() for tensor in tokens[:3])
         self.positions = tokens.positions
         self.weights = each_weight(lambda weight: weight.to(dtype), weights)
@@ -140,7 +140,7 @@ def gradients_by_chunks(
     gradient = gradient.to(work.values.dtype).contiguous()
     of_logits = work.weights_of_pairs()
     kept = shares if reading.seeds[0] is None else work.weights_of_pairs()
-    of_positions = work.positions.new_zeros(work.positions.shape, dtype=wide(work.positions.dtype))
+    of_positions = work.positions.new_zeros(work.positions.shape, dtype=dtype_of_sums(work.positions.dtype))
     of_weights = each_weight(lambda weight: weight.new_zeros(weight.shape), work.weights)
 
     for rows in work.chunks():

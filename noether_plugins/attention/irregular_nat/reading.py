@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.autograd import forward_ad
 
+from noether_core.nn import is_transformed
 from noether_plugins.attention.irregular_nat.at_once import read_at_once
 from noether_plugins.attention.irregular_nat.operation import read_in_chunks
 
@@ -30,15 +30,10 @@ def read_neighbours(tokens: Tokens, weights: RelposWeights, reading: Reading) ->
     Raises:
         DerivativeError: If a second derivative is asked for of more than is read at once.
     """
-    is_whole = _is_transformed() or (not torch.compiler.is_compiling() and _is_small(tokens, weights, reading))
+    is_whole = is_transformed() or (not torch.compiler.is_compiling() and _is_small(tokens, weights, reading))
     return (read_at_once if is_whole else read_in_chunks)(tokens, weights, reading)
 
 
 def _is_small(tokens: Tokens, weights: RelposWeights, reading: Reading) -> bool:
     width = max(tokens.keys.shape[1], weights.inner.shape[0])
     return reading.neighbours.numel() * width <= _AT_ONCE
-
-
-def _is_transformed() -> bool:
-    """Return whether derivatives may be asked for of which operations of our own know nothing, or give zeros."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001  nothing public tells it

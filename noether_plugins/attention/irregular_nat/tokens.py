@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -55,11 +54,6 @@ class Reading(NamedTuple):
 
     seeds: tuple[Tensor | None, Tensor | None]
     """What decides which weights and which inner features are dropped; None where none are."""
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype in which sums are taken."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def by_head(tensor: Tensor, num_heads: int) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from noether_core import DerivativeError
-from noether_core.nn import refuse_derivatives
+from noether_core.nn import is_transformed, refuse_derivatives
 
 
 class Cubed(torch.autograd.Function):
@@ -46,3 +46,19 @@ def test_second_derivatives_raise_whoever_asks(x, weight):
 
 def test_gradients_of_constants_are_constants(x):
     assert refuse_derivatives([torch.ones(2), None], "none", of=(x.detach(), None))[0].requires_grad is False
+
+
+def test_transforms_and_forward_mode_are_seen_while_they_look_on(x):
+    seen = []
+
+    def watched(x):
+        seen.append(is_transformed())
+        return x.square().sum()
+
+    watched(x)
+    torch.func.grad(watched)(x)
+    torch.func.vmap(watched)(x.view(2, 1))
+    with torch.autograd.forward_ad.dual_level():
+        watched(x)
+    assert seen == [False, True, True, True]
+    assert not is_transformed()

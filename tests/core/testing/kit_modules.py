@@ -21,11 +21,13 @@ from noether_core.nn import (
     check_positions,
     check_tokens,
     combine_masks,
-    group_spans,
+    cut_groups,
+    group_sizes,
     init_weights_,
+    layout_of,
     project_heads,
     refuse_arguments,
-    take_tokens,
+    take_runs,
 )
 from noether_plugins.attention.mixed.module import MixedAttention
 
@@ -95,9 +97,9 @@ class PlacedAttention(SoundAttention):
     def grouped(self, keys, values, token_specs):
         if token_specs is None:
             return keys, values
-        spans = group_spans(token_specs, keys.shape[2])
-        anchors = [span for name, span in spans.items() if name.endswith("anchors")]
-        return (take_tokens(tensor, anchors, dim=2) for tensor in (keys, values))
+        sizes = group_sizes(layout_of(token_specs), keys.shape[2])
+        anchors = cut_groups(sizes, [[name for name in sizes if name.endswith("anchors")]])
+        return (take_runs(tensor, anchors, dim=2) for tensor in (keys, values))
 
 
 # Configs that are broken; their modules are sound.
