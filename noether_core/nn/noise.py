@@ -40,11 +40,10 @@ def uniform_at(seed: Tensor, rows: Tensor, columns: int, *, dtype: torch.dtype =
     low, high = keys.to(torch.int32), (keys >> 32).to(torch.int32)
     places = (torch.arange(columns, device=rows.device) * _GOLDEN32).to(torch.int32)
 
-    bits = _xor_shifted(low ^ places, 16)
-    bits = bits.mul_(_MIX32[0]).add_(high)
-    bits = _xor_shifted(bits, 15).mul_(_MIX32[1])
-    bits = _xor_shifted(bits, 16)
-    return ((bits >> 8) & 0xFFFFFF).to(dtype).mul_(2.0**-24)
+    bits = _xor_shifted_(low ^ places, 16).mul_(_MIX32[0]).add_(high)
+    bits = _xor_shifted_(bits, 15).mul_(_MIX32[1])
+    bits = _xor_shifted_(bits, 16)
+    return _shifted(bits, 8, 32).to(dtype).mul_(2.0**-24)
 
 
 def _scrambled(keys: Tensor) -> Tensor:
@@ -54,13 +53,13 @@ def _scrambled(keys: Tensor) -> Tensor:
     return keys ^ _shifted(keys, 31, 64)
 
 
-def _xor_shifted(bits: Tensor, count: int) -> Tensor:
-    return bits ^ _shifted(bits, count, 32)
+def _xor_shifted_(bits: Tensor, count: int) -> Tensor:
+    return bits.bitwise_xor_(_shifted(bits, count, 32))
 
 
 def _shifted(bits: Tensor, count: int, width: int) -> Tensor:
     """Shift to the right as unsigned numbers of *width* bits; torch's shift keeps the sign."""
-    return (bits >> count) & ((1 << (width - count)) - 1)
+    return (bits >> count).bitwise_and_((1 << (width - count)) - 1)
 
 
 def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Tensor:
@@ -86,4 +85,4 @@ def gumbel(uniform: Tensor) -> Tensor:
     both logarithms finite.
     """
     eps = torch.finfo(uniform.dtype).eps
-    return -(-(uniform + eps).log() + eps).log()
+    return (uniform + eps).log_().neg_().add_(eps).log_().neg_()

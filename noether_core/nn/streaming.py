@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noether_core.nn.derivatives import is_transformed
+from noether_core.nn.derivatives import is_recorded, is_transformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,11 +64,8 @@ def tokens_that_fit(x: Tensor, bytes_of_token: int, *, in_cache: int) -> int:
 
 def _is_differentiated(module: nn.Module, *tensors: Tensor) -> bool:
     """Return whether somebody records the call, or carries derivatives through it."""
-    if torch._C._is_tracing() or is_transformed():  # noqa: SLF001  torch.jit's own question is deprecated
-        return True
-    if not torch.is_grad_enabled():
-        return False
-    return any(tensor.requires_grad for tensor in (*tensors, *module.parameters()))
+    is_traced = torch._C._is_tracing()  # noqa: SLF001  torch.jit's own question is deprecated
+    return is_traced or is_transformed() or is_recorded(module, *tensors)
 
 
 def chunks_of(spans: Iterable[slice], size: int) -> Iterator[slice]:

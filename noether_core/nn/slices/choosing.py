@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 
-from noether_core.nn.derivatives import is_transformed
+from noether_core.nn.derivatives import is_recorded, is_transformed
 from noether_core.nn.streaming import tokens_that_fit
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from noether_core.schemas import Backend
 
-_BYTES_IN_CACHE = 1 << 21
-"""Bytes of the slice weights of a chunk on a CPU: as much as its caches hold beside the rest."""
+_BYTES_IN_CACHE = 1 << 23
+"""Bytes of the slice weights of a chunk on a CPU."""
 
-_LEAST_CHUNK = 256
-"""Tokens below which products of matrices slow down."""
+_LEAST_CHUNK, _MOST_IN_CACHE = 512, 4096
+"""Tokens of a chunk on a CPU: products of matrices slow down below the one, and above the other nothing is gained."""
 
-_MOST_IN_CACHE = 1024
-"""Tokens above which the rest of a chunk outgrows the caches of a CPU."""
-
-_CHUNKS_HELD = 2
-"""Chunks of tokens up to which all weights are held: they fit, and need not be made again for gradients."""
-
-MOST_BYTES_HELD = 1 << 28
-"""Bytes of all slice weights up to which they are held where it is dear to make them again."""
+_CHUNKS = 4
+"""Chunks into which few tokens are cut on a CPU, so that they come from the same memory one after the other."""
 
 
-def chunk_of(x: Tensor, num_heads: int, num_slices: int) -> int:
-    """Return how many tokens are computed at once: ``2^floor(log2(bytes / (4 num_heads num_slices)))``, at least 256.
+def tokens_at_once(
+    module: nn.Module,
+    x: Tensor,
+    *,
+    num_heads: int,
+    num_slices: int,
+    backend: Backend,
+    chosen: int | None,
+    draws_noise: bool = False,
+) -> int | None:
+    """Return how many tokens are computed at once, or None where the slice weights of all tokens are held.
 
-    *bytes* are 2 MiB on a CPU, for whose caches the weights of a chunk have to be small, and 64 MiB elsewhere. On a CPU
-    they are 1,024 at most.
+    A chunk is ``2^floor(log2(bytes / (4 num_heads num_slices)))`` tokens, with *bytes* of 8 MiB on a CPU and 64 MiB
+    elsewhere; on a CPU 512 to 4,096, and a quarter of all tokens where they are few. Weights are held where they take
+    no more than those *bytes*, since they need not be made again for gradients; where nothing is recorded for
+    gradients, a quarter of that, and twice as much where noise would be drawn again. They are always held under
+    `torch.func` and forward-mode derivatives, which do not see into operators. Compilers get one form for all numbers
+    of tokens.
+
+    Args:
+        module: Its parameters may ask for gradients.
+        x: ``(batch, tokens, hidden_dim)``.
+        num_heads: Number of heads.
+        num_slices: Number of slices.
+        backend: Option of the config; all but ``"auto"`` hold.
+        chosen: Tokens at once that a config demands; more than these are computed in chunks.
+        draws_noise: Whether noise is added to the logits.
     """
+    if backend != "auto" or is_transformed():
+        return None
+    in_cache = x.device.type == "cpu"
     fitting = tokens_that_fit(x, 4 * num_heads * num_slices, in_cache=_BYTES_IN_CACHE)
-    chunk = max(_LEAST_CHUNK, fitting)
-    return min(chunk, _MOST_IN_CACHE) if x.device.type == "cpu" else chunk
+    chunk = chosen or (min(max(_LEAST_CHUNK, fitting), _MOST_IN_CACHE) if in_cache else max(_LEAST_CHUNK, fitting))
+    if torch.compiler.is_compiling():
+        return chunk
+
+    total = x.shape[0] * x.shape[1]
+    if chosen:
+        return chosen if total > chosen else None
+    share = 2 if draws_noise else 1 if is_recorded(module, x) else 1 / 4
+    if total <= share * fitting:
+        return None
+    return min(chunk, max(_LEAST_CHUNK, math.ceil(total / _CHUNKS))) if in_cache else chunk
 
 
 def folding_pays(hidden_dim: int, num_heads: int, num_slices: int) -> bool:
@@ -49,34 +78,6 @@ def folding_pays(hidden_dim: int, num_heads: int, num_slices: int) -> bool:
     ``4 D H G``. So folding pays where ``4 G (H - 1) < 3 D``: for few slices, and always for one head.
     """
     return 4 * num_slices * (num_heads - 1) < 3 * hidden_dim
-
-
-def is_streamed(
-    x: Tensor, *, num_heads: int, num_slices: int, chunk: int, backend: Backend, most_bytes_held: int = 0
-) -> bool:
-    """Return whether weights of slices are made chunk by chunk, and not held.
-
-    They are held by the backends that say so, for few tokens, where *most_bytes_held* suffices, and under `torch.func`
-    and forward-mode derivatives, which do not see into operators. Compilers get one form for all numbers of tokens.
-
-    Args:
-        x: ``(batch, tokens, hidden_dim)``.
-        num_heads: Number of heads.
-        num_slices: Number of slices.
-        chunk: Tokens at once.
-        backend: Option of the config.
-        most_bytes_held: Bytes up to which the weights of all tokens are held.
-    """
-    if backend != "auto":
-        return False
-    if torch.compiler.is_compiling():
-        return True
-    batch, tokens, _ = x.shape
-    if batch * tokens <= _CHUNKS_HELD * chunk:
-        return False
-    if batch * tokens * num_heads * num_slices * x.element_size() <= most_bytes_held:
-        return False
-    return not is_transformed()
 
 
 def backend_among(backend: Backend) -> Backend:

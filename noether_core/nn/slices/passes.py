@@ -39,7 +39,7 @@ def run_forward(operands: Operands, choices: Choices) -> tuple[Tensor, Sums]:
 
     for tile in reversed(tiles):  # the rows of the last ones are still in the cache
         weights = weights_of(_sources(x, tile, kept_in=rows), tile).weights
-        read = tile.combine(weights, handed_out[tile.slices], is_shared=choices.is_folded)
+        read = tile.combine("read", weights, handed_out[tile.slices], is_shared=choices.is_folded)
         _project(read, operands, choices, out=rows[tile.rows])
     return y, sums
 
@@ -63,7 +63,7 @@ def run_backward(gradient: Tensor, sums: Sums, operands: Operands, choices: Choi
         if totals.out_bias is not None:
             totals.out_bias.add_(own.sum(dim=0))
         if not choices.is_folded:
-            add_product_(totals.out_weight, own.t(), tile.combine(weights, read[tile.slices]))
+            add_product_(totals.out_weight, own.t(), tile.combine("read", weights, read[tile.slices]))
 
     of_sums = among_gradients(totals, of_handed_out, among, sums, operands, choices)
 
@@ -74,10 +74,15 @@ def run_backward(gradient: Tensor, sums: Sums, operands: Operands, choices: Choi
         made = weights_of(sources, tile)
         of_own = of_features[tile.slices]
         of_read = _gradient_of_read(gradient[tile.rows], tile)
-        of_made = torch.baddbmm(of_counts[tile.slices].unsqueeze(1), of_read, handed_out[tile.slices])
+        of_made = torch.baddbmm(
+            of_counts[tile.slices].unsqueeze(1),
+            of_read,
+            handed_out[tile.slices],
+            out=tile.scratch.empty("of weights", made.weights.shape),
+        )
         of_made.baddbmm_(_features(sources, tile), of_own.transpose(1, 2))
         of_sources = add_weight_gradients_(totals, of_made, made, sources, tile)
-        of_gathered = tile.combine(made.weights, of_own, is_shared=choices.is_folded)
+        of_gathered = tile.combine("of gathered", made.weights, of_own, is_shared=choices.is_folded)
         _add_token_gradients_(totals, rows[tile.rows], of_gathered, of_sources, sources, tile)
     return totals
 
@@ -123,7 +128,9 @@ def _features(sources: Sources, tile: Tile) -> Tensor:
     if tile.choices.is_folded:
         return tile.by_head(present(sources.tokens), is_shared=True)
     weight = tile.operands.feature_weight
-    return tile.by_head(present(sources.states) if weight is None else present(sources.tokens) @ weight.t())
+    if weight is None:
+        return tile.by_head(present(sources.states))
+    return tile.by_head(tile.scratch.product("features", present(sources.tokens), weight.t()))
 
 
 def _project(read: Tensor, operands: Operands, choices: Choices, *, out: Tensor) -> None:
@@ -141,7 +148,7 @@ def _gradient_of_read(rows: Tensor, tile: Tile) -> Tensor:
     """Return the gradient of what each head reads, ``(batch * heads, tokens, width)``, from that of the output."""
     if tile.choices.is_folded:
         return tile.by_head(rows, is_shared=True)
-    return tile.by_head(rows @ tile.operands.out_weight)
+    return tile.by_head(tile.scratch.product("of read", rows, tile.operands.out_weight))
 
 
 def _add_token_gradients_(  # noqa: PLR0917  all of them are of one kind

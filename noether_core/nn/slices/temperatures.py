@@ -50,7 +50,7 @@ def temperatures_of(states: Tensor, tile: Tile) -> Temperatures:
     inner = outer = None
     if own.inner_weight is not None:
         parts = tile.by_head(states)
-        inner = torch.bmm(parts, own.inner_weight.t().expand(len(parts), -1, -1))
+        inner = tile.scratch.product("inner", parts, own.inner_weight.t().expand(len(parts), -1, -1))
         if own.inner_bias is not None:
             inner += tile.repeated(own.inner_bias).unsqueeze(1)
         outer = functional.linear(functional.gelu(inner), present(own.outer_weight).unsqueeze(0), own.outer_bias)
@@ -84,7 +84,7 @@ def add_temperature_gradients_(
     if totals.inner_bias is not None:
         totals.inner_bias.add_(tile.summed(of_inner.sum(dim=1)))
     add_product_(present(totals.inner_weight), of_inner.flatten(0, 1).t(), tile.by_head(states).flatten(0, 1))
-    return tile.by_token(of_inner @ present(tile.operands.inner_weight))
+    return tile.by_token(of_inner @ present(tile.operands.inner_weight), "of states")
 
 
 def _cut_off(raw: Tensor) -> Tensor:

@@ -6,9 +6,12 @@ batch and heads as one, ``(batch * heads, ...)``.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+
+from noether_core.nn.slices.scratch import Scratch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +33,7 @@ class Tile(NamedTuple):
 
     operands: Operands
     choices: Choices
+    scratch: Scratch
 
     def repeated(self, of_heads: Tensor) -> Tensor:
         """Return what each head has, ``(heads, ...)``, for each sample: ``(batch * heads, ...)``."""
@@ -48,48 +52,63 @@ class Tile(NamedTuple):
             return rows.view(-1, heads, rows.shape[1] // heads).transpose(0, 1)
         return rows.view(self.batch, -1, heads, rows.shape[1] // heads).transpose(1, 2).flatten(0, 1)
 
-    def by_token(self, parts: Tensor) -> Tensor:
+    def by_token(self, parts: Tensor, step: str) -> Tensor:
         """Return ``(batch * tokens, heads * width)`` from what each head has, ``(batch * heads, tokens, width)``."""
         heads, (_, tokens, width) = self.choices.heads, parts.shape
-        return parts.view(self.batch, heads, tokens, width).transpose(1, 2).reshape(-1, heads * width)
+        rows = self.scratch.empty(step, torch.Size((self.batch, tokens, heads, width)))
+        rows.copy_(parts.view(self.batch, heads, tokens, width).transpose(1, 2))
+        return rows.view(-1, heads * width)
 
-    def combine(self, weights: Tensor, of_slices: Tensor, *, is_shared: bool = False) -> Tensor:
+    def combine(self, step: str, weights: Tensor, of_slices: Tensor, *, is_shared: bool = False) -> Tensor:
         """Return what tokens combine from slices, ``(batch * tokens, width)``, in any layout.
 
         Args:
+            step: Its name.
             weights: ``(batch * heads, tokens, slices)``.
             of_slices: ``(batch * heads, slices, width of a head)``.
             is_shared: Whether the results of the heads are added up, instead of set side by side.
         """
         if is_shared:
-            flat = self.by_token(weights).view(self.batch, -1, self.choices.heads * weights.shape[2])
-            return torch.bmm(flat, of_slices.reshape(self.batch, -1, of_slices.shape[2])).flatten(0, 1)
+            flat = self.by_token(weights, "weights by token").view(
+                self.batch, -1, self.choices.heads * weights.shape[2]
+            )
+            summed = self.scratch.product(step, flat, of_slices.reshape(self.batch, -1, of_slices.shape[2]))
+            return summed.flatten(0, 1)
         if self.batch > 1:
-            return self.by_token(torch.bmm(weights, of_slices))
+            return self.by_token(self.scratch.product("parts", weights, of_slices), step)
         # With tokens last, heads stand below each other, and nothing has to be copied.
-        return torch.bmm(of_slices.transpose(1, 2), weights.transpose(1, 2)).flatten(0, 1).t()
+        return self.scratch.product(step, of_slices.transpose(1, 2), weights.transpose(1, 2)).flatten(0, 1).t()
 
 
 def tiles_of(operands: Operands, choices: Choices) -> list[Tile]:
     """Return tiles of at most ``choices.chunk`` tokens, or of one sample, that together hold every token once."""
     batch, tokens, _ = operands.x.shape
-    heads, chunk = choices.heads, choices.chunk
+    heads, chunk, scratch = choices.heads, choices.chunk, Scratch(operands.x)
     if tokens > chunk:
+        size = math.ceil(tokens / math.ceil(tokens / chunk))  # no tile is smaller than the others by much
         return [
             Tile(
-                slice(sample * tokens + start, sample * tokens + min(start + chunk, tokens)),
+                slice(sample * tokens + start, sample * tokens + min(start + size, tokens)),
                 slice(sample * heads, (sample + 1) * heads),
                 1,
                 operands,
                 choices,
+                scratch,
             )
             for sample in range(batch)
-            for start in range(0, tokens, chunk)
+            for start in range(0, tokens, size)
         ]
     together = max(1, chunk // max(1, tokens))
     stops = [(first, min(first + together, batch)) for first in range(0, batch if tokens else 0, together)]
     return [
-        Tile(slice(first * tokens, stop * tokens), slice(first * heads, stop * heads), stop - first, operands, choices)
+        Tile(
+            slice(first * tokens, stop * tokens),
+            slice(first * heads, stop * heads),
+            stop - first,
+            operands,
+            choices,
+            scratch,
+        )
         for first, stop in stops
     ]
 

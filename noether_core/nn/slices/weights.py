@@ -41,19 +41,20 @@ class Weights(NamedTuple):
 def weights_of(sources: Sources, tile: Tile) -> Weights:
     """Return the weights with which the tokens of a tile belong to the slices."""
     own, choices = tile.operands, tile.choices
-    logits = torch.bmm(_source_of_logits(sources, tile), tile.repeated(own.logit_weight))
+    logits = tile.scratch.product("logits", _source_of_logits(sources, tile), tile.repeated(own.logit_weight))
     if own.logit_bias is not None:
         logits += tile.repeated(own.logit_bias).unsqueeze(1)
     if choices.noise_seed is not None:
         logits += _noise(logits, choices.noise_seed, tile)
 
     sharpened = temperatures = None
+    weights = logits
     if own.temperature is not None:
         temperatures = temperatures_of(present(sources.states), tile)
-        logits /= temperatures.positive
-        sharpened = logits.clone()
+        sharpened = logits.div_(temperatures.positive)
+        weights = tile.scratch.empty("weights", logits.shape)
 
-    weights = torch.softmax(logits, dim=-1, out=logits)
+    torch.softmax(logits, dim=-1, out=weights)
     if choices.real is not None:
         is_real = tile.by_head(choices.real.view(-1, 1)[tile.rows], is_shared=True)
         weights.masked_fill_(~is_real, 0)
@@ -89,7 +90,7 @@ def add_weight_gradients_(totals: Operands, gradient: Tensor, made: Weights, sou
     if totals.logit_bias is not None:
         totals.logit_bias.add_(tile.summed(of_logits.sum(dim=1)))
     back = tile.repeated(tile.operands.logit_weight.transpose(1, 2))
-    of_source = tile.combine(of_logits, back, is_shared=from_tokens)
+    of_source = tile.combine("of source", of_logits, back, is_shared=from_tokens)
     if from_tokens:
         return Sources(of_source, of_states)
     return Sources(None, of_source if of_states is None else of_source + of_states)

@@ -108,14 +108,18 @@ class TransolverAttention(nn.Module):
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
-        chunk = self.chunk_size or slices.chunk_of(x, self.num_heads, self.num_slices)
-
-        if slices.is_streamed(
-            x, num_heads=self.num_heads, num_slices=self.num_slices, chunk=chunk, backend=self.backend
-        ):
-            y = self._streamed(x, key_padding_mask, chunk, dropout)
-        else:
+        chunk = slices.tokens_at_once(
+            self,
+            x,
+            num_heads=self.num_heads,
+            num_slices=self.num_slices,
+            backend=self.backend,
+            chosen=self.chunk_size,
+        )
+        if chunk is None:
             y = self._held(x, key_padding_mask, dropout)
+        else:
+            y = self._streamed(x, key_padding_mask, chunk, dropout)
         return functional.dropout(y, dropout) if dropout else y
 
     def _streamed(self, x: Tensor, real: Tensor | None, chunk: int, dropout: float) -> Tensor:

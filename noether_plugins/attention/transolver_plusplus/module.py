@@ -134,22 +134,19 @@ class TransolverPlusPlusAttention(nn.Module):
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
-
-        chunk = self.chunk_size or slices.chunk_of(x, self.num_heads, self.num_slices)
-        # Noise is dear to draw again, so its weights are held while memory is no question.
-        most = slices.MOST_BYTES_HELD if self._is_noisy and self.chunk_size is None else 0
-
-        if slices.is_streamed(
+        chunk = slices.tokens_at_once(
+            self,
             x,
             num_heads=self.num_heads,
             num_slices=self.num_slices,
-            chunk=chunk,
             backend=self.backend,
-            most_bytes_held=most,
-        ):
-            y = self._streamed(x, key_padding_mask, chunk, dropout)
-        else:
+            chosen=self.chunk_size,
+            draws_noise=self._is_noisy,
+        )
+        if chunk is None:
             y = self._held(x, key_padding_mask, dropout)
+        else:
+            y = self._streamed(x, key_padding_mask, chunk, dropout)
         return functional.dropout(y, dropout) if dropout else y
 
     @property

@@ -12,6 +12,7 @@ from noether_core import ConfigError, DerivativeError, build
 from noether_core.nn import draw_seed, dropout_at, slices
 from noether_core.nn.slices.kernel import _attend
 from noether_core.nn.slices.passes import run_backward, run_forward
+from noether_core.nn.slices.tiles import tiles_of
 from noether_core.testing.measuring import Consumption, Operations
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 11, 5
@@ -99,8 +100,7 @@ def _seed():
 def test_chunk_by_chunk_training_gives_the_numbers_of_all_at_once(options, chunk, real):
     streaming, holding = twins(options, chunk=chunk)
     x = tokens()
-    if 2 * chunk < BATCH * TOKENS:
-        assert STREAMED in operations_of(streaming, x)
+    assert STREAMED in operations_of(streaming, x)
     assert_same(results(streaming, x, key_padding_mask=real), results(holding, x, key_padding_mask=real))
 
 
@@ -346,16 +346,59 @@ def test_weights_are_folded_exactly_where_that_takes_fewer_operations(heads, num
     )
 
 
+def chunk_of(tokens, heads, num_slices, *, batch=1, chosen=None, recorded=True, draws_noise=False, device="cpu"):
+    x = torch.empty(batch, tokens, 1, device=device, requires_grad=recorded)
+    return slices.tokens_at_once(
+        torch.nn.Identity(),
+        x,
+        num_heads=heads,
+        num_slices=num_slices,
+        backend="auto",
+        chosen=chosen,
+        draws_noise=draws_noise,
+    )
+
+
 @pytest.mark.parametrize(
     ("heads", "num_slices", "chunk"),
-    [(8, 64, 1024), (8, 65, 512), (8, 512, 256), (1, 1, 1024), (3, 7, 1024), (64, 4096, 256)],
+    [(8, 64, 4096), (8, 65, 2048), (8, 512, 512), (1, 1, 4096), (3, 7, 4096), (64, 4096, 512)],
 )
-def test_a_chunk_has_256_to_1024_tokens_whose_weights_take_two_mebibytes_if_they_can(heads, num_slices, chunk):
-    assert slices.chunk_of(torch.empty(1, 1, 1), heads, num_slices) == chunk
+def test_a_chunk_has_512_to_4096_tokens_whose_weights_take_eight_mebibytes_if_they_can(heads, num_slices, chunk):
+    assert chunk_of(2**22, heads, num_slices) == chunk
 
 
 def test_other_devices_get_larger_chunks():
-    assert slices.chunk_of(torch.empty(1, 1, 1, device="meta"), 8, 64) == 2**15
+    assert chunk_of(2**22, 8, 64, device="meta") == 2**15
+
+
+@pytest.mark.parametrize(
+    ("tokens", "chunk"), [(4096, None), (4097, 1025), (9000, 2250), (16_384, 4096), (16_385, 4096)]
+)
+def test_few_tokens_are_cut_into_four_chunks(tokens, chunk):
+    assert chunk_of(tokens, 8, 64) == chunk
+    assert chunk_of(tokens // 3, 8, 64, batch=3) == (chunk_of(tokens - tokens % 3, 8, 64) if chunk else None)
+
+
+def test_tiles_are_of_like_size():
+    operands, choices = operands_of(make(VARIANTS["transolver"]), tokens(count=10), chunk=9)
+    assert [tile.rows for tile in tiles_of(operands, choices)] == [slice(at, at + 5) for at in (0, 5, 10, 15)]
+
+
+@pytest.mark.parametrize(
+    ("options", "most"), [({}, 4096), ({"recorded": False}, 1024), ({"draws_noise": True}, 8192), ({"chosen": 77}, 77)]
+)
+def test_weights_are_held_where_it_pays_for_gradients_and_for_noise(options, most):
+    assert chunk_of(most, 8, 64, **options) is None
+    assert chunk_of(most + 1, 8, 64, **options)
+
+
+def test_a_parameter_that_learns_is_recorded_as_well():
+    x = torch.empty(1, 2048, 8)
+    rest = {"num_heads": 8, "num_slices": 64, "backend": "auto", "chosen": None}
+    layer = torch.nn.Linear(8, 8)
+    assert slices.tokens_at_once(layer, x, **rest) is None
+    with torch.no_grad():
+        assert slices.tokens_at_once(layer, x, **rest) == 512
 
 
 @each_variant
@@ -366,17 +409,8 @@ def test_few_tokens_and_other_backends_hold_the_weights(options):
         assert STREAMED not in operations_of(make(options, backend=backend, chunk_size=1), x)
 
 
-def test_noise_is_drawn_again_only_where_weights_would_take_too_much_memory():
+def test_training_with_noise_holds_the_weights_of_more_tokens_than_evaluation():
     module = build("transolver_plusplus", hidden_dim=4, num_heads=2, num_slices=512)
-    few, many = (torch.empty(1, 2**exponent, 4, device="meta") for exponent in (16, 17))
-    held = {
-        "num_heads": 2,
-        "num_slices": 512,
-        "chunk": 64,
-        "backend": "auto",
-        "most_bytes_held": slices.MOST_BYTES_HELD,
-    }
-    assert [slices.is_streamed(x, **held) for x in (few, many)] == [False, True]
     x = torch.randn(1, 2**12, 4)
     assert STREAMED not in operations_of(module, x)
     assert STREAMED in operations_of(module.eval(), x)
