@@ -19,6 +19,7 @@ from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.masks import combine_masks
 from noether_core.nn.noise import draw_seed, dropout_at, gumbel, uniform_at
 from noether_core.nn.norm import RMSNorm
+from noether_core.nn.operators import define_operator
 from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, tells_sums
 from noether_core.nn.pieces import Cut, Pieces, Runs, cut_groups, take_runs
 from noether_core.nn.projection import Projection
@@ -59,6 +60,7 @@ __all__ = [
     "chunks_of",
     "combine_masks",
     "cut_groups",
+    "define_operator",
     "draw_seed",
     "dropout_at",
     "dtype_of_results",

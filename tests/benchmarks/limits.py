@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from typing import Any
 
 import torch
 
@@ -12,33 +13,49 @@ from tests.benchmarks.machine import device
 from tests.benchmarks.pairs import Bound, bound, in_child
 from tests.benchmarks.workloads import Fact, running
 
-_BYTES = 16e9
+_GIGABYTES = 16
+
+_READ = 256
+"""Tokens beside the many ones of cross attention."""
 
 
 def claims(*, quick: bool) -> list[Bound]:
-    """Measure the bytes of a process that trains on 5,000,000 tokens, and of one that evaluates 20,000,000."""
+    """Measure the bytes of a process that trains on 5,000,000 tokens, and of such that evaluate 20,000,000."""
     fewer = 1_000 if quick else 1
+    many = 20_000_000 // fewer
     return [
-        _most("forward and backward", 5_000_000 // fewer, hidden_dim=256),
-        _most("forward", 20_000_000 // fewer, hidden_dim=64),
+        _most("transolver", "forward and backward", 5_000_000 // fewer, num_slices=64, hidden_dim=256),
+        _most("transolver", "forward", many, num_slices=64),
+        _most("flare", "forward", many, num_latents=64),
+        _most("perceiver", "forward", many, beside="kv"),
+        _most("perceiver", "forward", many, beside="q"),
     ]
 
 
-def _most(fact: Fact, tokens: int, *, hidden_dim: int) -> Bound:
+def _most(name: str, fact: Fact, tokens: int, *, beside: str | None = None, **options: Any) -> Bound:
+    options = {"hidden_dim": 64, "num_heads": 8, **options}
+
     def measure() -> tuple[float, str]:
-        found = in_child(_whole, fact, tokens, hidden_dim, longest=900)
-        return found["bytes"], f"{found['seconds']:.0f} s"
+        found = in_child(_whole, name, fact, tokens, beside, options, longest=1200)
+        return found["bytes"] / 1e9, f"{found['seconds']:.0f} s"
 
-    told = f"transolver, bytes of the process, {tokens:,} tokens, hidden_dim {hidden_dim}, 64 slices, {fact}"
-    return bound(told, _BYTES, measure)
+    kind = {"kv": " that ask", "q": " that answer"}.get(beside or "", "")
+    told = f"{name}, GB of the process, {tokens:,} tokens{kind}, hidden_dim {options['hidden_dim']}, {fact}"
+    return bound(told, _GIGABYTES, measure)
 
 
-def _whole(fact: Fact, tokens: int, hidden_dim: int) -> dict[str, float]:
+def _whole(name: str, fact: Fact, tokens: int, beside: str | None, options: dict[str, Any]) -> dict[str, float]:
     """Return the most bytes that this process ever held, and the seconds of the one step it makes."""
-    module = build("transolver", hidden_dim=hidden_dim, num_heads=8, num_slices=64).to(device())
-    x = torch.empty(1, tokens, hidden_dim, device=device()).uniform_(-1, 1).requires_grad_(fact != "forward")
+    module, width = build(name, **options).to(device()), options["hidden_dim"]
+    names = ("x",) if beside is None else ("q", "kv")
+    arguments = {
+        name: torch.empty(1, _READ if name == beside else tokens, width, device=device()).uniform_(-1, 1)
+        for name in names
+    }
+    for tensor in arguments.values():
+        tensor.requires_grad_(fact != "forward")
     start = time.perf_counter()
-    running(module, {"x": x}, fact)()
+    running(module, arguments, fact)()
     seconds = time.perf_counter() - start
     if device().type == "cuda":
         return {"bytes": torch.cuda.max_memory_allocated(), "seconds": seconds}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from noether_core.errors import DerivativeError
 from noether_core.nn.dtypes import dtype_of_results
+from noether_core.nn.operators import define_operator
 from noether_core.nn.slices.among import Sums
 from noether_core.nn.slices.operands import Choices, Operands
 from noether_core.nn.slices.passes import empty_sums, run_backward, run_forward
@@ -53,43 +54,16 @@ def attend_through_slices(operands: Operands, choices: Choices) -> Tensor:
     return y
 
 
-@torch.library.custom_op(
-    "noether::attend_through_slices",
-    mutates_args=(),
-    schema=f"({_OPERANDS}, {_CHOICES}) -> (Tensor y, Tensor features, Tensor weights)",
-)
-def _attend(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
     operands, choices = Operands._make(given[:_COUNT]), Choices._make(given[_COUNT:])
     with torch.autocast(operands.x.device.type, enabled=False):
         y, sums = run_forward(operands, choices)
     return y, *sums
 
 
-@_attend.register_fake
-def _(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
     operands, choices = Operands._make(given[:_COUNT]), Choices._make(given[_COUNT:])
     return operands.x.new_empty(operands.x.shape), *empty_sums(operands, choices)
-
-
-@torch.library.custom_op(
-    "noether::attend_through_slices_backward",
-    mutates_args=(),
-    schema=f"(Tensor gradient, Tensor features, Tensor weights, {_OPERANDS}, {_CHOICES}) -> Tensor[]",
-)
-def _attend_backward(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:
-    operands, choices = Operands._make(given[:_COUNT]), Choices._make(given[_COUNT:])
-    with torch.autocast(operands.x.device.type, enabled=False):
-        gradients = run_backward(gradient, Sums(features, weights), operands, choices)
-    return [
-        operands.x.new_empty(0) if total is None or operand is None else total.to(operand.dtype)
-        for total, operand in zip(gradients, operands, strict=True)
-    ]
-
-
-@_attend_backward.register_fake
-def _(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:  # noqa: ARG001  shapes follow from the operands alone
-    operands = Operands._make(given[:_COUNT])
-    return [operands.x.new_empty(0) if each is None else each.new_empty(each.shape) for each in operands]
 
 
 def _keep(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -109,9 +83,37 @@ def _gradients(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, .
     return *found, *(None for _ in given[_COUNT:])
 
 
+def _backward(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:
+    operands, choices = Operands._make(given[:_COUNT]), Choices._make(given[_COUNT:])
+    with torch.autocast(operands.x.device.type, enabled=False):
+        gradients = run_backward(gradient, Sums(features, weights), operands, choices)
+    return [
+        operands.x.new_empty(0) if total is None or operand is None else total.to(operand.dtype)
+        for total, operand in zip(gradients, operands, strict=True)
+    ]
+
+
+def _fake_backward(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:  # noqa: ARG001  shapes follow from the operands alone
+    operands = Operands._make(given[:_COUNT])
+    return [operands.x.new_empty(0) if each is None else each.new_empty(each.shape) for each in operands]
+
+
 def _refuse(*_: Any) -> NoReturn:
     raise DerivativeError(_NO_SECOND_DERIVATIVE)
 
 
-_attend.register_autograd(_gradients, setup_context=_keep)
-_attend_backward.register_autograd(_refuse)
+_attend = define_operator(
+    "noether::attend_through_slices",
+    f"({_OPERANDS}, {_CHOICES}) -> (Tensor y, Tensor features, Tensor weights)",
+    _forward,
+    fake=_fake_forward,
+    gradients=_gradients,
+    keep=_keep,
+)
+_attend_backward = define_operator(
+    "noether::attend_through_slices_backward",
+    f"(Tensor gradient, Tensor features, Tensor weights, {_OPERANDS}, {_CHOICES}) -> Tensor[]",
+    _backward,
+    fake=_fake_backward,
+    gradients=_refuse,
+)

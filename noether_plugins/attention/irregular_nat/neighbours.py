@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from noether_core import NoetherError
+from noether_core.nn import define_operator
 
 
 class PositionError(NoetherError, ValueError):
@@ -58,8 +59,7 @@ def nearest_neighbours(positions: Tensor, real: Tensor | None, *, radius: float,
     return Nearest(*_search(positions.detach(), real, radius, max_degree))
 
 
-@torch.library.custom_op("noether::nearest_neighbours", mutates_args=())
-def _search(positions: Tensor, real: Tensor, radius: float, max_degree: int) -> tuple[Tensor, Tensor]:
+def _find(positions: Tensor, real: Tensor, radius: float, max_degree: int) -> tuple[Tensor, Tensor]:
     points, is_real = positions.to("cpu", torch.float64).numpy(), real.cpu().numpy()
     found = np.full((*is_real.shape, max_degree), -1, dtype=np.int64)
     walk = np.argsort(~is_real, axis=1, kind="stable")
@@ -78,10 +78,17 @@ def _search(positions: Tensor, real: Tensor, radius: float, max_degree: int) -> 
     return torch.from_numpy(found).to(positions.device), torch.from_numpy(walk).to(positions.device)
 
 
-@_search.register_fake
-def _(positions: Tensor, real: Tensor, radius: float, max_degree: int) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+def _fake(positions: Tensor, real: Tensor, radius: float, max_degree: int) -> tuple[Tensor, Tensor]:  # noqa: ARG001
     neighbours = positions.new_empty((*real.shape, max_degree), dtype=torch.int64)
     return neighbours, positions.new_empty(real.shape, dtype=torch.int64)
+
+
+_search = define_operator(
+    "noether::nearest_neighbours",
+    "(Tensor positions, Tensor real, float radius, int max_degree) -> (Tensor neighbours, Tensor walk)",
+    _find,
+    fake=_fake,
+)
 
 
 class _Cloud(NamedTuple):

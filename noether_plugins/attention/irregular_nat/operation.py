@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from noether_core import DerivativeError
-from noether_core.nn import dtype_of_sums
+from noether_core.nn import define_operator, dtype_of_sums
 from noether_plugins.attention.irregular_nat.chunks import gradients_by_chunks, read_by_chunks
 from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
 
@@ -35,6 +35,7 @@ def read_in_chunks(tokens: Tokens, weights: RelposWeights, reading: Reading) -> 
         DerivativeError: If a second derivative is asked for.
     """
     seed, relpos_seed = reading.seeds
+    read: Tensor
     read, _ = _read(
         *tokens,
         *weights,
@@ -46,7 +47,7 @@ def read_in_chunks(tokens: Tokens, weights: RelposWeights, reading: Reading) -> 
         reading.dropout,
         reading.relpos_dropout,
     )
-    return read  # type: ignore[no-any-return]
+    return read
 
 
 def _parts(given: Sequence[Any]) -> tuple[Tokens, RelposWeights, Reading]:
@@ -56,41 +57,19 @@ def _parts(given: Sequence[Any]) -> tuple[Tokens, RelposWeights, Reading]:
     return Tokens._make(given[:4]), RelposWeights._make(given[4:_DIFFERENTIATED]), reading
 
 
-@torch.library.custom_op(
-    "noether::read_neighbours", mutates_args=(), schema=f"({_INPUTS}) -> (Tensor read, Tensor shares)"
-)
-def _read(*given: Any) -> tuple[Tensor, Tensor]:
+def _forward(*given: Any) -> tuple[Tensor, Tensor]:
     """Return what is read, and the weights it is read with."""
     with torch.autocast(given[0].device.type, enabled=False):
         return read_by_chunks(*_parts(given))
 
 
-@_read.register_fake
-def _(queries: Tensor, keys: Tensor, values: Tensor, *others: Any) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+def _fake_forward(queries: Tensor, keys: Tensor, values: Tensor, *others: Any) -> tuple[Tensor, Tensor]:  # noqa: ARG001
     neighbours, num_heads = others[5], others[9]
     shares = queries.new_empty((num_heads, *neighbours.shape), dtype=dtype_of_sums(queries.dtype))
     return values.new_empty(values.shape), shares
 
 
-@torch.library.custom_op(
-    "noether::read_neighbours_backward",
-    mutates_args=(),
-    schema=f"(Tensor gradient, Tensor shares, {_INPUTS}) -> Tensor[]",
-)
-def _read_backward(gradient: Tensor, shares: Tensor, *given: Any) -> list[Tensor]:
-    """Return the gradients of tokens and weights, of those that there are."""
-    with torch.autocast(gradient.device.type, enabled=False):
-        of_tokens, of_weights = gradients_by_chunks(gradient, shares, *_parts(given))
-    pairs = zip((*of_tokens, *of_weights), given[:_DIFFERENTIATED], strict=True)
-    return [total.to(tensor.dtype) for total, tensor in pairs if total is not None and tensor is not None]
-
-
-@_read_backward.register_fake
-def _(gradient: Tensor, shares: Tensor, *inputs: Any) -> list[Tensor]:  # noqa: ARG001
-    return [tensor.new_empty(tensor.shape) for tensor in inputs[:_DIFFERENTIATED] if tensor is not None]
-
-
-def _set_up(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.set_materialize_grads(False)
     _, shares = output
     ctx.mark_non_differentiable(shares)
@@ -108,9 +87,34 @@ def _gradients(ctx: Any, gradient: Tensor | None, _: Tensor | None) -> tuple[Ten
     )
 
 
-def _refuse(ctx: Any, *_: Any) -> NoReturn:  # noqa: ARG001
+def _backward(gradient: Tensor, shares: Tensor, *given: Any) -> list[Tensor]:
+    """Return the gradients of tokens and weights, of those that there are."""
+    with torch.autocast(gradient.device.type, enabled=False):
+        of_tokens, of_weights = gradients_by_chunks(gradient, shares, *_parts(given))
+    pairs = zip((*of_tokens, *of_weights), given[:_DIFFERENTIATED], strict=True)
+    return [total.to(tensor.dtype) for total, tensor in pairs if total is not None and tensor is not None]
+
+
+def _fake_backward(gradient: Tensor, shares: Tensor, *inputs: Any) -> list[Tensor]:  # noqa: ARG001
+    return [tensor.new_empty(tensor.shape) for tensor in inputs[:_DIFFERENTIATED] if tensor is not None]
+
+
+def _refuse(*_: Any) -> NoReturn:
     raise DerivativeError(_NO_SECOND_DERIVATIVE)
 
 
-_read.register_autograd(_gradients, setup_context=_set_up)
-_read_backward.register_autograd(_refuse)
+_read = define_operator(
+    "noether::read_neighbours",
+    f"({_INPUTS}) -> (Tensor read, Tensor shares)",
+    _forward,
+    fake=_fake_forward,
+    gradients=_gradients,
+    keep=_keep,
+)
+_read_backward = define_operator(
+    "noether::read_neighbours_backward",
+    f"(Tensor gradient, Tensor shares, {_INPUTS}) -> Tensor[]",
+    _backward,
+    fake=_fake_backward,
+    gradients=_refuse,
+)

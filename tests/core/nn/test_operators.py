@@ -1,0 +1,72 @@
+"""Operators of our own: known to autograd and compilers, and quick to call for the first time."""
+
+import json
+import subprocess
+import sys
+
+import torch
+
+from noether_core.nn import define_operator
+
+
+def keep(ctx, inputs, output):
+    ctx.save_for_backward(output)
+    ctx.factor = inputs[1]
+
+
+def gradients(ctx, gradient):
+    (y,) = ctx.saved_tensors
+    return gradient * ctx.factor * y, None
+
+
+exponential = define_operator(
+    "tests::exponential",
+    "(Tensor x, SymInt factor) -> Tensor",
+    lambda x, factor: (x * factor).exp(),
+    fake=lambda x, factor: torch.empty_like(x),
+    gradients=gradients,
+    keep=keep,
+)
+
+
+def test_an_operator_passes_the_checks_of_torch():
+    x = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    torch.library.opcheck(exponential, (x, 2))
+    assert torch.autograd.gradcheck(lambda x: exponential(x, 3), x)
+
+
+def test_compilers_take_it_whole():
+    compiled = torch.compile(lambda x: exponential(x, len(x)) + 1, fullgraph=True, dynamic=True, backend="aot_eager")
+    for size in (3, 4, 7):
+        x = torch.randn(size, requires_grad=True)
+        y = compiled(x)
+        torch.testing.assert_close(y, (x * size).exp() + 1)
+        (found,) = torch.autograd.grad(y.sum(), x)
+        torch.testing.assert_close(found, size * (x * size).exp())
+
+
+def test_an_operator_without_gradients_has_none():
+    sign = define_operator("tests::sign", "(Tensor x) -> Tensor", lambda x: x.sign().long(), fake=lambda x: x.long())
+    assert sign(torch.randn(3, requires_grad=True)).grad_fn is None
+
+
+FIRST_CALL = """
+import json, sys
+import torch
+from noether_core import build
+
+many = torch.randn(1, 20_000, 16, requires_grad=True)
+build("transolver", hidden_dim=16, num_heads=2, num_slices=64)(many).sum().backward()
+points = torch.rand(1, 20_000, 3)
+module = build("irregular_nat", hidden_dim=16, num_heads=2, input_dim=3, max_degree=16, radius=0.1)
+module(many, positions=points).sum().backward()
+seen = {str(op) for op in torch.ops.noether}
+print(json.dumps(["torch._dynamo" in sys.modules, sorted(seen)]))
+"""
+
+
+def test_the_first_call_imports_no_compiler():
+    found = subprocess.run([sys.executable, "-c", FIRST_CALL], check=True, capture_output=True, text=True, timeout=120)
+    is_imported, names = json.loads(found.stdout.splitlines()[-1])
+    assert not is_imported
+    assert {"attend_through_slices", "read_neighbours"} <= set(names)
