@@ -40,9 +40,9 @@ def tokens_at_once(
     A chunk is ``2^floor(log2(bytes / (4 num_heads num_slices)))`` tokens, with *bytes* of 8 MiB on a CPU and 64 MiB
     elsewhere; on a CPU 512 to 4,096, and a quarter of all tokens where they are few. Weights are held where they take
     no more than those *bytes*, since they need not be made again for gradients; where nothing is recorded for
-    gradients, a quarter of that, and twice as much where noise would be drawn again. They are always held under
-    `torch.func` and forward-mode derivatives, which do not see into operators. Compilers get one form for all numbers
-    of tokens.
+    gradients, a quarter of that, and twice as much where noise would be drawn again. Those of 512 tokens are always
+    held, and so are all under `torch.func` and forward-mode derivatives, which do not see into operators. Compilers get
+    one form for all numbers of tokens.
 
     Args:
         module: Its parameters may ask for gradients.
@@ -53,21 +53,23 @@ def tokens_at_once(
         chosen: Tokens at once that a config demands; more than these are computed in chunks.
         draws_noise: Whether noise is added to the logits.
     """
-    if backend != "auto" or is_transformed():
+    if backend != "auto":
         return None
     in_cache = x.device.type == "cpu"
     fitting = tokens_that_fit(x, 4 * num_heads * num_slices, in_cache=_BYTES_IN_CACHE)
-    chunk = chosen or (min(max(_LEAST_CHUNK, fitting), _MOST_IN_CACHE) if in_cache else max(_LEAST_CHUNK, fitting))
+    most = max(_LEAST_CHUNK, min(fitting, _MOST_IN_CACHE) if in_cache else fitting)
     if torch.compiler.is_compiling():
-        return chunk
+        return chosen or most
+    if is_transformed():
+        return None
 
     total = x.shape[0] * x.shape[1]
     if chosen:
         return chosen if total > chosen else None
     share = 2 if draws_noise else 1 if is_recorded(module, x) else 1 / 4
-    if total <= share * fitting:
+    if total <= max(_LEAST_CHUNK, share * fitting):
         return None
-    return min(chunk, max(_LEAST_CHUNK, math.ceil(total / _CHUNKS))) if in_cache else chunk
+    return min(most, max(_LEAST_CHUNK, math.ceil(total / _CHUNKS))) if in_cache else most
 
 
 def folding_pays(hidden_dim: int, num_heads: int, num_slices: int) -> bool:

@@ -392,6 +392,11 @@ def test_weights_are_held_where_it_pays_for_gradients_and_for_noise(options, mos
     assert chunk_of(most + 1, 8, 64, **options)
 
 
+def test_weights_of_few_tokens_are_held_however_many_slices_there_are():
+    assert chunk_of(512, 64, 4096, recorded=False) is None
+    assert chunk_of(513, 64, 4096, recorded=False) == 512
+
+
 def test_a_parameter_that_learns_is_recorded_as_well():
     x = torch.empty(1, 2048, 8)
     rest = {"num_heads": 8, "num_slices": 64, "backend": "auto", "chosen": None}
