@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from noether_core import AttentionConfig, AttentionPattern, TokenSpec, structure
-from noether_core.nn import Frequencies, KVCache, group_names, refuse_arguments
+from noether_core.nn import Frequencies, KVCache, refuse_arguments
 from noether_plugins.attention.anchor.config import (
     CrossAnchorAttentionConfig,
     JointAnchorAttentionConfig,
@@ -77,6 +77,12 @@ class MultiBranchAnchorAttention(nn.Module):
         self.config = structure(config, self.config_class)
         self.use_rope = self.config.use_rope
         self.mixed_attention = MixedAttention(_shared_options(self.config))
+        self._rule = functools.partial(
+            _patterns_among,
+            branches=self.config.branches,
+            anchor_suffix=self.config.anchor_suffix,
+            patterns_of=self.patterns_of,
+        )
 
     def forward(
         self,
@@ -118,21 +124,15 @@ class MultiBranchAnchorAttention(nn.Module):
             attention_patterns=attention_patterns,
             freqs=None if self.use_rope else freqs,
         )
-        token_specs = tuple(token_specs)
         y: Tensor = self.mixed_attention(
             x,
             token_specs,
-            self._patterns_among(group_names(token_specs)),
+            self._rule,
             key_padding_mask=key_padding_mask,
             freqs=freqs,
             kv_cache=kv_cache,
         )
         return y
-
-    def _patterns_among(self, groups: tuple[str, ...]) -> tuple[Reading, ...]:
-        """Return who reads whom among *groups*."""
-        patterns = _patterns if torch.compiler.is_compiling() else _remembered_patterns
-        return patterns(groups, self.config.branches, self.config.anchor_suffix, self.patterns_of)
 
 
 class SelfAnchorAttention(MultiBranchAnchorAttention):
@@ -169,7 +169,19 @@ def _patterns(
 
 
 _remembered_patterns = functools.lru_cache(maxsize=256)(_patterns)
-"""The same, worked out once for the same groups; graphs call the function itself."""
+"""The same, worked out once for the same groups."""
+
+
+def _patterns_among(
+    groups: tuple[str, ...],
+    *,
+    branches: tuple[str, ...],
+    anchor_suffix: str,
+    patterns_of: Callable[[Branches], tuple[Reading, ...]],
+) -> tuple[Reading, ...]:
+    """Return who reads whom among *groups*; graphs remember nothing."""
+    patterns = _patterns if torch.compiler.is_compiling() else _remembered_patterns
+    return patterns(groups, branches, anchor_suffix, patterns_of)
 
 
 def _shared_options(config: MultiBranchAnchorAttentionConfig) -> MixedAttentionConfig:

@@ -20,13 +20,14 @@ from noether_core.nn import (
     check_freqs,
     check_key_padding_mask,
     check_tokens,
+    group_names,
     layout_of,
     project_heads,
     take_runs,
 )
 from noether_plugins.attention.mixed.answers import Answers
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
-from noether_plugins.attention.mixed.patterns import Reading, readings_of
+from noether_plugins.attention.mixed.patterns import Reading, Rule, readings_of
 from noether_plugins.attention.mixed.plan import Plan, plan_for, remembered_plan
 from noether_plugins.attention.mixed.shares import share_out, share_out_freqs
 
@@ -55,12 +56,13 @@ class MixedAttention(QKVAttention):
         concrete = structure(config, MixedAttentionConfig)
         super().__init__(concrete)
         self.backend = concrete.backend
+        self._last: tuple[object, Plan] | None = None
 
     def forward(
         self,
         x: Tensor,
         token_specs: Sequence[TokenSpec],
-        attention_patterns: Sequence[AttentionPattern | Reading] | None = None,
+        attention_patterns: Sequence[AttentionPattern] | Rule | None = None,
         *,
         key_padding_mask: Tensor | None = None,
         freqs: Frequencies | None = None,
@@ -73,7 +75,7 @@ class MixedAttention(QKVAttention):
             token_specs: The groups, in the order of *x*. One of size None is not in *x*; its keys and values come from
                 *kv_cache*.
             attention_patterns: Which groups attend to which; every group asks in exactly one. Where it is None, every
-                group reads every group.
+                group reads every group. Or a rule, which is told the names of the groups when they are new.
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by no token; it still
                 reads, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens of *x*; exactly if ``use_rope``.
@@ -89,7 +91,7 @@ class MixedAttention(QKVAttention):
             UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
         """
         check_tokens(x, self.hidden_dim)
-        plan = _plan(layout_of(token_specs), readings_of(attention_patterns), x.shape[1], kv_cache is not None)
+        plan = self._plan(token_specs, attention_patterns, x.shape[1], kv_cache is not None)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
         if not plan.calls:  # there are no tokens
@@ -99,18 +101,36 @@ class MixedAttention(QKVAttention):
         read = self._attend(x, plan, key_padding_mask, freqs, kv_cache)
         return self.project_output(read[0] if len(read) == 1 else _in_order(read, plan.queries))
 
+    def _plan(
+        self,
+        token_specs: Sequence[TokenSpec],
+        patterns: Sequence[AttentionPattern] | Rule | None,
+        tokens: int,
+        storing: bool,
+    ) -> Plan:
+        """Return what a call does: what the last one did, where it was asked for the same, which is quick to see."""
+        specs = tuple(token_specs)
+        patterns = patterns if patterns is None or callable(patterns) else tuple(patterns)
+        if torch.compiler.is_compiling():
+            return plan_for(*_named(specs, patterns), tokens, storing)
+        asked, last = (specs, patterns, tokens, storing), self._last
+        if last is None or last[0] != asked:
+            self._last = last = asked, remembered_plan(*_named(specs, patterns), tokens, storing)
+        return last[1]
+
     def _attend_at_once(self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None) -> Tensor:
         """Return the result of a call in which the kernel is called once; each share is an entry of the batch."""
-        shares = plan.calls[0].shares
+        heads, shares = self.num_heads, plan.calls[0].shares
         tokens, real, key_freqs = self._answering(x, plan, real, freqs)
         if shares > 1:
             real = None if real is None else share_out(real, shares)
             if freqs is not None and key_freqs is not None:
                 freqs, key_freqs = (share_out_freqs(some, x.shape[0], shares) for some in (freqs, key_freqs))
 
-        queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs, shares=shares)
-        read = self._read(queries, self._key_values(tokens, real, key_freqs, shares=shares))
-        return self.project_output(read, shares=shares)
+        queries = project_heads(x, self.q, heads, norm=self.q_norm, freqs=freqs, shares=shares)
+        keys = project_heads(tokens, self.k, heads, norm=self.k_norm, freqs=key_freqs, shares=shares)
+        values = project_heads(tokens, self.v, heads, shares=shares)
+        return self.project_output(self._read(queries, keys, values, real), shares=shares)
 
     def _attend(
         self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None, cache: KVCache | None
@@ -118,14 +138,14 @@ class MixedAttention(QKVAttention):
         """Return what is read in each call of the kernel, ``(batch, heads, tokens, head_dim)``."""
         queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
         cached = [self._cached(call.cached, cache, queries) for call in plan.calls]
-        fresh = self._key_values(*self._answering(x, plan, real, freqs)) if plan.fresh else None
+        fresh = self._fresh(*self._answering(x, plan, real, freqs)) if plan.fresh else None
         answers = Answers(fresh, plan.keys, cached)
         if cache is not None:
             for name, group in zip(plan.fresh, answers.behind(len(plan.calls)), strict=True):
                 cache.store(self, name, group)
 
         asking = Pieces(queries, plan.queries.lengths, 2)
-        return [self._read(asking.take(runs), answers.to(call)) for call, runs in enumerate(plan.queries.runs)]
+        return [self._read(asking.take(runs), *answers.to(call)) for call, runs in enumerate(plan.queries.runs)]
 
     def _cached(self, names: tuple[str, ...], cache: KVCache | None, queries: Tensor) -> KeyValues | None:
         """Return the keys and values that come from the cache, if any do."""
@@ -143,28 +163,30 @@ class MixedAttention(QKVAttention):
     ) -> tuple[Tensor, Tensor | None, Frequencies | None]:
         """Return the tokens of this call that are read, and their padding and frequencies."""
         cut = plan.answering
+        if real is None and freqs is None:
+            return take_runs(x, cut, dim=1), None, None
         return (
             take_runs(x, cut, dim=1),
             None if real is None else take_runs(real, cut, dim=1),
             None if freqs is None else _rotating(freqs, cut),
         )
 
-    def _key_values(
-        self, tokens: Tensor, real: Tensor | None, freqs: Frequencies | None, *, shares: int = 1
-    ) -> KeyValues:
+    def _fresh(self, tokens: Tensor, real: Tensor | None, freqs: Frequencies | None) -> KeyValues:
         """Return what *tokens* answer with; of those that nobody reads nothing is projected."""
-        keys = project_heads(tokens, self.k, self.num_heads, norm=self.k_norm, freqs=freqs, shares=shares)
-        return KeyValues(keys, project_heads(tokens, self.v, self.num_heads, shares=shares), real)
+        keys = project_heads(tokens, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
+        return KeyValues(keys, project_heads(tokens, self.v, self.num_heads), real)
 
-    def _read(self, queries: Tensor, group: KeyValues) -> Tensor:
-        keys, values, real = group
+    def _read(self, queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         return attend(queries, keys, values, key_padding_mask=real, dropout=dropout, backend=self.backend)
 
 
-def _plan(layout: Layout, readings: tuple[Reading, ...] | None, tokens: int, storing: bool) -> Plan:
-    plan = plan_for if torch.compiler.is_compiling() else remembered_plan
-    return plan(layout, readings, tokens, storing)
+def _named(
+    token_specs: Sequence[TokenSpec], patterns: Sequence[AttentionPattern] | Rule | None
+) -> tuple[Layout, tuple[Reading, ...] | None]:
+    """Return the groups, and which of them read which."""
+    readings = patterns(group_names(token_specs)) if callable(patterns) else readings_of(patterns)
+    return layout_of(token_specs), readings
 
 
 def _rotating(freqs: Frequencies, cut: Cut) -> Frequencies:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from noether_core import AttentionPattern, TokenGroupError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 
 class Reading(NamedTuple):
@@ -20,7 +20,11 @@ class Reading(NamedTuple):
     """Names of the groups that answer, in the order of their keys."""
 
 
-def readings_of(patterns: Iterable[AttentionPattern | Reading] | None) -> tuple[Reading, ...] | None:
+Rule: TypeAlias = "Callable[[tuple[str, ...]], tuple[Reading, ...]]"
+"""Which groups read which, from the names of the groups."""
+
+
+def readings_of(patterns: Iterable[AttentionPattern] | None) -> tuple[Reading, ...] | None:
     """Return what *patterns* say, if there are any.
 
     Raises:
@@ -30,9 +34,7 @@ def readings_of(patterns: Iterable[AttentionPattern | Reading] | None) -> tuple[
         return None
     readings: list[Reading] = []
     for pattern in patterns:
-        if isinstance(pattern, Reading):
-            readings.append(pattern)
-        elif isinstance(pattern, AttentionPattern):
+        if isinstance(pattern, AttentionPattern):
             readings.append(Reading(pattern.query_tokens, pattern.key_value_tokens))
         else:
             raise TokenGroupError(

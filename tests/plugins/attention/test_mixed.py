@@ -419,13 +419,30 @@ def test_patterns_of_equal_shape_share_a_call_of_the_kernel(monkeypatch, pattern
     assert_same_numbers(got, wanted, [x, *module.parameters()])
 
 
-def test_a_layout_is_worked_out_once_for_all_modules_and_calls():
+def test_a_layout_is_worked_out_once_for_all_modules():
     remembered = mixed_module.remembered_plan
     remembered.cache_clear()
     for _ in range(3):
         make()(tokens(), specs_of(SIZES), patterns_of(PATTERNS["groups that lie apart"]))
     assert remembered.cache_info()[:2] == (2, 1)
     assert remembered.cache_info().maxsize
+
+
+def test_a_module_looks_a_layout_up_only_when_it_is_another_one():
+    module, remembered = make(), mixed_module.remembered_plan
+    x, patterns = tokens(), patterns_of(PATTERNS["groups that lie apart"])
+    remembered.cache_clear()
+    for _ in range(3):
+        module(x, specs_of(SIZES), list(patterns))
+    assert sum(remembered.cache_info()[:2]) == 1
+
+    wanted = make()
+    wanted.load_state_dict(module.state_dict())
+    for some in (None, patterns, patterns[::-1], None):
+        torch.testing.assert_close(module(x, specs_of(SIZES), some), wanted(x, specs_of(SIZES), some), rtol=0, atol=0)
+        wanted._last = None
+    with pytest.raises(TokenGroupError):
+        module(x[:, 1:], specs_of(SIZES), patterns)
 
 
 def test_a_key_that_is_named_twice_counts_twice():
