@@ -135,7 +135,7 @@ def _other(beside: Beside, name: str) -> str:
 def _of_curves(results: Sequence[Result]) -> Table:
     curves = _distinct(result for result in results if isinstance(result, Curve))
     return Table(
-        ("over tokens", "exponent", "from", "to"),
+        ("over tokens", "fitted exponent", "from", "to"),
         [
             (
                 curve.name,

@@ -186,7 +186,12 @@ def _patterns_among(
 
 def _shared_options(config: MultiBranchAnchorAttentionConfig) -> MixedAttentionConfig:
     """Return the options for the attention that runs the patterns: all that it has in common with *config*."""
+    names = _shared_names(type(config))  # type: ignore[arg-type]  # mypy takes the class for its instances
+    return MixedAttentionConfig(**{name: getattr(config, name) for name in names})
+
+
+@functools.cache
+def _shared_names(config_class: type[MultiBranchAnchorAttentionConfig]) -> tuple[str, ...]:
     own = {field.name for field in attrs.fields(MixedAttentionConfig) if field.init}
-    given = {field.name for field in attrs.fields(type(config))}
-    shared = (own & given) - {"type", "extra", "_head_dim"}
-    return MixedAttentionConfig(**{name: getattr(config, name) for name in shared})
+    given = {field.name for field in attrs.fields(config_class)}
+    return tuple(sorted((own & given) - {"type", "extra", "_head_dim"}))

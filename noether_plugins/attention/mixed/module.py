@@ -52,11 +52,13 @@ class MixedAttention(QKVAttention):
         ConfigError: If *config* is of another type, or an option is wrong.
     """
 
+    _last: tuple[object, Plan] | None = None
+    """What the last call was asked for, and its plan."""
+
     def __init__(self, config: AttentionConfig) -> None:
         concrete = structure(config, MixedAttentionConfig)
         super().__init__(concrete)
         self.backend = concrete.backend
-        self._last: tuple[object, Plan] | None = None
 
     def forward(
         self,
@@ -127,10 +129,13 @@ class MixedAttention(QKVAttention):
             if freqs is not None and key_freqs is not None:
                 freqs, key_freqs = (share_out_freqs(some, x.shape[0], shares) for some in (freqs, key_freqs))
 
-        queries = project_heads(x, self.q, heads, norm=self.q_norm, freqs=freqs, shares=shares)
-        keys = project_heads(tokens, self.k, heads, norm=self.k_norm, freqs=key_freqs, shares=shares)
-        values = project_heads(tokens, self.v, heads, shares=shares)
-        return self.project_output(self._read(queries, keys, values, real), shares=shares)
+        read = self._read(
+            project_heads(x, self.q, heads, norm=self.q_norm, freqs=freqs, shares=shares),
+            project_heads(tokens, self.k, heads, norm=self.k_norm, freqs=key_freqs, shares=shares),
+            project_heads(tokens, self.v, heads, shares=shares),
+            real,
+        )  # only *read* is held from here on
+        return self.project_output(read, shares=shares)
 
     def _attend(
         self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None, cache: KVCache | None
