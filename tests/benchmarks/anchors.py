@@ -36,16 +36,16 @@ def claims(*, quick: bool) -> list[Claim]:
     """Measure time and memory at the sizes of a car's surface and volume, and what Python adds where tokens are few."""
     anchors, queries, rounds = (64, 256, 3) if quick else (1024, 4096, 11)
     return [
-        *_against_straightforward(_sizes(anchors, queries), rounds=rounds),
+        *_against_straightforward(_sizes(anchors, queries), rounds=rounds, ropes=(False,) if quick else (False, True)),
         *_against_bare(rounds=3 if quick else 41, calls=10 if quick else 100),
         *(_cached(variant, anchors, queries, rounds=rounds) for variant in ("self_anchor", "joint_anchor")),
     ]
 
 
-def _against_straightforward(sizes: Sizes, *, rounds: int) -> list[Claim]:
+def _against_straightforward(sizes: Sizes, *, rounds: int, ropes: tuple[bool, ...]) -> list[Claim]:
     found = []
     for variant, budgets in _TIME.items():
-        for use_rope in (False, True):
+        for use_rope in ropes:
             sort = f"{variant} with rope" if use_rope else variant
             name = f"{sort} / all projected and joined, {sum(sizes.values()):,} tokens"
             for backward, budget in zip((False, True), budgets, strict=True):

@@ -20,7 +20,7 @@ LINES = {name: line for line, name in re.findall(r"^# +(\{type: (\w+).*)$", TEXT
 LINES[NAMED[2]] = NAMED[1]
 """What the file says of the attention, and what its comment says to write instead."""
 
-FEWER = "training.steps=300"
+FEWER = "training.steps=240"
 """In which the other variants have to learn as much as the test asks for; the file has 700."""
 
 
