@@ -379,6 +379,13 @@ def test_few_tokens_are_cut_into_four_chunks(tokens, chunk):
     assert chunk_of(tokens // 3, 8, 64, batch=3) == (chunk_of(tokens - tokens % 3, 8, 64) if chunk else None)
 
 
+def test_sums_over_tokens_have_more_bits_than_half_precision():
+    operands, choices = operands_of(make(VARIANTS["transolver"]), tokens(batch=1, count=1200), chunk=1)
+    half = slices.Operands._make(None if each is None else each.detach().bfloat16() for each in operands)
+    _, sums = run_forward(half, choices)  # in bfloat16, 256 + 1 is 256
+    torch.testing.assert_close(sums.weights.sum(dim=-1), torch.full((1, HEADS), 1200.0), rtol=0.01, atol=0)
+
+
 def test_tiles_are_of_like_size():
     operands, choices = operands_of(make(VARIANTS["transolver"]), tokens(count=10), chunk=9)
     assert [tile.rows for tile in tiles_of(operands, choices)] == [slice(at, at + 5) for at in (0, 5, 10, 15)]
