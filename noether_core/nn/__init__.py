@@ -13,7 +13,7 @@ from noether_core.nn.checks import (
 )
 from noether_core.nn.derivatives import is_transformed, refuse_derivatives
 from noether_core.nn.dtypes import dtype_of_results, dtype_of_sums
-from noether_core.nn.groups import Layout, group_names, group_sizes, layout_of
+from noether_core.nn.groups import Layout, group_sizes, layout_of
 from noether_core.nn.heads import merge_heads, project_heads, split_heads
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.masks import combine_masks
@@ -66,7 +66,6 @@ __all__ = [
     "dtype_of_results",
     "dtype_of_sums",
     "gather_slices",
-    "group_names",
     "group_sizes",
     "gumbel",
     "init_weights_",

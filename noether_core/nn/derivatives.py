@@ -13,8 +13,6 @@ from noether_core.errors import DerivativeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import nn
-
 
 def is_transformed() -> bool:
     """Return whether `torch.func` or derivatives in forward mode look on.
@@ -24,9 +22,9 @@ def is_transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001  nothing public tells it
 
 
-def is_recorded(module: nn.Module, *tensors: Tensor) -> bool:
-    """Return whether autograd records what *module* computes of *tensors*."""
-    return torch.is_grad_enabled() and any(each.requires_grad for each in (*tensors, *module.parameters()))
+def is_recorded(*tensors: Tensor) -> bool:
+    """Return whether autograd records what is computed of *tensors*."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def refuse_derivatives(

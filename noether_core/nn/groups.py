@@ -9,7 +9,7 @@ from noether_core.nn.trees import register_groups
 from noether_core.schemas.modules.attention import TokenSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 Layout: TypeAlias = tuple[tuple[str, int | None], ...]
 """Names and sizes of groups, in the order of the input."""
@@ -49,15 +49,6 @@ def group_sizes(layout: Layout, tokens: int) -> dict[str, int | None]:
             f"the groups are {_sizes_text(sizes)}"
         )
     return sizes
-
-
-def group_names(token_specs: Sequence[TokenSpec]) -> tuple[str, ...]:
-    """Return the names of the groups, in their order.
-
-    Raises:
-        TokenGroupError: If *token_specs* are no specs.
-    """
-    return tuple([spec.name for spec in _checked(token_specs)])
 
 
 def _checked(token_specs: Iterable[TokenSpec]) -> tuple[TokenSpec, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
+
+from noether_core.errors import DerivativeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,14 +33,17 @@ def define_operator(
         function: What it computes; autograd does not look on.
         fake: Takes the same, and returns tensors of the same shapes, strides and dtypes without numbers.
         gradients: Returns the gradients of what it takes, from a context and those of what it returns; as the
-            ``backward`` of `torch.library.register_autograd`. None where nothing it returns has a gradient.
+            ``backward`` of `torch.library.register_autograd`. Where it is None, to ask for one is a DerivativeError.
         keep: Keeps for it what it needs; as the ``setup_context`` there.
     """
+
+    def refuse(*_: Any) -> NoReturn:
+        raise DerivativeError(f"{name}: the operator was defined without gradients")
+
     torch.library.define(name, schema, tags=(torch.Tag.pt2_compliant_tag,))
     torch.library.impl(name, "default", function)
     torch.library.register_fake(name, fake)
-    if gradients is not None:
-        torch.library.register_autograd(name, gradients, setup_context=keep)
+    torch.library.register_autograd(name, gradients or refuse, setup_context=keep)
     namespace, _, short = name.partition("::")
     defined: Callable[..., Any] = getattr(getattr(torch.ops, namespace), short).default
     return defined

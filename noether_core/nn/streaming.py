@@ -65,7 +65,7 @@ def tokens_that_fit(x: Tensor, bytes_of_token: int, *, in_cache: int) -> int:
 def _is_differentiated(module: nn.Module, *tensors: Tensor) -> bool:
     """Return whether somebody records the call, or carries derivatives through it."""
     is_traced = torch._C._is_tracing()  # noqa: SLF001  torch.jit's own question is deprecated
-    return is_traced or is_transformed() or is_recorded(module, *tensors)
+    return is_traced or is_transformed() or is_recorded(*tensors, *module.parameters())
 
 
 def chunks_of(spans: Iterable[slice], size: int) -> Iterator[slice]:

@@ -36,7 +36,7 @@ def claims(*, quick: bool) -> list[Claim]:
             ),
             compare_commands(
                 "import noether_core.schemas / python -c pass",
-                7,
+                5,
                 python("import noether_core.schemas"),
                 bare,
                 rounds=rounds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -11,6 +11,8 @@ from noether_core.nn.derivatives import is_recorded, is_transformed
 from noether_core.nn.streaming import tokens_that_fit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor, nn
 
     from noether_core.schemas import Backend
@@ -25,16 +27,26 @@ _CHUNKS = 4
 """Chunks into which few tokens are cut on a CPU, so that they come from the same memory one after the other."""
 
 
-def tokens_at_once(
-    module: nn.Module,
-    x: Tensor,
-    *,
-    num_heads: int,
-    num_slices: int,
-    backend: Backend,
-    chosen: int | None,
-    draws_noise: bool = False,
-) -> int | None:
+class SliceAttention(Protocol):
+    """A module that attends through slices, and what its config says."""
+
+    num_heads: int
+    num_slices: int
+
+    chunk_size: int | None
+    """Tokens at once that the config demands; more than these are computed in chunks."""
+
+    @property
+    def backend(self) -> Backend:
+        """The kernel; all but ``"auto"`` hold the slice weights of all tokens."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters, which may ask for gradients."""
+        ...
+
+
+def tokens_at_once(module: SliceAttention, x: Tensor, *, draws_noise: bool = False) -> int | None:
     """Return how many tokens are computed at once, or None where the slice weights of all tokens are held.
 
     A chunk is ``2^floor(log2(bytes / (4 num_heads num_slices)))`` tokens, with *bytes* of 8 MiB on a CPU and 64 MiB
@@ -45,28 +57,24 @@ def tokens_at_once(
     one form for all numbers of tokens.
 
     Args:
-        module: Its parameters may ask for gradients.
+        module: Whose weights these are.
         x: ``(batch, tokens, hidden_dim)``.
-        num_heads: Number of heads.
-        num_slices: Number of slices.
-        backend: Option of the config; all but ``"auto"`` hold.
-        chosen: Tokens at once that a config demands; more than these are computed in chunks.
         draws_noise: Whether noise is added to the logits.
     """
-    if backend != "auto":
+    if module.backend != "auto":
         return None
     in_cache = x.device.type == "cpu"
-    fitting = tokens_that_fit(x, 4 * num_heads * num_slices, in_cache=_BYTES_IN_CACHE)
+    fitting = tokens_that_fit(x, 4 * module.num_heads * module.num_slices, in_cache=_BYTES_IN_CACHE)
     most = max(_LEAST_CHUNK, min(fitting, _MOST_IN_CACHE) if in_cache else fitting)
     if torch.compiler.is_compiling():
-        return chosen or most
+        return module.chunk_size or most
     if is_transformed():
         return None
 
     total = x.shape[0] * x.shape[1]
-    if chosen:
-        return chosen if total > chosen else None
-    share = 2 if draws_noise else 1 if is_recorded(module, x) else 1 / 4
+    if module.chunk_size:
+        return module.chunk_size if total > module.chunk_size else None
+    share = 2 if draws_noise else 1 if is_recorded(x, *module.parameters()) else 1 / 4
     if total <= max(_LEAST_CHUNK, share * fitting):
         return None
     return min(most, max(_LEAST_CHUNK, math.ceil(total / _CHUNKS))) if in_cache else most

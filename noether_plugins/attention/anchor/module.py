@@ -6,7 +6,6 @@ import functools
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
-import torch
 from torch import Tensor, nn
 
 from noether_core import AttentionConfig, AttentionPattern, TokenSpec, structure
@@ -24,7 +23,7 @@ from noether_plugins.attention.anchor.errors import (
 )
 from noether_plugins.attention.anchor.patterns import (
     Branches,
-    branches_of,
+    BranchRule,
     cross_patterns,
     joint_patterns,
     self_patterns,
@@ -34,7 +33,7 @@ from noether_plugins.attention.mixed.module import MixedAttention
 from noether_plugins.attention.mixed.patterns import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 __all__ = [
     "CrossAnchorAttention",
@@ -77,12 +76,7 @@ class MultiBranchAnchorAttention(nn.Module):
         self.config = structure(config, self.config_class)
         self.use_rope = self.config.use_rope
         self.mixed_attention = MixedAttention(_shared_options(self.config))
-        self._rule = functools.partial(
-            _patterns_among,
-            branches=self.config.branches,
-            anchor_suffix=self.config.anchor_suffix,
-            patterns_of=self.patterns_of,
-        )
+        self._rule = BranchRule(self.config.branches, self.config.anchor_suffix, self.patterns_of)
 
     def forward(
         self,
@@ -157,31 +151,6 @@ class JointAnchorAttention(MultiBranchAnchorAttention):
     variant = "joint_anchor"
     config_class = JointAnchorAttentionConfig
     patterns_of = staticmethod(joint_patterns)
-
-
-def _patterns(
-    groups: tuple[str, ...],
-    branches: tuple[str, ...],
-    anchor_suffix: str,
-    patterns_of: Callable[[Branches], tuple[Reading, ...]],
-) -> tuple[Reading, ...]:
-    return patterns_of(branches_of(groups, branches, anchor_suffix))
-
-
-_remembered_patterns = functools.lru_cache(maxsize=256)(_patterns)
-"""The same, worked out once for the same groups."""
-
-
-def _patterns_among(
-    groups: tuple[str, ...],
-    *,
-    branches: tuple[str, ...],
-    anchor_suffix: str,
-    patterns_of: Callable[[Branches], tuple[Reading, ...]],
-) -> tuple[Reading, ...]:
-    """Return who reads whom among *groups*; graphs remember nothing."""
-    patterns = _patterns if torch.compiler.is_compiling() else _remembered_patterns
-    return patterns(groups, branches, anchor_suffix, patterns_of)
 
 
 def _shared_options(config: MultiBranchAnchorAttentionConfig) -> MixedAttentionConfig:

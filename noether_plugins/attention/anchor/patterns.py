@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import attrs
+
 from noether_plugins.attention.anchor.errors import (
     MissingAnchorTokenError,
     MissingBranchTokensError,
@@ -12,7 +14,7 @@ from noether_plugins.attention.anchor.errors import (
 from noether_plugins.attention.mixed.patterns import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Branches(NamedTuple):
@@ -26,6 +28,19 @@ class Branches(NamedTuple):
 
     anchors: Mapping[str, str]
     """The group of each branch that is read."""
+
+
+@attrs.frozen
+class BranchRule:
+    """Says who reads whom among groups, by their branches."""
+
+    branches: tuple[str, ...]
+    anchor_suffix: str
+    patterns_of: Callable[[Branches], tuple[Reading, ...]]
+
+    def __call__(self, groups: tuple[str, ...]) -> tuple[Reading, ...]:
+        """Return the patterns among *groups*."""
+        return self.patterns_of(branches_of(groups, self.branches, self.anchor_suffix))
 
 
 def self_patterns(branches: Branches) -> tuple[Reading, ...]:

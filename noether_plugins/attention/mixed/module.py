@@ -13,21 +13,19 @@ from noether_core.nn import (
     Frequencies,
     KeyValues,
     KVCache,
-    Layout,
     Pieces,
     QKVAttention,
     attend,
     check_freqs,
     check_key_padding_mask,
     check_tokens,
-    group_names,
     layout_of,
     project_heads,
     take_runs,
 )
 from noether_plugins.attention.mixed.answers import Answers
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
-from noether_plugins.attention.mixed.patterns import Reading, Rule, readings_of
+from noether_plugins.attention.mixed.patterns import Rule, readings_of
 from noether_plugins.attention.mixed.plan import Plan, plan_for, remembered_plan
 from noether_plugins.attention.mixed.shares import share_out, share_out_freqs
 
@@ -114,10 +112,10 @@ class MixedAttention(QKVAttention):
         specs = tuple(token_specs)
         patterns = patterns if patterns is None or callable(patterns) else tuple(patterns)
         if torch.compiler.is_compiling():
-            return plan_for(*_named(specs, patterns), tokens, storing)
+            return plan_for(layout_of(specs), readings_of(patterns), tokens, storing)
         asked, last = (specs, patterns, tokens, storing), self._last
         if last is None or last[0] != asked:
-            self._last = last = asked, remembered_plan(*_named(specs, patterns), tokens, storing)
+            self._last = last = asked, remembered_plan(layout_of(specs), readings_of(patterns), tokens, storing)
         return last[1]
 
     def _attend_at_once(self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None) -> Tensor:
@@ -168,8 +166,6 @@ class MixedAttention(QKVAttention):
     ) -> tuple[Tensor, Tensor | None, Frequencies | None]:
         """Return the tokens of this call that are read, and their padding and frequencies."""
         cut = plan.answering
-        if real is None and freqs is None:
-            return take_runs(x, cut, dim=1), None, None
         return (
             take_runs(x, cut, dim=1),
             None if real is None else take_runs(real, cut, dim=1),
@@ -184,14 +180,6 @@ class MixedAttention(QKVAttention):
     def _read(self, queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         return attend(queries, keys, values, key_padding_mask=real, dropout=dropout, backend=self.backend)
-
-
-def _named(
-    token_specs: Sequence[TokenSpec], patterns: Sequence[AttentionPattern] | Rule | None
-) -> tuple[Layout, tuple[Reading, ...] | None]:
-    """Return the groups, and which of them read which."""
-    readings = patterns(group_names(token_specs)) if callable(patterns) else readings_of(patterns)
-    return layout_of(token_specs), readings
 
 
 def _rotating(freqs: Frequencies, cut: Cut) -> Frequencies:

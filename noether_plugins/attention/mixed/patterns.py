@@ -21,17 +21,17 @@ class Reading(NamedTuple):
 
 
 Rule: TypeAlias = "Callable[[tuple[str, ...]], tuple[Reading, ...]]"
-"""Which groups read which, from the names of the groups."""
+"""Which groups read which, from the names of the groups; hashable, and equal to those that say the same."""
 
 
-def readings_of(patterns: Iterable[AttentionPattern] | None) -> tuple[Reading, ...] | None:
-    """Return what *patterns* say, if there are any.
+def readings_of(patterns: Iterable[AttentionPattern] | Rule | None) -> tuple[Reading, ...] | Rule | None:
+    """Return what *patterns* say, if there are any; a rule as it is.
 
     Raises:
         TokenGroupError: If one of them is no pattern.
     """
-    if patterns is None:
-        return None
+    if patterns is None or callable(patterns):
+        return patterns
     readings: list[Reading] = []
     for pattern in patterns:
         if isinstance(pattern, AttentionPattern):

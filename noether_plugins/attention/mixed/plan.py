@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from noether_core.nn import Cut, Layout, cut_groups, group_sizes
-from noether_plugins.attention.mixed.patterns import Reading, readings_among
+from noether_plugins.attention.mixed.patterns import Reading, Rule, readings_among
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,20 +52,22 @@ class Plan(NamedTuple):
     """Whether all queries and all that is made of keys and values go into one call of the kernel, and nothing else."""
 
 
-def plan_for(layout: Layout, readings: tuple[Reading, ...] | None, tokens: int, storing: bool) -> Plan:
+def plan_for(layout: Layout, readings: tuple[Reading, ...] | Rule | None, tokens: int, storing: bool) -> Plan:
     """Return what a call does with groups.
 
     Queries of groups that read the same keys stand together, and keys stand in any order: attention is the same.
 
     Args:
         layout: The groups, in the order of the input, and their tokens; None for those that come from a cache.
-        readings: Which groups read which.
+        readings: Which groups read which, or the rule that says so.
         tokens: Number of tokens of the input.
         storing: Whether keys and values go into a cache; then those are made that nobody asks for in this call.
 
     Raises:
         TokenGroupError: If groups, patterns and tokens do not fit each other.
     """
+    if callable(readings):
+        readings = readings(tuple([name for name, _ in layout]))
     sizes = group_sizes(layout, tokens)
     readings = readings_among(sizes, readings)
     present = {name: size for name, size in sizes.items() if size is not None}

@@ -134,15 +134,7 @@ class TransolverPlusPlusAttention(nn.Module):
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
-        chunk = slices.tokens_at_once(
-            self,
-            x,
-            num_heads=self.num_heads,
-            num_slices=self.num_slices,
-            backend=self.backend,
-            chosen=self.chunk_size,
-            draws_noise=self._is_noisy,
-        )
+        chunk = slices.tokens_at_once(self, x, draws_noise=self._is_noisy)
         if chunk is None:
             y = self._held(x, key_padding_mask, dropout)
         else:

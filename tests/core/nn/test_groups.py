@@ -5,7 +5,7 @@ import re
 import pytest
 
 from noether_core import TokenGroupError, TokenSpec
-from noether_core.nn import group_names, group_sizes, layout_of
+from noether_core.nn import group_sizes, layout_of
 
 TOKENS = 15
 TOTAL = "token_specs: Token specs total size"
@@ -15,7 +15,6 @@ def test_groups_stand_in_the_order_of_their_specs():
     specs = [TokenSpec("volume", 5), TokenSpec("wake", 7), TokenSpec("surface", 3)]
     sizes = group_sizes(layout_of(specs), TOKENS)
     assert list(sizes.items()) == [("volume", 5), ("wake", 7), ("surface", 3)]
-    assert group_names(specs) == ("volume", "wake", "surface")
 
 
 def test_a_group_without_tokens_has_none_and_one_of_size_none_is_not_in_the_input():

@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 import torch
 
+from noether_core import DerivativeError
 from noether_core.nn import define_operator
 
 
@@ -45,9 +47,11 @@ def test_compilers_take_it_whole():
         torch.testing.assert_close(found, size * (x * size).exp())
 
 
-def test_an_operator_without_gradients_has_none():
-    sign = define_operator("tests::sign", "(Tensor x) -> Tensor", lambda x: x.sign().long(), fake=lambda x: x.long())
-    assert sign(torch.randn(3, requires_grad=True)).grad_fn is None
+def test_an_operator_without_gradients_refuses_to_have_any():
+    cubed = define_operator("tests::cubed", "(Tensor x) -> Tensor", lambda x: x**3, fake=torch.empty_like)
+    y = cubed(torch.randn(3, requires_grad=True)).sum()
+    with pytest.raises(DerivativeError, match="tests::cubed: the operator was defined without gradients"):
+        y.backward()
 
 
 FIRST_CALL = """

@@ -347,16 +347,9 @@ def test_weights_are_folded_exactly_where_that_takes_fewer_operations(heads, num
 
 
 def chunk_of(tokens, heads, num_slices, *, batch=1, chosen=None, recorded=True, draws_noise=False, device="cpu"):
+    module = build("transolver", hidden_dim=heads, num_heads=heads, num_slices=num_slices, chunk_size=chosen)
     x = torch.empty(batch, tokens, 1, device=device, requires_grad=recorded)
-    return slices.tokens_at_once(
-        torch.nn.Identity(),
-        x,
-        num_heads=heads,
-        num_slices=num_slices,
-        backend="auto",
-        chosen=chosen,
-        draws_noise=draws_noise,
-    )
+    return slices.tokens_at_once(module.requires_grad_(requires_grad=False), x, draws_noise=draws_noise)
 
 
 @pytest.mark.parametrize(
@@ -405,12 +398,10 @@ def test_weights_of_few_tokens_are_held_however_many_slices_there_are():
 
 
 def test_a_parameter_that_learns_is_recorded_as_well():
-    x = torch.empty(1, 2048, 8)
-    rest = {"num_heads": 8, "num_slices": 64, "backend": "auto", "chosen": None}
-    layer = torch.nn.Linear(8, 8)
-    assert slices.tokens_at_once(layer, x, **rest) is None
+    module, x = build("transolver", hidden_dim=8, num_heads=8, num_slices=64), torch.empty(1, 2048, 8)
+    assert slices.tokens_at_once(module, x) is None
     with torch.no_grad():
-        assert slices.tokens_at_once(layer, x, **rest) == 512
+        assert slices.tokens_at_once(module, x) == 512
 
 
 @each_variant
