@@ -1,7 +1,8 @@
 """Attention variants as plugins: a config's ``type`` names one, and `build` makes its module.
 
-Every name here is imported on first use, so that ``import noether_core`` costs next to nothing. For pytest, which would
-compile the whole package anew since its plugin lies within: PYTEST_DONT_REWRITE.
+Every name here is imported on first use, so that ``import noether_core`` costs next to nothing. For
+pytest, which would compile the whole package anew since its plugin lies within:
+PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 
 def build(
-    source: AttentionConfig | Mapping[str, Any] | str, /, *, registry: Registry | None = None, **options: Any
+    source: AttentionConfig | Mapping[str, Any] | str,
+    /,
+    *,
+    registry: Registry | None = None,
+    **options: Any,
 ) -> nn.Module:
     """Return the module that a config describes.
 
-    ``build(config)``, ``build({"type": "transolver", ...})`` and ``build("transolver", hidden_dim=256, ...)`` are one.
+    ``build(config)``, ``build({"type": "transolver", ...})`` and ``build("transolver",
+    hidden_dim=256, ...)`` are one.
 
     Args:
         source: A config, a mapping of options, or a type.
@@ -32,7 +37,8 @@ def build(
         **options: Options that go before those of *source*.
 
     Returns:
-        A new ``torch.nn.Module`` in training mode, whose ``config`` is the frozen config it was built from.
+        A new ``torch.nn.Module`` in training mode, whose ``config`` is the frozen config it was
+        built from.
 
     Raises:
         ConfigError: If anything is wrong with the config.
@@ -42,7 +48,11 @@ def build(
     """
     known = default_registry() if registry is None else registry
     config = _structured(source, options, known)
-    variant, entry, extensions = known.variant_of(config), known.provider_of(config), known.loaded_extensions()
+    variant, entry, extensions = (
+        known.variant_of(config),
+        known.provider_of(config),
+        known.loaded_extensions(),
+    )
     extensions.validate(config)
     module_class = _module_class(variant, f"'{config.type}'")
     for extension in extensions.of("noether_before_build"):
@@ -52,7 +62,9 @@ def build(
     for extension in extensions.of("noether_after_build"):
         replaced = extension.call("noether_after_build", module=module, config=config)
         if replaced is not None:
-            module = _keeping(replaced, config, label(extension.entry), "what noether_after_build returns")
+            module = _keeping(
+                replaced, config, label(extension.entry), "what noether_after_build returns"
+            )
             record(module, variant, entry)
     return module
 
@@ -64,13 +76,21 @@ def _keeping(module: Any, config: AttentionConfig, plugin: str, name: str) -> nn
     if not isinstance(module, nn.Module):
         raise PluginError(plugin, f"{name} is no torch.nn.Module: {shown(module)}")
     if getattr(module, "config", None) != config:
-        raise PluginError(plugin, f"{name} does not keep the config that it is made from as 'config'")
+        raise PluginError(
+            plugin, f"{name} does not keep the config that it is made from as 'config'"
+        )
     return module
 
 
 def _structured(source: object, options: Mapping[str, Any], known: Registry) -> AttentionConfig:
-    """Return the config of *source* with *options*; a concrete one keeps its class, whoever else has its type."""
-    cls = type(source) if isinstance(source, AttentionConfig) and "type" not in options else AttentionConfig
+    """Return the config of *source* with *options*; a concrete one keeps its class, whoever else
+    has its type.
+    """
+    cls = (
+        type(source)
+        if isinstance(source, AttentionConfig) and "type" not in options
+        else AttentionConfig
+    )
     if isinstance(source, str):
         source = {"type": source}
     if isinstance(source, AttentionConfig) and options:

@@ -17,11 +17,15 @@ _LONGEST_KEY = 60
 _MOST_BITS = 10_000
 
 MOST_PROBLEMS: Final = 500
-"""Problems that one error tells; what makes them stops near this number, since each takes time and lines."""
+"""Problems that one error tells; what makes them stops near this number, since each takes time and
+lines.
+"""
 
 
 def shown(value: object) -> str:
-    """Return *value* as a message quotes it: its repr, cut when it is long and safe when it is hostile."""
+    """Return *value* as a message quotes it: its repr, cut when it is long and safe when it is
+    hostile.
+    """
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001  a value whose repr fails (an int of 10,000 digits) must not hide its problem
@@ -38,7 +42,9 @@ def _is_json(value: object) -> bool:
 
 
 def path_text(keys: Iterable[str | int]) -> str:
-    """Return *keys* as a reader writes them: ``model.blocks[0].num_heads``, those hard to read quoted in brackets."""
+    """Return *keys* as a reader writes them: ``model.blocks[0].num_heads``, those hard to read
+    quoted in brackets.
+    """
     text = ""
     for key in keys:
         if isinstance(key, int):
@@ -51,7 +57,9 @@ def path_text(keys: Iterable[str | int]) -> str:
 
 
 def quoted_if_long(text: str) -> str:
-    """Return *text* as it was written; as `shown` where a message could not hold it: empty, long or not printable."""
+    """Return *text* as it was written; as `shown` where a message could not hold it: empty, long or
+    not printable.
+    """
     return text if _is_readable(text) else shown(text)
 
 
@@ -92,16 +100,22 @@ class Problem:
 
     @property
     def path(self) -> str:
-        """Where the value stands in the config: ``model.blocks[0].num_heads``, empty for the config as a whole."""
+        """Where the value stands in the config: ``model.blocks[0].num_heads``, empty for the config
+        as a whole.
+        """
         return path_text(self.keys)
 
     @property
     def place(self) -> str:
         """Where the value stands in its document: ``attention.yaml:4:12``, as far as it is known."""
-        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        return ":".join(
+            str(part) for part in (self.file, self.line, self.column) if part is not None
+        )
 
     def within(self, *keys: str | int) -> Problem:
-        """Return the problem as the surrounding config, in which this one stands under *keys*, tells it."""
+        """Return the problem as the surrounding config, in which this one stands under *keys*,
+        tells it.
+        """
         return attrs.evolve(self, keys=(*keys, *self.keys))
 
     def as_dict(self) -> dict[str, Any]:
@@ -129,17 +143,25 @@ class Problem:
     def _excerpt(self) -> str:
         if self.source is None or self.line is None:
             return ""
-        start = max(0, (self.column or 1) - _LONGEST_SOURCE // 2) if len(self.source) > _LONGEST_SOURCE else 0
+        start = (
+            max(0, (self.column or 1) - _LONGEST_SOURCE // 2)
+            if len(self.source) > _LONGEST_SOURCE
+            else 0
+        )
         source = self.source[start : start + _LONGEST_SOURCE]
         gutter = f"{self.line:4d}"
         excerpt = f"\n{gutter} | {source}"
         if self.column is None:
             return excerpt
-        indent = "".join("\t" if char == "\t" else " " for char in source[: self.column - 1 - start])
+        indent = "".join(
+            "\t" if char == "\t" else " " for char in source[: self.column - 1 - start]
+        )
         return f"{excerpt}\n{' ' * len(gutter)} | {indent}^"
 
 
-DifferenceName = Literal["missing", "provider", "version", "commit", "editable", "contract", "schema"]
+DifferenceName = Literal[
+    "missing", "provider", "version", "commit", "editable", "contract", "schema"
+]
 """In what the provider of a type can differ, in the order in which differences are told."""
 
 
@@ -163,7 +185,9 @@ class Difference:
     """How to have the same again."""
 
     def message(self, verb: str) -> str:
-        """Return the difference in words; *verb* says what happened before: ``saved with``, ``locked to``."""
+        """Return the difference in words; *verb* says what happened before: ``saved with``,
+        ``locked to``.
+        """
         return f"{self.name} of '{self.type}': {verb} {self.before}, here {self.here}"
 
     def told(self, verb: str) -> str:
@@ -200,8 +224,15 @@ def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
 
 
 def by_place(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return *problems* in the order of their places; those without one keep the order in which they were found."""
-    return tuple(sorted(problems, key=lambda problem: (problem.file or "", problem.line or 0, problem.column or 0)))
+    """Return *problems* in the order of their places; those without one keep the order in which
+    they were found.
+    """
+    return tuple(
+        sorted(
+            problems,
+            key=lambda problem: (problem.file or "", problem.line or 0, problem.column or 0),
+        )
+    )
 
 
 class UnknownTypeError(ConfigError, LookupError):
@@ -308,7 +339,9 @@ class ProvenanceError(SavedModuleError):
 
     def __init__(self, file: str, differences: Iterable[Difference]) -> None:
         self.differences = tuple(differences)
-        super().__init__(file, "\n".join(difference.told("saved with") for difference in self.differences))
+        super().__init__(
+            file, "\n".join(difference.told("saved with") for difference in self.differences)
+        )
         self.args = (file, self.differences)
 
     def __str__(self) -> str:

@@ -17,7 +17,8 @@ _SUFFIX = ".noether.part"
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write *content* to *path* such that a reader sees the old file or the new one and nothing between.
+    """Write *content* to *path* such that a reader sees the old file or the new one and nothing
+    between.
 
     Raises:
         OSError: If the folder cannot be written to; an older file stays as it was.
@@ -30,8 +31,9 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield an open file that takes the place of *path* once the block ends well.
 
-    Until then it is a hidden file in the same folder, and *path* stays as it was. A process that is killed leaves the
-    hidden file behind; whoever writes to the folder next removes it. A pipe or a device is written to directly.
+    Until then it is a hidden file in the same folder, and *path* stays as it was. A process that is
+    killed leaves the hidden file behind; whoever writes to the folder next removes it. A pipe or a
+    device is written to directly.
 
     Raises:
         OSError: If the folder cannot be written to; an older file stays as it was.
@@ -69,7 +71,9 @@ def _replacing(target: str) -> Iterator[BinaryIO]:
 
 
 def _locked_temporary(folder: str) -> tuple[int, str]:
-    """Return a new hidden file, open and locked; the lock ends with this process, and until then nobody removes it."""
+    """Return a new hidden file, open and locked; the lock ends with this process, and until then
+    nobody removes it.
+    """
     while True:
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=_SUFFIX)
         if _is_locked(handle) and os.path.exists(temporary):
@@ -78,7 +82,9 @@ def _locked_temporary(folder: str) -> tuple[int, str]:
 
 
 def _is_locked(handle: int) -> bool:
-    """Lock a file, and return whether it is ours now; on a file system without locks nobody removes it either."""
+    """Lock a file, and return whether it is ours now; on a file system without locks nobody removes
+    it either.
+    """
     try:
         if fcntl:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

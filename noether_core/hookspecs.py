@@ -1,4 +1,6 @@
-"""The contract with plugins: the hooks they implement, and the record by which a plugin describes its variant."""
+"""The contract with plugins: the hooks they implement, and the record by which a plugin describes
+its variant.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 hookspec_version = 1
-"""Version of this contract. A plugin states the one it was written for; newer ones than this are refused."""
+"""Version of this contract. A plugin states the one it was written for; newer ones than this are
+refused.
+"""
 
 oldest_version = 1
 """Version of this contract from which on plugins work as they are."""
 
 CHANGES: Mapping[int, str] = {}
-"""What an author has to change to come to each version, for those above 1 that asked for a change."""
+"""What an author has to change to come to each version, for those above 1 that asked for a change.
+"""
 
 hookspec = pluggy.HookspecMarker("noether")
 hookimpl = pluggy.HookimplMarker("noether")
@@ -46,8 +51,8 @@ Capability = Literal[
     "deterministic",
     "permutation",
 ]
-"""What a variant honours: arguments of its interface; ``deterministic`` for equal numbers in evaluation, and
-``permutation`` for a result that follows its tokens in whatever order they come."""
+"""What a variant honours: arguments of its interface; ``deterministic`` for equal numbers in
+evaluation, and ``permutation`` for a result that follows its tokens in whatever order they come."""
 
 
 ConfigClass = type[AttentionConfig]
@@ -58,8 +63,8 @@ class AttentionVariant(Schema):
     """What a plugin offers: the config of one attention variant, and where its module is.
 
     Raises:
-        ConfigError: If a field is wrong, or the config class cannot serve: not frozen, not slotted, not keyword-only,
-            not decorated, or without a literal ``type``.
+        ConfigError: If a field is wrong, or the config class cannot serve: not frozen, not slotted,
+            not keyword-only, not decorated, or without a literal ``type``.
     """
 
     config: ConfigClass
@@ -75,7 +80,8 @@ class AttentionVariant(Schema):
     """What the module honours; every other argument of its interface it refuses by name."""
 
     time_exponent: Annotated[float, Ge(0)]
-    """Exponent of the number of tokens in the time of a forward pass: 2 for every pair of tokens."""
+    """Exponent of the number of tokens in the time of a forward pass: 2 for every pair of tokens.
+    """
 
     memory_exponent: Annotated[float, Ge(0)]
     """Exponent of the number of tokens in the memory of a forward pass."""
@@ -90,7 +96,9 @@ class AttentionVariant(Schema):
     """Options of a smallest config, without ``type``."""
 
     example_groups: Mapping[str, Annotated[int, Ge(0)] | None] = EMPTY
-    """Groups of tokens of a smallest call: the size of one that stays as tokens grow in number, None for others."""
+    """Groups of tokens of a smallest call: the size of one that stays as tokens grow in number,
+    None for others.
+    """
 
     frozen_parameters: tuple[Name, ...] = ()
     """Parameters that are never trained, by name or pattern: ``scale``, ``layers.*.scale``."""
@@ -124,14 +132,22 @@ class AttentionVariant(Schema):
     def example_is_sound(config: ConfigClass, example: Mapping[str, Any]) -> Problem | None:
         """Return a problem unless the example makes a config."""
         unknown = sorted(example.keys() - plan_of(config).options)
-        problems = [f"{name}: unknown option" for name in unknown] or list(map(str, problems_of(config, example)))
+        problems = [f"{name}: unknown option" for name in unknown] or list(
+            map(str, problems_of(config, example))
+        )
         if not problems:
             return None
-        return Problem(keys=("example",), message=f"makes no {config.__name__}: {'; '.join(problems)}", value=example)
+        return Problem(
+            keys=("example",),
+            message=f"makes no {config.__name__}: {'; '.join(problems)}",
+            value=example,
+        )
 
     @invariant
     @staticmethod
-    def silent_options_are_options(config: ConfigClass, silent_options: tuple[str, ...]) -> Problem | None:
+    def silent_options_are_options(
+        config: ConfigClass, silent_options: tuple[str, ...]
+    ) -> Problem | None:
         """Return a problem unless every silent option is one of the config."""
         unknown = [name for name in silent_options if name not in plan_of(config).options]
         if not unknown:
@@ -155,21 +171,27 @@ class CommandHooks:
     def noether_command(self, parser: argparse.ArgumentParser) -> None:
         """Describe the command to *parser*.
 
-        Add its arguments, and set what runs it: ``parser.set_defaults(run=function)``. The function takes the parsed
-        arguments and returns the exit status: 0 for good, 1 for problems found, 2 for wrong usage.
+        Add its arguments, and set what runs it: ``parser.set_defaults(run=function)``. The function
+        takes the parsed arguments and returns the exit status: 0 for good, 1 for problems found, 2
+        for wrong usage.
         """
 
 
 class ExtensionHooks:
-    """Hooks of the group ``noether.extension``: packages that take part in building, each by any of these.
+    """Hooks of the group ``noether.extension``: packages that take part in building, each by any of
+    these.
 
     Extensions are called in the order of their names, ``distribution:name``; those marked with
     ``@hookimpl(tryfirst=True)`` before, with ``trylast=True`` after all others.
     """
 
     @hookspec
-    def noether_validate_config(self, config: AttentionConfig) -> Problem | Iterable[Problem] | None:
-        """Return what is wrong with a config that is sound by itself; asked by ``build`` and ``noether validate``."""
+    def noether_validate_config(
+        self, config: AttentionConfig
+    ) -> Problem | Iterable[Problem] | None:
+        """Return what is wrong with a config that is sound by itself; asked by ``build`` and
+        ``noether validate``.
+        """
 
     @hookspec
     def noether_before_build(self, config: AttentionConfig) -> None:
@@ -188,7 +210,9 @@ def _sound_config(value: Any) -> Any:
     if not faults and not issubclass(value, AttentionConfig):
         faults = [f"{value.__qualname__} is no subclass of AttentionConfig"]
     if not faults and len(_type_names(value)) != 1:
-        faults = [f"{value.__qualname__} must annotate its type with one literal: type: Literal['name'] = 'name'"]
+        faults = [
+            f"{value.__qualname__} must annotate its type with one literal: type: Literal['name'] = 'name'"
+        ]
     if faults:
         raise ConfigError([Problem(message=fault, value=value) for fault in faults])
     return value

@@ -18,19 +18,23 @@ MISSING = "???"
 """What Hydra and OmegaConf write for a value that must be given."""
 
 
-def store_variants(group: str = "attention", *, registry: Registry | None = None) -> tuple[str, ...]:
+def store_variants(
+    group: str = "attention", *, registry: Registry | None = None
+) -> tuple[str, ...]:
     """Put every installed variant into Hydra's ConfigStore, each under its type.
 
-    Call it before ``hydra.main``. A variant is a plain mapping of all its options with their defaults, ``???`` where
-    there is none; `noether_core.structure` and `noether_core.build` take the config that Hydra composes of it.
+    Call it before ``hydra.main``. A variant is a plain mapping of all its options with their
+    defaults, ``???`` where there is none; `noether_core.structure` and `noether_core.build` take
+    the config that Hydra composes of it.
 
     Args:
-        group: The config group, and so the place in the composed config: ``attention``, ``model/attention``.
+        group: The config group, and so the place in the composed config: ``attention``,
+            ``model/attention``.
         registry: Where variants are looked up; the process-wide one where it is None.
 
     Returns:
-        The types that were stored. One that several packages provide, or whose plugin cannot be used, is left out with
-        a warning that says why.
+        The types that were stored. One that several packages provide, or whose plugin cannot be
+        used, is left out with a warning that says why.
 
     Raises:
         ImportError: If Hydra is not installed.
@@ -38,7 +42,9 @@ def store_variants(group: str = "attention", *, registry: Registry | None = None
     try:
         from hydra.core.config_store import ConfigStore
     except ModuleNotFoundError as error:
-        raise ImportError("Hydra is not installed; pip install 'noether-attention[hydra]'") from error
+        raise ImportError(
+            "Hydra is not installed; pip install 'noether-attention[hydra]'"
+        ) from error
 
     known = default_registry() if registry is None else registry
     stored = []
@@ -46,9 +52,13 @@ def store_variants(group: str = "attention", *, registry: Registry | None = None
         try:
             config = known.get(name).config
         except (ConfigError, PluginError) as error:
-            warnings.warn(f"'{name}' is left out of Hydra's ConfigStore: {error}", UserWarning, stacklevel=2)
+            warnings.warn(
+                f"'{name}' is left out of Hydra's ConfigStore: {error}", UserWarning, stacklevel=2
+            )
             continue
-        ConfigStore.instance().store(group=group, name=name, node=_options_of(config), provider="noether-attention")
+        ConfigStore.instance().store(
+            group=group, name=name, node=_options_of(config), provider="noether-attention"
+        )
         stored.append(name)
     return tuple(stored)
 

@@ -40,7 +40,9 @@ class Provenance(Schema):
     """The type, without its distribution."""
 
     distribution: Name
-    """The distribution that provides it; ``in-process`` for a variant that was registered rather than installed."""
+    """The distribution that provides it; ``in-process`` for a variant that was registered rather
+    than installed.
+    """
 
     version: str = ""
     """Version of the distribution; empty for ``in-process``."""
@@ -49,7 +51,9 @@ class Provenance(Schema):
     """Commit that was installed; None for a release, or where the installer recorded none."""
 
     url: str | None = None
-    """Where it was installed from, as pip takes it and without credentials; None for an index and for local folders."""
+    """Where it was installed from, as pip takes it and without credentials; None for an index and
+    for local folders.
+    """
 
     editable: bool = False
     """Whether it was installed as editable, so that its code may be other than its version says."""
@@ -75,7 +79,11 @@ class Provenance(Schema):
             return "register the variant with registry().register() before"
         if self.commit:
             place = f"{self.url}@{self.commit}"
-            return f"pip install '{self.distribution} @ {place}'" if self.url else f"install its commit {self.commit}"
+            return (
+                f"pip install '{self.distribution} @ {place}'"
+                if self.url
+                else f"install its commit {self.commit}"
+            )
         if self.editable:
             return f"install {self.provider} as editable, from its source"
         return f"pip install '{self.distribution}=={self.version}'"
@@ -93,14 +101,18 @@ def record(module: nn.Module, variant: AttentionVariant, entry: EntryPoint) -> N
 
 
 def provenance_of(module: object) -> Provenance | None:
-    """Return which plugin made a module, as `build` recorded it; None for a module that something else made."""
+    """Return which plugin made a module, as `build` recorded it; None for a module that something
+    else made.
+    """
     found = getattr(module, _ATTRIBUTE, None)
     return found if isinstance(found, Provenance) else None
 
 
 @functools.lru_cache(maxsize=1024)
 def provenance_in(variant: AttentionVariant, entry: EntryPoint) -> Provenance:
-    """Return the provenance that modules of *variant* have in this process; worked out once for each plugin."""
+    """Return the provenance that modules of *variant* have in this process; worked out once for
+    each plugin.
+    """
     return Provenance(
         type=entry.name,
         distribution=entry.distribution,
@@ -117,7 +129,10 @@ def _installed_from(origin: str) -> dict[str, Any]:
     record = _direct_url(origin)
     source, folder = record.get("vcs_info"), record.get("dir_info")
     if isinstance(source, Mapping) and isinstance(source.get("commit_id"), str):
-        return {"commit": source["commit_id"], "url": _public(record.get("url"), f"{source.get('vcs')}+")}
+        return {
+            "commit": source["commit_id"],
+            "url": _public(record.get("url"), f"{source.get('vcs')}+"),
+        }
     if isinstance(folder, Mapping):
         return {"editable": folder.get("editable") is True}
     return {"url": _public(record.get("url"), "")}
@@ -134,7 +149,9 @@ def _direct_url(origin: str) -> Mapping[str, Any]:
 
 
 def _public(url: object, kind: str) -> str | None:
-    """Return *url* without what is nobody else's business: user, password, query; None for a folder on this machine."""
+    """Return *url* without what is nobody else's business: user, password, query; None for a folder
+    on this machine.
+    """
     from urllib.parse import urlsplit
 
     try:
@@ -146,18 +163,23 @@ def _public(url: object, kind: str) -> str | None:
 
 
 def missing(before: Provenance, here: str = "nothing provides it") -> Difference:
-    """Return the difference that the provider is not installed, nor another that could take its place."""
+    """Return the difference that the provider is not installed, nor another that could take its
+    place.
+    """
     return _difference("missing", before, before.provider, here)
 
 
 def differences_between(before: Provenance, here: Provenance) -> Iterator[Difference]:
     """Yield in what the provider *here* is another than the one *before*.
 
-    Versions and commits are compared within one distribution; those of different ones say nothing about each other.
+    Versions and commits are compared within one distribution; those of different ones say nothing
+    about each other.
     """
     yield from _of_distribution(before, here)
     if before.contract != here.contract:
-        yield _difference("contract", before, f"version {before.contract}", f"version {here.contract}")
+        yield _difference(
+            "contract", before, f"version {before.contract}", f"version {here.contract}"
+        )
     if before.schema != here.schema:
         yield _difference("schema", before, f"{before.schema[:12]}...", f"{here.schema[:12]}...")
 
@@ -169,9 +191,13 @@ def _of_distribution(before: Provenance, here: Provenance) -> Iterator[Differenc
     if before.version != here.version:
         yield _difference("version", before, before.provider, here.provider)
     if before.commit != here.commit:
-        yield _difference("commit", before, before.commit or "no commit", here.commit or "no commit")
+        yield _difference(
+            "commit", before, before.commit or "no commit", here.commit or "no commit"
+        )
     if before.editable != here.editable:
-        yield _difference("editable", before, *(_WAYS[provenance.editable] for provenance in (before, here)))
+        yield _difference(
+            "editable", before, *(_WAYS[provenance.editable] for provenance in (before, here))
+        )
 
 
 def _difference(name: DifferenceName, before: Provenance, told: str, here: str) -> Difference:

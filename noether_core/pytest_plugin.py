@@ -1,4 +1,5 @@
-"""The pytest plugin: ``pytest --noether TYPE`` runs every check on a variant, each as a test of its own.
+"""The pytest plugin: ``pytest --noether TYPE`` runs every check on a variant, each as a test of its
+own.
 
 It is loaded whenever pytest starts, and imports nothing until it is asked for a type.
 """
@@ -20,8 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TYPE",
         help="check an attention variant; alone unless paths are given; may be repeated",
     )
-    group.addoption("--noether-report", metavar="FILE", help="save the reports of the checks as JSON")
-    group.addoption("--noether-device", default="cpu", metavar="DEVICE", help="where checks run; cpu by default")
+    group.addoption(
+        "--noether-report", metavar="FILE", help="save the reports of the checks as JSON"
+    )
+    group.addoption(
+        "--noether-device", default="cpu", metavar="DEVICE", help="where checks run; cpu by default"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

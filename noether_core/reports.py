@@ -1,4 +1,6 @@
-"""What the kit found out about a variant: its report, files of reports, and the one that a package ships."""
+"""What the kit found out about a variant: its report, files of reports, and the one that a package
+ships.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,12 @@ class Outcome(Schema):
 
     def __str__(self) -> str:
         if not self.is_bad:
-            return f"{_MARKS[self.status]} {self.check}{f': {self.message}' if self.message else ''}"
-        return "\n      ".join([f"{_MARKS[self.status]} {self.check}: {self.contract}", *self.message.splitlines()])
+            return (
+                f"{_MARKS[self.status]} {self.check}{f': {self.message}' if self.message else ''}"
+            )
+        return "\n      ".join(
+            [f"{_MARKS[self.status]} {self.check}: {self.contract}", *self.message.splitlines()]
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -126,7 +132,9 @@ class Report(Schema):
         """The verdict in one line."""
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
         verdict = "passed" if self.is_passed else "failed" if self.failures else "incomplete"
-        missing = f"; {len(self.missing)} of {len(self.implied)} did not run" if self.missing else ""
+        missing = (
+            f"; {len(self.missing)} of {len(self.implied)} did not run" if self.missing else ""
+        )
         return f"{verdict}: {counts or 'no check ran'}{missing}"
 
     @property
@@ -152,7 +160,9 @@ class Report(Schema):
         """
         reports = _reports_in(parse(text, "json"))
         if len(reports) != 1:
-            raise ConfigError([Problem(keys=("reports",), message=f"expected one report, got {len(reports)}")])
+            raise ConfigError(
+                [Problem(keys=("reports",), message=f"expected one report, got {len(reports)}")]
+            )
         return reports[0]
 
     def __str__(self) -> str:
@@ -183,18 +193,24 @@ class Shipped:
     def __str__(self) -> str:
         if self.report is None:
             return self.fault or "none"
-        made_for = f"of {self.report.provider}, " if self.report.version != self.entry.version else ""
+        made_for = (
+            f"of {self.report.provider}, " if self.report.version != self.entry.version else ""
+        )
         return f"{self.report.headline} ({made_for}{self.report.made_with})"
 
     def as_dict(self) -> dict[str, Any] | None:
-        """Return the report as plain data, or what is wrong with the file; None where there is none."""
+        """Return the report as plain data, or what is wrong with the file; None where there is
+        none.
+        """
         if self.report is None:
             return {"fault": self.fault} if self.fault else None
         return self.report.as_dict()
 
 
 def shipped_report(entry: EntryPoint) -> Shipped:
-    """Return the report that a package ships of one of its variants; whatever is wrong with it is told, not raised."""
+    """Return the report that a package ships of one of its variants; whatever is wrong with it is
+    told, not raised.
+    """
     file = _shipped_file(entry)
     if file is None:
         return Shipped(entry, None)
@@ -202,7 +218,11 @@ def shipped_report(entry: EntryPoint) -> Shipped:
         found = [report for report in load_reports(file) if report.type == entry.name]
     except ConfigError as error:
         return Shipped(entry, None, f"cannot be used: {error.problems[0].headline}")
-    return Shipped(entry, found[0]) if found else Shipped(entry, None, f"{file} holds none of this type")
+    return (
+        Shipped(entry, found[0])
+        if found
+        else Shipped(entry, None, f"{file} holds none of this type")
+    )
 
 
 def load_reports(path: str | os.PathLike[str]) -> tuple[Report, ...]:
@@ -238,7 +258,9 @@ def _shipped_file(entry: EntryPoint) -> str | None:
     """Return the file of reports beside the module of an installed plugin, if there is one."""
     if not entry.origin:  # registered in process: no package ships it
         return None
-    files = (os.path.join(folder, REPORT_FILE) for folder in _folders(entry.value.partition(":")[0]))
+    files = (
+        os.path.join(folder, REPORT_FILE) for folder in _folders(entry.value.partition(":")[0])
+    )
     return next((file for file in files if os.path.isfile(file)), None)
 
 
@@ -248,7 +270,10 @@ def _folders(module: str) -> Iterator[str]:
 
     try:
         spec = find_spec(module)
-    except (ImportError, ValueError):  # a parent that cannot be imported, or a module that was put into sys.modules
+    except (
+        ImportError,
+        ValueError,
+    ):  # a parent that cannot be imported, or a module that was put into sys.modules
         return
     if spec is not None and spec.has_location and spec.origin:
         yield os.path.dirname(spec.origin)
@@ -256,4 +281,9 @@ def _folders(module: str) -> Iterator[str]:
         yield from spec.submodule_search_locations or ()
 
 
-_MARKS: Mapping[str, str] = {"passed": "ok  ", "failed": "FAIL", "error": "FAIL", "not applicable": "n/a "}
+_MARKS: Mapping[str, str] = {
+    "passed": "ok  ",
+    "failed": "FAIL",
+    "error": "FAIL",
+    "not applicable": "n/a ",
+}

@@ -12,14 +12,20 @@ from fresh_environment import fresh_environment  # noqa: F401  a fixture for all
 
 from noether_core.schemas import AttentionConfig
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; more threads than these would wait for each other
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # workers share the cores; more threads than these would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares fixtures in one worker: the tests of a file, and those of the one fresh environment, first."""
-    for item in (item for item in items if item.path.suffix == ".py"):  # checks of the kit share nothing
+    """Keep what shares fixtures in one worker: the tests of a file, and those of the one fresh
+    environment, first.
+    """
+    for item in (
+        item for item in items if item.path.suffix == ".py"
+    ):  # checks of the kit share nothing
         item.add_marker(pytest.mark.xdist_group("fresh" if _is_fresh(item) else item.path.stem))
     items.sort(key=lambda item: not _is_fresh(item))
 

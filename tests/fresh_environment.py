@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 _INHERITED = ("PYTHON", "VIRTUAL_ENV", "NOETHER_")
-"""How the names of variables start that would carry something of this environment into the fresh one."""
+"""How the names of variables start that would carry something of this environment into the fresh
+one.
+"""
 
 _LONGEST = 600
 """Seconds that a command may take."""
@@ -27,8 +29,12 @@ class FreshEnvironment:
     """The environment's folder."""
 
     def run(self, *command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a command in *cwd*, those of the environment before all others; return its status and what it wrote."""
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(_INHERITED)}
+        """Run a command in *cwd*, those of the environment before all others; return its status and
+        what it wrote.
+        """
+        variables = {
+            name: value for name, value in os.environ.items() if not name.startswith(_INHERITED)
+        }
         variables["PATH"] = f"{self.folder / 'bin'}{os.pathsep}{variables['PATH']}"
         found = self.folder / "bin" / command[0]
         return subprocess.run(
@@ -50,7 +56,9 @@ class FreshEnvironment:
 
 @pytest.fixture(scope="session")
 def fresh_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
-    """An environment that holds the project and nothing else; whoever installs more takes it out again."""
+    """An environment that holds the project and nothing else; whoever installs more takes it out
+    again.
+    """
     folder = tmp_path_factory.mktemp("fresh") / "environment"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     environment = FreshEnvironment(folder)

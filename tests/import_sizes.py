@@ -42,8 +42,12 @@ Counts = Mapping[str, int]
 
 
 def counts_of(code: str) -> Counts:
-    """Return how many modules *code* imports in a new process, ours and those of others, and the bytes of ours."""
-    done = subprocess.run([sys.executable, "-c", _COUNT.format(code=code)], check=True, capture_output=True, text=True)
+    """Return how many modules *code* imports in a new process, ours and those of others, and the
+    bytes of ours.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _COUNT.format(code=code)], check=True, capture_output=True, text=True
+    )
     found: Counts = json.loads(done.stdout)
     return found
 
@@ -62,4 +66,6 @@ def recorded() -> Mapping[str, Counts]:
 
 
 if __name__ == "__main__":
-    RECORD.write_text(json.dumps({name: counts_of(code) for name, code in IMPORTS.items()}, indent=2) + "\n")
+    RECORD.write_text(
+        json.dumps({name: counts_of(code) for name, code in IMPORTS.items()}, indent=2) + "\n"
+    )

@@ -62,13 +62,20 @@ def variant_source(type: str, *, module: str = "nowhere:Module", api_version: in
 
 
 def light_environment(folder: Path) -> FreshEnvironment:
-    """Return an environment that sees the packages of this one after its own, and starts in a second."""
+    """Return an environment that sees the packages of this one after its own, and starts in a
+    second.
+    """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     environment = FreshEnvironment(folder)
     seen = sysconfig.get_path("purelib")
-    (site_of(environment) / "seen.pth").write_text(f"import site; site.addsitedir({seen!r})\n", encoding="utf-8")
+    (site_of(environment) / "seen.pth").write_text(
+        f"import site; site.addsitedir({seen!r})\n", encoding="utf-8"
+    )
     script = folder / "bin" / "noether"
-    script.write_text(f"#!{folder}/bin/python\nfrom noether_core.cli import script\n\nscript()\n", encoding="utf-8")
+    script.write_text(
+        f"#!{folder}/bin/python\nfrom noether_core.cli import script\n\nscript()\n",
+        encoding="utf-8",
+    )
     script.chmod(0o755)
     return environment
 

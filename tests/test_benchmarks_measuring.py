@@ -45,7 +45,9 @@ def rows(*busy):
 
 def test_things_take_turns_after_one_call_that_does_not_count():
     called = []
-    timings = take_turns([lambda: called.append("a"), lambda: called.append("b")], rounds=3, calls=2)
+    timings = take_turns(
+        [lambda: called.append("a"), lambda: called.append("b")], rounds=3, calls=2
+    )
     assert "".join(called) == "ab" + "aabb" * 3
     assert [len(column) for column in timings.columns] == [3 - timings.dropped] * 2
 
@@ -111,7 +113,9 @@ def test_a_bound_may_come_with_a_note():
 
 @pytest.mark.parametrize("is_result", [True, False])
 def test_bytes_are_those_of_a_step_at_its_fullest(is_result):
-    assert peak_bytes(holding, 7 * MILLION, is_result=is_result) == pytest.approx(4 * 7 * MILLION, rel=0.05)
+    assert peak_bytes(holding, 7 * MILLION, is_result=is_result) == pytest.approx(
+        4 * 7 * MILLION, rel=0.05
+    )
 
 
 def test_bytes_are_compared_side_by_side():
@@ -132,5 +136,8 @@ def test_a_process_has_as_many_threads_as_this_one():
 
 
 def test_a_process_that_fails_is_told_with_its_error():
-    with pytest.raises(RuntimeError, match=r"(?s)failing ends in a process of its own with.*ZeroDivisionError: of the"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"(?s)failing ends in a process of its own with.*ZeroDivisionError: of the",
+    ):
         in_child(failing)

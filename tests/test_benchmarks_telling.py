@@ -43,7 +43,9 @@ def test_an_exponent_is_that_of_the_power():
     assert OTHER.exponent == pytest.approx(2)
 
 
-@pytest.mark.parametrize("result", [CLAIM, TOLD, SQUARE, BOUND, LINE, BESIDE], ids=lambda result: result.name)
+@pytest.mark.parametrize(
+    "result", [CLAIM, TOLD, SQUARE, BOUND, LINE, BESIDE], ids=lambda result: result.name
+)
 def test_every_result_can_be_json(result):
     told = json.loads(json.dumps(result.as_dict(), allow_nan=False))
     assert told["kind"]
@@ -71,8 +73,14 @@ def test_amounts_have_the_unit_in_which_they_read_best(value, unit, told):
 
 def test_tables_tell_what_is_over_budget():
     text = "\n".join(lines([CLAIM, TOLD, SQUARE, BOUND]))
-    assert re.search(r"^ours / theirs +0\.500 +0\.400 to 0\.600 +0\.500 +2\.10 ms +4\.20 ms$", text, flags=re.MULTILINE)
-    assert re.search(r"^told / only +3\.000 +3\.000 to 3\.000 +30\.0 MB +10\.0 MB$", text, flags=re.MULTILINE)
+    assert re.search(
+        r"^ours / theirs +0\.500 +0\.400 to 0\.600 +0\.500 +2\.10 ms +4\.20 ms$",
+        text,
+        flags=re.MULTILINE,
+    )
+    assert re.search(
+        r"^told / only +3\.000 +3\.000 to 3\.000 +30\.0 MB +10\.0 MB$", text, flags=re.MULTILINE
+    )
     assert re.search(r"^squares +2\.000 over budget +1\.100", text, flags=re.MULTILINE)
     assert re.search(r"^bytes held +1,500 +2,000 +at 3 tokens$", text, flags=re.MULTILINE)
 
@@ -136,7 +144,9 @@ def test_every_variant_is_in_a_picture():
     assert sorted(FAMILIES) == sorted(variants())
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of x-transformers, at its import
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script:DeprecationWarning"
+)  # of x-transformers, at its import
 @pytest.mark.parametrize("name", [*FAMILIES, *peers()])
 def test_what_is_measured_of_a_variant_gives_every_weight_a_gradient(name):
     step(name, "forward and backward", 40)()
@@ -155,7 +165,11 @@ def test_bare_layers_have_the_weights_of_the_variant_and_no_code_of_it(name):
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.benchmarks", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -192,7 +206,9 @@ def test_a_subject_that_fails_takes_no_other_with_it(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("budget", "status"), [(0.5, 0), (0.4, 1)])
-def test_a_budget_that_is_exceeded_counts_where_that_is_asked_for(budget, status, monkeypatch, capsys):
+def test_a_budget_that_is_exceeded_counts_where_that_is_asked_for(
+    budget, status, monkeypatch, capsys
+):
     monkeypatch.setattr(command, "measure", lambda *_, **__: [CLAIM._replace(budget=budget)])
     monkeypatch.setattr(sys, "argv", ["benchmarks", "configs", "--check"])
     assert command.main() == status
@@ -200,7 +216,12 @@ def test_a_budget_that_is_exceeded_counts_where_that_is_asked_for(budget, status
 
 
 NAMES = {
-    "transolver": {"in_project_x": "x", "in_project_fx": "features", "in_project_slice": "slice", ".project": ""},
+    "transolver": {
+        "in_project_x": "x",
+        "in_project_fx": "features",
+        "in_project_slice": "slice",
+        ".project": "",
+    },
     "irregular_nat": {"relpos_fc1": "bias.0", "relpos_fc2": "bias.2"},
     "self_anchor": {"mixed_attention.": ""},
 }
@@ -214,7 +235,9 @@ def test_straightforward_forms_compute_what_the_first_variant_of_their_family_do
     form = FORMS[family](module.config)
     weights = {}
     for key, value in module.state_dict().items():
-        renamed = functools.reduce(lambda told, names: told.replace(*names), NAMES[name].items(), key)
+        renamed = functools.reduce(
+            lambda told, names: told.replace(*names), NAMES[name].items(), key
+        )
         weights[renamed] = 0.1 * torch.randn_like(value) if value.ndim < 4 else value
     form.load_state_dict(weights)
     module.load_state_dict(dict(zip(module.state_dict(), weights.values(), strict=True)))

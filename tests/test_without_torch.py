@@ -37,7 +37,14 @@ def test_the_guard_does_guard():
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("list",), ("list", "--details"), ("show", "transolver"), ("schema",), ("schema", "dot_product")],
+    [
+        ("--help",),
+        ("list",),
+        ("list", "--details"),
+        ("show", "transolver"),
+        ("schema",),
+        ("schema", "dot_product"),
+    ],
     ids=" ".join,
 )
 def test_commands_run(arguments):
@@ -47,7 +54,9 @@ def test_commands_run(arguments):
 
 
 def test_files_are_validated(config):
-    done = _python("from noether_core.cli import main; sys.exit(main(sys.argv[1:]))", "validate", config)
+    done = _python(
+        "from noether_core.cli import main; sys.exit(main(sys.argv[1:]))", "validate", config
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{config}: good: transolver\n"
 
@@ -87,6 +96,11 @@ for name in dir(modules):
 
 
 def test_building_without_torch_names_what_is_missing(config):
-    done = _python("import noether_core; noether_core.build(noether_core.load(sys.argv[1]))", config)
-    assert "PluginError: 'transolver': noether_plugins.attention.transolver.module:TransolverAttention" in done.stderr
+    done = _python(
+        "import noether_core; noether_core.build(noether_core.load(sys.argv[1]))", config
+    )
+    assert (
+        "PluginError: 'transolver': noether_plugins.attention.transolver.module:TransolverAttention"
+        in done.stderr
+    )
     assert "torch must not be imported" in done.stderr

@@ -10,7 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-TYPE_CHECKING = False  # what type checkers take for typing's, which takes longer to import than this whole file
+TYPE_CHECKING = (
+    False  # what type checkers take for typing's, which takes longer to import than this whole file
+)
 if TYPE_CHECKING:
     from typing import NoReturn
 
@@ -35,8 +37,8 @@ GOOD, PROBLEMS, USAGE, INTERRUPTED = 0, 1, 2, 130
 def script() -> NoReturn:
     """Run ``noether`` as a process of its own.
 
-    Looking for garbage is a tenth of the time of the core's commands, which end before any matters; those of plugins,
-    which may not, get it back.
+    Looking for garbage is a tenth of the time of the core's commands, which end before any matters;
+    those of plugins, which may not, get it back.
     """
     gc.disable()
     if sys.stdout is None or sys.stderr is None:  # whoever started us closed them
@@ -48,9 +50,13 @@ def script() -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``noether`` and return its exit status: 0 for good, 1 for problems found, 2 for wrong usage."""
+    """Run ``noether`` and return its exit status: 0 for good, 1 for problems found, 2 for wrong
+    usage.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be text in any encoding
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # the name of a file need not be text in any encoding
     try:
         status = _status(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -92,10 +98,14 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         prog="noether", description="Attention variants as plugins.", formatter_class=_HelpFormatter
     )
     parser.add_argument("--version", action=_Version, help="print the version and leave")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", required=True
+    )
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in _COMMANDS.items():
-        described = commands.add_parser(name, help=summary, description=summary, formatter_class=_HelpFormatter)
+        described = commands.add_parser(
+            name, help=summary, description=summary, formatter_class=_HelpFormatter
+        )
         if name == chosen:
             importlib.import_module(f"{__name__}.{name}").configure(described)
     if chosen not in _COMMANDS:
@@ -103,7 +113,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser], chosen: str | None) -> None:
+def _add_plugin_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], chosen: str | None
+) -> None:
     """Add the commands of installed packages, by metadata alone but for the chosen one.
 
     A name that the core or another package has as well is used in its qualified form.
@@ -115,8 +127,12 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     for entry in entries:
         is_plain = names.count(entry.name) == 1 and entry.name not in _COMMANDS
         name = entry.name if is_plain else entry.qualified_name
-        provider = entry.provider.replace("%", "%%")  # argparse fills in what follows a percent sign
-        described = commands.add_parser(name, help=f"from {provider}", formatter_class=_HelpFormatter)
+        provider = entry.provider.replace(
+            "%", "%%"
+        )  # argparse fills in what follows a percent sign
+        described = commands.add_parser(
+            name, help=f"from {provider}", formatter_class=_HelpFormatter
+        )
         if name == chosen:
             from noether_core.plugins.registry import registry
 
@@ -125,7 +141,9 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Help as wide as the terminal; argparse itself imports shutil, and all that it needs, to find that out."""
+    """Help as wide as the terminal; argparse itself imports shutil, and all that it needs, to find
+    that out.
+    """
 
     def __init__(self, prog: str) -> None:
         try:

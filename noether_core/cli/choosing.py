@@ -10,7 +10,9 @@ from noether_core.plugins.index import Fault
 
 
 def add_choosing_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that block and prefer plugins for one call, before what the environment variables name."""
+    """Add the options that block and prefer plugins for one call, before what the environment
+    variables name.
+    """
     for option, does in (("--block", "leave out"), ("--prefer", "prefer")):
         parser.add_argument(
             option,
@@ -24,7 +26,8 @@ def add_choosing_options(parser: argparse.ArgumentParser) -> None:
 def chosen_catalogue(options: argparse.Namespace) -> tuple[Catalogue, tuple[Fault, ...]]:
     """Return the plugins there are, and what keeps others from being found.
 
-    Only where ``NOETHER_REGISTER`` names modules is anything imported: those, for what they register.
+    Only where ``NOETHER_REGISTER`` names modules is anything imported: those, for what they
+    register.
     """
     known = Catalogue(block=options.block, prefer=options.prefer)
     faults = known.faults

@@ -25,7 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     depth = parser.add_mutually_exclusive_group()
     depth.add_argument("--no-import", action="store_true", help="look at metadata alone")
     depth.add_argument(
-        "--deep", action="store_true", help="import torch and the module of each variant too; takes seconds for each"
+        "--deep",
+        action="store_true",
+        help="import torch and the module of each variant too; takes seconds for each",
     )
     parser.add_argument(
         "--timeout",
@@ -45,7 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is wrong; return 1 if a plugin cannot be used, and 0 if all can, whatever surprises are waiting."""
+    """Print what is wrong; return 1 if a plugin cannot be used, and 0 if all can, whatever
+    surprises are waiting.
+    """
     from noether_core.plugins.diagnosis import diagnose
 
     diagnosis = diagnose(
@@ -85,7 +89,9 @@ def _print(diagnosis: Diagnosis) -> None:
         shown = diagnosis.outcomes[:_MOST_TIMES]
         print_table([_row(outcome) for outcome in shown], _OUTCOME, plain=False)
         if len(diagnosis.outcomes) > len(shown):
-            print(f"... and {len(diagnosis.outcomes) - len(shown)} that take less; --plain and --json tell them all")
+            print(
+                f"... and {len(diagnosis.outcomes) - len(shown)} that take less; --plain and --json tell them all"
+            )
         print()
     severities = [finding.severity for finding in diagnosis.findings]
     counts = [_counted(severities.count(severity), severity) for severity in ("error", "warning")]
@@ -131,7 +137,11 @@ def _as_data(diagnosis: Diagnosis) -> dict[str, Any]:
         "plugins": len(environment.plugins) if environment else None,
         "findings": [finding.as_dict() for finding in diagnosis.findings],
         "imports": [
-            {"plugin": one.name, "milliseconds": one.milliseconds, "imports_torch": one.imports_torch}
+            {
+                "plugin": one.name,
+                "milliseconds": one.milliseconds,
+                "imports_torch": one.imports_torch,
+            }
             for one in diagnosis.outcomes
         ],
     }

@@ -27,7 +27,9 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         help="where the configs stand in each file, such as model.attention or model.blocks[*].attention",
     )
     parser.add_argument(
-        "--format", choices=("yaml", "toml", "json"), help="how all files are written, whatever their suffix"
+        "--format",
+        choices=("yaml", "toml", "json"),
+        help="how all files are written, whatever their suffix",
     )
 
 
@@ -54,7 +56,9 @@ def document_in(file: str, format: Any) -> Any:
     if file == STDIN:
         return read_from(sys.stdin.buffer, format or "yaml", file=name_of(file))  # JSON is YAML too
     if os.path.isdir(file):
-        raise ConfigError([Problem(message=f"is a folder without a file of {', '.join(FORMATS)}", file=file)])
+        raise ConfigError(
+            [Problem(message=f"is a folder without a file of {', '.join(FORMATS)}", file=file)]
+        )
     return read(file, format)
 
 
@@ -69,7 +73,9 @@ def _path(text: str) -> Any:
 
 
 def _files(name: str) -> Iterator[str]:
-    """Yield the files that *name* stands for: those of a folder whose suffix tells a format, in order; or itself."""
+    """Yield the files that *name* stands for: those of a folder whose suffix tells a format, in
+    order; or itself.
+    """
     found = False
     if name != STDIN and os.path.isdir(name):
         from noether_core.structuring.documents import FORMATS

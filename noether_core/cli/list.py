@@ -8,7 +8,15 @@ from typing import Any
 
 from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
 from noether_core.cli.table import add_table_options, print_json, print_table
-from noether_core.plugins.candidates import AMBIGUOUS, BLOCKED, CHOSEN, PASSED_OVER, SHADOWED, Candidate, candidates
+from noether_core.plugins.candidates import (
+    AMBIGUOUS,
+    BLOCKED,
+    CHOSEN,
+    PASSED_OVER,
+    SHADOWED,
+    Candidate,
+    candidates,
+)
 
 _COLUMNS = ("type", "distribution", "version", "plugin", "note")
 _DETAILS = ("interface", "capabilities", "summary")
@@ -19,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_table_options(parser)
     add_choosing_options(parser)
     parser.add_argument(
-        "--details", action="store_true", help="interface, capabilities and summary; imports each plugin"
+        "--details",
+        action="store_true",
+        help="interface, capabilities and summary; imports each plugin",
     )
     parser.set_defaults(run=run)
 
@@ -32,7 +42,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(rows)
     else:
-        print_table(rows, (*_COLUMNS[:-1], *_DETAILS * options.details, _COLUMNS[-1]), plain=options.plain)
+        print_table(
+            rows, (*_COLUMNS[:-1], *_DETAILS * options.details, _COLUMNS[-1]), plain=options.plain
+        )
     for fault in faults:
         print(f"noether: {fault.origin}: {fault.reason}", file=sys.stderr)
     return 0
@@ -42,7 +54,11 @@ def _row(candidate: Candidate, *, details: bool) -> dict[str, Any]:
     entry = candidate.entry
     facts = (entry.name, entry.distribution, entry.version, entry.value, _note(candidate))
     row = dict(zip(_COLUMNS, facts, strict=True))
-    return row | _details(entry.qualified_name) if details and candidate.state not in {BLOCKED, SHADOWED} else row
+    return (
+        row | _details(entry.qualified_name)
+        if details and candidate.state not in {BLOCKED, SHADOWED}
+        else row
+    )
 
 
 def _note(candidate: Candidate) -> str:

@@ -27,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the lock file and return 0; tell what is wrong with the configs, write nothing and return 1."""
+    """Write the lock file and return 0; tell what is wrong with the configs, write nothing and
+    return 1.
+    """
     from noether_core.locking.lock import lock_of, write_lock
     from noether_core.plugins.registry import registry
 

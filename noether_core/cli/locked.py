@@ -20,7 +20,9 @@ def add_locked_option(parser: argparse.ArgumentParser) -> None:
 
 
 def lock_file(name: str) -> str:
-    """Return the name of a lock file; argparse tells what is none, such as a config behind ``--locked``."""
+    """Return the name of a lock file; argparse tells what is none, such as a config behind
+    ``--locked``.
+    """
     if not name.endswith(SUFFIX):
         told = f"{name!r} is no name of a lock file, which ends in {SUFFIX}; write files before --locked"
         raise argparse.ArgumentTypeError(told)

@@ -15,9 +15,13 @@ _PROBLEMS, _USAGE = 1, 2
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.add_argument("name", metavar="NAME", help="name of the package, and of the folder that is made: acme-foo")
     parser.add_argument(
-        "--type", metavar="TYPE", help="name of the variant in configs; that of the package if left out"
+        "name", metavar="NAME", help="name of the package, and of the folder that is made: acme-foo"
+    )
+    parser.add_argument(
+        "--type",
+        metavar="TYPE",
+        help="name of the variant in configs; that of the package if left out",
     )
     parser.add_argument(
         "--interface",
@@ -39,7 +43,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"noether new: {error}", file=sys.stderr)
         return _USAGE
     if os.path.lexists(names.distribution):
-        print(f"noether new: {names.distribution} is there already; nothing was written", file=sys.stderr)
+        print(
+            f"noether new: {names.distribution} is there already; nothing was written",
+            file=sys.stderr,
+        )
         return _PROBLEMS
     _write(names, options.interface)
     print(
@@ -53,12 +60,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _refuse_taken(type: str) -> None:
-    """Refuse a type that an installed package provides: users of both would have to qualify it for ever."""
+    """Refuse a type that an installed package provides: users of both would have to qualify it for
+    ever.
+    """
     from noether_core.plugins.catalogue import Catalogue
 
     if providers := Catalogue().providers(type):
         taken = " and ".join(entry.provider for entry in providers)
-        raise ValueError(f"the type '{type}' is provided by {taken} already; choose another with --type")
+        raise ValueError(
+            f"the type '{type}' is provided by {taken} already; choose another with --type"
+        )
 
 
 def _write(names: Names, interface: str) -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def is_file_name(name: str) -> bool:
-    """Return whether *name* is that of a file rather than a type: it ends in .safetensors or leads through folders."""
+    """Return whether *name* is that of a file rather than a type: it ends in .safetensors or leads
+    through folders.
+    """
     return name.endswith(".safetensors") or os.sep in name
 
 
@@ -54,7 +56,9 @@ def _facts(file: str) -> dict[str, Any]:
 
 
 def _differences(contents: Contents) -> list[dict[str, str]]:
-    """Return in what providers are others here; that one cannot be used stands in the place of what cannot be told."""
+    """Return in what providers are others here; that one cannot be used stands in the place of what
+    cannot be told.
+    """
     import attrs
 
     from noether_core.errors import PluginError
@@ -65,7 +69,10 @@ def _differences(contents: Contents) -> list[dict[str, str]]:
         differences = compare(contents, registry()).differences
     except PluginError as error:
         return [{"name": "broken", "told": str(error)}]
-    return [attrs.asdict(difference) | {"told": difference.told("saved with")} for difference in differences]
+    return [
+        attrs.asdict(difference) | {"told": difference.told("saved with")}
+        for difference in differences
+    ]
 
 
 def _rows(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -73,7 +80,10 @@ def _rows(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"fact": "file", "value": facts["file"]}
     yield from ({"fact": name, "value": provenance[name]} for name in _FACTS if name in provenance)
     for part in facts["parts"]:
-        yield {"fact": "part", "value": f"{part['type']} of {part['distribution']} {part['version']}"}
+        yield {
+            "fact": "part",
+            "value": f"{part['type']} of {part['distribution']} {part['version']}",
+        }
     told = f"{tensors['count']:,} of {tensors['bytes']:,} bytes: {', '.join(tensors['dtypes'])}"
     yield {"fact": "tensors", "value": told}
     for difference in facts["differences"] or [{"told": "none"}]:
@@ -86,5 +96,15 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-_FACTS = ("type", "distribution", "version", "commit", "url", "editable", "entry_point", "contract", "schema")
+_FACTS = (
+    "type",
+    "distribution",
+    "version",
+    "commit",
+    "url",
+    "editable",
+    "entry_point",
+    "contract",
+    "schema",
+)
 """What is told of a provenance, in this order."""

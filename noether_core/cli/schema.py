@@ -10,7 +10,10 @@ from noether_core.cli.table import print_json
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.add_argument(
-        "type", metavar="TYPE", nargs="?", help="a type, bare or qualified; all that are installed if left out"
+        "type",
+        metavar="TYPE",
+        nargs="?",
+        help="a type, bare or qualified; all that are installed if left out",
     )
     parser.set_defaults(run=run)
 

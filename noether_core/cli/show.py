@@ -26,7 +26,9 @@ _FACTS = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.add_argument(
-        "type", metavar="TYPE|FILE", help="a type, bare or as distribution:type; or a .safetensors file that save wrote"
+        "type",
+        metavar="TYPE|FILE",
+        help="a type, bare or as distribution:type; or a .safetensors file that save wrote",
     )
     add_table_options(parser)
     parser.set_defaults(run=run)
@@ -60,7 +62,11 @@ def run(options: argparse.Namespace) -> int:
         others = {"options": described, "example": {"type": variant.type, **variant.example}}
         print_json(facts | others | {"report": report.as_dict()})
         return 0
-    print_table([{"fact": name, "value": facts[name]} for name in _FACTS], ("fact", "value"), plain=options.plain)
+    print_table(
+        [{"fact": name, "value": facts[name]} for name in _FACTS],
+        ("fact", "value"),
+        plain=options.plain,
+    )
     print()
     print_table(described, ("option", "accepts", "default", "help"), plain=options.plain)
     return 0

@@ -11,14 +11,19 @@ from typing import Any
 def add_table_options(parser: argparse.ArgumentParser) -> None:
     """Add the options by which a command's table is asked for in another form."""
     forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--plain", action="store_true", help="tab-separated lines, nothing cut; the default in a pipe")
+    forms.add_argument(
+        "--plain",
+        action="store_true",
+        help="tab-separated lines, nothing cut; the default in a pipe",
+    )
     forms.add_argument("--json", action="store_true", help="JSON")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, plain: bool) -> None:
     """Print *columns* of *rows* under a header.
 
-    Lists are joined by commas. Text is shown as it is, without markup, and on a terminal folded rather than cut.
+    Lists are joined by commas. Text is shown as it is, without markup, and on a terminal folded
+    rather than cut.
     """
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     if plain or not sys.stdout.isatty():

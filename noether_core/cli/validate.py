@@ -25,7 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_locked_option(parser)
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument(
-        "--plain", action="store_true", help="a line per config and per problem, without source and caret"
+        "--plain",
+        action="store_true",
+        help="a line per config and per problem, without source and caret",
     )
     forms.add_argument("--json", action="store_true", help="JSON")
     parser.set_defaults(run=run)
@@ -35,7 +37,12 @@ def run(options: argparse.Namespace) -> int:
     """Check each file; return 0 if all are good and 1 otherwise."""
     results = _results(options)
     if options.json:
-        print_json([result | {"problems": [problem.as_dict() for problem in result["problems"]]} for result in results])
+        print_json(
+            [
+                result | {"problems": [problem.as_dict() for problem in result["problems"]]}
+                for result in results
+            ]
+        )
     else:
         for result in results:
             _print(result, plain=options.plain)
@@ -57,7 +64,9 @@ def _results(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> dict[str, Any]:
-    """Return what is to be said of a file: the configs that are good, and every problem of the others."""
+    """Return what is to be said of a file: the configs that are good, and every problem of the
+    others.
+    """
     from noether_core.errors import ConfigError
     from noether_core.structuring.files import check_placed
 
@@ -65,7 +74,9 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> di
     problems: list[Problem] = []
     try:
         document = document_in(file, options.format)
-        for checked in check_placed(document, options.at, registry=None if locked is None else locked.registry):
+        for checked in check_placed(
+            document, options.at, registry=None if locked is None else locked.registry
+        ):
             found = checked.problems if locked is None else _under_lock(locked, checked, document)
             problems += found
             if checked.config is not None and not found:
@@ -76,10 +87,15 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> di
 
 
 def _under_lock(locked: Locked, checked: Checked, document: Document) -> Sequence[Problem]:
-    """Return what is wrong with a config, and in what its providers are others than they are locked to."""
+    """Return what is wrong with a config, and in what its providers are others than they are locked
+    to.
+    """
     if checked.config is None:
         return [locked.explained(problem) for problem in checked.problems]
-    return [document.locate(problem.within(*checked.keys)) for problem in locked.problems_of(checked.config)]
+    return [
+        document.locate(problem.within(*checked.keys))
+        for problem in locked.problems_of(checked.config)
+    ]
 
 
 def _told(name: str, configs: list[dict[str, str]], problems: Sequence[Problem]) -> dict[str, Any]:
@@ -90,6 +106,10 @@ def _told(name: str, configs: list[dict[str, str]], problems: Sequence[Problem])
 
 def _print(result: dict[str, Any], *, plain: bool) -> None:
     for config in result["configs"]:
-        print(": ".join(part for part in (result["file"], config["path"], "good", config["type"]) if part))
+        print(
+            ": ".join(
+                part for part in (result["file"], config["path"], "good", config["type"]) if part
+            )
+        )
     for problem in result["problems"]:
         print(problem.headline if plain else problem, file=sys.stderr)

@@ -15,14 +15,17 @@ _COLUMNS = ("candidate", "version", "state", "plugin", "file", "metadata")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.add_argument("type", metavar="TYPE", help="a type, bare or as distribution:type, installed or not")
+    parser.add_argument(
+        "type", metavar="TYPE", help="a type, bare or as distribution:type, installed or not"
+    )
     add_table_options(parser)
     add_choosing_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print every candidate and the verdict; return 0 if the type leads to a plugin that is there, and 1 otherwise.
+    """Print every candidate and the verdict; return 0 if the type leads to a plugin that is there,
+    and 1 otherwise.
 
     No plugin is imported, so one that is there may still be found broken when it is used.
     """

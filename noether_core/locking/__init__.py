@@ -1,4 +1,6 @@
-"""Which providers configs need, written down in a lock file, and whether those that are installed are the same."""
+"""Which providers configs need, written down in a lock file, and whether those that are installed
+are the same.
+"""
 
 LOCK_FILE = "noether.lock"
 """Name of a lock file where none is given."""

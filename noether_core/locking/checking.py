@@ -33,8 +33,8 @@ class Locked:
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
-        ConfigError: If it cannot be read, is no lock, or is one of another version of noether-attention; every problem
-            carries its line and column.
+        ConfigError: If it cannot be read, is no lock, or is one of another version of
+            noether-attention; every problem carries its line and column.
     """
 
     def __init__(self, path: _Path = LOCK_FILE, *, registry: Registry | None = None) -> None:
@@ -44,10 +44,13 @@ class Locked:
             raise ConfigError([document.locate(self._other_core(lock.noether))])
         self._types = lock.types
         known = default_registry() if registry is None else registry
-        self.registry = known.with_preference([f"{locked.distribution}:{locked.type}" for locked in lock.types])
+        self.registry = known.with_preference(
+            [f"{locked.distribution}:{locked.type}" for locked in lock.types]
+        )
 
     def problems_of(self, config: Schema) -> Iterator[Problem]:
-        """Yield in what the providers of the types that *config* needs are others than they are locked to.
+        """Yield in what the providers of the types that *config* needs are others than they are
+        locked to.
 
         Raises:
             PluginError: If a package that provides a type cannot be used.
@@ -57,16 +60,27 @@ class Locked:
             locked = self._locked(here)
             if locked is None:
                 message = f"'{attention.type}' of {here.provider} is not in {self.file}"
-                yield Problem(keys=(*keys, "type"), message=message, suggestion="write it anew with 'noether lock'")
+                yield Problem(
+                    keys=(*keys, "type"),
+                    message=message,
+                    suggestion="write it anew with 'noether lock'",
+                )
             else:
-                yield from (self._problem(difference, keys) for difference in differences_between(locked, here))
+                yield from (
+                    self._problem(difference, keys)
+                    for difference in differences_between(locked, here)
+                )
 
     def explained(self, problem: Problem) -> Problem:
-        """Return the problem that a type is not installed with what it is locked to; any other as it is."""
+        """Return the problem that a type is not installed with what it is locked to; any other as
+        it is.
+        """
         if problem.keys[-1:] != ("type",) or not isinstance(problem.value, str):
             return problem
         locked = [
-            locked for locked in self._types if problem.value in {locked.type, f"{locked.distribution}:{locked.type}"}
+            locked
+            for locked in self._types
+            if problem.value in {locked.type, f"{locked.distribution}:{locked.type}"}
         ]
         if len(locked) != 1 or self.registry.providers(problem.value):
             return problem
@@ -74,14 +88,18 @@ class Locked:
         return attrs.evolve(problem, message=told.message, suggestion=told.suggestion)
 
     def _locked(self, here: Provenance) -> Provenance | None:
-        """Return what the type is locked to: to this distribution, or else to the one other that is named for it."""
+        """Return what the type is locked to: to this distribution, or else to the one other that is
+        named for it.
+        """
         of_type = [locked for locked in self._types if locked.type == here.type]
         same = [locked for locked in of_type if locked.distribution == here.distribution]
         return next(iter(same or (of_type if len(of_type) == 1 else ())), None)
 
     def _problem(self, difference: Difference, keys: tuple[str | int, ...]) -> Problem:
         way_out = f"{difference.remedy}, or write {self.file} anew with 'noether lock'"
-        return Problem(keys=(*keys, "type"), message=difference.message("locked to"), suggestion=way_out)
+        return Problem(
+            keys=(*keys, "type"), message=difference.message("locked to"), suggestion=way_out
+        )
 
     def _other_core(self, version: str) -> Problem:
         return Problem(
@@ -123,7 +141,8 @@ def load_locked(
     overrides: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> Schema:
-    """Return the config that a file describes, as `load` does, if every type that it needs is what a lock file says.
+    """Return the config that a file describes, as `load` does, if every type that it needs is what
+    a lock file says.
 
     A bare type that several packages provide means the one that it is locked to.
 
@@ -137,8 +156,8 @@ def load_locked(
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
-        ConfigError: If anything is wrong with the lock file or the config, or a provider is another than it is locked
-            to; every problem carries its file, line and column.
+        ConfigError: If anything is wrong with the lock file or the config, or a provider is another
+            than it is locked to; every problem carries its file, line and column.
         PluginError: If the package that provides the type cannot be used.
     """
     from noether_core.structuring.overrides import override

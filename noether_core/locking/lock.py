@@ -20,7 +20,9 @@ from noether_core.structuring.documents import Document, read
 from noether_core.structuring.files import structure_document
 from noether_core.structuring.structurer import unstructure
 
-_HEADLINE: Final = "# Written by 'noether lock', for 'noether validate --locked' and 'noether run --locked'.\n"
+_HEADLINE: Final = (
+    "# Written by 'noether lock', for 'noether validate --locked' and 'noether run --locked'.\n"
+)
 
 _Format = Annotated[Literal[1], Because("another version of noether-attention wrote this file")]
 
@@ -55,7 +57,11 @@ def lock_of(configs: Iterable[Schema], registry: Registry) -> Lock:
     Raises:
         PluginError: If a package that provides a type cannot be used.
     """
-    found = {provenance_here(config, registry) for schema in configs for _, config in attention_configs(schema)}
+    found = {
+        provenance_here(config, registry)
+        for schema in configs
+        for _, config in attention_configs(schema)
+    }
     types = sorted(found, key=lambda provenance: (provenance.type, provenance.distribution))
     return Lock(format=1, noether=core_version(), types=tuple(types))
 
@@ -69,8 +75,12 @@ def provenance_here(config: AttentionConfig, registry: Registry) -> Provenance:
     return provenance_in(registry.variant_of(config), registry.provider_of(config))
 
 
-def attention_configs(value: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Yield every attention config that *value* is or holds, with the keys and positions that lead to it."""
+def attention_configs(
+    value: Any, keys: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield every attention config that *value* is or holds, with the keys and positions that lead
+    to it.
+    """
     if isinstance(value, AttentionConfig):
         yield keys, value
     for key, part in _parts(value):
@@ -108,5 +118,7 @@ def read_lock(path: str | os.PathLike[str]) -> tuple[Lock, Document]:
         if os.path.exists(path):
             raise
         way_out = "write one with 'noether lock'"
-        raise error.with_problems(attrs.evolve(problem, suggestion=way_out) for problem in error.problems) from None
+        raise error.with_problems(
+            attrs.evolve(problem, suggestion=way_out) for problem in error.problems
+        ) from None
     return structure_document(document, Lock), document

@@ -34,8 +34,9 @@ def attend(
 ) -> Tensor:
     """Return ``softmax(scale * queries keys^T) values`` for every head.
 
-    A query that may read no key, because of the masks or because there are none, reads zeros, and no gradient flows
-    through it. Without a tensor as *attn_mask*, *dropout* and ``"math"``, nothing of size queries times keys is made.
+    A query that may read no key, because of the masks or because there are none, reads zeros, and
+    no gradient flows through it. Without a tensor as *attn_mask*, *dropout* and ``"math"``, nothing
+    of size queries times keys is made.
 
     Vaswani et al., Attention Is All You Need, 2017 (arXiv 1706.03762), equation 1.
 
@@ -43,16 +44,18 @@ def attend(
         queries: ``(batch, heads, queries, head_dim)``.
         keys: ``(batch, heads, keys, head_dim)``.
         values: ``(batch, heads, keys, head_dim)``.
-        attn_mask: Broadcasts to ``(batch, heads, queries, keys)``. Booleans, True where a query reads a key; or numbers
-            added to the logits, minus infinity where it does not. Or `Causal`, `SlidingWindow` or `Packed`, which are
-            never written out.
-        key_padding_mask: ``(batch, keys)`` booleans, True for real tokens. No query reads another one.
+        attn_mask: Broadcasts to ``(batch, heads, queries, keys)``. Booleans, True where a query
+            reads a key; or numbers added to the logits, minus infinity where it does not. Or
+            `Causal`, `SlidingWindow` or `Packed`, which are never written out.
+        key_padding_mask: ``(batch, keys)`` booleans, True for real tokens. No query reads another
+            one.
         dropout: Probability of dropping a weight; 0 outside training.
         scale: Factor of the logits; ``1 / sqrt(head_dim)`` where it is None.
-        backend: Kernel that computes it. ``"sdpa"``: torch's ``scaled_dot_product_attention``, which chooses among its
-            own. ``"math"``: torch's math kernel, alone with second derivatives and derivatives in forward mode.
-            ``"flex"``: FlexAttention, compiled. ``"auto"``: the fastest that serves, which is ``"sdpa"``, and for
-            packed samples in half precision on CUDA torch's ``varlen_attn``.
+        backend: Kernel that computes it. ``"sdpa"``: torch's ``scaled_dot_product_attention``,
+            which chooses among its own. ``"math"``: torch's math kernel, alone with second
+            derivatives and derivatives in forward mode. ``"flex"``: FlexAttention, compiled.
+            ``"auto"``: the fastest that serves, which is ``"sdpa"``, and for packed samples in half
+            precision on CUDA torch's ``varlen_attn``.
 
     Returns:
         ``(batch, heads, queries, head_dim)``.
@@ -62,7 +65,13 @@ def attend(
     """
     if backend == "flex":
         return attend_by_flex(
-            queries, keys, values, mask=attn_mask, real=key_padding_mask, dropout=dropout, scale=scale
+            queries,
+            keys,
+            values,
+            mask=attn_mask,
+            real=key_padding_mask,
+            dropout=dropout,
+            scale=scale,
         )
     kernel = kernel_of(backend)
 
@@ -76,7 +85,14 @@ def attend(
         return attend_packed_at_once(attn_mask, queries, keys, values, scale=scale)
     structured = _STRUCTURED[type(attn_mask)]
     return structured(
-        attn_mask, queries, keys, values, real=key_padding_mask, kernel=kernel, dropout=dropout, scale=scale
+        attn_mask,
+        queries,
+        keys,
+        values,
+        real=key_padding_mask,
+        kernel=kernel,
+        dropout=dropout,
+        scale=scale,
     )
 
 

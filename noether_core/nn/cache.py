@@ -30,7 +30,9 @@ class KeyValues(NamedTuple):
 
 
 def join_key_values(groups: Sequence[KeyValues]) -> KeyValues:
-    """Return the keys and values of *groups*, one behind the other; tokens of those without a mask are real."""
+    """Return the keys and values of *groups*, one behind the other; tokens of those without a mask
+    are real.
+    """
     if len(groups) == 1:
         return groups[0]
     keys, values, real = zip(*groups, strict=True)
@@ -40,19 +42,20 @@ def join_key_values(groups: Sequence[KeyValues]) -> KeyValues:
 class KVCache:
     """Keys and values of groups of tokens: filled by one call of a module, read by its later ones.
 
-    A call that gets a cache stores the groups that are read as keys in it, and takes from it those that are not in its
-    input. A group given afresh replaces the stored one. Each module needs a cache of its own: a transformer of three
-    blocks takes three.
+    A call that gets a cache stores the groups that are read as keys in it, and takes from it those
+    that are not in its input. A group given afresh replaces the stored one. Each module needs a
+    cache of its own: a transformer of three blocks takes three.
 
-    The cache owns copies, ``2 * batch * heads * tokens * head_dim`` numbers a group, and with a padding mask
-    ``batch * tokens`` booleans more; groups that are read together lie together. A copy of a cache, by `copy.deepcopy`
-    or by pickling, serves the first module that uses it. Graphs of ``torch.compile`` and ``torch.export`` take no
-    cache: it is for eager calls. What is stored under ``torch.inference_mode()`` cannot be read where gradients are
-    computed, as torch says of any such tensor; ``torch.no_grad()`` has no such end.
+    The cache owns copies, ``2 * batch * heads * tokens * head_dim`` numbers a group, and with a
+    padding mask ``batch * tokens`` booleans more; groups that are read together lie together. A
+    copy of a cache, by `copy.deepcopy` or by pickling, serves the first module that uses it. Graphs
+    of ``torch.compile`` and ``torch.export`` take no cache: it is for eager calls. What is stored
+    under ``torch.inference_mode()`` cannot be read where gradients are computed, as torch says of
+    any such tensor; ``torch.no_grad()`` has no such end.
 
     Args:
-        keep_graph: Whether gradients of later calls flow back through what is stored. Without it the cache holds
-            constants, and no autograd graph.
+        keep_graph: Whether gradients of later calls flow back through what is stored. Without it
+            the cache holds constants, and no autograd graph.
     """
 
     def __init__(self, *, keep_graph: bool = False) -> None:
@@ -73,7 +76,10 @@ class KVCache:
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy holds: the groups without what they share, and no module."""
         together = {name for names in self._joined for name in names}
-        groups = {name: self._own(group) if name in together else group for name, group in self._groups.items()}
+        groups = {
+            name: self._own(group) if name in together else group
+            for name, group in self._groups.items()
+        }
         return {"keep_graph": self.keep_graph, "_groups": groups, "_joined": {}, "_module": None}
 
     def __repr__(self) -> str:
@@ -83,7 +89,12 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Bytes that the stored tensors take."""
-        return sum(tensor.nbytes for group in self._groups.values() for tensor in group if tensor is not None)
+        return sum(
+            tensor.nbytes
+            for group in self._groups.values()
+            for tensor in group
+            if tensor is not None
+        )
 
     def clear(self) -> None:
         """Forget everything, so that any module may fill the cache."""
@@ -115,11 +126,13 @@ class KVCache:
             queries: ``(batch, heads, tokens, head_dim)``, what is to read them.
 
         Raises:
-            CacheError: If the cache does not hold the group, holds it in another batch, number of heads, width, dtype
-                or device than *queries*, or was filled by another module.
+            CacheError: If the cache does not hold the group, holds it in another batch, number of
+                heads, width, dtype or device than *queries*, or was filled by another module.
         """
         if name not in self._groups:
-            raise CacheError(f"kv_cache: {name!r} is not in the cache, which holds {', '.join(self) or 'nothing'}")
+            raise CacheError(
+                f"kv_cache: {name!r} is not in the cache, which holds {', '.join(self) or 'nothing'}"
+            )
         group = self._groups[name]
         _check_fit(name, group.keys, queries)
         self._check_module(module)
@@ -148,18 +161,24 @@ class KVCache:
         return joined
 
     def _may_move(self, names: tuple[str, ...]) -> bool:
-        """Return whether groups can become views of what they are joined to, and stay what they are."""
+        """Return whether groups can become views of what they are joined to, and stay what they
+        are.
+        """
         if self.keep_graph or len(set(names)) < len(names):
             return False
         lies_elsewhere = any(name in others for others in self._joined for name in names)
         inference = torch.is_inference_mode_enabled()
-        return not lies_elsewhere and all(self._groups[name].keys.is_inference() == inference for name in names)
+        return not lies_elsewhere and all(
+            self._groups[name].keys.is_inference() == inference for name in names
+        )
 
     def _part(self, name: str) -> None:
         """Give the groups that lie together with one that is replaced memory of their own."""
         for names in [names for names in self._joined if name in names]:
             del self._joined[names]
-            self._groups.update({other: self._own(self._groups[other]) for other in names if other != name})
+            self._groups.update(
+                {other: self._own(self._groups[other]) for other in names if other != name}
+            )
 
     def _own(self, group: KeyValues) -> KeyValues:
         real = None if group.real is None else self._copied(group.real)
@@ -182,8 +201,13 @@ class KVCache:
 def _parted(joined: KeyValues, groups: Sequence[KeyValues]) -> list[KeyValues]:
     """Return *groups* as views of what they were joined to."""
     lengths = [group.keys.shape[2] for group in groups]
-    keys, values = joined.keys.split_with_sizes(lengths, 2), joined.values.split_with_sizes(lengths, 2)
-    masks = [None] * len(groups) if joined.real is None else joined.real.split_with_sizes(lengths, 1)
+    keys, values = (
+        joined.keys.split_with_sizes(lengths, 2),
+        joined.values.split_with_sizes(lengths, 2),
+    )
+    masks = (
+        [None] * len(groups) if joined.real is None else joined.real.split_with_sizes(lengths, 1)
+    )
     return [
         KeyValues(key, value, None if group.real is None else mask)
         for group, key, value, mask in zip(groups, keys, values, masks, strict=True)
@@ -193,9 +217,13 @@ def _parted(joined: KeyValues, groups: Sequence[KeyValues]) -> list[KeyValues]:
 def _check_fit(name: str, keys: Tensor, queries: Tensor) -> None:
     cached = (keys.shape[0], keys.shape[1], keys.shape[3], keys.dtype, keys.device)
     wanted = (queries.shape[0], queries.shape[1], queries.shape[3], queries.dtype, queries.device)
-    for fact, has, needs in zip(("batch", "heads", "head width", "dtype", "device"), cached, wanted, strict=True):
+    for fact, has, needs in zip(
+        ("batch", "heads", "head width", "dtype", "device"), cached, wanted, strict=True
+    ):
         if has != needs:
-            raise CacheError(f"kv_cache: {name!r} is cached with {fact} {has}, and the queries have {fact} {needs}")
+            raise CacheError(
+                f"kv_cache: {name!r} is cached with {fact} {has}, and the queries have {fact} {needs}"
+            )
 
 
 def _joined_masks(masks: Sequence[Tensor | None], keys: Sequence[Tensor]) -> Tensor | None:

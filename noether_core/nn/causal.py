@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from noether_core.nn.structured_masks import Causal
 
 _FAR = 2.0**15
-"""Its square, subtracted from a logit, leaves no weight; itself it can be written in every dtype."""
+"""Its square, subtracted from a logit, leaves no weight; itself it can be written in every dtype.
+"""
 
 
 def attend_causally(
@@ -31,8 +32,9 @@ def attend_causally(
 ) -> Tensor:
     """Attend under `Causal`; arguments as `noether_core.nn.attend` takes them.
 
-    Kernels know causal attention by themselves, and take no mask beside it. Padding is hidden by one more feature of
-    the heads: a large negative number in keys of padding and zero in others, a large positive one in queries.
+    Kernels know causal attention by themselves, and take no mask beside it. Padding is hidden by
+    one more feature of the heads: a large negative number in keys of padding and zero in others, a
+    large positive one in queries.
     """
     if real is None:
         return kernel(queries, keys, values, None, dropout, True, scale=scale)

@@ -1,7 +1,7 @@
 """The first lines of a forward: what it was given, against what it needs.
 
-A check of an argument that is not given costs next to nothing, one of a tensor a microsecond or two; the code behind
-them checks nothing again.
+A check of an argument that is not given costs next to nothing, one of a tensor a microsecond or
+two; the code behind them checks nothing again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from noether_core.nn.structured_masks import StructuredMask
 
 
-def check_tokens(x: Tensor, hidden_dim: int, *, name: str = "x", beside: Tensor | None = None) -> None:
+def check_tokens(
+    x: Tensor, hidden_dim: int, *, name: str = "x", beside: Tensor | None = None
+) -> None:
     """Check that *x* holds tokens of a width.
 
     Args:
@@ -34,12 +36,16 @@ def check_tokens(x: Tensor, hidden_dim: int, *, name: str = "x", beside: Tensor 
         ShapeError: If *x* is not ``(batch, tokens, hidden_dim)`` of floating numbers.
     """
     if x.shape[2:] != (hidden_dim,):
-        raise ShapeError(f"{name}: got shape {tuple(x.shape)}, wanted (batch, tokens, {hidden_dim})")
+        raise ShapeError(
+            f"{name}: got shape {tuple(x.shape)}, wanted (batch, tokens, {hidden_dim})"
+        )
     if not x.is_floating_point():
         raise ShapeError(f"{name}: got {x.dtype}, wanted a floating dtype")
     if beside is not None:
         if x.shape[0] != beside.shape[0]:
-            raise ShapeError(f"{name}: got a batch of {x.shape[0]}, wanted {beside.shape[0]} as beside it")
+            raise ShapeError(
+                f"{name}: got a batch of {x.shape[0]}, wanted {beside.shape[0]} as beside it"
+            )
         _check_device(x, beside, name)
 
 
@@ -47,41 +53,54 @@ def check_positions(positions: Tensor | None, x: Tensor, input_dim: int) -> Tens
     """Check that there is a point for each of the tokens *x*, and return the points.
 
     Raises:
-        ShapeError: If *positions* are missing, not ``(batch, tokens, input_dim)`` of floating numbers, or on another
-            device.
+        ShapeError: If *positions* are missing, not ``(batch, tokens, input_dim)`` of floating
+            numbers, or on another device.
     """
     wanted = (*x.shape[:2], input_dim)
     if positions is None:
-        raise ShapeError(f"positions: got None, wanted points of shape (batch, tokens, input_dim) = {wanted}")
+        raise ShapeError(
+            f"positions: got None, wanted points of shape (batch, tokens, input_dim) = {wanted}"
+        )
     if positions.shape != wanted:
-        raise ShapeError(f"positions: got shape {tuple(positions.shape)}, wanted (batch, tokens, input_dim) = {wanted}")
+        raise ShapeError(
+            f"positions: got shape {tuple(positions.shape)}, wanted (batch, tokens, input_dim) = {wanted}"
+        )
     if not positions.is_floating_point():
         raise ShapeError(f"positions: got {positions.dtype}, wanted a floating dtype")
     _check_device(positions, x, "positions")
     return positions
 
 
-def check_key_padding_mask(mask: Tensor | None, keys: Tensor, *, name: str = "key_padding_mask") -> None:
+def check_key_padding_mask(
+    mask: Tensor | None, keys: Tensor, *, name: str = "key_padding_mask"
+) -> None:
     """Check that *mask* says of each of *keys*, ``(batch, tokens, width)``, whether it is real.
 
     Raises:
-        ShapeError: If *mask* has another shape than ``(batch, tokens)``, is not boolean or is on another device.
+        ShapeError: If *mask* has another shape than ``(batch, tokens)``, is not boolean or is on
+            another device.
     """
     if mask is None:
         return
     if mask.shape != keys.shape[:2]:
-        raise ShapeError(f"{name}: got shape {tuple(mask.shape)}, wanted (batch, tokens) = {tuple(keys.shape[:2])}")
+        raise ShapeError(
+            f"{name}: got shape {tuple(mask.shape)}, wanted (batch, tokens) = {tuple(keys.shape[:2])}"
+        )
     if mask.dtype != torch.bool:
         raise ShapeError(f"{name}: got {mask.dtype}, wanted torch.bool, True for real tokens")
     _check_device(mask, keys, name)
 
 
-def check_attn_mask(mask: Tensor | StructuredMask | None, queries: Tensor, keys: Tensor, num_heads: int) -> None:
-    """Check that *mask* can be laid over the logits of *queries* and *keys*, each ``(batch, tokens, ...)``.
+def check_attn_mask(
+    mask: Tensor | StructuredMask | None, queries: Tensor, keys: Tensor, num_heads: int
+) -> None:
+    """Check that *mask* can be laid over the logits of *queries* and *keys*, each ``(batch, tokens,
+    ...)``.
 
     Raises:
-        ShapeError: If *mask* does not broadcast to ``(batch, num_heads, queries, keys)``, is neither boolean nor
-            floating, or is on another device; a `MaskError` if `Packed` has other numbers of queries or keys.
+        ShapeError: If *mask* does not broadcast to ``(batch, num_heads, queries, keys)``, is
+            neither boolean nor floating, or is on another device; a `MaskError` if `Packed` has
+            other numbers of queries or keys.
     """
     if mask is None:
         return
@@ -104,9 +123,16 @@ def check_attn_mask(mask: Tensor | StructuredMask | None, queries: Tensor, keys:
 
 
 def check_freqs(
-    freqs: Frequencies | None, x: Tensor, head_dim: int, *, variant: str, use_rope: bool, name: str = "freqs"
+    freqs: Frequencies | None,
+    x: Tensor,
+    head_dim: int,
+    *,
+    variant: str,
+    use_rope: bool,
+    name: str = "freqs",
 ) -> None:
-    """Check that rotary frequencies are there exactly if the config says so, and fit the tokens *x*.
+    """Check that rotary frequencies are there exactly if the config says so, and fit the tokens
+    *x*.
 
     Args:
         freqs: Frequencies, as `noether_core.nn.rotate` takes them.
@@ -150,15 +176,24 @@ def refuse_arguments(variant: str, reasons: Mapping[str, str], **arguments: obje
 
 def _check_device(tensor: Tensor, tokens: Tensor, name: str) -> None:
     if tensor.device != tokens.device:
-        raise ShapeError(f"{name}: got a tensor on {tensor.device}, wanted {tokens.device}, where the tokens are")
+        raise ShapeError(
+            f"{name}: got a tensor on {tensor.device}, wanted {tokens.device}, where the tokens are"
+        )
 
 
 def _check_structured(mask: StructuredMask, queries: int, keys: int) -> None:
-    """Check that samples are packed into as many tokens as there are; other structured masks fit any number."""
+    """Check that samples are packed into as many tokens as there are; other structured masks fit
+    any number.
+    """
     if isinstance(mask, Packed):
-        for name, lengths, tokens in (("queries", mask.lengths, queries), ("keys", mask.key_lengths, keys)):
+        for name, lengths, tokens in (
+            ("queries", mask.lengths, queries),
+            ("keys", mask.key_lengths, keys),
+        ):
             if sum(lengths or ()) != tokens:
-                raise MaskError(f"attn_mask: got lengths of {sum(lengths or ())} {name}, wanted {tokens}")
+                raise MaskError(
+                    f"attn_mask: got lengths of {sum(lengths or ())} {name}, wanted {tokens}"
+                )
     elif not isinstance(mask, (Causal, SlidingWindow)):
         raise MaskError(
             f"attn_mask: got {type(mask).__name__}, wanted a tensor, Causal(), SlidingWindow(before, after) or "
@@ -179,7 +214,9 @@ def _way_out(sizes: tuple[int, ...], wanted: tuple[int, int, int, int]) -> str:
 def _check_kind(freqs: Frequencies, name: str) -> None:
     if isinstance(freqs, Tensor):
         if not freqs.is_complex():
-            raise ShapeError(f"{name}: got a tensor of {freqs.dtype}, wanted complex numbers or a tuple of angles")
+            raise ShapeError(
+                f"{name}: got a tensor of {freqs.dtype}, wanted complex numbers or a tuple of angles"
+            )
     elif not freqs or not all(angles.is_floating_point() for angles in freqs):
         raise ShapeError(
             f"{name}: got {[angles.dtype for angles in freqs]}, wanted floating angles for each coordinate"
@@ -187,7 +224,9 @@ def _check_kind(freqs: Frequencies, name: str) -> None:
 
 
 def _check_places(freqs: Tensor, x: Tensor, name: str) -> None:
-    """Check that frequencies ``(tokens, width)`` or ``(batch, tokens, width)`` belong to the tokens of *x*."""
+    """Check that frequencies ``(tokens, width)`` or ``(batch, tokens, width)`` belong to the tokens
+    of *x*.
+    """
     batch, tokens = x.shape[:2]
     if freqs.shape[-2:-1] != (tokens,) or freqs.shape[:-2] not in ((), (1,), (batch,)):
         raise ShapeError(

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def is_transformed() -> bool:
     """Return whether `torch.func` or derivatives in forward mode look on.
 
-    They do not see into operators of our own, or take them for constants; they get torch's operations alone.
+    They do not see into operators of our own, or take them for constants; they get torch's
+    operations alone.
     """
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001  nothing public tells it
 
@@ -30,15 +31,18 @@ def is_recorded(*tensors: Tensor) -> bool:
 def refuse_derivatives(
     gradients: Sequence[Tensor | None], reason: str, *, of: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    """Return *gradients* of a backward pass in such a form that to differentiate them raises, and does not give zero.
+    """Return *gradients* of a backward pass in such a form that to differentiate them raises, and
+    does not give zero.
 
-    Backward passes compute numbers under ``torch.no_grad()`` and, behind it, return them through this. The
-    ``once_differentiable`` of torch takes them for constants where the gradient that came in is one.
+    Backward passes compute numbers under ``torch.no_grad()`` and, behind it, return them through
+    this. The ``once_differentiable`` of torch takes them for constants where the gradient that came
+    in is one.
 
     Args:
         gradients: What the backward pass returns; None where nothing is due.
         reason: What the error says.
-        of: What they were computed from: the gradient that came in, and the tensors that were saved for it.
+        of: What they were computed from: the gradient that came in, and the tensors that were saved
+            for it.
     """
     sources = [tensor for tensor in of if tensor is not None and tensor.requires_grad]
     if not torch.is_grad_enabled() or not sources:  # nobody asked for a graph of the backward pass

@@ -15,5 +15,7 @@ def dtype_of_results(x: Tensor) -> torch.dtype:
 
 
 def dtype_of_sums(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype in which long sums of numbers of *dtype* are taken: float64 for float64, else float32."""
+    """Return the dtype in which long sums of numbers of *dtype* are taken: float64 for float64,
+    else float32.
+    """
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -38,8 +38,8 @@ def attend_by_flex(
 ) -> Tensor:
     """Attend by FlexAttention; arguments as `noether_core.nn.attend` takes them.
 
-    Outside of graphs it is compiled at first use, on a CPU for every shape anew; uncompiled it would hold queries times
-    keys.
+    Outside of graphs it is compiled at first use, on a CPU for every shape anew; uncompiled it
+    would hold queries times keys.
 
     Raises:
         UnsupportedBackendError: If it cannot serve the request.
@@ -54,7 +54,11 @@ def attend_by_flex(
 
 
 def _served(
-    mask: Tensor | StructuredMask | None, queries: Tensor, keys: Tensor, values: Tensor, dropout: float
+    mask: Tensor | StructuredMask | None,
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    dropout: float,
 ) -> StructuredMask | None:
     """Return the mask if FlexAttention serves."""
     if isinstance(mask, Tensor):
@@ -75,7 +79,9 @@ def _refuse(reason: str) -> NoReturn:
     raise UnsupportedBackendError("flex", f"{reason}; take 'auto'")
 
 
-def _flex(queries: Tensor, keys: Tensor, values: Tensor, blocks: BlockMask | None, scale: float | None) -> Tensor:
+def _flex(
+    queries: Tensor, keys: Tensor, values: Tensor, blocks: BlockMask | None, scale: float | None
+) -> Tensor:
     from torch.nn.attention.flex_attention import flex_attention
 
     read: Tensor = flex_attention(queries, keys, values, block_mask=blocks, scale=scale)
@@ -87,13 +93,19 @@ def _kind_of(queries: Tensor, keys: Tensor, real: Tensor | None) -> tuple[Any, .
 
     With sizes that may be any, torch writes kernels for CPUs that do not compile.
     """
-    sizes = (queries.shape, keys.shape, queries.stride(), keys.stride()) if queries.device.type == "cpu" else ()
+    sizes = (
+        (queries.shape, keys.shape, queries.stride(), keys.stride())
+        if queries.device.type == "cpu"
+        else ()
+    )
     return queries.device.type, queries.dtype, queries.shape[-1], real is None, *sizes
 
 
 @functools.cache
 def _compiled(kind: tuple[Any, ...]) -> Callable[..., Any]:
-    """Return a kernel of its own for each kind; torch stops compiling after eight variations of one function."""
+    """Return a kernel of its own for each kind; torch stops compiling after eight variations of one
+    function.
+    """
     code = _flex.__code__.replace(co_name=f"flex_{next(_numbers)}")
     fresh = types.FunctionType(code, _flex.__globals__)
     return torch.compile(fresh, fullgraph=True, dynamic=False if kind[0] == "cpu" else None)
@@ -102,8 +114,12 @@ def _compiled(kind: tuple[Any, ...]) -> Callable[..., Any]:
 _numbers = itertools.count()
 
 
-def _block_mask(mask: StructuredMask | None, queries: Tensor, keys: Tensor, real: Tensor | None) -> BlockMask | None:
-    """Return which blocks of queries read which blocks of keys, worked out from the spans of keys that they read."""
+def _block_mask(
+    mask: StructuredMask | None, queries: Tensor, keys: Tensor, real: Tensor | None
+) -> BlockMask | None:
+    """Return which blocks of queries read which blocks of keys, worked out from the spans of keys
+    that they read.
+    """
     if mask is None and real is None:
         return None
     from torch.nn.attention.flex_attention import BlockMask
@@ -124,7 +140,9 @@ def _block_mask(mask: StructuredMask | None, queries: Tensor, keys: Tensor, real
     return blocks
 
 
-def _spans(mask: StructuredMask | None, queries: int, keys: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _spans(
+    mask: StructuredMask | None, queries: int, keys: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Return the first key that each query reads, and the one behind its last."""
     place = torch.arange(queries, device=device)
     if mask is None:
@@ -140,7 +158,8 @@ def _spans(mask: StructuredMask | None, queries: int, keys: int, device: torch.d
 
 
 def _blocks(start: Tensor, end: Tensor, keys: int, *, is_whole: bool) -> _Places:
-    """Return number and places of the blocks that each block of queries reads in part, and of those it reads whole.
+    """Return number and places of the blocks that each block of queries reads in part, and of those
+    it reads whole.
 
     Args:
         start: First key of each query, in ascending order.
@@ -155,14 +174,20 @@ def _blocks(start: Tensor, end: Tensor, keys: int, *, is_whole: bool) -> _Places
     first = start[top] // _BLOCK
     behind = torch.maximum(-(-end[bottom] // _BLOCK), first)
     if not is_whole:
-        return (*_counted(behind - first, first[:, None] + torch.arange(columns, device=start.device)), None, None)
+        return (
+            *_counted(behind - first, first[:, None] + torch.arange(columns, device=start.device)),
+            None,
+            None,
+        )
 
     # In front of the whole blocks and behind them lie those that are read in part.
     whole = torch.minimum(-(-start[bottom] // _BLOCK), behind)
     whole_behind = torch.minimum(torch.maximum(end[top] // _BLOCK, whole), behind)
     place = torch.arange(columns, device=start.device)
     front = (whole - first)[:, None]
-    partial = torch.where(place < front, first[:, None] + place, whole_behind[:, None] + place - front)
+    partial = torch.where(
+        place < front, first[:, None] + place, whole_behind[:, None] + place - front
+    )
     return (
         *_counted(behind - first - (whole_behind - whole), partial),
         *_counted(whole_behind - whole, whole[:, None] + place),

@@ -18,7 +18,8 @@ register_groups()
 
 
 def layout_of(token_specs: Iterable[TokenSpec]) -> Layout:
-    """Return the names and sizes of the groups, as plain as a compiler and a memory of layouts want them.
+    """Return the names and sizes of the groups, as plain as a compiler and a memory of layouts want
+    them.
 
     Raises:
         TokenGroupError: If *token_specs* are no specs.
@@ -27,7 +28,8 @@ def layout_of(token_specs: Iterable[TokenSpec]) -> Layout:
 
 
 def group_sizes(layout: Layout, tokens: int) -> dict[str, int | None]:
-    """Return the number of tokens of each group by name, in the order of the input; None for one that is not in it.
+    """Return the number of tokens of each group by name, in the order of the input; None for one
+    that is not in it.
 
     Args:
         layout: What `layout_of` returns.
@@ -40,7 +42,9 @@ def group_sizes(layout: Layout, tokens: int) -> dict[str, int | None]:
     total = 0
     for name, size in layout:
         if name in sizes:
-            raise TokenGroupError(f"token_specs: {name!r} names two groups; give each a name of its own")
+            raise TokenGroupError(
+                f"token_specs: {name!r} names two groups; give each a name of its own"
+            )
         sizes[name] = size
         total += 0 if size is None else size  # no `or`: it would ask for the size
     if total != tokens:
@@ -55,10 +59,14 @@ def _checked(token_specs: Iterable[TokenSpec]) -> tuple[TokenSpec, ...]:
     specs = tuple(token_specs)
     for spec in specs:
         if not isinstance(spec, TokenSpec):
-            raise TokenGroupError(f"token_specs: expected a list of TokenSpec, got {shown(spec)} in it")
+            raise TokenGroupError(
+                f"token_specs: expected a list of TokenSpec, got {shown(spec)} in it"
+            )
     return specs
 
 
 def _sizes_text(sizes: Mapping[str, int | None]) -> str:
-    """Return the groups and their sizes, as messages quote them: ``surface_anchors 6, volume_anchors None``."""
+    """Return the groups and their sizes, as messages quote them: ``surface_anchors 6,
+    volume_anchors None``.
+    """
     return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none"

@@ -16,15 +16,20 @@ def split_heads(x: Tensor, num_heads: int, *, shares: int = 1) -> Tensor:
     """Give every head its own contiguous share of the features.
 
     Args:
-        x: ``(batch, tokens, num_heads * head_dim)``; head ``h`` owns the features from ``h * head_dim`` on.
+        x: ``(batch, tokens, num_heads * head_dim)``; head ``h`` owns the features from ``h *
+            head_dim`` on.
         num_heads: Number of heads; divides the width of *x*.
-        shares: Into how many equal shares the tokens fall, one behind the other; each becomes an entry of the batch.
+        shares: Into how many equal shares the tokens fall, one behind the other; each becomes an
+            entry of the batch.
 
     Returns:
-        ``(batch * shares, num_heads, tokens / shares, head_dim)``, a view where the layout of *x* allows it.
+        ``(batch * shares, num_heads, tokens / shares, head_dim)``, a view where the layout of *x*
+        allows it.
     """
     batch, tokens, width = x.shape
-    return x.reshape(batch * shares, tokens // shares, num_heads, width // num_heads).transpose(1, 2)
+    return x.reshape(batch * shares, tokens // shares, num_heads, width // num_heads).transpose(
+        1, 2
+    )
 
 
 def merge_heads(x: Tensor, *, shares: int = 1) -> Tensor:
@@ -57,7 +62,8 @@ def project_heads(
         layer: Projects tokens to ``num_heads * head_dim`` features.
         num_heads: Number of heads.
         norm: Normalises each head over ``head_dim``, where it is given.
-        freqs: What `RopeFrequency` returned for the tokens, where they are rotated; shared out as these are.
+        freqs: What `RopeFrequency` returned for the tokens, where they are rotated; shared out as
+            these are.
         shares: As in `split_heads`.
 
     Returns:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class Kernel(Protocol):
-    """Computes ``softmax(scale * queries keys^T) values``; called as torch's ``scaled_dot_product_attention`` is."""
+    """Computes ``softmax(scale * queries keys^T) values``; called as torch's
+    ``scaled_dot_product_attention`` is.
+    """
 
     def __call__(  # noqa: PLR0917  torch's function takes as many
         self,
@@ -43,9 +45,13 @@ def attend_by_math(  # noqa: PLR0917  called as torch's function is
     *,
     scale: float | None = None,
 ) -> Tensor:
-    """Attend by torch's math kernel, which has derivatives of every order and kind, and holds queries times keys."""
+    """Attend by torch's math kernel, which has derivatives of every order and kind, and holds
+    queries times keys.
+    """
     if attn_mask is not None and attn_mask.dtype == torch.bool:  # the kernel would add 0 and 1
-        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, float("-inf"))
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(
+            ~attn_mask, float("-inf")
+        )
     kernel = torch._scaled_dot_product_attention_math  # noqa: SLF001  else only a setting of the whole process takes it
     return kernel(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)[0]
 
@@ -65,12 +71,16 @@ def kernel_of(backend: str) -> Kernel:
         UnsupportedBackendError: If there is none of that name.
     """
     if backend not in KERNELS:
-        raise UnsupportedBackendError(backend, f"there is none of this name; choose of {', '.join(KERNELS)}, flex")
+        raise UnsupportedBackendError(
+            backend, f"there is none of this name; choose of {', '.join(KERNELS)}, flex"
+        )
     return KERNELS[backend]
 
 
 def has_tangents(*tensors: Tensor) -> bool:
-    """Return whether anybody computes derivatives in forward mode through *tensors*; in graphs nobody does."""
+    """Return whether anybody computes derivatives in forward mode through *tensors*; in graphs
+    nobody does.
+    """
     if torch.compiler.is_compiling():
         return False
     return any(

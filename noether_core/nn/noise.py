@@ -14,17 +14,23 @@ _GOLDEN32 = 0x9E3779B9
 
 
 def draw_seed(device: torch.device) -> Tensor:
-    """Draw the seed of `uniform_at` from torch's generator of *device*, which ``torch.manual_seed`` fixes."""
+    """Draw the seed of `uniform_at` from torch's generator of *device*, which ``torch.manual_seed``
+    fixes.
+    """
     return torch.randint(2**62, (1,), device=device)
 
 
-def uniform_at(seed: Tensor, rows: Tensor, columns: int, *, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return uniform numbers in ``[0, 1)``, each a function of the seed, its row and its column and of nothing else.
+def uniform_at(
+    seed: Tensor, rows: Tensor, columns: int, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return uniform numbers in ``[0, 1)``, each a function of the seed, its row and its column and
+    of nothing else.
 
-    So they need not be kept for a backward pass, and do not depend on how rows are cut into chunks or spread over
-    processes. They are multiples of ``2^-24`` in every dtype. It is a counter-based generator in the sense of Salmon et
-    al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011, with the finalisers of splitmix64 for a row (Steele et al.,
-    Fast Splittable Pseudorandom Number Generators, 2014) and of a 32-bit hash with two multiplications for a column.
+    So they need not be kept for a backward pass, and do not depend on how rows are cut into chunks
+    or spread over processes. They are multiples of ``2^-24`` in every dtype. It is a counter-based
+    generator in the sense of Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011, with
+    the finalisers of splitmix64 for a row (Steele et al., Fast Splittable Pseudorandom Number
+    Generators, 2014) and of a 32-bit hash with two multiplications for a column.
 
     Args:
         seed: What `draw_seed` returned, on the device of *rows*.
@@ -35,7 +41,8 @@ def uniform_at(seed: Tensor, rows: Tensor, columns: int, *, dtype: torch.dtype =
     Returns:
         ``(*rows.shape, columns)``.
     """
-    # The seed is added first: compilers work out products of counters in advance, and not as integers that wrap.
+    # The seed is added first: compilers work out products of counters in advance, and not as
+    # integers that wrap.
     keys = _scrambled((rows.to(torch.int64) + _scrambled(seed.view(()))) * _GOLDEN).unsqueeze(-1)
     low, high = keys.to(torch.int32), (keys >> 32).to(torch.int32)
     places = (torch.arange(columns, device=rows.device) * _GOLDEN32).to(torch.int32)
@@ -63,7 +70,8 @@ def _shifted(bits: Tensor, count: int, width: int) -> Tensor:
 
 
 def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Tensor:
-    """Set entries of *x* to zero with a probability, and scale the others so that the mean stays; by place.
+    """Set entries of *x* to zero with a probability, and scale the others so that the mean stays;
+    by place.
 
     Args:
         x: ``(rows, ...)``.
@@ -79,10 +87,11 @@ def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Ten
 
 
 def gumbel(uniform: Tensor) -> Tensor:
-    """Return the Gumbel noise of uniform numbers, ``-log(-log(u + eps) + eps)``, eps the epsilon of their dtype.
+    """Return the Gumbel noise of uniform numbers, ``-log(-log(u + eps) + eps)``, eps the epsilon of
+    their dtype.
 
-    Jang et al., Categorical Reparameterization with Gumbel-Softmax, 2017 (arXiv 1611.01144), with the shifts that keep
-    both logarithms finite.
+    Jang et al., Categorical Reparameterization with Gumbel-Softmax, 2017 (arXiv 1611.01144), with
+    the shifts that keep both logarithms finite.
     """
     eps = torch.finfo(uniform.dtype).eps
     return (uniform + eps).log_().neg_().add_(eps).log_().neg_()

@@ -10,10 +10,12 @@ _EPS = torch.finfo(torch.float32).eps
 
 
 class RMSNorm(nn.RMSNorm):
-    """Divide the last axis by its root mean square, and scale each of its entries by a learned weight.
+    """Divide the last axis by its root mean square, and scale each of its entries by a learned
+    weight.
 
-    ``y = weight * x / sqrt(mean(x^2) + eps)`` with the machine epsilon of float32 for every dtype, where torch takes
-    that of the input, and the result in the dtype of the input, also where autocast meets weights of float32.
+    ``y = weight * x / sqrt(mean(x^2) + eps)`` with the machine epsilon of float32 for every dtype,
+    where torch takes that of the input, and the result in the dtype of the input, also where
+    autocast meets weights of float32.
 
     Zhang and Sennrich, Root Mean Square Layer Normalization, 2019 (arXiv 1910.07467), equation 4.
 

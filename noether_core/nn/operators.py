@@ -23,17 +23,20 @@ def define_operator(
 ) -> Callable[..., Any]:
     """Define an operator of torch for every device, and return it.
 
-    What `torch.library.custom_op` does, without what that imports when it is first called: torch's compiler, two
-    seconds and 70 MB, whether anything is compiled or not. What the function returns must share no memory with what it
-    is given, which nobody checks.
+    What `torch.library.custom_op` does, without what that imports when it is first called: torch's
+    compiler, two seconds and 70 MB, whether anything is compiled or not. What the function returns
+    must share no memory with what it is given, which nobody checks.
 
     Args:
         name: ``"namespace::name"``.
-        schema: What it takes and returns, ``"(Tensor x, float scale) -> Tensor"``; it writes to nothing it is given.
+        schema: What it takes and returns, ``"(Tensor x, float scale) -> Tensor"``; it writes to
+            nothing it is given.
         function: What it computes; autograd does not look on.
-        fake: Takes the same, and returns tensors of the same shapes, strides and dtypes without numbers.
-        gradients: Returns the gradients of what it takes, from a context and those of what it returns; as the
-            ``backward`` of `torch.library.register_autograd`. Where it is None, to ask for one is a DerivativeError.
+        fake: Takes the same, and returns tensors of the same shapes, strides and dtypes without
+            numbers.
+        gradients: Returns the gradients of what it takes, from a context and those of what it
+            returns; as the ``backward`` of `torch.library.register_autograd`. Where it is None, to
+            ask for one is a DerivativeError.
         keep: Keeps for it what it needs; as the ``setup_context`` there.
     """
 

@@ -35,7 +35,9 @@ def attend_packed(
     Samples of equal lengths that follow one another attend in one call.
     """
     batch = queries.shape[0]
-    runs = [(lengths, len(list(run))) for lengths, run in itertools.groupby(_samples(packed))] or [((0, 0), 1)]
+    runs = [(lengths, len(list(run))) for lengths, run in itertools.groupby(_samples(packed))] or [
+        ((0, 0), 1)
+    ]
     query_counts = [length * count for (length, _), count in runs]
     key_counts = [length * count for (_, length), count in runs]
     reals = [None] * len(runs) if real is None else real.split_with_sizes(key_counts, 1)
@@ -63,10 +65,13 @@ def attend_packed(
     return torch.cat(behind, dim=1).transpose(1, 2)
 
 
-def is_packed_at_once(mask: StructuredMask, queries: Tensor, real: Tensor | None, dropout: float) -> TypeGuard[Packed]:
+def is_packed_at_once(
+    mask: StructuredMask, queries: Tensor, real: Tensor | None, dropout: float
+) -> TypeGuard[Packed]:
     """Return whether torch's ``varlen_attn`` serves, one flash kernel for all samples.
 
-    It runs on CUDA in half precision, and knows neither dropout nor padding. Derivatives in forward mode would be zero.
+    It runs on CUDA in half precision, and knows neither dropout nor padding. Derivatives in forward
+    mode would be zero.
     """
     return (
         isinstance(mask, Packed)
@@ -113,7 +118,9 @@ def _key_lengths(packed: Packed) -> tuple[int, ...]:
 
 
 def _apart(x: Tensor, count: int) -> Tensor:
-    """Return *count* samples of equal lengths, ``(batch, heads, tokens, ..)``, as entries of the batch."""
+    """Return *count* samples of equal lengths, ``(batch, heads, tokens, ..)``, as entries of the
+    batch.
+    """
     batch, heads, tokens, width = x.shape
     return x.transpose(1, 2).reshape(batch * count, tokens // count, heads, width).transpose(1, 2)
 
@@ -131,4 +138,8 @@ def _offsets(lengths: tuple[int, ...], device: torch.device) -> Tensor:
 def _has_varlen(device: torch.device) -> bool:
     """Return whether this torch has ``varlen_attn``, and *device* the flash kernel behind it."""
     is_there = importlib.util.find_spec("torch.nn.attention.varlen") is not None
-    return is_there and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
+    return (
+        is_there
+        and torch.version.hip is None
+        and torch.cuda.get_device_capability(device) >= (8, 0)
+    )

@@ -31,12 +31,17 @@ class KeyChunk(NamedTuple):
 
 
 def attend_to_chunks(
-    queries: Tensor, chunks: Iterable[KeyChunk], *, scale: float | None = None, backend: Backend = "auto"
+    queries: Tensor,
+    chunks: Iterable[KeyChunk],
+    *,
+    scale: float | None = None,
+    backend: Backend = "auto",
 ) -> Tensor:
     """Return what `attend` returns for all keys together, and hold one chunk of them at a time.
 
-    Each chunk gives an attention of its own and the logarithm of its sum of weights. Two such parts are one,
-    ``o = o1 + w (o2 - o1)``, with the share ``w = sigmoid(log sum2 - log sum1)`` of the second in the sum of both.
+    Each chunk gives an attention of its own and the logarithm of its sum of weights. Two such parts
+    are one, ``o = o1 + w (o2 - o1)``, with the share ``w = sigmoid(log sum2 - log sum1)`` of the
+    second in the sum of both.
 
     Milakov and Gimelshein, Online normalizer calculation for softmax, 2018 (arXiv 1805.02867).
 
@@ -44,7 +49,8 @@ def attend_to_chunks(
         queries: ``(batch, heads, queries, head_dim)``.
         chunks: The keys, in any order; each chunk is read before the next is asked for.
         scale: Factor of the logits; ``1 / sqrt(head_dim)`` where it is None.
-        backend: As in `attend`. Whatever it says, a part is computed by a fused kernel only where one tells the sum.
+        backend: As in `attend`. Whatever it says, a part is computed by a fused kernel only where
+            one tells the sum.
 
     Returns:
         ``(batch, heads, queries, head_dim)``; zeros for a query that may read no key.
@@ -57,15 +63,23 @@ def attend_to_chunks(
     part = _fused if tells_sums(queries, backend) else _by_products
 
     read = queries.new_zeros(queries.shape, dtype=dtype_of_sums(queries.dtype))
-    log_sums = queries.new_full((*queries.shape[:-1], 1), -math.inf, dtype=dtype_of_sums(queries.dtype))
+    log_sums = queries.new_full(
+        (*queries.shape[:-1], 1), -math.inf, dtype=dtype_of_sums(queries.dtype)
+    )
     for keys, values, mask in chunks:
         if queries.numel() and keys.numel():
-            of_chunk, log_sums_of_chunk = part(queries, keys.to(queries), values.to(queries), mask, scale)
-            share = (log_sums_of_chunk - log_sums).nan_to_num().sigmoid()  # no number where neither has read a key
+            of_chunk, log_sums_of_chunk = part(
+                queries, keys.to(queries), values.to(queries), mask, scale
+            )
+            share = (
+                (log_sums_of_chunk - log_sums).nan_to_num().sigmoid()
+            )  # no number where neither has read a key
             read.lerp_(of_chunk, share)
             log_sums = torch.logaddexp(log_sums, log_sums_of_chunk)
     if read.requires_grad:
-        raise DerivativeError("attention to chunks of keys has no gradient; call attend with all keys together")
+        raise DerivativeError(
+            "attention to chunks of keys has no gradient; call attend with all keys together"
+        )
     return read.to(queries.dtype)
 
 
@@ -75,14 +89,20 @@ def tells_sums(x: Tensor, backend: Backend) -> bool:
 
 
 _KERNEL: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
-"""What ``scaled_dot_product_attention`` calls on a CPU, with the logarithm of sums that it does not return."""
+"""What ``scaled_dot_product_attention`` calls on a CPU, with the logarithm of sums that it does not
+return.
+"""
 
 
-def _fused(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+def _fused(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
     """Return the attention to some keys, and the logarithm of the sum of weights of each query."""
     added = mask
     if mask is not None:
-        added = mask.to(queries.dtype) if mask.dtype != torch.bool else _as_numbers(mask, queries.dtype)
+        added = (
+            mask.to(queries.dtype) if mask.dtype != torch.bool else _as_numbers(mask, queries.dtype)
+        )
     read, log_sums = _KERNEL(queries, keys, values, attn_mask=added, scale=scale)
     log_sums = log_sums.unsqueeze(-1)
     if added is not None:  # the kernel says zero where a query reads none of the keys

@@ -1,4 +1,6 @@
-"""An axis of tokens cut into pieces, so that groups are taken from it without a copy where they stand together."""
+"""An axis of tokens cut into pieces, so that groups are taken from it without a copy where they
+stand together.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Runs: TypeAlias = tuple[tuple[int, int], ...]
-"""Pieces that are taken one behind the other: of each run of neighbours the first, and the one behind the last."""
+"""Pieces that are taken one behind the other: of each run of neighbours the first, and the one
+behind the last.
+"""
 
 
 class Cut(NamedTuple):
@@ -28,11 +32,13 @@ class Cut(NamedTuple):
 def cut_groups(sizes: Mapping[str, int], wanted: Iterable[Sequence[str]]) -> Cut:
     """Return where to cut an axis so that groups can be taken from it.
 
-    It asks for no size, only for the order of the groups: a graph that was compiled for some sizes fits all.
+    It asks for no size, only for the order of the groups: a graph that was compiled for some sizes
+    fits all.
 
     Args:
         sizes: The groups on the axis, one behind the other, and their tokens.
-        wanted: Names of the groups that are taken together, in the order in which they are to stand.
+        wanted: Names of the groups that are taken together, in the order in which they are to
+            stand.
     """
     places = {name: place for place, name in enumerate(sizes)}
     runs = [_runs([places[name] for name in names]) for names in wanted]
@@ -41,7 +47,10 @@ def cut_groups(sizes: Mapping[str, int], wanted: Iterable[Sequence[str]]) -> Cut
     number = {bound: place for place, bound in enumerate(bounds)}
     of_groups = tuple(sizes.values())
     lengths = tuple(_total(of_groups[start:stop]) for start, stop in itertools.pairwise(bounds))
-    return Cut(lengths, tuple(tuple((number[first], number[stop]) for first, stop in some) for some in runs))
+    return Cut(
+        lengths,
+        tuple(tuple((number[first], number[stop]) for first, stop in some) for some in runs),
+    )
 
 
 class Pieces:
@@ -59,7 +68,8 @@ class Pieces:
         self._tensor = tensor
         self._lengths = lengths
         self._dim = dim
-        # One cut for all pieces: its gradient is written once, where each narrow would fill the whole axis with zeros.
+        # One cut for all pieces: its gradient is written once, where each narrow would fill the
+        # whole axis with zeros.
         self._pieces = tensor.split_with_sizes(lengths, dim) if len(lengths) > 1 else (tensor,)
 
     def take(self, runs: Runs) -> Tensor:
@@ -73,16 +83,22 @@ class Pieces:
             return self._pieces[first]
         if stop - first == len(self._lengths):
             return self._tensor
-        return self._tensor.narrow(self._dim, _total(self._lengths[:first]), _total(self._lengths[first:stop]))
+        return self._tensor.narrow(
+            self._dim, _total(self._lengths[:first]), _total(self._lengths[first:stop])
+        )
 
 
 def take_runs(tensor: Tensor, cut: Cut, *, dim: int) -> Tensor:
-    """Return the tokens of the first that *cut* wants of the axis *dim*; a view where they are one run."""
+    """Return the tokens of the first that *cut* wants of the axis *dim*; a view where they are one
+    run.
+    """
     return Pieces(tensor, cut.lengths, dim).take(cut.runs[0])
 
 
 def _total(sizes: Iterable[int]) -> int:
-    """Return the sum of *sizes*, added one by one: files of ``torch.export`` have no sum of several symbols."""
+    """Return the sum of *sizes*, added one by one: files of ``torch.export`` have no sum of several
+    symbols.
+    """
     total = 0
     for size in sizes:
         total += size

@@ -12,17 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Frequencies: TypeAlias = Tensor | tuple[Tensor, ...]
-"""What `RopeFrequency` returns and `rotate` takes: complex numbers, or a tuple of angles, one tensor per coordinate."""
+"""What `RopeFrequency` returns and `rotate` takes: complex numbers, or a tuple of angles, one
+tensor per coordinate.
+"""
 
 RopeImplementation = Literal["complex", "real"]
-"""Which features a rotation pairs: neighbours, or the halves of a block. The two are not interchangeable."""
+"""Which features a rotation pairs: neighbours, or the halves of a block. The two are not
+interchangeable.
+"""
 
 
 class RopeFrequency(nn.Module):
     """Frequencies that rotate the heads of a token at a point.
 
-    Every coordinate turns ``e / 2`` pairs of features, ``e`` the largest even number for which all coordinates fit into
-    a head: pair ``i`` by ``coordinate * max_wavelength^(-2 i / e)``. What is left of the head stays as it is.
+    Every coordinate turns ``e / 2`` pairs of features, ``e`` the largest even number for which all
+    coordinates fit into a head: pair ``i`` by ``coordinate * max_wavelength^(-2 i / e)``. What is
+    left of the head stays as it is.
 
     Su et al., RoFormer, 2021 (arXiv 2104.09864), section 3.2, for each coordinate by itself.
 
@@ -30,10 +35,12 @@ class RopeFrequency(nn.Module):
         hidden_dim: Width of a head.
         input_dim: Number of coordinates of a point.
         max_wavelength: Ratio of the slowest to the fastest rotation, in the limit of wide heads.
-        implementation: ``"complex"`` pairs neighbouring features, ``"real"`` the halves of a coordinate's block.
+        implementation: ``"complex"`` pairs neighbouring features, ``"real"`` the halves of a
+            coordinate's block.
 
     Raises:
-        ValueError: If the head is too narrow for the coordinates, or another argument is out of range.
+        ValueError: If the head is too narrow for the coordinates, or another argument is out of
+            range.
     """
 
     omega: Tensor
@@ -70,8 +77,9 @@ class RopeFrequency(nn.Module):
             coordinates: ``(..., tokens, input_dim)``, floating.
 
         Returns:
-            *complex*: unit numbers ``(..., tokens, hidden_dim // 2)``. *real*: a tuple of ``input_dim`` tensors of
-            angles ``(..., tokens, e)``, each angle twice. Both from angles in float32, whatever autocast says.
+            *complex*: unit numbers ``(..., tokens, hidden_dim // 2)``. *real*: a tuple of
+            ``input_dim`` tensors of angles ``(..., tokens, e)``, each angle twice. Both from angles
+            in float32, whatever autocast says.
 
         Raises:
             ValueError: If *coordinates* have another width or are not floating.
@@ -97,7 +105,9 @@ class RopeFrequency(nn.Module):
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move with the model, and stay float32 when the model is cast: bfloat16 angles are wrong by whole turns."""
+        """Move with the model, and stay float32 when the model is cast: bfloat16 angles are wrong
+        by whole turns.
+        """
         omega = self.omega
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.omega.dtype != omega.dtype:
@@ -110,9 +120,10 @@ def rotate(x: Tensor, freqs: Frequencies) -> Tensor:
 
     Args:
         x: ``(batch, heads, tokens, head_dim)``.
-        freqs: What `RopeFrequency` returned for the same tokens: complex ``(batch, tokens, head_dim // 2)`` turns the
-            features ``2 j`` and ``2 j + 1`` by number ``j``; a tuple of angles ``(batch, tokens, e)`` cuts a head into
-            blocks of ``e`` and turns the halves of each. The batch may be 1 or missing.
+        freqs: What `RopeFrequency` returned for the same tokens: complex ``(batch, tokens, head_dim
+            // 2)`` turns the features ``2 j`` and ``2 j + 1`` by number ``j``; a tuple of angles
+            ``(batch, tokens, e)`` cuts a head into blocks of ``e`` and turns the halves of each.
+            The batch may be 1 or missing.
 
     Returns:
         The same shape and dtype as *x*.
@@ -138,11 +149,16 @@ def _turn_neighbours(x: Tensor, freqs: Tensor) -> Tensor:
 
 
 def _starts_pairs_at_even_places(x: Tensor) -> bool:
-    """Return whether pairs of neighbours can be read as complex numbers where they lie; with odd head widths not."""
-    # From the right: the stride of the batch holds the number of tokens, on whose parity no graph should depend.
+    """Return whether pairs of neighbours can be read as complex numbers where they lie; with odd
+    head widths not.
+    """
+    # From the right: the stride of the batch holds the number of tokens, on whose parity no graph
+    # should depend.
     if any(stride % 2 for stride in reversed(x.stride()[:-1])):
         return False
-    return torch.compiler.is_compiling() or x.storage_offset() % 2 == 0  # graphs cannot ask for the offset
+    return (
+        torch.compiler.is_compiling() or x.storage_offset() % 2 == 0
+    )  # graphs cannot ask for the offset
 
 
 def _turn_halves(x: Tensor, angles: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 def accept_fused_(module: nn.Module, *, fused: str, parts: tuple[str, ...]) -> None:
     """Let *module* load weights in which several projections were stacked into one.
 
-    After ``accept_fused_(self, fused="qkv", parts=("q", "k", "v"))`` an entry ``qkv.weight`` (or ``qkv.bias``, or
-    ``qkv.project.weight``) is read as the rows of ``q.weight``, ``k.weight`` and ``v.weight``, one below the other. The
-    module saves the separate names, and the mapping it loads from is left as it is. An entry that does not have the
-    rows of the parts, or that stands beside one of them, is told among the other errors of ``load_state_dict``.
+    After ``accept_fused_(self, fused="qkv", parts=("q", "k", "v"))`` an entry ``qkv.weight`` (or
+    ``qkv.bias``, or ``qkv.project.weight``) is read as the rows of ``q.weight``, ``k.weight`` and
+    ``v.weight``, one below the other. The module saves the separate names, and the mapping it loads
+    from is left as it is. An entry that does not have the rows of the parts, or that stands beside
+    one of them, is told among the other errors of ``load_state_dict``.
 
     Args:
         module: The module; it has the children *parts*.
@@ -51,12 +52,17 @@ def _split_entries(  # noqa: PLR0917  torch passes everything by position
         stack = state_dict.pop(key)
         shapes = [own[leaf].shape for leaf in leaves]
         targets = [prefix + leaf for leaf in leaves]
-        if problem := _misfit(key, stack, shapes, [target for target in targets if target in state_dict]):
+        if problem := _misfit(
+            key, stack, shapes, [target for target in targets if target in state_dict]
+        ):
             error_msgs.append(problem)
             continue
         for target, rows in zip(targets, stack.split([shape[0] for shape in shapes]), strict=True):
-            # Parameters that are assigned, not copied, would otherwise share the memory of the stack.
-            state_dict[target] = rows.clone() if local_metadata.get("assign_to_params_buffers") else rows
+            # Parameters that are assigned, not copied, would otherwise share the memory of the
+            # stack.
+            state_dict[target] = (
+                rows.clone() if local_metadata.get("assign_to_params_buffers") else rows
+            )
 
 
 def _misfit(key: str, stack: Tensor, shapes: list[torch.Size], present: list[str]) -> str | None:

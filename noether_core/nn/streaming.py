@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _BYTES_IN_CACHE = 1 << 20
-"""Bytes of a chunk on a CPU: what a step makes, the next one finds in the second level of the cache."""
+"""Bytes of a chunk on a CPU: what a step makes, the next one finds in the second level of the
+cache.
+"""
 
 _BYTES_TO_BE_BUSY = 1 << 26
 """Bytes of a chunk on other devices, which need many tokens at once to be busy."""
@@ -30,15 +32,22 @@ FEWEST_STREAMED = _CHUNKS * _LEAST
 
 
 def tokens_at_once(
-    module: nn.Module, x: Tensor, *others: Tensor, width: int, least: int = 1, chosen: int | None = None
+    module: nn.Module,
+    x: Tensor,
+    *others: Tensor,
+    width: int,
+    least: int = 1,
+    chosen: int | None = None,
 ) -> int | None:
-    """Return how many tokens a forward computes at once, or None where it computes all of them as one tensor.
-
-    A chunk is ``2^floor(log2(bytes / (batch * width * bytes of a number)))`` tokens, with *bytes* of 1 MiB on a CPU and
-    64 MiB elsewhere, and not less than *least* or 64. More tokens than four chunks are computed in chunks, which is
-    faster too: a step finds in the cache what the step before it made, and no call waits for the pages of memory that
-    large tensors take anew each time. Autograd, `torch.func`, forward-mode derivatives and compilers get all tokens as
+    """Return how many tokens a forward computes at once, or None where it computes all of them as
     one tensor.
+
+    A chunk is ``2^floor(log2(bytes / (batch * width * bytes of a number)))`` tokens, with *bytes*
+    of 1 MiB on a CPU and 64 MiB elsewhere, and not less than *least* or 64. More tokens than four
+    chunks are computed in chunks, which is faster too: a step finds in the cache what the step
+    before it made, and no call waits for the pages of memory that large tensors take anew each
+    time. Autograd, `torch.func`, forward-mode derivatives and compilers get all tokens as one
+    tensor.
 
     Args:
         module: Its parameters may ask for gradients.
@@ -57,7 +66,9 @@ def tokens_at_once(
 
 
 def tokens_that_fit(x: Tensor, bytes_of_token: int, *, in_cache: int) -> int:
-    """Return the largest power of two of tokens that fit: into *in_cache* bytes on a CPU, and into 64 MiB elsewhere."""
+    """Return the largest power of two of tokens that fit: into *in_cache* bytes on a CPU, and into
+    64 MiB elsewhere.
+    """
     fitting = (in_cache if x.device.type == "cpu" else _BYTES_TO_BE_BUSY) // max(1, bytes_of_token)
     return 1 << (fitting.bit_length() - 1) if fitting else 0
 
@@ -69,7 +80,9 @@ def _is_differentiated(module: nn.Module, *tensors: Tensor) -> bool:
 
 
 def chunks_of(spans: Iterable[slice], size: int) -> Iterator[slice]:
-    """Yield pieces of *spans*, one behind the other, each of *size* tokens or what is left of its span."""
+    """Yield pieces of *spans*, one behind the other, each of *size* tokens or what is left of its
+    span.
+    """
     for span in spans:
         for start in range(span.start, span.stop, size):
             yield slice(start, min(start + size, span.stop))

@@ -24,10 +24,11 @@ class Causal:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SlidingWindow:
-    """Each query reads the keys around its own place: query ``i`` reads key ``j`` where ``-before <= j - i <= after``.
+    """Each query reads the keys around its own place: query ``i`` reads key ``j`` where ``-before
+    <= j - i <= after``.
 
-    Queries and keys are counted from their first ones, also where they differ in number. ``SlidingWindow(before, 0)``
-    is causal.
+    Queries and keys are counted from their first ones, also where they differ in number.
+    ``SlidingWindow(before, 0)`` is causal.
 
     Beltagy et al., Longformer, 2020 (arXiv 2004.05150), section 3.1.
 
@@ -48,17 +49,21 @@ class SlidingWindow:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Packed:
-    """Samples of several lengths lie one behind the other, and a query reads the keys of its own sample.
+    """Samples of several lengths lie one behind the other, and a query reads the keys of its own
+    sample.
 
-    ``Packed((100, 57))`` is one sample of 100 tokens and behind it one of 57; every entry of the batch is packed so. In
-    cross-attention the keys have lengths of their own.
+    ``Packed((100, 57))`` is one sample of 100 tokens and behind it one of 57; every entry of the
+    batch is packed so. In cross-attention the keys have lengths of their own.
 
     Raises:
-        MaskError: If a length is negative or no integer, or queries and keys are of different numbers of samples.
+        MaskError: If a length is negative or no integer, or queries and keys are of different
+            numbers of samples.
     """
 
     lengths: tuple[int, ...]
-    """Queries of each sample; without *key_lengths*, keys too. Any iterable of integers, kept as a tuple."""
+    """Queries of each sample; without *key_lengths*, keys too. Any iterable of integers, kept as a
+    tuple.
+    """
 
     key_lengths: tuple[int, ...] | None = None
     """Keys of each sample."""
@@ -67,7 +72,9 @@ class Packed:
         lengths = _naturals(self.lengths, "lengths")
         keys = lengths if self.key_lengths is None else _naturals(self.key_lengths, "key_lengths")
         if len(keys) != len(lengths):
-            raise MaskError(f"Packed: got {len(keys)} key_lengths, wanted {len(lengths)}, one for each of the lengths")
+            raise MaskError(
+                f"Packed: got {len(keys)} key_lengths, wanted {len(lengths)}, one for each of the lengths"
+            )
         object.__setattr__(self, "lengths", lengths)
         object.__setattr__(self, "key_lengths", keys)
 
@@ -77,7 +84,9 @@ StructuredMask: TypeAlias = Causal | SlidingWindow | Packed
 
 
 def _naturals(numbers: Iterable[int], name: str) -> tuple[int, ...]:
-    return tuple(_natural(number, f"Packed: {name}[{place}]") for place, number in enumerate(numbers))
+    return tuple(
+        _natural(number, f"Packed: {name}[{place}]") for place, number in enumerate(numbers)
+    )
 
 
 def _natural(number: int, name: str) -> int:

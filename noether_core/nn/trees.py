@@ -1,4 +1,6 @@
-"""How torch's compilers look into groups and patterns: sizes are inputs of a graph, names belong to it."""
+"""How torch's compilers look into groups and patterns: sizes are inputs of a graph, names belong to
+it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ T = TypeVar("T")
 
 
 def register_groups() -> None:
-    """Let `TokenSpec` and `AttentionPattern` be inputs of ``torch.export``, and of files that it wrote.
+    """Let `TokenSpec` and `AttentionPattern` be inputs of ``torch.export``, and of files that it
+    wrote.
 
     The size of a group may be dynamic there, as that of an axis of a tensor may.
     """
@@ -32,13 +35,20 @@ def register_groups() -> None:
         lambda pattern: ([], [list(pattern.query_tokens), list(pattern.key_value_tokens)]),
         _pattern_of,
         serialized_type_name="noether_core.AttentionPattern",
-        flatten_with_keys_fn=lambda pattern: ([], [list(pattern.query_tokens), list(pattern.key_value_tokens)]),
+        flatten_with_keys_fn=lambda pattern: (
+            [],
+            [list(pattern.query_tokens), list(pattern.key_value_tokens)],
+        ),
     )
-    torch.serialization.add_safe_globals([TokenSpec, AttentionPattern])  # files keep the arguments of an example
+    torch.serialization.add_safe_globals(
+        [TokenSpec, AttentionPattern]
+    )  # files keep the arguments of an example
 
 
 def _spec_of(leaves: Iterable[Any], name: str) -> TokenSpec:
-    """Return the group of that *name*, unchecked: its size may be a symbol, or whatever a tree of leaves holds."""
+    """Return the group of that *name*, unchecked: its size may be a symbol, or whatever a tree of
+    leaves holds.
+    """
     (size,) = leaves
     return _made(TokenSpec, name=name, size=size)
 

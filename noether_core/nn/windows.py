@@ -30,8 +30,8 @@ def attend_in_windows(
 ) -> Tensor:
     """Attend under `SlidingWindow`; arguments as `noether_core.nn.attend` takes them.
 
-    Blocks of queries attend, all in one call, to the keys that any query of the block reads. Blocks of half a window
-    read at most three times as many keys as there are.
+    Blocks of queries attend, all in one call, to the keys that any query of the block reads. Blocks
+    of half a window read at most three times as many keys as there are.
     """
     reach = window.before + window.after
     block = max(_BLOCK, reach // 2)
@@ -46,7 +46,9 @@ def attend_in_windows(
     # With one window or many, graphs would differ.
     count = tokens // block + 2 if torch.compiler.is_compiling() else -(-tokens // block)
     margins = (window.before, count * block + window.after - keys.shape[2])
-    mask = _band(block, width, 0, reach, queries.device) & _real_in_windows(keys, real, margins, width, block)
+    mask = _band(block, width, 0, reach, queries.device) & _real_in_windows(
+        keys, real, margins, width, block
+    )
     mask = mask.flatten(0, 1).unsqueeze(1)
 
     read = kernel(
@@ -79,7 +81,9 @@ def _in_windows(x: Tensor, margins: tuple[int, int], width: int, step: int) -> T
     return tokens_first.unfold(1, width, step).transpose(-2, -1).flatten(0, 1)
 
 
-def _real_in_windows(keys: Tensor, real: Tensor | None, margins: tuple[int, int], width: int, step: int) -> Tensor:
+def _real_in_windows(
+    keys: Tensor, real: Tensor | None, margins: tuple[int, int], width: int, step: int
+) -> Tensor:
     """Return which keys of each window are there and real, ``(batch, windows, 1, width)``."""
     if real is None:
         real = torch.ones(keys.shape[0], keys.shape[2], dtype=torch.bool, device=keys.device)

@@ -1,4 +1,5 @@
 """Which package provides which type.
 
-Nothing is imported here: `noether_core.plugins.index` must cost little enough for ``noether --help``.
+Nothing is imported here: `noether_core.plugins.index` must cost little enough for ``noether
+--help``.
 """

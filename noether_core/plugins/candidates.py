@@ -41,14 +41,17 @@ class Candidate(namedtuple("Candidate", "entry state reason")):  # noqa: PYI024 
     @property
     def told(self) -> str:
         """The state and its reason: ``blocked by NOETHER_BLOCK=acme-flow``."""
-        return f"{self.state} {_LINKS[self.state]} {self.reason}" if self.reason else str(self.state)
+        return (
+            f"{self.state} {_LINKS[self.state]} {self.reason}" if self.reason else str(self.state)
+        )
 
 
 def candidates(known: Catalogue, type: str | None = None) -> tuple[Candidate, ...]:
-    """Return the plugins that *type*, bare or qualified, may mean, or those of all types; nothing is imported.
+    """Return the plugins that *type*, bare or qualified, may mean, or those of all types; nothing
+    is imported.
 
-    Plugins that are blocked come after those that are not, and copies that another copy of their distribution hides
-    come last.
+    Plugins that are blocked come after those that are not, and copies that another copy of their
+    distribution hides come last.
     """
 
     def of_type(entries: Iterable[EntryPoint]) -> Iterable[EntryPoint]:
@@ -61,8 +64,14 @@ def candidates(known: Catalogue, type: str | None = None) -> tuple[Candidate, ..
     hidden = [entry for entry in known.index.shadowed if entry.group == ATTENTION]
     return (
         *(candidate for entries in rivals.values() for candidate in _judged(entries, known)),
-        *(Candidate(entry, BLOCKED, _setting(entry, known.blocking)) for entry in of_type(known.blocked())),
-        *(Candidate(entry, SHADOWED, _shade(entry, counting[entry.qualified_name])) for entry in of_type(hidden)),
+        *(
+            Candidate(entry, BLOCKED, _setting(entry, known.blocking))
+            for entry in of_type(known.blocked())
+        ),
+        *(
+            Candidate(entry, SHADOWED, _shade(entry, counting[entry.qualified_name]))
+            for entry in of_type(hidden)
+        ),
     )
 
 
@@ -87,7 +96,9 @@ def _setting(entry: EntryPoint, named: Mapping[str, str]) -> str:
 
 
 def _shade(entry: EntryPoint, counting: EntryPoint) -> str:
-    """Return which plugin counts in the place of *entry*, of the same name in another copy of its distribution."""
+    """Return which plugin counts in the place of *entry*, of the same name in another copy of its
+    distribution.
+    """
     if entry.origin == counting.origin:
         return f"{counting.value}, which stands above it"
     return f"{counting.version} in {os.path.dirname(counting.origin)}"

@@ -5,21 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-from noether_core.plugins.index import ATTENTION, COMMAND, EXTENSION, EntryPoint, Fault, Index, canonical, scan
+from noether_core.plugins.index import (
+    ATTENTION,
+    COMMAND,
+    EXTENSION,
+    EntryPoint,
+    Fault,
+    Index,
+    canonical,
+    scan,
+)
 
 
 class Catalogue:
     """The plugins that are installed, and those added in this process; nothing is ever imported.
 
     Args:
-        block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the environment variable
-            ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
-        prefer: Plugins that a bare type means where several provide it, likewise, the first of them before all others.
-            What ``NOETHER_PREFER`` names comes after them.
-        index: What is installed; read from the metadata on ``sys.path`` on first use where it is None.
+        block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the
+            environment variable ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
+        prefer: Plugins that a bare type means where several provide it, likewise, the first of them
+            before all others. What ``NOETHER_PREFER`` names comes after them.
+        index: What is installed; read from the metadata on ``sys.path`` on first use where it is
+            None.
     """
 
-    def __init__(self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None) -> None:
+    def __init__(
+        self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None
+    ) -> None:
         self._block = _names(block, "block", "NOETHER_BLOCK")
         self._prefer = _names(prefer, "prefer", "NOETHER_PREFER")
         self._fixed = index
@@ -40,12 +52,16 @@ class Catalogue:
 
     @property
     def blocking(self) -> Mapping[str, str]:
-        """What names plugins to leave out, in one spelling, and where it stands: ``block`` or ``NOETHER_BLOCK``."""
+        """What names plugins to leave out, in one spelling, and where it stands: ``block`` or
+        ``NOETHER_BLOCK``.
+        """
         return self._block
 
     @property
     def preferring(self) -> Mapping[str, str]:
-        """What names plugins to prefer, the first before all others, and where: ``prefer`` or ``NOETHER_PREFER``."""
+        """What names plugins to prefer, the first before all others, and where: ``prefer`` or
+        ``NOETHER_PREFER``.
+        """
         return self._prefer
 
     def refresh(self) -> None:
@@ -66,7 +82,9 @@ class Catalogue:
         return entries if type is None else entries_of(type, entries)
 
     def chosen(self, type: str) -> tuple[EntryPoint, ...]:
-        """Return the one plugin that *type*, bare or qualified, means; several where nothing decides between them."""
+        """Return the one plugin that *type*, bare or qualified, means; several where nothing
+        decides between them.
+        """
         entries = self.providers(type)
         preferred = self.preferred(entries)
         return entries if preferred is None else (preferred,)
@@ -98,14 +116,21 @@ class Catalogue:
         return any(name in self._block for name in names_of(entry))
 
     def _all_of(self, group: str) -> tuple[EntryPoint, ...]:
-        return (*self.index.of(group), *(entry for entry in self._added.values() if entry.group == group))
+        return (
+            *self.index.of(group),
+            *(entry for entry in self._added.values() if entry.group == group),
+        )
 
 
 def entries_of(type: str, entries: Iterable[EntryPoint]) -> tuple[EntryPoint, ...]:
     """Return those of *entries* that *type*, bare or qualified, may mean."""
     distribution, colon, name = type.rpartition(":")
     wanted = canonical(distribution)
-    return tuple(entry for entry in entries if entry.name == name and (not colon or entry.distribution == wanted))
+    return tuple(
+        entry
+        for entry in entries
+        if entry.name == name and (not colon or entry.distribution == wanted)
+    )
 
 
 def names_of(entry: EntryPoint) -> tuple[str, str]:
@@ -114,7 +139,9 @@ def names_of(entry: EntryPoint) -> tuple[str, str]:
 
 
 def _names(given: Iterable[str], argument: str, variable: str) -> dict[str, str]:
-    """Return the names of plugins that are given, then those of an environment variable, each with where it stands."""
+    """Return the names of plugins that are given, then those of an environment variable, each with
+    where it stands.
+    """
     given = (given,) if isinstance(given, str) else given
     names = [(name, argument) for name in given]
     names += [(name, variable) for name in os.environ.get(variable, "").split(",")]

@@ -29,7 +29,9 @@ class Extension:
         implementation = self.hooks[hook]
         return int(implementation.trylast) - int(implementation.tryfirst), self.entry.qualified_name
 
-    def call(self, hook: str, read: Callable[[Any], Any] = lambda answer: answer, **arguments: Any) -> Any:
+    def call(
+        self, hook: str, read: Callable[[Any], Any] = lambda answer: answer, **arguments: Any
+    ) -> Any:
         """Return what *read* makes of its hook's answer.
 
         Raises:
@@ -38,7 +40,9 @@ class Extension:
         """
         implementation = self.hooks[hook]
         try:
-            return read(implementation.function(*[arguments[name] for name in implementation.argnames]))
+            return read(
+                implementation.function(*[arguments[name] for name in implementation.argnames])
+            )
         except (KeyboardInterrupt, ConfigError):
             raise
         except BaseException as error:  # like its import, an extension's hook must not end its host
@@ -60,7 +64,8 @@ class Extensions:
         """Let every extension look at a config.
 
         Raises:
-            ConfigError: If any finds something wrong with it; what each finds is told, with its distribution.
+            ConfigError: If any finds something wrong with it; what each finds is told, with its
+                distribution.
             PluginError: If an extension fails.
         """
         problems = [
@@ -76,8 +81,8 @@ def sound_extension(entry: EntryPoint, load: Callable[[EntryPoint], Extension]) 
     """Return what *load* makes of an extension.
 
     Raises:
-        PluginError: If it cannot be used, with how to do without it; that is never done unasked, since an extension may
-            be there to forbid something.
+        PluginError: If it cannot be used, with how to do without it; that is never done unasked,
+            since an extension may be there to forbid something.
     """
     try:
         return load(entry)

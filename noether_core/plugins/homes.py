@@ -7,7 +7,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 
 
 def file_of(path: str) -> str:
-    """Return the file that ``package.module`` or ``package.module:attribute`` leads to; nothing is imported.
+    """Return the file that ``package.module`` or ``package.module:attribute`` leads to; nothing is
+    imported.
 
     Raises:
         ImportError: If it leads to none, or an importer fails at telling.
@@ -22,7 +23,8 @@ def file_of(path: str) -> str:
 
 
 def _spec_of(module: str) -> ModuleSpec:
-    """Return the spec of a module, found through the folders of the packages around it, none of which is imported.
+    """Return the spec of a module, found through the folders of the packages around it, none of
+    which is imported.
 
     Raises:
         ImportError: If there is no such module.
@@ -31,7 +33,8 @@ def _spec_of(module: str) -> ModuleSpec:
     spec, found = _top_spec(top), top
     for name in rest:
         folders = list(spec.submodule_search_locations or ())
-        # by its bare name: by its full one, a folder without code would look for its parent among imported modules
+        # by its bare name: by its full one, a folder without code would look for its parent among
+        # imported modules
         inner = PathFinder.find_spec(name, folders) if folders else None
         found = f"{found}.{name}"
         if inner is None:
@@ -44,7 +47,9 @@ def _top_spec(name: str) -> ModuleSpec:
     try:
         spec = importlib.util.find_spec(name)
     except Exception as error:  # an importer that we do not know may fail in any way
-        raise ImportError(f"{name} cannot be looked for: {type(error).__name__}: {error}") from error
+        raise ImportError(
+            f"{name} cannot be looked for: {type(error).__name__}: {error}"
+        ) from error
     if spec is None:
         raise ImportError(f"there is no {name}")
     return spec

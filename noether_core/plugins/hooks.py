@@ -1,4 +1,6 @@
-"""Plugins as pluggy knows them, named ``distribution:type``; the only file that knows its plugin manager."""
+"""Plugins as pluggy knows them, named ``distribution:type``; the only file that knows its plugin
+manager.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,12 @@ class Hooks:
         self._managers = {group: _new_manager() for group in (ATTENTION, COMMAND, EXTENSION)}
 
     def implementation(self, entry: EntryPoint, plugin: Any, hook: str) -> Callable[..., Any]:
-        """Return the plugin's own implementation of *hook*, after pluggy has validated all that it implements.
+        """Return the plugin's own implementation of *hook*, after pluggy has validated all that it
+        implements.
 
         Raises:
-            PluginError: If the plugin implements another hook, or one with other parameters, or not this one.
+            PluginError: If the plugin implements another hook, or one with other parameters, or not
+                this one.
         """
         with self._lock:
             self._register(entry, plugin)
@@ -43,7 +47,12 @@ class Hooks:
         with self._lock:
             self._register(entry, plugin)
             callers = self._managers[entry.group].get_hookcallers(plugin) or []
-            found = {caller.name: one for caller in callers for one in caller.get_hookimpls() if one.plugin is plugin}
+            found = {
+                caller.name: one
+                for caller in callers
+                for one in caller.get_hookimpls()
+                if one.plugin is plugin
+            }
         if not found:
             raise plugin_error(entry, "implements no hook; mark one with @hookimpl")
         return found
@@ -74,7 +83,9 @@ class Hooks:
 
 
 def _new_manager() -> pluggy.PluginManager:
-    """Return the manager of one group: a plugin may serve several, and a type and a command may have one name."""
+    """Return the manager of one group: a plugin may serve several, and a type and a command may
+    have one name.
+    """
     manager = pluggy.PluginManager("noether")
     manager.add_hookspecs(AttentionHooks)
     manager.add_hookspecs(CommandHooks)

@@ -1,7 +1,9 @@
-"""What is installed: entry points of every distribution, read from metadata without importing anything.
+"""What is installed: entry points of every distribution, read from metadata without importing
+anything.
 
-`importlib.metadata` tells the same and takes longer to import than this whole scan; it is asked only for what is not a
-plain folder on ``sys.path``. Nor is ``typing`` imported: what is read here decides how fast every command starts.
+`importlib.metadata` tells the same and takes longer to import than this whole scan; it is asked
+only for what is not a plain folder on ``sys.path``. Nor is ``typing`` imported: what is read here
+decides how fast every command starts.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ class Fault(namedtuple("Fault", "origin reason line", defaults=("",))):  # noqa:
     """What is wrong with it."""
 
     line: str
-    """The line that announces no plugin although it should; empty where the metadata as a whole could not be read."""
+    """The line that announces no plugin although it should; empty where the metadata as a whole
+    could not be read.
+    """
 
 
 class Index(namedtuple("Index", "entry_points shadowed faults")):  # noqa: PYI024
@@ -78,7 +82,9 @@ class Index(namedtuple("Index", "entry_points shadowed faults")):  # noqa: PYI02
     """Plugins, in the order in which their distributions are found."""
 
     shadowed: tuple[EntryPoint, ...]
-    """Plugins of a distribution that is found a second time, as a stale copy or beside an editable install."""
+    """Plugins of a distribution that is found a second time, as a stale copy or beside an editable
+    install.
+    """
 
     faults: tuple[Fault, ...]
     """What could not be read."""
@@ -109,7 +115,8 @@ def scan(path: Iterable[str] | None = None) -> Index:
     Each distribution is read by itself: one that is corrupt becomes a fault and hides no other.
 
     Args:
-        path: Folders to look in; ``sys.path``, and whatever importers of other kinds know, where it is None.
+        path: Folders to look in; ``sys.path``, and whatever importers of other kinds know, where it
+            is None.
     """
     faults: list[Fault] = []
     searched = searched_path() if path is None else path
@@ -137,7 +144,9 @@ def _is_egg(distribution: _Distribution) -> bool:
 
 
 def metadata_folders(path: Iterable[str]) -> Iterator[str]:
-    """Yield the metadata of every distribution in the folders on *path*, each folder once and in its order."""
+    """Yield the metadata of every distribution in the folders on *path*, each folder once and in
+    its order.
+    """
     for folder in dict.fromkeys(os.path.realpath(entry) for entry in path):
         try:
             names = sorted(os.listdir(folder))
@@ -149,7 +158,9 @@ def metadata_folders(path: Iterable[str]) -> Iterator[str]:
 
 
 def is_leftover(origin: str) -> bool:
-    """Return whether metadata is what an interrupted uninstallation left: pip renames what it removes to ``~cme``."""
+    """Return whether metadata is what an interrupted uninstallation left: pip renames what it
+    removes to ``~cme``.
+    """
     return os.path.basename(origin).startswith("~")
 
 
@@ -162,7 +173,9 @@ def _distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distri
 
 
 def _guarded(origin: str, faults: list[Fault]) -> _Distribution | None:
-    """Return the distribution whose metadata is the folder *origin*, if it announces anything of ours."""
+    """Return the distribution whose metadata is the folder *origin*, if it announces anything of
+    ours.
+    """
     try:
         with open(os.path.join(origin, "entry_points.txt"), "rb") as file:
             content = file.read()
@@ -172,14 +185,17 @@ def _guarded(origin: str, faults: list[Fault]) -> _Distribution | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except UnicodeDecodeError as error:
-        faults.append(Fault(origin, f"entry_points.txt is not UTF-8: {error.reason} at byte {error.start}"))
+        faults.append(
+            Fault(origin, f"entry_points.txt is not UTF-8: {error.reason} at byte {error.start}")
+        )
     except (OSError, ValueError) as error:
         faults.append(Fault(origin, str(error)))
     return None
 
 
 def _identity(origin: str) -> tuple[str, str]:
-    """Return the name and the version of a distribution: from its folder's name, else from its metadata.
+    """Return the name and the version of a distribution: from its folder's name, else from its
+    metadata.
 
     Raises:
         ValueError: If neither tells them.
@@ -199,7 +215,9 @@ def _identity(origin: str) -> tuple[str, str]:
 def _headers(metadata: str) -> tuple[str, str]:
     with open(metadata, encoding="utf-8", errors="replace") as file:
         lines = file.read().partition("\n\n")[0].splitlines()
-    fields = dict(line.split(": ", 1) for line in lines if ": " in line and not line.startswith(" "))
+    fields = dict(
+        line.split(": ", 1) for line in lines if ": " in line and not line.startswith(" ")
+    )
     return fields.get("Name", "").strip(), fields.get("Version", "").strip()
 
 
@@ -209,13 +227,17 @@ def _foreign_distributions(path: Iterable[str], faults: list[Fault]) -> Iterator
     finders = [
         finder
         for finder in sys.meta_path
-        if hasattr(finder, "find_distributions") and getattr(finder, "__module__", "") != "_frozen_importlib_external"
+        if hasattr(finder, "find_distributions")
+        and getattr(finder, "__module__", "") != "_frozen_importlib_external"
     ]
     if not archives and not finders:
         return
     from importlib import metadata
 
-    in_archives, everywhere = metadata.DistributionFinder.Context(path=archives), metadata.DistributionFinder.Context()
+    in_archives, everywhere = (
+        metadata.DistributionFinder.Context(path=archives),
+        metadata.DistributionFinder.Context(),
+    )
     found = list(metadata.MetadataPathFinder.find_distributions(in_archives))
     for finder in finders:
         try:
@@ -227,7 +249,9 @@ def _foreign_distributions(path: Iterable[str], faults: list[Fault]) -> Iterator
             text = distribution.read_text("entry_points.txt") or ""
             if "noether." in text:
                 name, version = distribution.metadata["Name"], distribution.version
-                yield _Distribution(canonical(name), version, str(distribution.locate_file("")), text)
+                yield _Distribution(
+                    canonical(name), version, str(distribution.locate_file("")), text
+                )
         except Exception as error:  # noqa: BLE001  likewise
             faults.append(Fault(repr(distribution), f"{type(error).__name__}: {error}"))
 
@@ -240,7 +264,9 @@ def _entry_points(distribution: _Distribution, faults: list[Fault]) -> Iterator[
         elif group in GROUPS and line and not line.startswith(("#", ";")):
             name, _, value = (part.strip() for part in line.partition("="))
             if name and ":" not in name and _is_import_path(value):
-                yield EntryPoint(group, name, value, distribution.name, distribution.version, distribution.origin)
+                yield EntryPoint(
+                    group, name, value, distribution.name, distribution.version, distribution.origin
+                )
             else:
                 reason = f"{line!r} under [{group}] is no entry point: 'name = package.module'"
                 faults.append(Fault(distribution.origin, reason, line))

@@ -16,7 +16,11 @@ _MOST_NAMES = 20
 def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
     """Return the error that nothing provides *type*."""
     installed = catalogue.types()
-    blocked = [entry.qualified_name for entry in catalogue.blocked() if entry.name == type.rpartition(":")[2]]
+    blocked = [
+        entry.qualified_name
+        for entry in catalogue.blocked()
+        if entry.name == type.rpartition(":")[2]
+    ]
     spellings = (*installed, *(entry.qualified_name for entry in catalogue.providers()))
     hint = f"{' and '.join(blocked)} is blocked." if blocked else did_you_mean(type, spellings)
     hints = (hint, *_of_registering(type, catalogue), installed_types(installed))
@@ -55,7 +59,9 @@ def ambiguous_type(type: str, providers: Sequence[EntryPoint]) -> AmbiguousTypeE
 
 
 def owners(option: str, types: Sequence[str]) -> str | None:
-    """Return the sentence that says which types an option belongs to, or None where it belongs to none."""
+    """Return the sentence that says which types an option belongs to, or None where it belongs to
+    none.
+    """
     more = f" and {len(types) - _MOST_NAMES} more" if len(types) > _MOST_NAMES else ""
     return f"{option!r} is an option of {', '.join(types[:_MOST_NAMES])}{more}" if types else None
 

@@ -32,18 +32,21 @@ IN_PROCESS = "in-process"
 class Registry(Catalogue):
     """Which installed package provides which attention variant.
 
-    What is installed is read from metadata on first use; a plugin is imported when its type is asked for, and its
-    outcome, good or bad, is remembered. Any method may be called from any thread; no lock is held while importing.
+    What is installed is read from metadata on first use; a plugin is imported when its type is
+    asked for, and its outcome, good or bad, is remembered. Any method may be called from any
+    thread; no lock is held while importing.
 
     Args:
-        block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the environment variable
-            ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
-        prefer: Plugins that a bare type means where several provide it, likewise, the first of them before all others.
-            What ``NOETHER_PREFER`` names comes after them.
+        block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the
+            environment variable ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
+        prefer: Plugins that a bare type means where several provide it, likewise, the first of them
+            before all others. What ``NOETHER_PREFER`` names comes after them.
         index: What is installed; read from the metadata on ``sys.path`` where it is None.
     """
 
-    def __init__(self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None) -> None:
+    def __init__(
+        self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None
+    ) -> None:
         super().__init__(block=block, prefer=prefer, index=index)
         self._hooks = Hooks()
         self._importing = threading.local()
@@ -62,7 +65,8 @@ class Registry(Catalogue):
         self._extensions = None
 
     def with_preference(self, plugins: Iterable[str]) -> Registry:
-        """Return this registry, seen such that bare types mean some plugins before what it prefers itself.
+        """Return this registry, seen such that bare types mean some plugins before what it prefers
+        itself.
 
         What is installed, imported, added and blocked here is so in what is returned.
 
@@ -71,7 +75,9 @@ class Registry(Catalogue):
         """
         self.providers()  # looks at what is installed, once for both
         seen = copy.copy(self)
-        vars(seen).update(_prefer={**dict.fromkeys(plugins, "prefer"), **self._prefer}, _resolved={}, _homes={})
+        vars(seen).update(
+            _prefer={**dict.fromkeys(plugins, "prefer"), **self._prefer}, _resolved={}, _homes={}
+        )
         return seen
 
     def provider(self, type: str) -> EntryPoint:
@@ -98,20 +104,26 @@ class Registry(Catalogue):
             AmbiguousTypeError: If several do and *type* does not say which.
             PluginError: If the plugin that does cannot be used.
         """
-        resolved = self._resolved  # a new one takes its place when something is registered meanwhile
+        resolved = (
+            self._resolved
+        )  # a new one takes its place when something is registered meanwhile
         variant = resolved.get(type)
         if variant is None:
             variant = resolved[type] = self._load(self.provider(type))
         return variant
 
     def provider_of(self, config: AttentionConfig) -> EntryPoint:
-        """Return the plugin whose concrete config *config* is; its class decides between providers of one type.
+        """Return the plugin whose concrete config *config* is; its class decides between providers
+        of one type.
 
         Raises:
             UnknownTypeError: If no installed package provides the type.
             AmbiguousTypeError: If several do, and none by the class of *config*.
         """
-        homes, key = self._homes, (config.type, type(config))  # new ones take its place when something is registered
+        homes, key = (
+            self._homes,
+            (config.type, type(config)),
+        )  # new ones take its place when something is registered
         entry = homes.get(key)
         if entry is None:
             entry = homes[key] = self._home_of(config)
@@ -126,7 +138,9 @@ class Registry(Catalogue):
         return self.provider(config.type)
 
     def _is_home(self, entry: EntryPoint, config: AttentionConfig) -> bool:
-        """Return whether *config* is of the class of a plugin; one that cannot be used is home to none."""
+        """Return whether *config* is of the class of a plugin; one that cannot be used is home to
+        none.
+        """
         try:
             return self._load(entry).config is type(config)
         except PluginError:
@@ -143,12 +157,22 @@ class Registry(Catalogue):
         return self._load(self.provider_of(config))
 
     def types_with(self, option: str) -> tuple[str, ...]:
-        """Return the types whose configs declare *option*, of Noether's own and of those that are imported already.
+        """Return the types whose configs declare *option*, of Noether's own and of those that are
+        imported already.
 
-        No other plugin is imported: who asks has made a mistake in a config, and that must run nobody's code.
+        No other plugin is imported: who asks has made a mistake in a config, and that must run
+        nobody's code.
         """
-        near = [entry for entry in self.providers() if entry.distribution == CORE or entry in self._variants]
-        return tuple(sorted({entry.name for entry in near if option in self._options_of(entry.qualified_name)}))
+        near = [
+            entry
+            for entry in self.providers()
+            if entry.distribution == CORE or entry in self._variants
+        ]
+        return tuple(
+            sorted(
+                {entry.name for entry in near if option in self._options_of(entry.qualified_name)}
+            )
+        )
 
     def _options_of(self, type: str) -> frozenset[str]:
         try:
@@ -159,8 +183,9 @@ class Registry(Catalogue):
     def register(self, variant: AttentionVariant) -> None:
         """Add a variant in this process, under the distribution ``in-process``.
 
-        A variant of the same type that was added before is replaced; one that a package provides is not: then the type
-        must be qualified. Other processes, spawned workers among them, do not see it.
+        A variant of the same type that was added before is replaced; one that a package provides is
+        not: then the type must be qualified. Other processes, spawned workers among them, do not
+        see it.
 
         Raises:
             TypeError: If *variant* is no AttentionVariant.
@@ -200,7 +225,9 @@ class Registry(Catalogue):
         hook = self._hooks.implementation(entry, import_plugin(entry), "noether_command")
         _answer(entry, functools.partial(hook, parser))
         if not callable(parser.get_default("run")):
-            raise plugin_error(entry, "says not what runs its command; call parser.set_defaults(run=...)")
+            raise plugin_error(
+                entry, "says not what runs its command; call parser.set_defaults(run=...)"
+            )
 
     def _load(self, entry: EntryPoint) -> AttentionVariant:
         """Return the variant of one plugin, or raise its failure, once and for all."""
@@ -218,7 +245,9 @@ class Registry(Catalogue):
 
     @contextmanager
     def _importing_once(self, entry: EntryPoint) -> Iterator[None]:
-        """Refuse a plugin that asks for its own type while this thread imports it: its module is half made."""
+        """Refuse a plugin that asks for its own type while this thread imports it: its module is
+        half made.
+        """
         importing = self._importing.__dict__.setdefault("entries", set())
         if entry in importing:
             raise plugin_error(entry, "asks for its own type while it is being imported")
@@ -232,10 +261,14 @@ class Registry(Catalogue):
         hook = self._hooks.implementation(entry, plugin, "noether_attention_variant")
         variant = _answer(entry, hook)
         if not isinstance(variant, AttentionVariant):
-            raise plugin_error(entry, f"returns {shown(variant)} from its hook, which is no AttentionVariant")
+            raise plugin_error(
+                entry, f"returns {shown(variant)} from its hook, which is no AttentionVariant"
+            )
         _check_version(entry, variant)
         if variant.type != entry.name:
-            reason = f"has a config of the type {variant.type!r}; name the entry point so, or the config"
+            reason = (
+                f"has a config of the type {variant.type!r}; name the entry point so, or the config"
+            )
             raise plugin_error(entry, reason)
         return variant
 
@@ -269,10 +302,13 @@ def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
     if version > hookspecs.hookspec_version:
         wanted = required_core(entry) or f"newer than {core_version()}"
         raise plugin_error(
-            entry, f"{written}, and this is version {hookspecs.hookspec_version}; install noether-attention {wanted}"
+            entry,
+            f"{written}, and this is version {hookspecs.hookspec_version}; install noether-attention {wanted}",
         )
     changes = [
-        f"for version {number}, {change}" for number, change in sorted(hookspecs.CHANGES.items()) if number > version
+        f"for version {number}, {change}"
+        for number, change in sorted(hookspecs.CHANGES.items())
+        if number > version
     ]
     raise plugin_error(
         entry,
@@ -281,7 +317,9 @@ def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
 
 
 class _ProcessRegistry(Registry):
-    """The registry of this process, to which the modules that ``NOETHER_REGISTER`` names add theirs when imported."""
+    """The registry of this process, to which the modules that ``NOETHER_REGISTER`` names add theirs
+    when imported.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -299,7 +337,9 @@ class _ProcessRegistry(Registry):
         return super()._all_of(group)
 
     def _import_modules(self) -> None:
-        """Import what is to be imported; a thread that comes meanwhile waits for each module as any import does."""
+        """Import what is to be imported; a thread that comes meanwhile waits for each module as any
+        import does.
+        """
         here = self._importing.__dict__
         if not self._to_import or here.get("modules"):
             return
@@ -325,7 +365,8 @@ _default_lock = threading.Lock()
 def registry() -> Registry:
     """Return the registry of this process, which everything uses that is not handed another.
 
-    On first use it imports the modules that ``NOETHER_REGISTER`` names, separated by commas, for what they register.
+    On first use it imports the modules that ``NOETHER_REGISTER`` names, separated by commas, for
+    what they register.
     """
     global _default  # noqa: PLW0603  made on first use, so that importing costs nothing
     if _default is None:

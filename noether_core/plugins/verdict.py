@@ -26,7 +26,9 @@ class Verdict(namedtuple("Verdict", "type candidates means resolves sentence")):
     """The qualified name of the one that it means; None where it means none."""
 
     resolves: bool
-    """Whether there is one, and its code is there too. It may still be found broken when it is imported."""
+    """Whether there is one, and its code is there too. It may still be found broken when it is
+    imported.
+    """
 
     sentence: str
     """All of that for a reader, with the way out."""
@@ -45,7 +47,9 @@ def verdict_on(type: str, known: Catalogue) -> Verdict:
     try:
         file_of(entry.value)
     except ImportError as error:
-        return Verdict(type, found, entry.qualified_name, False, f"{sentence}, and cannot be used: {error}.")
+        return Verdict(
+            type, found, entry.qualified_name, False, f"{sentence}, and cannot be used: {error}."
+        )
     return Verdict(type, found, entry.qualified_name, True, f"{sentence}.")
 
 

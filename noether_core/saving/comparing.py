@@ -26,9 +26,11 @@ class Comparison(NamedTuple):
 
 
 def compare(contents: Contents, registry: Registry) -> Comparison:
-    """Return what is installed for the module in a file, and in what it differs from what the file was saved with.
+    """Return what is installed for the module in a file, and in what it differs from what the file
+    was saved with.
 
-    The recorded distribution is taken where it still provides the type, and another one where that is the only one.
+    The recorded distribution is taken where it still provides the type, and another one where that
+    is the only one.
 
     Args:
         contents: What the file says.
@@ -44,7 +46,9 @@ def compare(contents: Contents, registry: Registry) -> Comparison:
     return Comparison(entry, tuple(differences))
 
 
-def _compare(before: Provenance, type: str, registry: Registry) -> tuple[EntryPoint | None, list[Difference]]:
+def _compare(
+    before: Provenance, type: str, registry: Registry
+) -> tuple[EntryPoint | None, list[Difference]]:
     providers = registry.providers(type)
     same = [entry for entry in providers if entry.distribution == before.distribution]
     if not same and len(providers) != 1:
@@ -55,7 +59,9 @@ def _compare(before: Provenance, type: str, registry: Registry) -> tuple[EntryPo
     return entry, list(differences_between(before, here))
 
 
-def _in_words(difference: Difference, contents: Contents, entry: EntryPoint | None, registry: Registry) -> Difference:
+def _in_words(
+    difference: Difference, contents: Contents, entry: EntryPoint | None, registry: Registry
+) -> Difference:
     """Return a difference of schemas as what has changed, since the file holds the schema too."""
     if difference.name != "schema" or entry is None:
         return difference

@@ -1,4 +1,6 @@
-"""What a file says of the module in it: config, provenance, and digests by which damage is found. No torch."""
+"""What a file says of the module in it: config, provenance, and digests by which damage is found.
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _FORMAT_KEY, _DIGEST_KEY = f"{_PREFIX}format", f"{_PREFIX}digest"
 
 @attrs.frozen(kw_only=True)
 class Contents(Schema):
-    """What a file says of the module in it; each field is the JSON under its name behind ``noether.``."""
+    """What a file says of the module in it; each field is the JSON under its name behind
+    ``noether.``.
+    """
 
     config: Mapping[str, Any]
     """The options of its config, defaults written out."""
@@ -91,10 +95,15 @@ def contents_of(header: Header, name: str) -> Contents:
         raise SavedModuleError(name, "is damaged: its header is not the one that was written")
     del texts[_FORMAT_KEY]
     try:
-        told = {key.removeprefix(_PREFIX): parse(text, "json", file=key).data for key, text in texts.items()}
+        told = {
+            key.removeprefix(_PREFIX): parse(text, "json", file=key).data
+            for key, text in texts.items()
+        }
         contents = structure(told, Contents)
     except ConfigError as error:
-        raise SavedModuleError(name, f"its header says what cannot be: {error.problems[0].headline}") from error
+        raise SavedModuleError(
+            name, f"its header says what cannot be: {error.problems[0].headline}"
+        ) from error
     if contents.sha256.keys() != header.tensors.keys():
         raise SavedModuleError(name, "its header has not one digest for each tensor")
     return contents
@@ -103,17 +112,23 @@ def contents_of(header: Header, name: str) -> Contents:
 def metadata_of(contents: Contents, tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
     """Return the text by which a file with *tensors* says *contents*."""
     told = plain(contents).items()
-    texts = {_FORMAT_KEY: _FORMAT, **{f"{_PREFIX}{key}": canonical_json(value) for key, value in told}}
+    texts = {
+        _FORMAT_KEY: _FORMAT,
+        **{f"{_PREFIX}{key}": canonical_json(value) for key, value in told},
+    }
     return texts | {_DIGEST_KEY: _digest(texts, tensors)}
 
 
 def _check_format(texts: Mapping[str, str], name: str) -> None:
     found = texts.get(_FORMAT_KEY)
     if found is None:
-        raise SavedModuleError(name, f"holds no saved module: its metadata has no '{_FORMAT_KEY}'; write it with save")
+        raise SavedModuleError(
+            name, f"holds no saved module: its metadata has no '{_FORMAT_KEY}'; write it with save"
+        )
     if found != _FORMAT:
         raise SavedModuleError(
-            name, f"is of format {shown(found)}, and this noether-attention reads '{_FORMAT}'; install a newer one"
+            name,
+            f"is of format {shown(found)}, and this noether-attention reads '{_FORMAT}'; install a newer one",
         )
 
 

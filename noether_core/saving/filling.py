@@ -26,7 +26,10 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, s
     own = module.state_dict(keep_vars=True)
     try:
         _take_dtypes(own, {name: value.dtype for name, value in state.items()})
-        _take_dtypes(dict(module.named_buffers()), {name: dtype_named(dtype) for name, dtype in buffers.items()})
+        _take_dtypes(
+            dict(module.named_buffers()),
+            {name: dtype_named(dtype) for name, dtype in buffers.items()},
+        )
         module.load_state_dict(state)
     except RuntimeError as error:
         return list(_misfits(own, state)) or [str(error)]

@@ -1,6 +1,8 @@
-"""The header of a safetensors file: which tensors it holds and where, and text about them. No torch.
+"""The header of a safetensors file: which tensors it holds and where, and text about them. No
+torch.
 
-A file is the length of the header in eight bytes, the header in JSON, and the bytes of the tensors without gaps.
+A file is the length of the header in eight bytes, the header in JSON, and the bytes of the tensors
+without gaps.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ class Header(NamedTuple):
     """The tensors in the order of their bytes."""
 
 
-def header_bytes(metadata: Mapping[str, str], tensors: Mapping[str, TensorInfo], file: str) -> bytes:
+def header_bytes(
+    metadata: Mapping[str, str], tensors: Mapping[str, TensorInfo], file: str
+) -> bytes:
     """Return the first bytes of a file whose tensors follow in the order of *tensors*.
 
     Raises:
@@ -69,14 +73,20 @@ def header_bytes(metadata: Mapping[str, str], tensors: Mapping[str, TensorInfo],
         start, end = end, end + info.size
         entries[name] = {"dtype": info.dtype, "shape": info.shape, "data_offsets": (start, end)}
     text = escaped(json.dumps(entries, ensure_ascii=False, separators=(",", ":"))).encode()
-    text += b" " * (-len(text) % _LENGTH)  # so that elements of eight bytes lie where machines like them
+    text += b" " * (
+        -len(text) % _LENGTH
+    )  # so that elements of eight bytes lie where machines like them
     if len(text) > _LARGEST_HEADER:
-        raise SavedModuleError(file, f"the header would have {len(text)} bytes, of at most {_LARGEST_HEADER}")
+        raise SavedModuleError(
+            file, f"the header would have {len(text)} bytes, of at most {_LARGEST_HEADER}"
+        )
     return len(text).to_bytes(_LENGTH, "little") + text
 
 
 def in_order(tensors: Mapping[str, TensorInfo]) -> list[str]:
-    """Return the names of tensors in the order in which a file holds them: large elements first, then by name."""
+    """Return the names of tensors in the order in which a file holds them: large elements first,
+    then by name.
+    """
     return sorted(tensors, key=lambda name: (-DTYPES[tensors[name].dtype], name))
 
 
@@ -107,7 +117,9 @@ def _length(first: bytes, size: int, name: str) -> int:
         found = "it is empty" if not first else f"it starts with {shown(first)}"
         raise _foreign(name, found)
     if length > size - _LENGTH:
-        raise SavedModuleError(name, f"is cut short: {length} bytes of header were written, {size - _LENGTH} are there")
+        raise SavedModuleError(
+            name, f"is cut short: {length} bytes of header were written, {size - _LENGTH} are there"
+        )
     return length
 
 
@@ -115,7 +127,9 @@ def _entries(text: bytes, name: str) -> dict[str, Any]:
     try:
         entries = parse(text.decode("utf-8"), "json", file=name).data
     except UnicodeDecodeError as error:
-        raise _foreign(name, f"its header is not UTF-8 from byte {_LENGTH + error.start} on") from error
+        raise _foreign(
+            name, f"its header is not UTF-8 from byte {_LENGTH + error.start} on"
+        ) from error
     except ConfigError as error:
         raise _foreign(name, f"its header is refused: {error.problems[0].message}") from error
     if not isinstance(entries, dict):
@@ -130,34 +144,60 @@ def _metadata(found: object, name: str) -> Mapping[str, str]:
 
 
 def _in_place(entries: Mapping[str, Any], size: int, name: str) -> dict[str, TensorInfo]:
-    """Return the tensors in the order of their bytes, which must lie one behind the other and fill the file."""
+    """Return the tensors in the order of their bytes, which must lie one behind the other and fill
+    the file.
+    """
     spans = sorted((*_span(entry, tensor, name), tensor) for tensor, entry in entries.items())
     end = 0
     for start, stop, tensor in spans:
         if start != end:
-            raise _foreign(name, f"the tensor {shown(tensor)} starts at byte {start} of the tensors, not at {end}")
+            raise _foreign(
+                name,
+                f"the tensor {shown(tensor)} starts at byte {start} of the tensors, not at {end}",
+            )
         end = stop
     if end > size:
-        raise SavedModuleError(name, f"is cut short: {end} bytes of tensors were written, {size} are there")
+        raise SavedModuleError(
+            name, f"is cut short: {end} bytes of tensors were written, {size} are there"
+        )
     if end < size:
-        raise SavedModuleError(name, f"is damaged: {end} bytes of tensors were written, {size} are there")
-    return {tensor: TensorInfo(entries[tensor]["dtype"], tuple(entries[tensor]["shape"])) for _, _, tensor in spans}
+        raise SavedModuleError(
+            name, f"is damaged: {end} bytes of tensors were written, {size} are there"
+        )
+    return {
+        tensor: TensorInfo(entries[tensor]["dtype"], tuple(entries[tensor]["shape"]))
+        for _, _, tensor in spans
+    }
 
 
 def _span(entry: object, tensor: str, name: str) -> tuple[int, int]:
     """Return where a tensor starts and ends, if its entry is sound."""
     match entry:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end], **others} if not others:
+        case {
+            "dtype": str(dtype),
+            "shape": list(shape),
+            "data_offsets": [start, end],
+            **others,
+        } if not others:
             if dtype not in DTYPES:
-                raise SavedModuleError(name, f"the tensor {shown(tensor)} has the unknown dtype {shown(dtype)}")
-            if _are_sizes([*shape, start, end]) and end - start == TensorInfo(dtype, tuple(shape)).size:
+                raise SavedModuleError(
+                    name, f"the tensor {shown(tensor)} has the unknown dtype {shown(dtype)}"
+                )
+            if (
+                _are_sizes([*shape, start, end])
+                and end - start == TensorInfo(dtype, tuple(shape)).size
+            ):
                 return start, end
     raise _foreign(name, f"its entry of the tensor {shown(tensor)} is unsound: {shown(entry)}")
 
 
 def _are_sizes(numbers: Sequence[object]) -> bool:
-    """Return whether *numbers* are few and whole, and none so large that to multiply them took long."""
-    return len(numbers) <= _MOST_NUMBERS and all(type(n) is int and 0 <= n <= _LARGEST_NUMBER for n in numbers)
+    """Return whether *numbers* are few and whole, and none so large that to multiply them took
+    long.
+    """
+    return len(numbers) <= _MOST_NUMBERS and all(
+        type(n) is int and 0 <= n <= _LARGEST_NUMBER for n in numbers
+    )
 
 
 def _foreign(name: str, reason: str) -> SavedModuleError:

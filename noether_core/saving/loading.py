@@ -46,22 +46,26 @@ def load_module(
 ) -> nn.Module:
     """Return the module that `save` wrote to a file.
 
-    Its config is built by the installed package that the file names, and its tensors get the saved values and dtypes.
-    What of that package is otherwise than when the module was saved is one warning, or refused.
+    Its config is built by the installed package that the file names, and its tensors get the saved
+    values and dtypes. What of that package is otherwise than when the module was saved is one
+    warning, or refused.
 
     Args:
         path: The file.
-        strict: Which differences are refused: all, none, or those named: ``provider`` (another distribution),
-            ``version``, ``commit``, ``editable``, ``contract`` (version of the plugin contract), ``schema`` (what the
-            config accepts). That nothing provides the type, ``missing``, is always refused.
+        strict: Which differences are refused: all, none, or those named: ``provider`` (another
+            distribution), ``version``, ``commit``, ``editable``, ``contract`` (version of the
+            plugin contract), ``schema`` (what the config accepts). That nothing provides the type,
+            ``missing``, is always refused.
         registry: Where types are looked up; the process-wide one where it is None.
         device: Where the module is put; where `build` puts it where it is None.
 
     Returns:
-        A new module in training mode, as `build` makes it; torch's generator of random numbers is where it was.
+        A new module in training mode, as `build` makes it; torch's generator of random numbers is
+        where it was.
 
     Raises:
-        SavedModuleError: If the file cannot be read, is damaged, or its tensors do not fit the module.
+        SavedModuleError: If the file cannot be read, is damaged, or its tensors do not fit the
+            module.
         ProvenanceError: If there is a difference that is refused; each is told.
         ConfigError: If the config is no longer one of its type.
         PluginError: If the package that provides the type cannot be used.
@@ -71,7 +75,9 @@ def load_module(
     known = default_registry() if registry is None else registry
     entry, differences = compare(saved.contents, known)
     if any(difference.name in refused for difference in differences) or entry is None:
-        raise ProvenanceError(saved.file, [difference for difference in differences if difference.name in refused])
+        raise ProvenanceError(
+            saved.file, [difference for difference in differences if difference.name in refused]
+        )
     config = _config(saved, known, entry.qualified_name, differences)
     module = _built(config, known, device)
     misfits = fill(getattr(module, "_orig_mod", module), saved.state, saved.contents.buffers)
@@ -100,7 +106,9 @@ def _refused(strict: bool | Collection[str]) -> frozenset[str]:
 
 
 def _read(file: str) -> _Saved:
-    """Return all of a file, read from one opening of it: whoever replaces it meanwhile changes nothing."""
+    """Return all of a file, read from one opening of it: whoever replaces it meanwhile changes
+    nothing.
+    """
     with opened(file) as source:
         contents, header = read_contents(source, file)
         state: dict[str, Tensor] = {}
@@ -110,12 +118,18 @@ def _read(file: str) -> _Saved:
             except EOFError:
                 raise SavedModuleError(file, "was cut short while it was read") from None
             if digest != contents.sha256[name]:
-                raise SavedModuleError(file, f"is damaged: the tensor '{name}' is not the one that was written")
+                raise SavedModuleError(
+                    file, f"is damaged: the tensor '{name}' is not the one that was written"
+                )
     return _Saved(file, contents, state)
 
 
-def _config(saved: _Saved, known: Registry, plugin: str, differences: Iterable[Difference]) -> AttentionConfig:
-    """Return the config, of the class that *plugin* has for it; configs within are of the recorded distributions."""
+def _config(
+    saved: _Saved, known: Registry, plugin: str, differences: Iterable[Difference]
+) -> AttentionConfig:
+    """Return the config, of the class that *plugin* has for it; configs within are of the recorded
+    distributions.
+    """
     contents = saved.contents
     recorded = (contents.provenance, *contents.parts)
     seen = known.with_preference([f"{part.distribution}:{part.type}" for part in recorded])
@@ -131,7 +145,9 @@ def _config(saved: _Saved, known: Registry, plugin: str, differences: Iterable[D
 
 
 def _built(config: AttentionConfig, known: Registry, device: Any) -> nn.Module:
-    """Return a module whose values do not matter; torch's random numbers go on as if none had been drawn for it."""
+    """Return a module whose values do not matter; torch's random numbers go on as if none had been
+    drawn for it.
+    """
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -139,6 +155,8 @@ def _built(config: AttentionConfig, known: Registry, device: Any) -> nn.Module:
     return module if device is None else module.to(device)
 
 
-def _misfits(saved: _Saved, misfits: Iterable[str], differences: Iterable[Difference]) -> SavedModuleError:
+def _misfits(
+    saved: _Saved, misfits: Iterable[str], differences: Iterable[Difference]
+) -> SavedModuleError:
     told = (*misfits, *(difference.told("saved with") for difference in differences))
     return SavedModuleError(saved.file, "\n  ".join(["its tensors do not fit the module:", *told]))

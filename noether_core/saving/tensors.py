@@ -55,12 +55,16 @@ def infos_of(state: Mapping[str, Any]) -> dict[str, TensorInfo]:
     """Return what a file tells of the tensors of a state dict.
 
     Raises:
-        UnsavableModuleError: If a value is no tensor with plain memory and a dtype that files hold; all such are told.
+        UnsavableModuleError: If a value is no tensor with plain memory and a dtype that files hold;
+            all such are told.
     """
     refused = [f"'{name}' {reason}" for name, value in state.items() if (reason := _refusal(value))]
     if refused:
         raise UnsavableModuleError(f"the module cannot be saved: {'; '.join(refused)}")
-    return {name: TensorInfo(_NAMES[dtype_name(value.dtype)], tuple(value.shape)) for name, value in state.items()}
+    return {
+        name: TensorInfo(_NAMES[dtype_name(value.dtype)], tuple(value.shape))
+        for name, value in state.items()
+    }
 
 
 def _refusal(value: object) -> str | None:  # noqa: PLR0911  one return per reason
@@ -83,7 +87,9 @@ def _refusal(value: object) -> str | None:  # noqa: PLR0911  one return per reas
 
 
 def bytes_of(tensor: Tensor) -> memoryview:
-    """Return the bytes of a tensor, row by row; those of one that lies so on the CPU are its own and no copy."""
+    """Return the bytes of a tensor, row by row; those of one that lies so on the CPU are its own
+    and no copy.
+    """
     return bits_of(tensor.detach().to("cpu").resolve_conj().resolve_neg()).numpy().data
 
 
@@ -117,4 +123,8 @@ def digest_of(view: memoryview) -> str:
 
 def unsaved_buffers(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the dtypes of the buffers of a module that its state dict leaves out."""
-    return {name: dtype_name(buffer.dtype) for name, buffer in module.named_buffers() if name not in state}
+    return {
+        name: dtype_name(buffer.dtype)
+        for name, buffer in module.named_buffers()
+        if name not in state
+    }

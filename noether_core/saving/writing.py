@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 
 
 def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a module that `build` made to one safetensors file: weights, config, and which package made it.
+    """Write a module that `build` made to one safetensors file: weights, config, and which package
+    made it.
 
-    The file is written whole or not at all: a process that is killed leaves the older file or the new one. What a state
-    dict holds is saved, each tensor in its own dtype; what it leaves out is not: training mode, ``requires_grad``,
-    hooks, and the values of buffers that are not persistent. Names that share one tensor are saved each by itself.
+    The file is written whole or not at all: a process that is killed leaves the older file or the
+    new one. What a state dict holds is saved, each tensor in its own dtype; what it leaves out is
+    not: training mode, ``requires_grad``, hooks, and the values of buffers that are not persistent.
+    Names that share one tensor are saved each by itself.
 
     Args:
         module: The module, or what ``torch.compile`` made of it: then the original is saved.
         path: The file; an older one is replaced.
 
     Raises:
-        UnsavableModuleError: If `build` did not make the module, or its state dict holds what a file cannot.
+        UnsavableModuleError: If `build` did not make the module, or its state dict holds what a
+            file cannot.
         SavedModuleError: If its config and its names of tensors are more than a file can say.
         OSError: If the file cannot be written.
     """
@@ -62,14 +65,18 @@ def _provenance(module: Any) -> Provenance:
     found = provenance_of(module)
     if found is None:
         made_by = f"this {type(module).__name__} was not made by noether_core.build"
-        raise UnsavableModuleError(f"{made_by}, which notes who provides a module; save the module that build returned")
+        raise UnsavableModuleError(
+            f"{made_by}, which notes who provides a module; save the module that build returned"
+        )
     return found
 
 
 def _config(module: nn.Module) -> AttentionConfig:
     config = getattr(module, "config", None)
     if not isinstance(config, AttentionConfig):
-        raise UnsavableModuleError(f"this {type(module).__name__} has lost the 'config' that build made it from")
+        raise UnsavableModuleError(
+            f"this {type(module).__name__} has lost the 'config' that build made it from"
+        )
     return config
 
 

@@ -11,7 +11,9 @@ from typing import Final, NamedTuple
 
 _DISTRIBUTION: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _TYPE: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
-_OURS: Final = frozenset({"noether_core", "noether_plugins", "noether_attention", "noether", "tests"})
+_OURS: Final = frozenset(
+    {"noether_core", "noether_plugins", "noether_attention", "noether", "tests"}
+)
 
 INTERFACES: Final = ("self", "cross", "tokens")
 """The interfaces for which there is a template."""
@@ -78,9 +80,13 @@ def names_of(distribution: str, type: str | None = None) -> Names:
         )
     package = re.sub(r"[-_.]+", "_", distribution).lower()
     if not package.isidentifier() or keyword.iskeyword(package):
-        raise ValueError(f"{distribution!r} cannot be imported as {package!r}: no keyword, and a letter at its start")
+        raise ValueError(
+            f"{distribution!r} cannot be imported as {package!r}: no keyword, and a letter at its start"
+        )
     if package in _OURS or package in sys.stdlib_module_names:
-        raise ValueError(f"{distribution!r} would hide the package {package!r}; choose another name")
+        raise ValueError(
+            f"{distribution!r} would hide the package {package!r}; choose another name"
+        )
     chosen = package if type is None else type
     if not _TYPE.fullmatch(chosen) or keyword.iskeyword(chosen):
         raise ValueError(
@@ -108,10 +114,15 @@ def files_of(names: Names, interface: str, *, version: str, api_version: int) ->
         "api_version": api_version,
     }
     paths = {"package": names.package, "type": names.type, "interface": interface}
-    made = {file.format(**paths): _filled(template.format(**paths), values) for file, template in _FILES.items()}
+    made = {
+        file.format(**paths): _filled(template.format(**paths), values)
+        for file, template in _FILES.items()
+    }
     return made | {f"src/{names.package}/py.typed": ""}
 
 
 def _filled(template: str, values: dict[str, object]) -> str:
-    with open(os.path.join(os.path.dirname(__file__), f"{template}.template"), encoding="utf-8") as file:
+    with open(
+        os.path.join(os.path.dirname(__file__), f"{template}.template"), encoding="utf-8"
+    ) as file:
         return Template(file.read()).substitute(values)

@@ -1,4 +1,6 @@
-"""What a config class accepts, as plain data and its hash: the same in every process and on every machine."""
+"""What a config class accepts, as plain data and its hash: the same in every process and on every
+machine.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,9 @@ _Data = dict[str, Any]
 def accepted_by(cls: type[Schema]) -> _Data:
     """Return the options of *cls*: what each accepts, and its default where it has one.
 
-    Counted are names, types, bounds, choices and defaults, those of configs within included. Not counted are help, the
-    order of fields, the spelling of annotations that mean the same, and rules across fields, which are code; a
-    predicate counts by its name.
+    Counted are names, types, bounds, choices and defaults, those of configs within included. Not
+    counted are help, the order of fields, the spelling of annotations that mean the same, and rules
+    across fields, which are code; a predicate counts by its name.
     """
     return _options(cls, ())
 
@@ -46,7 +48,9 @@ def changes_between(before: Mapping[str, Any], here: Mapping[str, Any]) -> Itera
 
 
 def _changes_of(name: str, before: Any, here: Any) -> Iterator[str]:
-    if canonical_json(_part(before, "accepts")) != canonical_json(_part(here, "accepts")):  # True is 1 elsewhere
+    if canonical_json(_part(before, "accepts")) != canonical_json(
+        _part(here, "accepts")
+    ):  # True is 1 elsewhere
         yield f"'{name}' accepts other values"
     told, tells = (_default(option, "the default {}", "no default") for option in (before, here))
     if told != tells:
@@ -64,11 +68,15 @@ def _part(option: Any, key: str) -> Any:
 
 def canonical_json(data: Any) -> str:
     """Return the one text of plain data: sorted, without spaces, in ASCII."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), default=lambda value: type(value).__qualname__)
+    return json.dumps(
+        data, sort_keys=True, separators=(",", ":"), default=lambda value: type(value).__qualname__
+    )
 
 
 def _options(cls: type[Schema], around: tuple[type, ...]) -> _Data:
-    """Return the options of a class; *around* are the classes that it stands in, for one that holds itself."""
+    """Return the options of a class; *around* are the classes that it stands in, for one that holds
+    itself.
+    """
     plan = plan_of(cls)
     told: _Data = {}
     for field in plan.fields:
@@ -80,7 +88,9 @@ def _options(cls: type[Schema], around: tuple[type, ...]) -> _Data:
 
 
 def _accepts_of(field: Field, around: tuple[type, ...]) -> _Data:
-    """Return what a field accepts; in words where its schema reads the annotation by a rule of its own."""
+    """Return what a field accepts; in words where its schema reads the annotation by a rule of its
+    own.
+    """
     try:
         return _accepts(field.annotation, (), around)
     except TypeError:
@@ -88,7 +98,9 @@ def _accepts_of(field: Field, around: tuple[type, ...]) -> _Data:
 
 
 def _accepts(annotation: Any, metadata: tuple[Any, ...], around: tuple[type, ...]) -> _Data:
-    """Return what values of *annotation* are; bounds around a union hold for each of its members but None."""
+    """Return what values of *annotation* are; bounds around a union hold for each of its members
+    but None.
+    """
     if get_origin(annotation) is Annotated:
         annotation, *rest = get_args(annotation)
         metadata = (*metadata, *rest)
@@ -102,8 +114,12 @@ def _accepts(annotation: Any, metadata: tuple[Any, ...], around: tuple[type, ...
 def _bounds(metadata: tuple[Any, ...]) -> _Data:
     told: dict[str, list[Any]] = {}
     for name, limit in bounds_of(metadata).terms:
-        told.setdefault(name, []).append(_canonical(limit) if name != "predicate" else _name_of(limit))
-    return {name: limits[0] if len(limits) == 1 else sorted(limits) for name, limits in told.items()}
+        told.setdefault(name, []).append(
+            _canonical(limit) if name != "predicate" else _name_of(limit)
+        )
+    return {
+        name: limits[0] if len(limits) == 1 else sorted(limits) for name, limits in told.items()
+    }
 
 
 def _name_of(predicate: Any) -> str:

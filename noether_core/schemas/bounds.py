@@ -14,10 +14,14 @@ class Bounds(NamedTuple):
     """Everything that ``Annotated`` asks of a value beyond its type."""
 
     terms: tuple[tuple[str, Any], ...]
-    """Names of bounds (ge, gt, le, lt, multiple_of, min_length, max_length, predicate, distinct) and their values."""
+    """Names of bounds (ge, gt, le, lt, multiple_of, min_length, max_length, predicate, distinct)
+    and their values.
+    """
 
     holds: Callable[[Any], bool]
-    """Whether a value is within all of them but ``distinct``, for which the items of a list must be sound first."""
+    """Whether a value is within all of them but ``distinct``, for which the items of a list must be
+    sound first.
+    """
 
     @property
     def are_distinct(self) -> bool:
@@ -25,7 +29,9 @@ class Bounds(NamedTuple):
         return ("distinct", True) in self.terms
 
     def refine(self, noun: str) -> str:
-        """Return *noun* with the bounds in words: ``an integer`` becomes ``an integer of at least 1``."""
+        """Return *noun* with the bounds in words: ``an integer`` becomes ``an integer of at least
+        1``.
+        """
         limits = dict(self.terms)
         words = [noun]
         if "ge" in limits and "le" in limits:
@@ -36,12 +42,16 @@ class Bounds(NamedTuple):
         if limits.get("min_length") == 1:
             words.append("that is not empty")
             del limits["min_length"]
-        words += [_PHRASES[name].format(getattr(limit, "__name__", limit)) for name, limit in limits.items()]
+        words += [
+            _PHRASES[name].format(getattr(limit, "__name__", limit))
+            for name, limit in limits.items()
+        ]
         return " ".join(words)
 
 
 def bounds_of(metadata: Iterable[Any]) -> Bounds:
-    """Return the bounds among the *metadata* of an ``Annotated``; what is no bound is left to its own readers.
+    """Return the bounds among the *metadata* of an ``Annotated``; what is no bound is left to its
+    own readers.
 
     Raises:
         TypeError: If a bound of ``annotated_types`` is one that configs do not know.
@@ -73,7 +83,9 @@ def _terms(metadata: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 def _term(bound: annotated_types.BaseMetadata) -> tuple[str, Any]:
     name = _NAMES.get(type(bound))
     if name is None:
-        raise TypeError(f"the bound {bound!r} is not understood; use one of {sorted(set(_NAMES.values()))}")
+        raise TypeError(
+            f"the bound {bound!r} is not understood; use one of {sorted(set(_NAMES.values()))}"
+        )
     return name, getattr(bound, "func" if name == "predicate" else name)
 
 

@@ -26,7 +26,8 @@ class FrozenMapping(Mapping[str, Any]):
         items: Names and values. Lists become tuples and mappings frozen mappings, all the way down.
 
     Raises:
-        ConfigError: If a key is no text, or a value no plain data (text, finite number, boolean, None, list, mapping).
+        ConfigError: If a key is no text, or a value no plain data (text, finite number, boolean,
+            None, list, mapping).
     """
 
     __slots__ = ("_data", "_hash")
@@ -37,7 +38,9 @@ class FrozenMapping(Mapping[str, Any]):
 
     @classmethod
     def of_frozen(cls, items: dict[str, Any]) -> FrozenMapping:
-        """Return the mapping of values that cannot change, such as configs and members of enums, taken as they are."""
+        """Return the mapping of values that cannot change, such as configs and members of enums,
+        taken as they are.
+        """
         mapping = cls()
         mapping._data = items
         return mapping
@@ -72,7 +75,8 @@ def freeze(value: Any) -> Any:
     """Return plain data in its frozen form.
 
     Raises:
-        ConfigError: If *value* holds anything but text, finite numbers, booleans, None, lists and mappings.
+        ConfigError: If *value* holds anything but text, finite numbers, booleans, None, lists and
+            mappings.
     """
     if value is None or type(value) in (bool, str) or (type(value) is int and is_writable(value)):
         return value

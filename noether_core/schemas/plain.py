@@ -17,8 +17,9 @@ def plain(value: Any, *, defaults: bool = True) -> Any:
         defaults: Whether options that hold their default are written out.
 
     Returns:
-        For a config a dict: ``type`` first, the other options in the order of their fields, then those that an open
-        config keeps. An option that is None by default and None is left out, so that TOML can hold the rest.
+        For a config a dict: ``type`` first, the other options in the order of their fields, then
+        those that an open config keeps. An option that is None by default and None is left out, so
+        that TOML can hold the rest.
     """
     if isinstance(value, Schema):
         return _plain_options(value, defaults=defaults)
@@ -40,12 +41,16 @@ def fingerprint_of(config: Schema) -> str:
     import json
 
     options = _canonical(plain(config))
-    text = json.dumps(options, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(
+        options, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _canonical(value: Any) -> Any:
-    """Return *value* such that equal numbers have one text: configs that differ in 1, 1.0 and True are equal."""
+    """Return *value* such that equal numbers have one text: configs that differ in 1, 1.0 and True
+    are equal.
+    """
     if isinstance(value, dict):
         return {key: _canonical(item) for key, item in value.items()}
     if isinstance(value, list):

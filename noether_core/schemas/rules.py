@@ -35,8 +35,9 @@ class Rule(NamedTuple):
 def rule_for(annotation: Any) -> Rule:
     """Return the rule that *annotation* spells.
 
-    Booleans, integers, floats, text, None, literals, enums, tuples, sequences, mappings with text keys, schemas,
-    unions of these and ``Any`` (plain data) are understood, with the bounds of ``annotated_types`` in ``Annotated``.
+    Booleans, integers, floats, text, None, literals, enums, tuples, sequences, mappings with text
+    keys, schemas, unions of these and ``Any`` (plain data) are understood, with the bounds of
+    ``annotated_types`` in ``Annotated``.
 
     Raises:
         TypeError: If the annotation is none of these, or mutable.
@@ -56,14 +57,18 @@ def rule_for(annotation: Any) -> Rule:
 def _bare_rule(annotation: Any, bounds: Bounds) -> Rule:
     rule = _rule_of_kind(annotation, bounds)
     if bounds.terms and not _takes_bounds(annotation):
-        raise TypeError(f"{annotation!r} takes no bounds; put them on the numbers, texts, lists and mappings in it")
+        raise TypeError(
+            f"{annotation!r} takes no bounds; put them on the numbers, texts, lists and mappings in it"
+        )
     if bounds.are_distinct and not _is_list(annotation):
         raise TypeError(f"{annotation!r} is no list, whose items could be distinct")
     return rule
 
 
 def _takes_bounds(annotation: Any) -> bool:
-    return annotation in (int, float, str) or _is_list(annotation) or get_origin(annotation) is Mapping
+    return (
+        annotation in (int, float, str) or _is_list(annotation) or get_origin(annotation) is Mapping
+    )
 
 
 def _is_list(annotation: Any) -> bool:
@@ -309,7 +314,11 @@ def _mapping_rule(arguments: tuple[Any, ...], bounds: Bounds) -> Rule:
 
 
 def _checked_items(
-    values: Any, checks: list[Check], keys: tuple[str | int, ...] | None = None, *, are_distinct: bool = False
+    values: Any,
+    checks: list[Check],
+    keys: tuple[str | int, ...] | None = None,
+    *,
+    are_distinct: bool = False,
 ) -> tuple[Any, ...]:
     """Check every item, and raise all their problems at once, each under its key or position."""
     problems: list[Problem] = []
@@ -325,7 +334,11 @@ def _checked_items(
             continue
         if are_distinct and (first := seen.setdefault(checked[-1], key)) != key:
             message = f"repeats {shown(value)}, which stands at [{first}] already"
-            problems.append(Problem(keys=(key,), message=message, value=value, suggestion="leave one of them out"))
+            problems.append(
+                Problem(
+                    keys=(key,), message=message, value=value, suggestion="leave one of them out"
+                )
+            )
     if problems:
         raise ConfigError(problems)
     return tuple(checked)
@@ -336,7 +349,10 @@ def _reasoned(rule: Rule, reason: str) -> Rule:
         try:
             return rule.check(value)
         except ConfigError as error:
-            told = [attrs.evolve(problem, message=f"{problem.message}: {reason}") for problem in error.problems]
+            told = [
+                attrs.evolve(problem, message=f"{problem.message}: {reason}")
+                for problem in error.problems
+            ]
             raise ConfigError(told) from None
 
     return Rule(rule.expected, check)

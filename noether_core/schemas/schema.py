@@ -18,14 +18,16 @@ _F = TypeVar("_F", bound=Callable[..., Problem | None])
 def invariant(function: _F) -> _F:
     """Mark a static method of a schema as a rule across fields.
 
-    Its parameters are named for the options that it reads. It is called once each of them is sound by itself, and
-    returns a Problem or None::
+    Its parameters are named for the options that it reads. It is called once each of them is sound
+    by itself, and returns a Problem or None::
 
         @invariant
         @staticmethod
         def window_fits(window: int, stride: int) -> Problem | None: ...
     """
-    marked: Any = getattr(function, "__func__", function)  # a static method is marked at its function
+    marked: Any = getattr(
+        function, "__func__", function
+    )  # a static method is marked at its function
     marked.is_invariant = True
     return function
 
@@ -34,18 +36,21 @@ def invariant(function: _F) -> _F:
 class Schema:
     """A frozen, slotted, keyword-only attrs class whose fields are checked whenever one is made.
 
-    Fields are annotated with their types and the bounds of ``annotated_types``; the string under a field is its help.
+    Fields are annotated with their types and the bounds of ``annotated_types``; the string under a
+    field is its help.
 
     Raises:
-        ConfigError: If any value has another type than its field, is out of bounds or breaks an `invariant`; every
-            problem is told at once.
+        ConfigError: If any value has another type than its field, is out of bounds or breaks an
+            `invariant`; every problem is told at once.
     """
 
     ignored_options: ClassVar[frozenset[str]] = frozenset()
     """Options that documents may carry and that mean nothing: accepted and dropped."""
 
     extra_field: ClassVar[str | None] = None
-    """Field that keeps options which the schema does not declare; None for a schema that has no place for them."""
+    """Field that keeps options which the schema does not declare; None for a schema that has no
+    place for them.
+    """
 
     def __attrs_post_init__(self) -> None:
         """Check every field, and keep the canonical form of its value."""
@@ -66,7 +71,9 @@ class Schema:
 
     @classmethod
     def rule_of(cls, option: str, annotation: Any) -> Rule:  # noqa: ARG003  subclasses look at the option
-        """Return the rule that values of *option* must pass; schemas with options of their own kind override it."""
+        """Return the rule that values of *option* must pass; schemas with options of their own kind
+        override it.
+        """
         return rule_for(annotation)
 
     def _tell_all(self) -> NoReturn:
@@ -112,12 +119,18 @@ class Invariant(NamedTuple):
         return self.of(*[getattr(config, name) for name in self.names])
 
     def of(self, *values: Any) -> Problem | None:
-        """Return what is wrong with *values*, one for each option; a rule that fails itself is a problem too."""
+        """Return what is wrong with *values*, one for each option; a rule that fails itself is a
+        problem too.
+        """
         try:
             found = self.function(*values)
         except Exception as error:  # noqa: BLE001  whatever the author's rule raises, the config's other problems count
             return self._faulty(f"raised {type(error).__name__}: {error}")
-        return found if found is None or isinstance(found, Problem) else self._faulty(f"returned {shown(found)}")
+        return (
+            found
+            if found is None or isinstance(found, Problem)
+            else self._faulty(f"returned {shown(found)}")
+        )
 
     def _faulty(self, what: str) -> Problem:
         return Problem(
@@ -169,7 +182,9 @@ def plan_of(cls: type[Schema]) -> Plan:
 
 def _new_plan(cls: type[Schema]) -> Plan:
     hints = _hints_of(cls)
-    fields = tuple(_field(cls, attribute, hints) for attribute in attrs.fields(cls) if attribute.init)
+    fields = tuple(
+        _field(cls, attribute, hints) for attribute in attrs.fields(cls) if attribute.init
+    )
     return Plan(
         fields=fields,
         invariants=tuple(_invariants_of(cls, {field.option: field.name for field in fields})),
@@ -179,7 +194,9 @@ def _new_plan(cls: type[Schema]) -> Plan:
     )
 
 
-def problems_of(cls: type[Schema], options: Mapping[str, Any], unsound: frozenset[str] = frozenset()) -> list[Problem]:
+def problems_of(
+    cls: type[Schema], options: Mapping[str, Any], unsound: frozenset[str] = frozenset()
+) -> list[Problem]:
     """Return everything that is wrong with *options* as those of a *cls*, missing ones included.
 
     Args:
@@ -195,7 +212,9 @@ def problems_of(cls: type[Schema], options: Mapping[str, Any], unsound: frozense
             continue
         value = options[field.option] if field.option in options else field.default_value()
         if value is attrs.NOTHING:
-            problems.append(Problem(keys=(field.option,), message=f"missing: {field.expected} is required"))
+            problems.append(
+                Problem(keys=(field.option,), message=f"missing: {field.expected} is required")
+            )
             continue
         try:
             sound[field.option] = field.check(value)
@@ -204,7 +223,8 @@ def problems_of(cls: type[Schema], options: Mapping[str, Any], unsound: frozense
     return problems + [
         problem
         for rule in plan.invariants
-        if sound.keys() >= set(rule.options) and (problem := rule.of(*[sound[name] for name in rule.options]))
+        if sound.keys() >= set(rule.options)
+        and (problem := rule.of(*[sound[name] for name in rule.options]))
     ]
 
 
@@ -221,7 +241,9 @@ def faults_of(cls: Any) -> Iterator[str]:
         yield f"{cls.__qualname__} is not frozen; decorate it with @attrs.frozen(kw_only=True)"
     if not properties.is_slotted:
         yield f"{cls.__qualname__} is not slotted; drop slots=False"
-    if positional := [field.alias for field in attrs.fields(cls) if field.init and not field.kw_only]:
+    if positional := [
+        field.alias for field in attrs.fields(cls) if field.init and not field.kw_only
+    ]:
         yield f"{cls.__qualname__} is not keyword-only in {', '.join(map(str, positional))}; say kw_only=True"
     try:
         plan_of(cls)
@@ -233,7 +255,9 @@ def _hints_of(cls: type[Schema]) -> dict[str, Any]:
     try:
         return get_type_hints(cls, include_extras=True)
     except NameError as error:
-        raise TypeError(f"an annotation of {cls.__qualname__} cannot be resolved at run time: {error}") from error
+        raise TypeError(
+            f"an annotation of {cls.__qualname__} cannot be resolved at run time: {error}"
+        ) from error
 
 
 def _field(cls: type[Schema], attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) -> Field:
@@ -247,7 +271,9 @@ def _field(cls: type[Schema], attribute: attrs.Attribute[Any], hints: Mapping[st
 
 
 def _sound_default(field: Field) -> Any:
-    """Return the default of *field*; `attrs.NOTHING` where there is none, or where it would not pass as it is."""
+    """Return the default of *field*; `attrs.NOTHING` where there is none, or where it would not
+    pass as it is.
+    """
     try:
         return field.default if field.check(field.default) is field.default else attrs.NOTHING
     except ConfigError:
@@ -258,18 +284,26 @@ def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) ->
     if attribute.name not in hints:
         raise TypeError("it has no annotation")
     if getattr(attribute.default, "takes_self", False):
-        raise TypeError("its default is made from other fields; use None for one that follows from them")
+        raise TypeError(
+            "its default is made from other fields; use None for one that follows from them"
+        )
     if attribute.validator is not None:
-        raise TypeError("it has a validator of attrs, which knows no place; use bounds or an @invariant")
+        raise TypeError(
+            "it has a validator of attrs, which knows no place; use bounds or an @invariant"
+        )
     return hints[attribute.name]
 
 
 def _invariants_of(cls: type[Schema], names: Mapping[str, str]) -> tuple[Invariant, ...]:
-    """Return the invariants of *cls* and its bases; one of a subclass replaces its base's of the same name."""
+    """Return the invariants of *cls* and its bases; one of a subclass replaces its base's of the
+    same name.
+    """
     found: dict[str, Callable[..., Problem | None]] = {}
     for base in reversed(cls.__mro__):
         for name, member in vars(base).items():
-            function = getattr(member, "__func__", member)  # that of a static method, or one left plain
+            function = getattr(
+                member, "__func__", member
+            )  # that of a static method, or one left plain
             if getattr(function, "is_invariant", False):
                 found[name] = function
     return tuple(_invariant(function, names) for function in found.values())
@@ -279,5 +313,7 @@ def _invariant(function: Callable[..., Problem | None], names: Mapping[str, str]
     code = function.__code__
     options = code.co_varnames[: code.co_argcount]
     if unknown := [option for option in options if option not in names]:
-        raise TypeError(f"the invariant {function.__qualname__} reads {', '.join(unknown)}, which is no option")
+        raise TypeError(
+            f"the invariant {function.__qualname__} reads {', '.join(unknown)}, which is no option"
+        )
     return Invariant(function, options, tuple(names[option] for option in options))

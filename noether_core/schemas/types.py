@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple
 
 import annotated_types
 
-InitWeightsMode = Literal["truncnormal002", "truncnormal002-identity", "truncnormal", "xavier", "zeros", "torch"]
+InitWeightsMode = Literal[
+    "truncnormal002", "truncnormal002-identity", "truncnormal", "xavier", "zeros", "torch"
+]
 """How weights start; see `noether_core.nn.init_weights_`."""
 
 
@@ -16,7 +18,8 @@ Backend = Literal["auto", "sdpa", "flex", "math"]
 
 
 class Because(NamedTuple):
-    """Why a field is bounded as it is; stands in ``Annotated`` and is appended to what the bound reports.
+    """Why a field is bounded as it is; stands in ``Annotated`` and is appended to what the bound
+    reports.
 
     ``use_rope: Annotated[Literal[False], Because("slices have no position to rotate")] = False``
     """
@@ -25,13 +28,16 @@ class Because(NamedTuple):
 
 
 class Distinct(annotated_types.GroupedMetadata):
-    """The items of a list differ from each other; stands in ``Annotated`` beside the bounds of ``annotated_types``.
+    """The items of a list differ from each other; stands in ``Annotated`` beside the bounds of
+    ``annotated_types``.
 
     ``branches: Annotated[tuple[str, ...], MinLen(1), Distinct()]``
     """
 
     def __iter__(self) -> Iterator[annotated_types.BaseMetadata]:
-        """Yield the predicate by which others that read ``annotated_types``, such as hypothesis, understand it."""
+        """Yield the predicate by which others that read ``annotated_types``, such as hypothesis,
+        understand it.
+        """
         yield annotated_types.Predicate(_are_distinct)
 
 

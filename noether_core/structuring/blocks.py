@@ -1,4 +1,6 @@
-"""From the config of a transformer block, as the reference framework writes it, to that of its attention."""
+"""From the config of a transformer block, as the reference framework writes it, to that of its
+attention.
+"""
 
 from __future__ import annotations
 
@@ -36,17 +38,18 @@ class BlockAttention(NamedTuple):
 def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAttention:
     """Return the attention config in the config of a transformer block.
 
-    ``attention_constructor`` names the variant, and ``attention_arguments`` holds its own options; ``hidden_dim``,
-    ``num_heads``, ``use_rope``, ``bias`` and ``init_weights`` of the block are options of its attention too. All other
-    fields are of the block alone, and are told in `BlockAttention.ignored`.
+    ``attention_constructor`` names the variant, and ``attention_arguments`` holds its own options;
+    ``hidden_dim``, ``num_heads``, ``use_rope``, ``bias`` and ``init_weights`` of the block are
+    options of its attention too. All other fields are of the block alone, and are told in
+    `BlockAttention.ignored`.
 
     Args:
         source: A mapping, or one of OmegaConf.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
-        ConfigError: If anything is wrong with the attention, or an option is given twice with different values; every
-            problem is told, at the place where *source* has it.
+        ConfigError: If anything is wrong with the attention, or an option is given twice with
+            different values; every problem is told, at the place where *source* has it.
         UnknownTypeError: If no installed package provides the variant.
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
@@ -64,7 +67,9 @@ def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAt
     config = options.structure(registry)
     own = plan_of(type(config)).options
     others = [field for field in block if field not in (CONSTRUCTOR, ARGUMENTS, *SHARED)]
-    return BlockAttention(config, tuple(_ignored(field, block[field], is_option=field in own) for field in others))
+    return BlockAttention(
+        config, tuple(_ignored(field, block[field], is_option=field in own) for field in others)
+    )
 
 
 class _Options:
@@ -80,7 +85,9 @@ class _Options:
         if option in self._values and not _is_same(value, self._values[option]):
             first = ".".join(map(str, self._keys[option]))
             message = f"given twice: {shown(value)} here, {shown(self._values[option])} as {first}"
-            self._problems.append(Problem(keys=keys, message=message, value=value, suggestion="keep one of them"))
+            self._problems.append(
+                Problem(keys=keys, message=message, value=value, suggestion="keep one of them")
+            )
         self._values[option] = value
         self._keys[option] = keys
 
@@ -100,7 +107,9 @@ class _Options:
         try:
             config = structure(self._values, registry=registry)
         except ConfigError as error:
-            found = [attrs.evolve(problem, keys=self._home(problem.keys)) for problem in error.problems]
+            found = [
+                attrs.evolve(problem, keys=self._home(problem.keys)) for problem in error.problems
+            ]
             raise error.with_problems([*self._problems, *found]) from None
         if self._problems:
             raise ConfigError(self._problems)
@@ -111,7 +120,13 @@ class _Options:
         if not keys:
             return ()
         option, *rest = keys
-        missing = (CONSTRUCTOR,) if option == "type" else (option,) if option in SHARED else (ARGUMENTS, option)
+        missing = (
+            (CONSTRUCTOR,)
+            if option == "type"
+            else (option,)
+            if option in SHARED
+            else (ARGUMENTS, option)
+        )
         return (*self._keys.get(option, missing), *rest)
 
 
@@ -124,6 +139,8 @@ def _ignored(field: Any, value: Any, *, is_option: bool) -> Problem:
         keys=(str(field),),
         message="is of the block and has no meaning for its attention",
         value=value,
-        suggestion=f"if it is meant for the attention, move it into {ARGUMENTS}" if is_option else None,
+        suggestion=f"if it is meant for the attention, move it into {ARGUMENTS}"
+        if is_option
+        else None,
         at_key=True,
     )

@@ -17,9 +17,11 @@ _Hook = Callable[[Any, Any], Any]
 
 
 def new_converter(make: Callable[[Any, type[Schema]], Schema]) -> cattrs.Converter:
-    """Return a converter that leaves every config to *make*, and every scalar to the rule of its field.
+    """Return a converter that leaves every config to *make*, and every scalar to the rule of its
+    field.
 
-    All hooks are registered here, before first use: cattrs keeps stale ones when that happens while it structures.
+    All hooks are registered here, before first use: cattrs keeps stale ones when that happens while
+    it structures.
     """
     converter = cattrs.Converter()
     converter.register_structure_hook_func(lambda _: True, lambda value, _: value)
@@ -30,7 +32,9 @@ def new_converter(make: Callable[[Any, type[Schema]], Schema]) -> cattrs.Convert
 
 
 def _items_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
-    """Walk a list or a mapping whose items can hold configs; anything else is left to the rule of its field."""
+    """Walk a list or a mapping whose items can hold configs; anything else is left to the rule of
+    its field.
+    """
     arguments = get_args(annotation)
     is_fixed = get_origin(annotation) is tuple and arguments[-1] is not Ellipsis
     kind = Mapping if get_origin(annotation) is Mapping else (list, tuple)
@@ -57,7 +61,9 @@ def _items_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
 
 
 def _optional_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
-    """Make the config of ``SomeConfig | None``; other unions of configs are left to the rule of their field."""
+    """Make the config of ``SomeConfig | None``; other unions of configs are left to the rule of
+    their field.
+    """
     some = [member for member in get_args(annotation) if member is not type(None)]
 
     def make(value: Any, _: Any) -> Any:
@@ -71,7 +77,9 @@ def _annotated_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
     return lambda value, _: converter.structure(value, bare)
 
 
-_CONTAINERS: tuple[tuple[Callable[[Any], bool], Callable[[Any, cattrs.BaseConverter], _Hook]], ...] = (
+_CONTAINERS: tuple[
+    tuple[Callable[[Any], bool], Callable[[Any, cattrs.BaseConverter], _Hook]], ...
+] = (
     (lambda cls: get_origin(cls) in (tuple, Sequence, Mapping) and holds_schema(cls), _items_hook),
     (lambda cls: get_origin(cls) in (Union, types.UnionType) and holds_schema(cls), _optional_hook),
     (lambda cls: get_origin(cls) is Annotated and holds_schema(cls), _annotated_hook),

@@ -57,13 +57,13 @@ def load(
         cls: What to make; by default the concrete config of the variant that ``type`` names.
         format: How it is written; by its suffix where it is None.
         unknown: What becomes of options that the config does not know, as in `structure`.
-        overrides: Values that go before those of the file, each as ``path=value``, the value as in YAML:
-            ``model.depth=6``. Their problems are placed at the command line.
+        overrides: Values that go before those of the file, each as ``path=value``, the value as in
+            YAML: ``model.depth=6``. Their problems are placed at the command line.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
-        ConfigError: If the file cannot be read or anything is wrong with the config; every problem carries its file,
-            line and column.
+        ConfigError: If the file cannot be read or anything is wrong with the config; every problem
+            carries its file, line and column.
         PluginError: If the package that provides the type cannot be used.
     """
     document = read(path, format)
@@ -71,11 +71,17 @@ def load(
         return structure_document(document, cls, unknown=unknown, registry=registry)
     from noether_core.structuring.overrides import override
 
-    return structure_document(override(document, overrides), cls, unknown=unknown, registry=registry)
+    return structure_document(
+        override(document, overrides), cls, unknown=unknown, registry=registry
+    )
 
 
 def structure_document(
-    document: Document | Overridden, cls: type[_S], *, unknown: Unknown = "error", registry: Registry | None = None
+    document: Document | Overridden,
+    cls: type[_S],
+    *,
+    unknown: Unknown = "error",
+    registry: Registry | None = None,
 ) -> _S:
     """Return the config that a parsed document describes; its problems carry file, line and column.
 
@@ -84,7 +90,9 @@ def structure_document(
         PluginError: If the package that provides a type cannot be used.
     """
     if unknown == "warn":
-        return or_warn(lambda choice: structure_document(document, cls, unknown=choice, registry=registry))
+        return or_warn(
+            lambda choice: structure_document(document, cls, unknown=choice, registry=registry)
+        )
     try:
         return structure(document.data, cls, unknown=unknown, registry=registry)
     except ConfigError as error:
@@ -106,12 +114,16 @@ class Checked(NamedTuple):
         return path_text(self.keys)
 
 
-def check_placed(document: Document, place: Place | None, *, registry: Registry | None = None) -> list[Checked]:
-    """Return every attention config that stands at *place* in a document, each with what is wrong with it.
+def check_placed(
+    document: Document, place: Place | None, *, registry: Registry | None = None
+) -> list[Checked]:
+    """Return every attention config that stands at *place* in a document, each with what is wrong
+    with it.
 
     Args:
         document: The document.
-        place: Where configs stand in it; None for the document as a whole. What does not lead to one is told as well.
+        place: Where configs stand in it; None for the document as a whole. What does not lead to
+            one is told as well.
         registry: Where types are looked up; the process-wide one where it is None.
     """
     if place is None:
@@ -124,12 +136,20 @@ def check_placed(document: Document, place: Place | None, *, registry: Registry 
         told += len(checked[-1].problems)
         if told > MOST_PROBLEMS:
             message = f"there are more than {MOST_PROBLEMS} problems; what stands behind this is not looked at"
-            return [*checked, Checked(keys, None, (document.locate(Problem(message=message, keys=keys)),))]
+            return [
+                *checked,
+                Checked(keys, None, (document.locate(Problem(message=message, keys=keys)),)),
+            ]
     lost = problems[: MOST_PROBLEMS - told]
-    return [*checked, *(Checked(problem.keys, None, (document.locate(problem),)) for problem in lost)]
+    return [
+        *checked,
+        *(Checked(problem.keys, None, (document.locate(problem),)) for problem in lost),
+    ]
 
 
-def _checked(document: Document, keys: tuple[str | int, ...], value: Any, registry: Registry | None) -> Checked:
+def _checked(
+    document: Document, keys: tuple[str | int, ...], value: Any, registry: Registry | None
+) -> Checked:
     try:
         config = structure(value, registry=registry)
         (default_registry() if registry is None else registry).loaded_extensions().validate(config)
@@ -138,10 +158,14 @@ def _checked(document: Document, keys: tuple[str | int, ...], value: Any, regist
         problems = error.problems
     except PluginError as error:
         problems = (Problem(message=str(error), keys=("type",)),)
-    return Checked(keys, None, tuple(document.locate(problem.within(*keys)) for problem in problems))
+    return Checked(
+        keys, None, tuple(document.locate(problem.within(*keys)) for problem in problems)
+    )
 
 
-def dump(config: Schema, path: _Path, *, format: Format | None = None, defaults: bool = True) -> None:
+def dump(
+    config: Schema, path: _Path, *, format: Format | None = None, defaults: bool = True
+) -> None:
     """Write *config* to a YAML, TOML or JSON file, whole or not at all.
 
     `load` gives back an equal one; with ``unknown="keep"`` where the config keeps extra options.
@@ -158,10 +182,14 @@ def dump(config: Schema, path: _Path, *, format: Format | None = None, defaults:
         OSError: If the file cannot be written.
     """
     if format not in (None, *FORMATS.values()):
-        raise ValueError(f"no format {format!r}; expected one of {', '.join(dict.fromkeys(FORMATS.values()))}")
+        raise ValueError(
+            f"no format {format!r}; expected one of {', '.join(dict.fromkeys(FORMATS.values()))}"
+        )
     chosen = format or FORMATS.get(os.path.splitext(path)[1].lower())
     if chosen is None:
-        raise ValueError(f"{os.fspath(path)}: the suffix tells no format; use one of {', '.join(FORMATS)}")
+        raise ValueError(
+            f"{os.fspath(path)}: the suffix tells no format; use one of {', '.join(FORMATS)}"
+        )
     from noether_core.files import write_whole
     from noether_core.structuring.documents.writing import write
 

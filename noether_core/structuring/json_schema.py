@@ -25,11 +25,14 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _Json = dict[str, Any]
 
 
-def json_schema(source: str | type[Schema] | None = None, *, registry: Registry | None = None) -> dict[str, Any]:
+def json_schema(
+    source: str | type[Schema] | None = None, *, registry: Registry | None = None
+) -> dict[str, Any]:
     """Return the JSON Schema of a type, of a config class, or of every installed type.
 
     Args:
-        source: A type, bare or qualified; a config class; or None for all types, told apart by ``if`` and ``then``.
+        source: A type, bare or qualified; a config class; or None for all types, told apart by
+            ``if`` and ``then``.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
@@ -43,12 +46,16 @@ def json_schema(source: str | type[Schema] | None = None, *, registry: Registry 
     if isinstance(source, str):
         entry, config = known.provider(source), known.get(source).config
         return {"$schema": DIALECT, **_options_schema(config, _spellings(entry, known), known)}
-    spellings = [str(plan_of(source).default_of("type"))] if issubclass(source, AttentionConfig) else []
+    spellings = (
+        [str(plan_of(source).default_of("type"))] if issubclass(source, AttentionConfig) else []
+    )
     return {"$schema": DIALECT, **_options_schema(source, spellings, known)}
 
 
 def _every_type(registry: Registry) -> _Json:
-    """Return one schema that tells the variants apart by their type; a plugin that cannot be used is left out."""
+    """Return one schema that tells the variants apart by their type; a plugin that cannot be used
+    is left out.
+    """
     names: list[str] = []
     branches: list[_Json] = []
     for entry in registry.providers():
@@ -70,16 +77,22 @@ def _every_type(registry: Registry) -> _Json:
 
 
 def _spellings(entry: EntryPoint, registry: Registry) -> list[str]:
-    """Return the names under which configs reach a plugin: the bare one if it means this one, and the qualified one."""
+    """Return the names under which configs reach a plugin: the bare one if it means this one, and
+    the qualified one.
+    """
     bare = [entry.name] if registry.chosen(entry.name) == (entry,) else []
     return [*bare, entry.qualified_name]
 
 
 def _options_schema(cls: type[Schema], spellings: list[str], registry: Registry) -> _Json:
-    """Return the schema of one class; *spellings* are what ``type`` may say, where it is an attention config."""
+    """Return the schema of one class; *spellings* are what ``type`` may say, where it is an
+    attention config.
+    """
     plan = plan_of(cls)
     properties = {
-        field.option: _field_schema(cls, field, registry) for field in plan.fields if field.option in plan.options
+        field.option: _field_schema(cls, field, registry)
+        for field in plan.fields
+        if field.option in plan.options
     }
     required = [field.option for field in plan.fields if field.option in plan.required]
     if spellings:
@@ -126,10 +139,18 @@ def _annotation_schema(annotation: Any, registry: Registry) -> _Json:  # noqa: P
 def _container_schema(annotation: Any, registry: Registry) -> _Json:
     arguments = get_args(annotation)
     if get_origin(annotation) is Mapping:
-        return {"type": "object", "additionalProperties": _annotation_schema(arguments[1], registry)}
+        return {
+            "type": "object",
+            "additionalProperties": _annotation_schema(arguments[1], registry),
+        }
     if get_origin(annotation) is tuple and arguments[-1] is not Ellipsis:
         items = [_annotation_schema(argument, registry) for argument in arguments]
-        return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+        return {
+            "type": "array",
+            "prefixItems": items,
+            "minItems": len(items),
+            "maxItems": len(items),
+        }
     return {"type": "array", "items": _annotation_schema(arguments[0], registry)}
 
 
@@ -137,7 +158,10 @@ def _bounded(schema: _Json, bounds: Mapping[str, Any]) -> _Json:
     """Add bounds to a schema, or to each member of a union but null."""
     if "anyOf" in schema:
         return {
-            "anyOf": [member if member == {"type": "null"} else _bounded(member, bounds) for member in schema["anyOf"]]
+            "anyOf": [
+                member if member == {"type": "null"} else _bounded(member, bounds)
+                for member in schema["anyOf"]
+            ]
         }
     keywords = _KEYWORDS | _LENGTHS[schema.get("type", "")]
     return schema | {keywords[name]: limit for name, limit in bounds.items() if name in keywords}

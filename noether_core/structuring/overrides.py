@@ -17,7 +17,9 @@ COMMAND_LINE = "command line"
 
 @attrs.frozen(eq=False)
 class Overridden:
-    """A document some of whose values were replaced; problems of those are placed at the command line."""
+    """A document some of whose values were replaced; problems of those are placed at the command
+    line.
+    """
 
     data: Any
 
@@ -25,7 +27,9 @@ class Overridden:
     _replaced: tuple[Keys, ...]
 
     def locate(self, problem: Problem) -> Problem:
-        """Return *problem* with its place: in the document, or the command line for what was replaced."""
+        """Return *problem* with its place: in the document, or the command line for what was
+        replaced.
+        """
         if any(problem.keys[: len(keys)] == keys for keys in self._replaced):
             return attrs.evolve(problem, file=COMMAND_LINE)
         return self._document.locate(problem)
@@ -36,11 +40,13 @@ def override(document: Document, assignments: Sequence[str]) -> Overridden:
 
     Args:
         document: The document. Its data is changed in place.
-        assignments: Each ``path=value``, the value written as in YAML: ``model.depth=6``, ``branches=[a, b]``. Mappings
-            on the way that are not there are made; a later assignment goes before an earlier one.
+        assignments: Each ``path=value``, the value written as in YAML: ``model.depth=6``,
+            ``branches=[a, b]``. Mappings on the way that are not there are made; a later assignment
+            goes before an earlier one.
 
     Raises:
-        ConfigError: If an assignment is none, or leads through what is no mapping or list; every such one is told.
+        ConfigError: If an assignment is none, or leads through what is no mapping or list; every
+            such one is told.
     """
     problems: list[Problem] = []
     replaced: list[Keys] = []
@@ -86,11 +92,15 @@ def _with(data: Any, keys: Keys, value: Any) -> Any:
         raise _refused("leads through what is no mapping", keys=(key,))
     holder: Any = data
     try:
-        holder[key] = _with(holder[key] if isinstance(key, int) else holder.get(key), keys[1:], value)
+        holder[key] = _with(
+            holder[key] if isinstance(key, int) else holder.get(key), keys[1:], value
+        )
     except ConfigError as error:
         raise error.with_problems(problem.within(key) for problem in error.problems) from None
     return holder
 
 
 def _refused(message: str, suggestion: str | None = None, keys: Keys = ()) -> ConfigError:
-    return ConfigError([Problem(message=message, suggestion=suggestion, keys=keys, file=COMMAND_LINE)])
+    return ConfigError(
+        [Problem(message=message, suggestion=suggestion, keys=keys, file=COMMAND_LINE)]
+    )

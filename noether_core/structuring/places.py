@@ -25,10 +25,12 @@ class Placed(NamedTuple):
 
 
 class Place:
-    """A path into documents: names behind dots, positions in brackets, and ``*`` for every name or position.
+    """A path into documents: names behind dots, positions in brackets, and ``*`` for every name or
+    position.
 
     Args:
-        path: Such as ``model.attention``, ``model.blocks[0].attention`` or ``model.blocks[*].attention``.
+        path: Such as ``model.attention``, ``model.blocks[0].attention`` or
+            ``model.blocks[*].attention``.
 
     Raises:
         ValueError: If *path* is none.
@@ -53,7 +55,9 @@ class Place:
         return tuple(step for step in self._steps if step is not None)
 
     def find(self, data: Any) -> tuple[list[Placed], list[Problem]]:
-        """Return all values of *data* that stands at the place, and a problem for every way there that ends before."""
+        """Return all values of *data* that stands at the place, and a problem for every way there
+        that ends before.
+        """
         problems: list[Problem] = []
         found = list(_walk(Placed((), data), self._steps, problems))
         if not found and not problems:
@@ -80,7 +84,9 @@ def _steps(path: str) -> Iterator[str | int | None]:
         )
 
 
-def _walk(placed: Placed, steps: tuple[str | int | None, ...], problems: list[Problem]) -> Iterator[Placed]:
+def _walk(
+    placed: Placed, steps: tuple[str | int | None, ...], problems: list[Problem]
+) -> Iterator[Placed]:
     """Yield what *steps* lead to; add the problem of each way that ends before."""
     if not steps:
         yield placed
@@ -91,7 +97,13 @@ def _walk(placed: Placed, steps: tuple[str | int | None, ...], problems: list[Pr
 
 def _parts(placed: Placed, step: str | int | None, problems: list[Problem]) -> list[Placed]:
     keys, value = placed
-    parts = dict(enumerate(value)) if isinstance(value, list) else value if isinstance(value, dict) else {}
+    parts = (
+        dict(enumerate(value))
+        if isinstance(value, list)
+        else value
+        if isinstance(value, dict)
+        else {}
+    )
     if step is None and isinstance(value, (list, dict)):
         return [Placed((*keys, key), part) for key, part in parts.items()]
     if step is not None and step in parts:
@@ -106,9 +118,15 @@ def _nothing(placed: Placed, step: str | int | None, parts: dict[Any, Any]) -> P
     kind = f"a list of {len(parts)}" if isinstance(placed.value, list) else "no list"
     if step is None:
         subject = "" if placed.keys else "the document "
-        return Problem(keys=placed.keys, message=f"{subject}holds neither names nor positions", value=placed.value)
+        return Problem(
+            keys=placed.keys,
+            message=f"{subject}holds neither names nor positions",
+            value=placed.value,
+        )
     if isinstance(step, int):
         return Problem(keys=(*placed.keys, step), message=f"nothing stands here; {here} is {kind}")
     return Problem(
-        keys=(*placed.keys, step), message="nothing stands here", suggestion=did_you_mean(step, map(str, parts))
+        keys=(*placed.keys, step),
+        message="nothing stands here",
+        suggestion=did_you_mean(step, map(str, parts)),
     )

@@ -12,7 +12,9 @@ from noether_core.errors import ConfigError, Problem
 from noether_core.structuring.documents.plain import DEEPEST, TOO_DEEP
 
 MOST_CONTAINERS: Final = 10_000
-"""Mappings and lists that interpolations may spread a config over; OmegaConf takes about a millisecond for each."""
+"""Mappings and lists that interpolations may spread a config over; OmegaConf takes about a
+millisecond for each.
+"""
 
 _T = TypeVar("_T")
 
@@ -20,7 +22,9 @@ _MISSING = "???"
 
 
 class Unresolved:
-    """Stands in data for a value that a config of OmegaConf does not give; messages quote it as the config has it."""
+    """Stands in data for a value that a config of OmegaConf does not give; messages quote it as the
+    config has it.
+    """
 
     __slots__ = ("_text", "reason")
 
@@ -34,7 +38,8 @@ class Unresolved:
 
 
 def resolved(source: Any) -> Any:
-    """Return *source* with OmegaConf's containers, wherever dicts and lists hold them, as dicts and lists.
+    """Return *source* with OmegaConf's containers, wherever dicts and lists hold them, as dicts and
+    lists.
 
     Interpolations are resolved. What has no value is `Unresolved`, which no option accepts.
 
@@ -60,11 +65,15 @@ def _explained(problem: Problem) -> Problem:
     if not isinstance(problem.value, Unresolved):
         return problem
     reasons = [problem.value.reason, problem.suggestion]
-    return attrs.evolve(problem, value=repr(problem.value), suggestion="; ".join(filter(None, reasons)))
+    return attrs.evolve(
+        problem, value=repr(problem.value), suggestion="; ".join(filter(None, reasons))
+    )
 
 
 class _Resolver:
-    """One walk over data; interpolations can make it larger than what was written, so that it counts."""
+    """One walk over data; interpolations can make it larger than what was written, so that it
+    counts.
+    """
 
     def __init__(self) -> None:
         from omegaconf import DictConfig, ListConfig
@@ -75,7 +84,9 @@ class _Resolver:
         self._missing = MissingMandatoryValue
         self._failures = OmegaConfBaseException
         self._count = 0
-        self._made: dict[int, tuple[Any, Any]] = {}  # by the id of what is kept here, so that no other can take it
+        self._made: dict[
+            int, tuple[Any, Any]
+        ] = {}  # by the id of what is kept here, so that no other can take it
 
     def plain(self, value: Any, keys: tuple[str | int, ...]) -> Any:
         """Return *value*, which stands under *keys*, as plain data."""
@@ -86,18 +97,26 @@ class _Resolver:
         return self._rebuilt(value, keys) if type(value) in (dict, list, tuple) else value
 
     def _rebuilt(self, value: Any, keys: tuple[str | int, ...]) -> Any:
-        """Return a dict or list with plain items: itself where they are plain already, as they are within itself."""
+        """Return a dict or list with plain items: itself where they are plain already, as they are
+        within itself.
+        """
         if id(value) in self._made:
             return self._made[id(value)][1]
         self._made[id(value)] = value, value
         items = dict(value) if isinstance(value, dict) else dict(enumerate(value))
-        made = {key: self.plain(item, (*keys, key)) for key, item in items.items()} if len(keys) < DEEPEST else items
+        made = (
+            {key: self.plain(item, (*keys, key)) for key, item in items.items()}
+            if len(keys) < DEEPEST
+            else items
+        )
         if any(made[key] is not item for key, item in items.items()):
             self._made[id(value)] = value, made if isinstance(value, dict) else list(made.values())
         return self._made[id(value)][1]
 
     def _items_of(self, container: Any) -> Iterator[tuple[Any, Any]]:
-        """Yield the keys or positions of a container of OmegaConf, each with its value or an `Unresolved` one."""
+        """Yield the keys or positions of a container of OmegaConf, each with its value or an
+        `Unresolved` one.
+        """
         for key in container if isinstance(container, self._mapping) else range(len(container)):
             try:
                 value = container[key]
@@ -110,9 +129,23 @@ class _Resolver:
     def _refuse_endless(self, keys: tuple[str | int, ...]) -> None:
         self._count += 1
         if len(keys) > DEEPEST:
-            raise ConfigError([Problem(keys=keys, message=TOO_DEEP, suggestion="look for interpolations in a circle")])
+            raise ConfigError(
+                [
+                    Problem(
+                        keys=keys,
+                        message=TOO_DEEP,
+                        suggestion="look for interpolations in a circle",
+                    )
+                ]
+            )
         if self._count > MOST_CONTAINERS:
-            raise ConfigError([Problem(message=f"interpolations make more than {MOST_CONTAINERS} mappings and lists")])
+            raise ConfigError(
+                [
+                    Problem(
+                        message=f"interpolations make more than {MOST_CONTAINERS} mappings and lists"
+                    )
+                ]
+            )
 
 
 def _written(container: Any, key: Any) -> str:

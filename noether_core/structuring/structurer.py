@@ -21,7 +21,9 @@ from noether_core.schemas.schema import Schema, plan_of, problems_of
 from noether_core.spelling import did_you_mean
 
 Unknown = Literal["error", "keep", "warn"]
-"""What becomes of options that a config does not know: a problem, an entry of ``extra``, or that and a warning."""
+"""What becomes of options that a config does not know: a problem, an entry of ``extra``, or that
+and a warning.
+"""
 
 if TYPE_CHECKING:
     import cattrs
@@ -31,9 +33,13 @@ _UNKNOWN = frozenset(get_args(Unknown))
 
 
 @overload
-def structure(source: Any, *, unknown: Unknown = "error", registry: Registry | None = None) -> AttentionConfig: ...
+def structure(
+    source: Any, *, unknown: Unknown = "error", registry: Registry | None = None
+) -> AttentionConfig: ...
 @overload
-def structure(source: Any, cls: type[_S], *, unknown: Unknown = "error", registry: Registry | None = None) -> _S: ...
+def structure(
+    source: Any, cls: type[_S], *, unknown: Unknown = "error", registry: Registry | None = None
+) -> _S: ...
 def structure(
     source: Any,
     cls: type[Schema] = AttentionConfig,
@@ -43,19 +49,21 @@ def structure(
 ) -> Schema:
     """Return the config that *source* describes.
 
-    Nothing is coerced: text is no number, a boolean no integer, a fraction no integer, a string no list.
+    Nothing is coerced: text is no number, a boolean no integer, a fraction no integer, a string no
+    list.
 
     Args:
-        source: A mapping of options, OmegaConf's among them, or a config. A concrete config is given back.
-        cls: What to make. For the default, the open attention config, ``type`` names the variant whose concrete config
-            is made.
-        unknown: What becomes of options that the config does not know. ``"keep"`` moves them into ``extra``, ``"warn"``
-            does so with a warning.
+        source: A mapping of options, OmegaConf's among them, or a config. A concrete config is
+            given back.
+        cls: What to make. For the default, the open attention config, ``type`` names the variant
+            whose concrete config is made.
+        unknown: What becomes of options that the config does not know. ``"keep"`` moves them into
+            ``extra``, ``"warn"`` does so with a warning.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
-        ConfigError: If anything is wrong with it; `ConfigError.problems` holds everything that is, types of configs
-            within it included.
+        ConfigError: If anything is wrong with it; `ConfigError.problems` holds everything that is,
+            types of configs within it included.
         UnknownTypeError: If no installed package provides its own type.
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
@@ -64,10 +72,16 @@ def structure(
     if unknown == "warn":
         return or_warn(lambda choice: structure(source, cls, unknown=choice, registry=known))
     make = _structurer(known, unknown).make
-    return make(source, cls) if "omegaconf" not in sys.modules else _structure_resolved(source, cls, make)
+    return (
+        make(source, cls)
+        if "omegaconf" not in sys.modules
+        else _structure_resolved(source, cls, make)
+    )
 
 
-def _structure_resolved(source: Any, cls: type[Schema], make: Callable[[Any, type[Schema]], Schema]) -> Schema:
+def _structure_resolved(
+    source: Any, cls: type[Schema], make: Callable[[Any, type[Schema]], Schema]
+) -> Schema:
     from noether_core.structuring.resolving import from_resolved
 
     return from_resolved(source, lambda data: make(data, cls))
@@ -78,15 +92,17 @@ def unstructure(config: Schema, *, defaults: bool = True) -> dict[str, Any]:
 
     Args:
         config: The config.
-        defaults: Whether options that hold their default are written out. One that is None by default and None is left
-            out in any case.
+        defaults: Whether options that hold their default are written out. One that is None by
+            default and None is left out in any case.
     """
     options: dict[str, Any] = plain(config, defaults=defaults)
     return options
 
 
 def or_warn(make: Callable[[Unknown], _S]) -> _S:
-    """Return what *make* makes without unknown options, or with them kept and a warning that names them."""
+    """Return what *make* makes without unknown options, or with them kept and a warning that names
+    them.
+    """
     try:
         return make("error")
     except ConfigError as error:
@@ -103,7 +119,9 @@ def _structurer(registry: Registry, unknown: Unknown) -> _Structurer:
 
 
 class _Structurer:
-    """Makes configs of any class; attention configs by asking a registry at each call, since types come and go."""
+    """Makes configs of any class; attention configs by asking a registry at each call, since types
+    come and go.
+    """
 
     def __init__(self, registry: Registry, unknown: Unknown) -> None:
         self.unknown = unknown
@@ -140,7 +158,9 @@ class _Structurer:
 
 
 def _is_one(source: Schema, cls: type[Schema]) -> bool:
-    """Return whether *source* is a config of *cls*; the open one is not, nor one of a variant that inherits *cls*."""
+    """Return whether *source* is a config of *cls*; the open one is not, nor one of a variant that
+    inherits *cls*.
+    """
     if not isinstance(source, cls) or type(source) is AttentionConfig:
         return False
     if type(source) is cls or cls is AttentionConfig or not isinstance(source, AttentionConfig):
@@ -157,7 +177,11 @@ def _type_of(options: Mapping[str, Any], registry: Registry) -> str:
     if type(name) is str:
         return name
     wanted = "the name of an attention variant"
-    message = f"expected {wanted}, got {shown(name)}" if "type" in options else f"missing: {wanted} is required"
+    message = (
+        f"expected {wanted}, got {shown(name)}"
+        if "type" in options
+        else f"missing: {wanted} is required"
+    )
     suggestion = installed_types(registry.types())
     raise ConfigError([Problem(keys=("type",), message=message, value=name, suggestion=suggestion)])
 
@@ -172,7 +196,11 @@ class _Maker:
         self._options = plan.options
         self._required = plan.required
         self._extra = cls.extra_field
-        self._nested = {field.option: field.annotation for field in plan.fields if holds_schema(field.annotation)}
+        self._nested = {
+            field.option: field.annotation
+            for field in plan.fields
+            if holds_schema(field.annotation)
+        }
         self._is_strict = not self._nested and "__attrs_init__" not in vars(cls)
 
     def make(self, source: Mapping[str, Any]) -> Schema:
@@ -194,9 +222,13 @@ class _Maker:
         return self._cls(**options)
 
     def _set_aside(self, options: dict[str, Any]) -> list[Problem]:
-        """Take what is no option out of *options*; return the problems, or keep it in the field for extra ones."""
+        """Take what is no option out of *options*; return the problems, or keep it in the field for
+        extra ones.
+        """
         stray = {name: options.pop(name) for name in tuple(options) if name not in self._options}
-        unknown = {name: value for name, value in stray.items() if name not in self._cls.ignored_options}
+        unknown = {
+            name: value for name, value in stray.items() if name not in self._cls.ignored_options
+        }
         told = itertools.islice(unknown.items(), MOST_PROBLEMS + 1)
         problems = [self._unknown_problem(name, value) for name, value in told]
         if self._structurer.unknown == "error" or self._extra is None or not unknown:
@@ -211,13 +243,17 @@ class _Maker:
             keys=(name if isinstance(name, (str, int)) else shown(name),),
             message=f"unknown option of {owner}",
             value=value,
-            suggestion=self._suggestion(name) if is_attention else did_you_mean(name, self._options),
+            suggestion=self._suggestion(name)
+            if is_attention
+            else did_you_mean(name, self._options),
             at_key=True,
         )
 
     def _suggestion(self, name: Any) -> str | None:
         """Return whose option an unknown one is, or else which of this variant's it resembles."""
-        belongs = owners(name, self._structurer.registry.types_with(name)) if type(name) is str else None
+        belongs = (
+            owners(name, self._structurer.registry.types_with(name)) if type(name) is str else None
+        )
         return belongs or did_you_mean(name, self._options)
 
     def _structure_nested(self, options: dict[str, Any]) -> list[Problem]:
@@ -233,9 +269,14 @@ class _Maker:
 
 
 def _level_of_caller() -> int:
-    """Return how far up the stack the call from outside stands, however deep configs lie in each other."""
+    """Return how far up the stack the call from outside stands, however deep configs lie in each
+    other.
+    """
     frame, level = inspect.currentframe(), 0
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in {"noether_core", "cattrs"}:
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in {
+        "noether_core",
+        "cattrs",
+    }:
         frame, level = frame.f_back, level + 1
     return level
 

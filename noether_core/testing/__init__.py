@@ -1,6 +1,7 @@
 """The kit for authors of variants: checks of everything that a variant promises.
 
-``pytest --noether acme_foo`` runs them, so does a subclass of `VariantTests`, and so does a script::
+``pytest --noether acme_foo`` runs them, so does a subclass of `VariantTests`, and so does a
+script::
 
     from noether_core.testing import check_variant
 
@@ -47,7 +48,12 @@ from noether_core.testing.checks.results import (
     check_new_tensors,
     check_result,
 )
-from noether_core.testing.checks.state import check_copies, check_global_state, check_meta_device, check_state_dict
+from noether_core.testing.checks.state import (
+    check_copies,
+    check_global_state,
+    check_meta_device,
+    check_state_dict,
+)
 from noether_core.testing.checks.tokens import (
     check_batch_independence,
     check_permutation,

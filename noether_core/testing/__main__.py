@@ -14,12 +14,16 @@ PASSED, FAILED, USAGE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the checks on variants, print their reports and return the exit status: 0 where all passed, 1 where not."""
+    """Run the checks on variants, print their reports and return the exit status: 0 where all
+    passed, 1 where not.
+    """
     options = _parser().parse_args(arguments)
     from noether_core.testing.running import check_variant
 
     try:
-        reports = [check_variant(name, device=options.device, only=options.only) for name in options.types]
+        reports = [
+            check_variant(name, device=options.device, only=options.only) for name in options.types
+        ]
     except (NoetherError, ValueError) as error:
         print(f"noether_core.testing: {error}", file=sys.stderr)
         return USAGE
@@ -35,11 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m noether_core.testing", description="Check attention variants.")
-    parser.add_argument("types", nargs="+", metavar="TYPE", help="a type, bare or as distribution:type")
+    parser = argparse.ArgumentParser(
+        prog="python -m noether_core.testing", description="Check attention variants."
+    )
+    parser.add_argument(
+        "types", nargs="+", metavar="TYPE", help="a type, bare or as distribution:type"
+    )
     parser.add_argument("--json", metavar="FILE", help="where to save the reports")
     parser.add_argument("--device", default="cpu", help="where modules run; cpu by default")
-    parser.add_argument("--only", action="append", metavar="CHECK", help="a check to run; all without it")
+    parser.add_argument(
+        "--only", action="append", metavar="CHECK", help="a check to run; all without it"
+    )
     return parser
 
 

@@ -29,7 +29,9 @@ def value_of(subject: Subject, field: Field) -> Any:
 
 
 def alternatives(subject: Subject, field: Field, **setting: Any) -> Iterator[Any]:
-    """Yield other values of an option, each of which makes a sound config with the example and *setting*."""
+    """Yield other values of an option, each of which makes a sound config with the example and
+    *setting*.
+    """
     current = getattr(subject.config(**setting), field.name)
     for value in _candidates(field.annotation, current):
         if value != current and subject.is_sound(**{**setting, field.option: value}):
@@ -92,7 +94,8 @@ def _lists(annotation: Any, current: Any) -> Iterator[Any]:
 
 
 def foreign_values(annotation: Any, current: Any) -> Iterator[Any]:
-    """Yield plain values that an option of this annotation must not take: those of every other kind.
+    """Yield plain values that an option of this annotation must not take: those of every other
+    kind.
 
     A text that reads like the value it should be is among them.
     """
@@ -160,4 +163,6 @@ def bounds_in(annotation: Any) -> Iterator[tuple[Any, tuple[tuple[str, Any], ...
 def is_fixed(annotation: Any) -> bool:
     """Return whether an annotation leaves one value."""
     members = list(_members(annotation))
-    return len(members) == 1 and get_origin(members[0]) is Literal and len(get_args(members[0])) == 1
+    return (
+        len(members) == 1 and get_origin(members[0]) is Literal and len(get_args(members[0])) == 1
+    )

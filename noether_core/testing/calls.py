@@ -116,7 +116,9 @@ class Call:
     def _points(self, tokens: int) -> Tensor:
         """Return points that lie as dense as others, however many they are."""
         coordinates = getattr(self.config, "input_dim", _COORDINATES)
-        points = torch.rand(self.batch, tokens, coordinates, generator=self.generator, dtype=torch.float64)
+        points = torch.rand(
+            self.batch, tokens, coordinates, generator=self.generator, dtype=torch.float64
+        )
         return points * float((max(tokens, 1) / _DENSITY) ** (1 / coordinates))
 
 
@@ -128,7 +130,9 @@ def frequencies(points: Tensor, head_dim: int) -> Any:
 
 
 def specs_of(groups: Mapping[str, int | None], tokens: int) -> list[TokenSpec]:
-    """Return groups of *tokens* in sum: those of a fixed size as far as they fit, the others share the rest."""
+    """Return groups of *tokens* in sum: those of a fixed size as far as they fit, the others share
+    the rest.
+    """
     wanted = groups or GROUPS
     left, sizes = tokens, dict.fromkeys(wanted, 0)
     for name, size in wanted.items():
@@ -148,7 +152,9 @@ def larger_groups(groups: Mapping[str, int | None], steps: int) -> dict[str, int
     return {name: 2 + number + 2 * steps for number, name in enumerate(groups or GROUPS)}
 
 
-def optional_value(interface: Interface, argument: str, arguments: Arguments, groups: Mapping[str, int | None]) -> Any:
+def optional_value(
+    interface: Interface, argument: str, arguments: Arguments, groups: Mapping[str, int | None]
+) -> Any:
     """Return a sound value of an argument that *arguments* lack."""
     asking, read = arguments[ASKING[interface]], arguments[READ[interface]]
     return _VALUES[argument](asking, read, groups)
@@ -168,14 +174,18 @@ def _real_tokens(_: object, read: Tensor, __: object) -> Tensor:
 
 def _points_of(tokens: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.rand(*tokens.shape[:2], _COORDINATES, generator=generator, dtype=torch.float64).to(tokens)
+    return torch.rand(*tokens.shape[:2], _COORDINATES, generator=generator, dtype=torch.float64).to(
+        tokens
+    )
 
 
 def _frequencies_of(tokens: Tensor) -> Any:
     return frequencies(_points_of(tokens), 2 * _COORDINATES)
 
 
-def _only_last_answers(_: object, read: Tensor, groups: Mapping[str, int | None]) -> list[AttentionPattern]:
+def _only_last_answers(
+    _: object, read: Tensor, groups: Mapping[str, int | None]
+) -> list[AttentionPattern]:
     names = [spec.name for spec in specs_of(groups, read.shape[1])]
     return [AttentionPattern(tuple(names), (names[-1],))]
 
@@ -195,11 +205,15 @@ _VALUES: Mapping[str, Callable[[Tensor, Tensor, Mapping[str, int | None]], Any]]
 
 def each_tensor(function: Callable[[Tensor], Any], arguments: Arguments) -> dict[str, Any]:
     """Return *arguments* with every tensor replaced by what *function* makes of it."""
-    return {name: _on_tensors(lambda tensor, _: function(tensor), value, name) for name, value in arguments.items()}
+    return {
+        name: _on_tensors(lambda tensor, _: function(tensor), value, name)
+        for name, value in arguments.items()
+    }
 
 
 def on_tokens(function: Callable[[Tensor, bool], Any], arguments: Arguments) -> dict[str, Any]:
-    """Return *arguments* with every tensor that has a row for each token replaced by what *function* makes of it.
+    """Return *arguments* with every tensor that has a row for each token replaced by what
+    *function* makes of it.
 
     Args:
         function: Takes the tensor, and whether its tokens are those that ask while others are read.
@@ -211,20 +225,25 @@ def on_tokens(function: Callable[[Tensor, bool], Any], arguments: Arguments) -> 
 def _on_tensors(function: Callable[[Tensor, bool], Any], value: Any, name: str) -> Any:
     if isinstance(value, Tensor):
         return function(value, name in _OF_QUERIES)
-    if isinstance(value, tuple) and all(isinstance(item, Tensor) for item in value):  # angles of real frequencies
+    if isinstance(value, tuple) and all(
+        isinstance(item, Tensor) for item in value
+    ):  # angles of real frequencies
         return tuple(function(item, name in _OF_QUERIES) for item in value)
     return value
 
 
 def cloned(arguments: Arguments) -> dict[str, Any]:
     """Return *arguments* that share no memory with these, each tensor contiguous."""
-    return each_tensor(lambda tensor: tensor.clone(memory_format=torch.contiguous_format), arguments)
+    return each_tensor(
+        lambda tensor: tensor.clone(memory_format=torch.contiguous_format), arguments
+    )
 
 
 def moved(arguments: Arguments, device: str, dtype: torch.dtype) -> dict[str, Any]:
     """Return *arguments* on a device, floating tensors in a dtype."""
     return each_tensor(
-        lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype), arguments
+        lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype),
+        arguments,
     )
 
 
@@ -235,7 +254,10 @@ def samples(arguments: Arguments, chosen: slice) -> dict[str, Any]:
 
 def shortened(arguments: Arguments, tokens: int) -> dict[str, Any]:
     """Return the call with the first *tokens* of those that are read."""
-    short = on_tokens(lambda tensor, is_asking: tensor if is_asking else tensor[:, :tokens].contiguous(), arguments)
+    short = on_tokens(
+        lambda tensor, is_asking: tensor if is_asking else tensor[:, :tokens].contiguous(),
+        arguments,
+    )
     if "token_specs" in short:
         short["token_specs"] = _cut(short["token_specs"], tokens)
     return short

@@ -22,13 +22,17 @@ EIGHT_BITS = 8 * 2.0**-8
 
 
 def largest_error(got: Tensor, wanted: Tensor) -> float:
-    """Return the largest difference over the largest number wanted; infinite where either is not finite."""
+    """Return the largest difference over the largest number wanted; infinite where either is not
+    finite.
+    """
     got, wanted = got.detach(), wanted.detach()
     if not wanted.numel():
         return 0.0
     if not (got.isfinite().all() and wanted.isfinite().all()):
         return float("inf")
-    return float((got - wanted).abs().max() / wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny))
+    return float(
+        (got - wanted).abs().max() / wanted.abs().max().clamp_min(torch.finfo(wanted.dtype).tiny)
+    )
 
 
 def relative_error(got: Tensor, exact: Tensor) -> float:
@@ -36,7 +40,9 @@ def relative_error(got: Tensor, exact: Tensor) -> float:
     got, exact = got.detach(), exact.detach()
     if not got.isfinite().all():
         return float("inf")
-    return float((got.to(exact.dtype) - exact).norm() / exact.norm().clamp_min(torch.finfo(exact.dtype).tiny))
+    return float(
+        (got.to(exact.dtype) - exact).norm() / exact.norm().clamp_min(torch.finfo(exact.dtype).tiny)
+    )
 
 
 def check_close(got: Tensor, wanted: Tensor, told: str, *, tolerance: float = EXACT) -> None:
@@ -88,4 +94,6 @@ def check_refused(call: Callable[[], Any], error: type[NoetherError], name: str,
             f"{told}; expected a {error.__name__}, got {type(raised).__name__}: {shown(str(raised))}"
         ) from raised
     if not re.search(rf"\b{name}\b", str(raised)):
-        raise CheckFailed(f"{told}; expected an error that names {name!r}, got {shown(str(raised))}") from raised
+        raise CheckFailed(
+            f"{told}; expected an error that names {name!r}, got {shown(str(raised))}"
+        ) from raised

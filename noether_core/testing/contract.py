@@ -41,7 +41,12 @@ from noether_core.testing.checks.results import (
     check_new_tensors,
     check_result,
 )
-from noether_core.testing.checks.state import check_copies, check_global_state, check_meta_device, check_state_dict
+from noether_core.testing.checks.state import (
+    check_copies,
+    check_global_state,
+    check_meta_device,
+    check_state_dict,
+)
 from noether_core.testing.checks.tokens import (
     check_batch_independence,
     check_permutation,
@@ -121,7 +126,9 @@ def sentence_of(check: CheckFunction) -> str:
 
 
 def implied_by(variant: AttentionVariant) -> tuple[CheckFunction, ...]:
-    """Return the checks that a record asks for: those of every variant, and those of what it declares."""
+    """Return the checks that a record asks for: those of every variant, and those of what it
+    declares.
+    """
     return tuple(
         check
         for check in CHECKS

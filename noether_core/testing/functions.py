@@ -19,7 +19,8 @@ Values = Sequence[Tensor]
 
 
 class Function:
-    """What a module makes of tokens and of the parameters that are trained, noise drawn alike each time.
+    """What a module makes of tokens and of the parameters that are trained, noise drawn alike each
+    time.
 
     Args:
         subject: What is under test.
@@ -53,7 +54,9 @@ class Function:
     def directions(self, seed: int) -> list[Tensor]:
         """Return a direction for each of the values, of norm one together."""
         generator = torch.Generator().manual_seed(seed)
-        return normed([torch.randn(value.shape, generator=generator).to(value) for value in self.point])
+        return normed(
+            [torch.randn(value.shape, generator=generator).to(value) for value in self.point]
+        )
 
     def moved(self, directions: Values, steps: int) -> list[Tensor]:
         """Return the point after some small steps along directions."""

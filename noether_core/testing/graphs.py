@@ -13,7 +13,8 @@ from torch.fx import GraphModule
 
 
 class Graphs:
-    """A backend of `torch.compile` that leaves the work to another, and writes down which of its graphs run.
+    """A backend of `torch.compile` that leaves the work to another, and writes down which of its
+    graphs run.
 
     Args:
         backend: Name of the backend that does the work.
@@ -25,7 +26,9 @@ class Graphs:
         self._compile: Callable[..., Callable[..., Any]] = torch._dynamo.lookup_backend(backend)  # noqa: SLF001
         self._captured = 0
         self.ran: list[int] = []
-        """The numbers of the graphs that ran, in that order; a graph that the compiler throws away never runs."""
+        """The numbers of the graphs that ran, in that order; a graph that the compiler throws away
+        never runs.
+        """
 
     @property
     def count(self) -> int:
@@ -45,14 +48,18 @@ class Graphs:
 
     @contextmanager
     def limited(self) -> Iterator[None]:
-        """Let the compiler raise a RecompileError, which says what changed, where it would make a graph too many."""
+        """Let the compiler raise a RecompileError, which says what changed, where it would make a
+        graph too many.
+        """
         with torch._dynamo.config.patch(error_on_recompile=self.count >= self.most):  # noqa: SLF001  nothing public
             yield
 
 
 @contextmanager
 def quiet_compiler() -> Iterator[None]:
-    """Start with nothing compiled and end so; leave out what the compiler warns of and logs about itself."""
+    """Start with nothing compiled and end so; leave out what the compiler warns of and logs about
+    itself.
+    """
     level, tracer = logging.root.manager.disable, logging.getLogger("torch.__trace")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

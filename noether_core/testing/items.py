@@ -27,14 +27,20 @@ class Checks:
         self._subjects = {name: _subject(config, name) for name in config.getoption("--noether")}
         self._outcomes: dict[str, list[Outcome]] = {}
         self._saved = ""
-        if config.args_source is not pytest.Config.ArgsSource.ARGS:  # no paths were named: no other tests are meant
+        if (
+            config.args_source is not pytest.Config.ArgsSource.ARGS
+        ):  # no paths were named: no other tests are meant
             config.args = []
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> None:
         """Add a test for every check and type, before others choose among them."""
         for name, subject in self._subjects.items():
-            variant = _Variant.from_parent(session, name=name, nodeid=f"noether::{name}", subject=subject)
+            variant = _Variant.from_parent(
+                session, name=name, nodeid=f"noether::{name}", subject=subject
+            )
             items.extend(variant.collect())
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -45,7 +51,9 @@ class Checks:
                 self._outcomes.setdefault(found[0], []).append(structure(found[1], Outcome))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Save the reports where that is asked for; worker processes leave it to the one that started them."""
+        """Save the reports where that is asked for; worker processes leave it to the one that
+        started them.
+        """
         file = self._config.getoption("--noether-report")
         if not file or hasattr(self._config, "workerinput"):
             return
@@ -108,7 +116,11 @@ class _CheckItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return what was wrong, without the frames of the kit."""
-        return str(excinfo.value) if isinstance(excinfo.value, _Bad) else super().repr_failure(excinfo, style)
+        return (
+            str(excinfo.value)
+            if isinstance(excinfo.value, _Bad)
+            else super().repr_failure(excinfo, style)
+        )
 
     def reportinfo(self) -> tuple[str, None, str]:
         """Return what pytest calls the check."""

@@ -19,7 +19,9 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.seen: list[tuple[str, tuple[tuple[int, ...], ...]]] = []
 
-    def __torch_dispatch__(self, func: Any, _: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, _: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         """Run an operation, and write it down."""
         result = func(*args, **(kwargs or {}))
         self.seen.append((str(func), tuple(tuple(tensor.shape) for tensor in _tensors(result))))
@@ -27,11 +29,12 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
 
 
 class Consumption(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
-    """Counts multiplications and additions, and the bytes that are alive at once; no clock is asked.
+    """Counts multiplications and additions, and the bytes that are alive at once; no clock is
+    asked.
 
-    Products of matrices and attention count as `torch.utils.flop_counter` counts them, everything else as the numbers
-    that it reads and writes. Views cost nothing. Memory is that of what the operations return, for as long as somebody
-    holds it, an autograd graph among them.
+    Products of matrices and attention count as `torch.utils.flop_counter` counts them, everything
+    else as the numbers that it reads and writes. Views cost nothing. Memory is that of what the
+    operations return, for as long as somebody holds it, an autograd graph among them.
     """
 
     def __init__(self) -> None:
@@ -40,7 +43,9 @@ class Consumption(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         self.peak = 0
         self._alive: dict[int, int] = {}
 
-    def __torch_dispatch__(self, func: Any, _: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, _: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         """Run an operation, and count what it takes."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
@@ -50,7 +55,9 @@ class Consumption(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             if new:
                 self._keep(tensor)
         if any(is_new) or func._schema.is_mutable:  # noqa: SLF001  nothing public tells it
-            self.work += _flops(func, args, kwargs, result) + sum(tensor.numel() for tensor in (*given, *returned))
+            self.work += _flops(func, args, kwargs, result) + sum(
+                tensor.numel() for tensor in (*given, *returned)
+            )
         return result
 
     def _is_new(self, tensor: Tensor, given: list[Tensor]) -> bool:
@@ -77,7 +84,9 @@ def _flops(func: Any, args: Any, kwargs: Mapping[str, Any], result: Any) -> int:
     packet = func.overloadpacket
     if packet in flop_registry:
         return int(flop_registry[packet](*args, **kwargs, out_val=result))
-    if "scaled_dot_product" in str(packet) and "backward" not in str(packet):  # kernels that torch has no formula for
+    if "scaled_dot_product" in str(packet) and "backward" not in str(
+        packet
+    ):  # kernels that torch has no formula for
         queries, keys, values = args[:3]
         pairs = queries.numel() // max(1, queries.shape[-1]) * keys.shape[-2]
         return int(2 * pairs * (keys.shape[-1] + values.shape[-1]))

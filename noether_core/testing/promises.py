@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from noether_core.testing.subject import Subject
 
 CheckFunction = Callable[["Subject"], "str | None"]
-"""A check: it returns where the variant holds the contract, with what it measured if that is of interest."""
+"""A check: it returns where the variant holds the contract, with what it measured if that is of
+interest.
+"""
 
 _CAPABILITIES = "noether_capabilities"
 
 
 def promise(*capabilities: Capability) -> Callable[[CheckFunction], CheckFunction]:
-    """Mark a check as one of what records with any of *capabilities* promise; it applies to no others."""
+    """Mark a check as one of what records with any of *capabilities* promise; it applies to no
+    others.
+    """
 
     def mark(check: CheckFunction) -> CheckFunction:
         @functools.wraps(check)

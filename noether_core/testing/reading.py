@@ -9,11 +9,15 @@ if TYPE_CHECKING:
     from noether_core.schemas import AttentionConfig
 
 _COPYISTS = ("attr", "attrs", "cattrs", "copy", "noether_core.schemas", "noether_core.structuring")
-"""Modules that go through all options, whatever they are: comparing, copying and writing out is not reading."""
+"""Modules that go through all options, whatever they are: comparing, copying and writing out is not
+reading.
+"""
 
 
 def recording(config: AttentionConfig, looked_at: set[str]) -> AttentionConfig:
-    """Return a config equal to *config* that adds the name of every attribute that is read to *looked_at*."""
+    """Return a config equal to *config* that adds the name of every attribute that is read to
+    *looked_at*.
+    """
     cls = type(config)
 
     def read(self: AttentionConfig, name: str) -> Any:
@@ -24,10 +28,16 @@ def recording(config: AttentionConfig, looked_at: set[str]) -> AttentionConfig:
 
     def compared(self: AttentionConfig, other: object) -> bool:
         return isinstance(other, cls) and all(
-            object.__getattribute__(self, name) == object.__getattribute__(other, name) for name in _fields(cls)
+            object.__getattribute__(self, name) == object.__getattribute__(other, name)
+            for name in _fields(cls)
         )
 
-    members = {"__slots__": (), "__getattribute__": read, "__eq__": compared, "__hash__": object.__hash__}
+    members = {
+        "__slots__": (),
+        "__getattribute__": read,
+        "__eq__": compared,
+        "__hash__": object.__hash__,
+    }
     recorded: AttentionConfig = object.__new__(type(cls.__name__, (cls,), members))
     for name in _fields(cls):
         object.__setattr__(recorded, name, getattr(config, name))

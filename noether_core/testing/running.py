@@ -36,8 +36,8 @@ def check_variant(
         source: A type, bare or as ``distribution:type``, or the record of a variant.
         registry: Where types are looked up; the process-wide one where it is None.
         device: Where modules run.
-        only: Names of the checks to run, such as ``["rope", "compile"]``; all where it is None. A report of some is
-            incomplete, and says so.
+        only: Names of the checks to run, such as ``["rope", "compile"]``; all where it is None. A
+            report of some is incomplete, and says so.
 
     Raises:
         UnknownTypeError: If no installed package provides the type.
@@ -81,7 +81,10 @@ def _ended(check: CheckFunction, subject: Subject) -> tuple[Status, str]:
         return "passed", check(subject) or ""
     except NotApplicable as reason:
         if set(capabilities_of(check)) & set(subject.variant.capabilities):
-            return "failed", f"the record asks for this check, which says that it does not apply: {reason}"
+            return (
+                "failed",
+                f"the record asks for this check, which says that it does not apply: {reason}",
+            )
         return "not applicable", str(reason)
     except AssertionError as failure:
         return "failed", str(failure)
@@ -91,13 +94,20 @@ def _ended(check: CheckFunction, subject: Subject) -> tuple[Status, str]:
 
 def _place_of(error: Exception) -> str:
     """Return where an error was raised, as near to it as there is code that is not torch's."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_TORCH)]
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_TORCH)
+    ]
     return f"\nin {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def report_of(subject: Subject, outcomes: Iterable[Outcome]) -> Report:
     """Return the report that *outcomes* make."""
-    facts: dict[str, Any] = {"noether": version("noether-attention"), "torch": str(torch.__version__)}
+    facts: dict[str, Any] = {
+        "noether": version("noether-attention"),
+        "torch": str(torch.__version__),
+    }
     return Report(
         type=subject.type,
         distribution=subject.distribution,
@@ -111,4 +121,8 @@ def report_of(subject: Subject, outcomes: Iterable[Outcome]) -> Report:
 
 
 def _device_name(device: str) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if torch.device(device).type == "cuda" else device
+    return (
+        f"{device} ({torch.cuda.get_device_name(device)})"
+        if torch.device(device).type == "cuda"
+        else device
+    )

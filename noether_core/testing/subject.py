@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from noether_core.schemas import AttentionConfig
 
 _LIVELY = 0.05
-"""Deviation of what is added to every parameter, so that those that start at zero or one say something."""
+"""Deviation of what is added to every parameter, so that those that start at zero or one say
+something.
+"""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -106,7 +108,9 @@ class Subject:
     def sizes(self) -> Sizes:
         """How large small calls are."""
         config = self.config()
-        return sizes_unlike([*self.given().values(), config.head_dim, getattr(config, "kv_dim", None)])
+        return sizes_unlike(
+            [*self.given().values(), config.head_dim, getattr(config, "kv_dim", None)]
+        )
 
     def honours(self, capability: Capability) -> bool:
         """Return whether the record declares *capability*."""
@@ -140,15 +144,21 @@ class Subject:
         Raises:
             PluginError: If it cannot be imported.
         """
-        found: Callable[[AttentionConfig], nn.Module] = import_object(self.variant.module, f"'{self.type}'")
+        found: Callable[[AttentionConfig], nn.Module] = import_object(
+            self.variant.module, f"'{self.type}'"
+        )
         return found
 
     def made_directly(self, config: AttentionConfig) -> nn.Module:
-        """Return what the variant's class makes of a config, without any check of ours, in training mode."""
+        """Return what the variant's class makes of a config, without any check of ours, in training
+        mode.
+        """
         with self.seeded(0):
             return self.module_class(config)
 
-    def module(self, *, seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any) -> nn.Module:
+    def module(
+        self, *, seed: int = 0, dtype: torch.dtype = torch.float64, **changes: Any
+    ) -> nn.Module:
         """Return a module in evaluation mode whose weights are large enough for each to matter.
 
         Args:
@@ -189,7 +199,8 @@ class Subject:
             tokens: Number of tokens that are read; that of `sizes` where it is None.
             queries: Number of tokens that ask, where they are others; likewise.
             batch: Number of samples; likewise.
-            groups: Groups of the tokens, where they are grouped; those of the record where it is None.
+            groups: Groups of the tokens, where they are grouped; those of the record where it is
+                None.
             dtype: Of floating tensors; frequencies are complex64 in any case.
             seed: Draws the numbers.
         """
@@ -207,18 +218,28 @@ class Subject:
         return calls.moved(call.arguments(), self.device, dtype)
 
     def larger_call(self, steps: int, *, batch: int | None = None) -> dict[str, Any]:
-        """Return what the example cannot be called without, every number of tokens larger by so many steps."""
+        """Return what the example cannot be called without, every number of tokens larger by so
+        many steps.
+        """
         groups, sizes = calls.larger_groups(self.variant.example_groups, steps), self.sizes
         is_grouped = self.variant.interface == "tokens"
         tokens = sum(groups.values()) if is_grouped else sizes.tokens + 7 * steps
-        return self.arguments(tokens=tokens, queries=sizes.queries + 5 * steps, batch=batch, groups=groups)
+        return self.arguments(
+            tokens=tokens, queries=sizes.queries + 5 * steps, batch=batch, groups=groups
+        )
 
     def optional(self, argument: str, arguments: Mapping[str, Any]) -> Any:
-        """Return a value for an argument that *arguments* lack: one that changes the result where it is honoured."""
-        return calls.optional_value(self.variant.interface, argument, arguments, self.variant.example_groups)
+        """Return a value for an argument that *arguments* lack: one that changes the result where
+        it is honoured.
+        """
+        return calls.optional_value(
+            self.variant.interface, argument, arguments, self.variant.example_groups
+        )
 
     def each_call(self, module: nn.Module, **settings: Any) -> Iterator[dict[str, Any]]:
-        """Yield arguments for *module*: what it needs, and beside that each thing that the record declares."""
+        """Yield arguments for *module*: what it needs, and beside that each thing that the record
+        declares.
+        """
         plain = self.arguments(module, **settings)
         yield plain
         for argument, capability in calls.OPTIONAL[self.variant.interface].items():
@@ -241,7 +262,9 @@ class Subject:
             CheckFailed: If it is none.
         """
         if not isinstance(result, Tensor):
-            raise CheckFailed(f"{self.type}: expected one tensor from forward, got a {type(result).__name__}")
+            raise CheckFailed(
+                f"{self.type}: expected one tensor from forward, got a {type(result).__name__}"
+            )
         return result
 
     @staticmethod

@@ -22,8 +22,8 @@ class VariantTests:
         class TestWindow(VariantTests):
             type = "acme_window"
 
-    Each check ``check_rope`` is a method ``test_rope``, which may be overridden; a check that does not apply is skipped
-    with its reason.
+    Each check ``check_rope`` is a method ``test_rope``, which may be overridden; a check that does
+    not apply is skipped with its reason.
     """
 
     type: ClassVar[str | AttentionVariant]
@@ -40,7 +40,9 @@ class VariantTests:
 
     def subject(self) -> Subject:
         """Return what is under test."""
-        return Subject.of(self.type, registry=self.registry, device=self.device, options=self.options)
+        return Subject.of(
+            self.type, registry=self.registry, device=self.device, options=self.options
+        )
 
 
 def _test_of(check: CheckFunction) -> Callable[[VariantTests], None]:

@@ -1,1 +1,3 @@
-"""``noether run``: train a small transformer, whose attention a config names, on the aerofoil problem."""
+"""``noether run``: train a small transformer, whose attention a config names, on the aerofoil
+problem.
+"""

@@ -42,7 +42,9 @@ class AttentionAdapter(nn.Module):
         variant = registry().variant_of(config)
         self.attention = build(config)
         self.takes_positions = "positions" in variant.capabilities
-        self.rope = RopeFrequency(hidden_dim=config.head_dim, input_dim=2) if config.use_rope else None
+        self.rope = (
+            RopeFrequency(hidden_dim=config.head_dim, input_dim=2) if config.use_rope else None
+        )
 
     def frequencies(self, geometry: Geometry) -> Any:
         """Return what rotates the tokens, or None for a variant that rotates nothing."""
@@ -81,7 +83,9 @@ class TokensAdapter(AttentionAdapter):
 
 
 def _groups(n_surface: int, n_tokens: int, device: torch.device) -> tuple[list[TokenSpec], Tensor]:
-    """Return the groups of tokens, anchors before queries in each branch, and the order that brings them together."""
+    """Return the groups of tokens, anchors before queries in each branch, and the order that brings
+    them together.
+    """
     specs: list[TokenSpec] = []
     parts: list[Tensor] = []
     for branch, indices in (

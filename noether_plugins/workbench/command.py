@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 @hookimpl
 def noether_command(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.description = "Train a small transformer, whose attention the file names, on flow around aerofoils."
-    parser.add_argument("file", metavar="FILE", help="experiment: YAML, TOML or JSON, told by the suffix")
+    parser.description = (
+        "Train a small transformer, whose attention the file names, on flow around aerofoils."
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="experiment: YAML, TOML or JSON, told by the suffix"
+    )
     parser.add_argument(
         "overrides",
         metavar="PATH=VALUE",
@@ -30,15 +34,23 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
         const="noether.lock",
         help="refuse types whose provider is another than LOCKFILE says, noether.lock if left out",
     )
-    parser.add_argument("--output", metavar="DIR", help="folder of the run; runs/ and the name of FILE if left out")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that the folder holds")
+    parser.add_argument(
+        "--output", metavar="DIR", help="folder of the run; runs/ and the name of FILE if left out"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a run that the folder holds"
+    )
     parser.set_defaults(run=_run)
 
 
 def _lock_file(name: str) -> str:
-    """Return the name of a lock file; argparse tells what is none, such as an experiment behind ``--locked``."""
+    """Return the name of a lock file; argparse tells what is none, such as an experiment behind
+    ``--locked``.
+    """
     if not name.endswith(".lock"):
-        told = f"{name!r} is no name of a lock file, which ends in .lock; write FILE before --locked"
+        told = (
+            f"{name!r} is no name of a lock file, which ends in .lock; write FILE before --locked"
+        )
         raise argparse.ArgumentTypeError(told)
     return name
 

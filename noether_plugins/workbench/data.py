@@ -36,16 +36,25 @@ class FlowBatch:
 
     def select(self, rows: Tensor) -> FlowBatch:
         """Return the aerofoils with the numbers *rows*."""
-        return FlowBatch(self.surface[rows], self.volume[rows], self.pressure[rows], self.velocity[rows])
+        return FlowBatch(
+            self.surface[rows], self.volume[rows], self.pressure[rows], self.velocity[rows]
+        )
 
     def to(self, device: torch.device) -> FlowBatch:
         """Return the same aerofoils on *device*."""
-        return FlowBatch(*(tensor.to(device) for tensor in (self.surface, self.volume, self.pressure, self.velocity)))
+        return FlowBatch(
+            *(
+                tensor.to(device)
+                for tensor in (self.surface, self.volume, self.pressure, self.velocity)
+            )
+        )
 
 
 @attrs.frozen(eq=False)
 class FlowUnits:
-    """Mean and spread of the fields over the training aerofoils: the units in which the model speaks."""
+    """Mean and spread of the fields over the training aerofoils: the units in which the model
+    speaks.
+    """
 
     pressure_mean: Tensor
     pressure_spread: Tensor

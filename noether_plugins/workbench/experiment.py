@@ -43,7 +43,9 @@ class ModelConfig(Schema):
 
 @attrs.frozen(kw_only=True)
 class TrainingConfig(Schema):
-    """How the model learns: AdamW, with the learning rate warmed up linearly and lowered along a cosine."""
+    """How the model learns: AdamW, with the learning rate warmed up linearly and lowered along a
+    cosine.
+    """
 
     steps: Annotated[int, Ge(1)] = 700
     """Updates of the weights."""
@@ -93,7 +95,9 @@ class Experiment(Schema):
     @invariant
     @staticmethod
     def heads_can_rotate(attention: AttentionConfig) -> Problem | None:
-        """Return a problem if heads are too narrow to rotate by points in the plane: two features a coordinate."""
+        """Return a problem if heads are too narrow to rotate by points in the plane: two features a
+        coordinate.
+        """
         if not attention.use_rope or attention.head_dim >= _NARROWEST_ROTATION:
             return None
         return Problem(

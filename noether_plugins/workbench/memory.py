@@ -15,8 +15,12 @@ from noether_plugins.workbench.model import FlowTransformer
 _GIB = 2**30
 _BYTES = 4
 _COPIES_OF_WEIGHTS = 4  # the weights, their gradients and AdamW's two moments
-_NUMBERS_PER_TOKEN = 6  # of the solved aerofoils, in double and then in single precision: rounded down
-_ACTIVATIONS_PER_BLOCK = 8  # widths of a token that any block keeps for its backward pass: rounded down
+_NUMBERS_PER_TOKEN = (
+    6  # of the solved aerofoils, in double and then in single precision: rounded down
+)
+_ACTIVATIONS_PER_BLOCK = (
+    8  # widths of a token that any block keeps for its backward pass: rounded down
+)
 
 
 class OutOfMemoryError(NoetherError, MemoryError):
@@ -42,8 +46,8 @@ def check_need(experiment: Experiment) -> None:
     """Refuse an experiment that cannot fit, before anything is made.
 
     Raises:
-        OutOfMemoryError: If its aerofoils, its weights or the activations of one batch, each estimated from below,
-            exceed what it may take.
+        OutOfMemoryError: If its aerofoils, its weights or the activations of one batch, each
+            estimated from below, exceed what it may take.
     """
     data, training = experiment.data, experiment.training
     tokens = data.n_surface + data.n_volume
@@ -69,7 +73,9 @@ def check_within(need: int, experiment: Experiment, remedy: str = "training.batc
     """
     allowed = allowed_memory(experiment)
     if need > allowed:
-        source = "memory_limit" if experiment.memory_limit is not None else "the memory of this machine"
+        source = (
+            "memory_limit" if experiment.memory_limit is not None else "the memory of this machine"
+        )
         raise OutOfMemoryError(
             f"the run needs at least {need / _GIB:.2f} GiB and {source} is {allowed / _GIB:.2f} GiB; lower {remedy}"
         )
@@ -97,4 +103,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     told = str(error)
-    return isinstance(error, RuntimeError) and ("not enough memory" in told or "can't allocate memory" in told)
+    return isinstance(error, RuntimeError) and (
+        "not enough memory" in told or "can't allocate memory" in told
+    )

@@ -18,8 +18,8 @@ _OCTAVES = 5
 class FlowTransformer(nn.Module):
     """Predicts Cp at surface tokens and velocity at volume tokens, both in units of their spread.
 
-    Pre-norm blocks of attention and MLP (Xiong et al., On Layer Normalization in the Transformer Architecture, 2020)
-    over surface and volume tokens together.
+    Pre-norm blocks of attention and MLP (Xiong et al., On Layer Normalization in the Transformer
+    Architecture, 2020) over surface and volume tokens together.
 
     Args:
         experiment: ``attention`` gives the attention and the width, ``model`` the rest.
@@ -31,7 +31,9 @@ class FlowTransformer(nn.Module):
         hidden = max(1, round(width * experiment.model.mlp_ratio))
         self.embed_surface = TokenEmbedding(_SURFACE_FEATURES, width)
         self.embed_volume = TokenEmbedding(_VOLUME_FEATURES, width)
-        self.blocks = nn.ModuleList(Block(experiment, hidden) for _ in range(experiment.model.depth))
+        self.blocks = nn.ModuleList(
+            Block(experiment, hidden) for _ in range(experiment.model.depth)
+        )
         self.norm = nn.LayerNorm(width)
         self.pressure = nn.Linear(width, 1)
         self.velocity = nn.Linear(width, 2)
@@ -76,17 +78,23 @@ class Block(nn.Module):
 
 
 class TokenEmbedding(nn.Module):
-    """Features and their sines and cosines over a few octaves, through a small MLP to the width of a token.
+    """Features and their sines and cosines over a few octaves, through a small MLP to the width of
+    a token.
 
-    The waves let a network resolve detail finer than its inputs (Tancik et al., Fourier Features, 2020).
+    The waves let a network resolve detail finer than its inputs (Tancik et al., Fourier Features,
+    2020).
     """
 
     def __init__(self, n_features: int, width: int) -> None:
         super().__init__()
         self.frequencies: Tensor
-        self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(_OCTAVES), persistent=False)
+        self.register_buffer(
+            "frequencies", math.pi * 2.0 ** torch.arange(_OCTAVES), persistent=False
+        )
         waves = 2 * _OCTAVES * n_features
-        self.mlp = nn.Sequential(nn.Linear(n_features + waves, width), nn.GELU(), nn.Linear(width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(n_features + waves, width), nn.GELU(), nn.Linear(width, width)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Embed ``(batch, tokens, n_features)`` as ``(batch, tokens, width)``."""

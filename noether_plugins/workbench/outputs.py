@@ -26,13 +26,14 @@ class OutputError(NoetherError, OSError):
 
 @contextmanager
 def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield an empty folder beside *folder* whose files become those of *folder* when the block ends well.
+    """Yield an empty folder beside *folder* whose files become those of *folder* when the block
+    ends well.
 
     When it does not, nothing is left behind and an older run stays as it was.
 
     Raises:
-        OutputError: If *folder* holds a run and may not be overwritten, or cannot be written to, both before the block
-            runs; or if writing fails later.
+        OutputError: If *folder* holds a run and may not be overwritten, or cannot be written to,
+            both before the block runs; or if writing fails later.
     """
     _check(folder, overwrite=overwrite)
     made = _missing_folders(folder.parent)
@@ -60,7 +61,9 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def _unwritable(folder: Path, error: OSError) -> OutputError:
-    return OutputError(f"{folder}: cannot be written: {error.strerror}; name another folder with --output")
+    return OutputError(
+        f"{folder}: cannot be written: {error.strerror}; name another folder with --output"
+    )
 
 
 def _check(folder: Path, *, overwrite: bool) -> None:
@@ -68,15 +71,23 @@ def _check(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{folder}: is no folder; name one with --output")
     for name in _FILES:
         if (folder / name).is_dir():
-            raise OutputError(f"{folder / name}: is a folder where a file is to be; name another with --output")
+            raise OutputError(
+                f"{folder / name}: is a folder where a file is to be; name another with --output"
+            )
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder}: cannot be written: permission denied; name another folder with --output")
+        raise OutputError(
+            f"{folder}: cannot be written: permission denied; name another folder with --output"
+        )
     if any((folder / name).exists() for name in _FILES) and not overwrite:
-        raise OutputError(f"{folder}: already holds a run; name another folder with --output, or say --overwrite")
+        raise OutputError(
+            f"{folder}: already holds a run; name another folder with --output, or say --overwrite"
+        )
 
 
 def _publish(stage: Path, folder: Path) -> None:
-    """Move the files into place; the result, by which a run is known to be whole, goes last and comes off first."""
+    """Move the files into place; the result, by which a run is known to be whole, goes last and
+    comes off first.
+    """
     folder.mkdir(exist_ok=True)
     (folder / RESULT).unlink(missing_ok=True)
     for name in _FILES:

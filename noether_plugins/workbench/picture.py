@@ -1,4 +1,6 @@
-"""A picture of one held-out aerofoil: Cp along its chord and the flow around it, true beside predicted."""
+"""A picture of one held-out aerofoil: Cp along its chord and the flow around it, true beside
+predicted.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from noether_plugins.tasks.airfoil import BOX, AirfoilBatch, AirfoilField, evaluate_field, turn_to_chord
+from noether_plugins.tasks.airfoil import (
+    BOX,
+    AirfoilBatch,
+    AirfoilField,
+    evaluate_field,
+    turn_to_chord,
+)
 from noether_plugins.workbench.data import FlowUnits, flow_batch
 from noether_plugins.workbench.evaluation import predict
 from noether_plugins.workbench.model import FlowTransformer
@@ -42,10 +50,15 @@ def draw(model: FlowTransformer, aerofoils: AirfoilBatch, units: FlowUnits, titl
         f"{title}: camber {section.camber:.1%} at {section.camber_position:.0%} of the chord, "
         f"thickness {section.thickness:.1%}, angle of attack {angle:.1f} degrees"
     )
-    _draw_pressure(pressure_axes, field, aerofoils.surface_positions[0].astype(float), pressure, angle)
+    _draw_pressure(
+        pressure_axes, field, aerofoils.surface_positions[0].astype(float), pressure, angle
+    )
     true_speed = np.linalg.norm(field.velocities, axis=-1)
     scale = Normalize(*np.quantile(true_speed[~field.is_inside], (0.002, 0.998)))
-    for axes, values, name in ((true_axes, true_speed, "true"), (predicted_axes, speed, "predicted")):
+    for axes, values, name in (
+        (true_axes, true_speed, "true"),
+        (predicted_axes, speed, "predicted"),
+    ):
         image = _draw_speed(axes, field, values, scale)
         axes.set_title(f"speed over free stream, {name}")
     figure.colorbar(image, ax=[true_axes, predicted_axes], shrink=0.8)
@@ -65,8 +78,12 @@ def _predicted(
     batch = flow_batch(aerofoils).select(torch.tensor([0])).to(units.pressure_mean.device)
     outside = np.flatnonzero(~field.is_inside)
     size = batch.volume.shape[1]
-    order = np.resize(np.random.default_rng(0).permutation(outside), -(-len(outside) // size) * size)
-    features = np.concatenate([field.positions, field.distances[..., None]], axis=-1).reshape(-1, 3)[order]
+    order = np.resize(
+        np.random.default_rng(0).permutation(outside), -(-len(outside) // size) * size
+    )
+    features = np.concatenate([field.positions, field.distances[..., None]], axis=-1).reshape(
+        -1, 3
+    )[order]
     volume = torch.from_numpy(features).to(batch.volume).reshape(-1, size, 3)
 
     pressure, _ = predict(model, batch.surface, batch.volume, units)
@@ -77,11 +94,20 @@ def _predicted(
     return pressure[0].cpu().double().numpy(), speed.reshape(field.is_inside.shape)
 
 
-def _draw_pressure(axes: Axes, field: AirfoilField, positions: FloatArray, predicted: FloatArray, angle: float) -> None:
+def _draw_pressure(
+    axes: Axes, field: AirfoilField, positions: FloatArray, predicted: FloatArray, angle: float
+) -> None:
     """Draw Cp over the chord, suction upwards as aerodynamicists do."""
     chord = turn_to_chord(field.flow.nodes, angle)[:, 0]
     axes.plot(chord, field.flow.pressure_coefficients, color="black", linewidth=1.2, label="true")
-    axes.plot(turn_to_chord(positions, angle)[:, 0], predicted, ".", color="tab:red", markersize=5, label="predicted")
+    axes.plot(
+        turn_to_chord(positions, angle)[:, 0],
+        predicted,
+        ".",
+        color="tab:red",
+        markersize=5,
+        label="predicted",
+    )
     axes.invert_yaxis()
     axes.set(xlabel="position along the chord", ylabel="pressure coefficient Cp")
     axes.legend(frameon=False)
@@ -104,7 +130,9 @@ def _draw_speed(axes: Axes, field: AirfoilField, speed: FloatArray, scale: Norma
 
 
 def _filled(values: FloatArray, is_inside: NDArray[np.bool_]) -> FloatArray:
-    """Continue the values of each column through the body, so that no white shows at its outline, drawn on top."""
+    """Continue the values of each column through the body, so that no white shows at its outline,
+    drawn on top.
+    """
     filled = values.copy()
     rows = np.arange(len(values))
     for column, inside in enumerate(is_inside.T):

@@ -11,14 +11,27 @@ _LINES = 10
 
 @contextmanager
 def progress(steps: int) -> Iterator[Callable[[int, float], None]]:
-    """Yield a function that is told the number of steps done and the loss, and shows them on standard error."""
+    """Yield a function that is told the number of steps done and the loss, and shows them on
+    standard error.
+    """
     if not sys.stderr.isatty():
         yield lambda step, loss: _line(step, loss, steps)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=steps)
         yield lambda step, loss: bar.update(task, completed=step, description=f"loss {loss:.4f}")

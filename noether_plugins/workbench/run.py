@@ -12,13 +12,33 @@ import torch
 from safetensors.torch import save
 
 from noether_core import NoetherError, dump, registry, unstructure
-from noether_plugins.workbench.data import FlowBatch, FlowUnits, flow_batch, held_out_aerofoils, training_set
+from noether_plugins.workbench.data import (
+    FlowBatch,
+    FlowUnits,
+    flow_batch,
+    held_out_aerofoils,
+    training_set,
+)
 from noether_plugins.workbench.evaluation import Errors, mean_errors, model_errors
 from noether_plugins.workbench.experiment import Experiment
 from noether_plugins.workbench.interruption import catch_interrupt
-from noether_plugins.workbench.memory import OutOfMemoryError, check_need, check_within, is_out_of_memory, peak_memory
+from noether_plugins.workbench.memory import (
+    OutOfMemoryError,
+    check_need,
+    check_within,
+    is_out_of_memory,
+    peak_memory,
+)
 from noether_plugins.workbench.model import FlowTransformer
-from noether_plugins.workbench.outputs import CONFIG, PICTURE, RESULT, WEIGHTS, OutputError, staged, write_json
+from noether_plugins.workbench.outputs import (
+    CONFIG,
+    PICTURE,
+    RESULT,
+    WEIGHTS,
+    OutputError,
+    staged,
+    write_json,
+)
 from noether_plugins.workbench.picture import draw
 from noether_plugins.workbench.progress import progress
 from noether_plugins.workbench.training import Training, train
@@ -29,7 +49,8 @@ _INTERRUPTED = 130
 def run(experiment: Experiment, *, file: str, output: str | None, overwrite: bool) -> int:
     """Train, evaluate and write a run; return the exit status.
 
-    Ctrl-C during the training ends it there: what was learnt is evaluated and written, and the status is 130.
+    Ctrl-C during the training ends it there: what was learnt is evaluated and written, and the
+    status is 130.
 
     Args:
         experiment: What to run.
@@ -54,7 +75,9 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, NoetherError) or not is_out_of_memory(error):
                 raise
-            raise OutOfMemoryError("an allocation failed; lower training.batch_size or attention.hidden_dim") from error
+            raise OutOfMemoryError(
+                "an allocation failed; lower training.batch_size or attention.hidden_dim"
+            ) from error
     print(_report(result, folder))
     return _INTERRUPTED if result["interrupted"] else 0
 
@@ -90,7 +113,9 @@ def _run_into(stage: Path, experiment: Experiment, device: torch.device) -> dict
     return result
 
 
-def _train(model: FlowTransformer, batch: FlowBatch, units: FlowUnits, experiment: Experiment) -> Training:
+def _train(
+    model: FlowTransformer, batch: FlowBatch, units: FlowUnits, experiment: Experiment
+) -> Training:
     """Train within the memory that the experiment may take, until it is done or Ctrl-C is pressed."""
     steps = experiment.training.steps
     with progress(steps) as show, catch_interrupt() as is_interrupted:
@@ -100,7 +125,13 @@ def _train(model: FlowTransformer, batch: FlowBatch, units: FlowUnits, experimen
             show(step, loss)
 
         return train(
-            model, batch, units, experiment.training, seed=experiment.seed, report=report, is_interrupted=is_interrupted
+            model,
+            batch,
+            units,
+            experiment.training,
+            seed=experiment.seed,
+            report=report,
+            is_interrupted=is_interrupted,
         )
 
 
@@ -135,7 +166,11 @@ def _state(model: FlowTransformer, units: FlowUnits) -> dict[str, torch.Tensor]:
 
 def _metadata(result: dict[str, Any]) -> dict[str, str]:
     """Return what a reader needs to make the model again, readable without torch."""
-    return {"noether": json.dumps({name: result[name] for name in ("experiment", "provider", "fingerprint", "torch")})}
+    return {
+        "noether": json.dumps(
+            {name: result[name] for name in ("experiment", "provider", "fingerprint", "torch")}
+        )
+    }
 
 
 def _report(result: dict[str, Any], folder: Path) -> str:
@@ -145,7 +180,9 @@ def _report(result: dict[str, Any], folder: Path) -> str:
         lines.append(f"interrupted after {result['steps']} steps")
     lines.append(f"{'relative L2 error':<20}{'model':>10}{'mean':>10}{'ratio':>10}")
     for name, label in (("pressure", "Cp"), ("velocity", "velocity")):
-        lines.append(f"{label:<20}{learnt[name]:>10.4f}{mean[name]:>10.4f}{learnt[name] / mean[name]:>10.3f}")
+        lines.append(
+            f"{label:<20}{learnt[name]:>10.4f}{mean[name]:>10.4f}{learnt[name] / mean[name]:>10.3f}"
+        )
     lines.append(
         f"{1e3 * result['seconds_per_step']:.1f} ms per step, "
         f"peak memory {result['peak_memory_bytes'] / 2**20:,.0f} MiB"

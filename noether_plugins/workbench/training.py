@@ -65,8 +65,12 @@ def train(
     Raises:
         DivergedError: If a loss is not finite.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate(step, config))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _learning_rate(step, config)
+    )
     generator = torch.Generator().manual_seed(seed)
     losses: list[float] = []
     start = time.perf_counter()
@@ -95,11 +99,15 @@ def _loss(model: FlowTransformer, batch: FlowBatch, units: FlowUnits) -> Tensor:
     """Mean squared error of pressure and of velocity, added."""
     pressure, velocity = model(batch.surface, batch.volume)
     true_pressure, true_velocity = units.encode(batch.pressure, batch.velocity)
-    return nn.functional.mse_loss(pressure, true_pressure) + nn.functional.mse_loss(velocity, true_velocity)
+    return nn.functional.mse_loss(pressure, true_pressure) + nn.functional.mse_loss(
+        velocity, true_velocity
+    )
 
 
 def _learning_rate(step: int, config: TrainingConfig) -> float:
-    """Share of the highest learning rate at a step: up a line, then down a cosine (Loshchilov & Hutter, 2017)."""
+    """Share of the highest learning rate at a step: up a line, then down a cosine (Loshchilov &
+    Hutter, 2017).
+    """
     warm = round(config.warmup * config.steps)
     if step < warm:
         return (step + 1) / warm

@@ -1,4 +1,6 @@
-"""Every promise measured in one run, beside what it is compared with: ``python -m tests.benchmarks``."""
+"""Every promise measured in one run, beside what it is compared with: ``python -m
+tests.benchmarks``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from tests.benchmarks.tables import lines
 
 
 def main() -> int:
-    """Measure and tell; return 1 where a subject fails, or a budget is exceeded and that was asked for."""
+    """Measure and tell; return 1 where a subject fails, or a budget is exceeded and that was asked
+    for.
+    """
     options = _options()
     found: dict[str, list[Result]] = {}
     seconds: dict[str, float] = {}
@@ -33,7 +37,9 @@ def main() -> int:
             traceback.print_exc()
             failed.append(subject)
         seconds[subject] = time.perf_counter() - start
-    _say(f"{sum(seconds.values()):.0f} s: {', '.join(f'{name} {value:.0f}' for name, value in seconds.items())}")
+    _say(
+        f"{sum(seconds.values()):.0f} s: {', '.join(f'{name} {value:.0f}' for name, value in seconds.items())}"
+    )
     if failed:
         _say(f"failed: {', '.join(failed)}")
     _tell(found, seconds, options)
@@ -54,26 +60,43 @@ def _options() -> argparse.Namespace:
         help=f"of {', '.join(SUBJECTS)}, all of them if left out; or {', '.join(LONG)}",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a few rounds of small sizes, to see that it runs; the numbers say little"
+        "--quick",
+        action="store_true",
+        help="a few rounds of small sizes, to see that it runs; the numbers say little",
     )
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a budget is exceeded")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write results.json, tables and pictures there")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write tables and pictures into this page")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 when a budget is exceeded"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="write results.json, tables and pictures there",
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write tables and pictures into this page"
+    )
     options = parser.parse_args()
     if unknown := set(options.subjects) - {*SUBJECTS, *LONG}:
-        parser.error(f"no such subject: {', '.join(sorted(unknown))}; choose of {', '.join((*SUBJECTS, *LONG))}")
+        parser.error(
+            f"no such subject: {', '.join(sorted(unknown))}; choose of {', '.join((*SUBJECTS, *LONG))}"
+        )
     options.subjects = options.subjects or SUBJECTS
     return options
 
 
-def _tell(found: Mapping[str, Sequence[Result]], seconds: Mapping[str, float], options: argparse.Namespace) -> None:
+def _tell(
+    found: Mapping[str, Sequence[Result]], seconds: Mapping[str, float], options: argparse.Namespace
+) -> None:
     facts = machine.facts()
     record = {
         "machine": facts,
         "quick": options.quick,
         "seconds": seconds,
-        "subjects": {subject: [result.as_dict() for result in results] for subject, results in found.items()},
+        "subjects": {
+            subject: [result.as_dict() for result in results] for subject, results in found.items()
+        },
     }
     if options.json:
         print(json.dumps(record, indent=2, allow_nan=False))
@@ -81,16 +104,28 @@ def _tell(found: Mapping[str, Sequence[Result]], seconds: Mapping[str, float], o
         print("\n".join(_text(found, facts)))
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / "results.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        (options.output / "results.txt").write_text("\n".join(_text(found, facts)) + "\n", encoding="utf-8")
-        pictures.draw([result for results in found.values() for result in results], options.output, page.caption(facts))
+        (options.output / "results.json").write_text(
+            json.dumps(record, indent=2) + "\n", encoding="utf-8"
+        )
+        (options.output / "results.txt").write_text(
+            "\n".join(_text(found, facts)) + "\n", encoding="utf-8"
+        )
+        pictures.draw(
+            [result for results in found.values() for result in results],
+            options.output,
+            page.caption(facts),
+        )
     if options.page:
         page.fill(options.page, found, facts)
 
 
 def _text(found: Mapping[str, Sequence[Result]], facts: machine.Facts) -> list[str]:
     header = [f"{name}: {value}" for name, value in facts.items()]
-    tables = [line for subject, results in found.items() for line in (f"== {subject}", "", *lines(results))]
+    tables = [
+        line
+        for subject, results in found.items()
+        for line in (f"== {subject}", "", *lines(results))
+    ]
     return [*header, "", *tables]
 
 

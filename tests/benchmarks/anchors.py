@@ -1,4 +1,6 @@
-"""The anchor family against projecting everything and concatenating, and against its bare operations."""
+"""The anchor family against projecting everything and concatenating, and against its bare
+operations.
+"""
 
 from __future__ import annotations
 
@@ -28,17 +30,28 @@ _READS = {
 }
 """The branches whose anchors the groups of a branch read."""
 
-_TIME = {"self_anchor": (0.92, 0.90), "cross_anchor": (math.inf, math.inf), "joint_anchor": (math.inf, math.inf)}
+_TIME = {
+    "self_anchor": (0.92, 0.90),
+    "cross_anchor": (math.inf, math.inf),
+    "joint_anchor": (math.inf, math.inf),
+}
 """Budgets of the forward pass, and of that with the backward pass."""
 
 
 def claims(*, quick: bool) -> list[Claim]:
-    """Measure time and memory at the sizes of a car's surface and volume, and what Python adds where tokens are few."""
+    """Measure time and memory at the sizes of a car's surface and volume, and what Python adds
+    where tokens are few.
+    """
     anchors, queries, rounds = (64, 256, 3) if quick else (1024, 4096, 11)
     return [
-        *_against_straightforward(_sizes(anchors, queries), rounds=rounds, ropes=(False,) if quick else (False, True)),
+        *_against_straightforward(
+            _sizes(anchors, queries), rounds=rounds, ropes=(False,) if quick else (False, True)
+        ),
         *_against_bare(rounds=3 if quick else 41, calls=10 if quick else 100),
-        *(_cached(variant, anchors, queries, rounds=rounds) for variant in ("self_anchor", "joint_anchor")),
+        *(
+            _cached(variant, anchors, queries, rounds=rounds)
+            for variant in ("self_anchor", "joint_anchor")
+        ),
     ]
 
 
@@ -54,7 +67,9 @@ def _against_straightforward(sizes: Sizes, *, rounds: int, ropes: tuple[bool, ..
                     for form in ("module", "straightforward")
                 )
                 fact = "forward and backward" if backward else "forward"
-                found.append(compare(f"{name}, {fact}", budget, ours, theirs, rounds=rounds, longest=4))
+                found.append(
+                    compare(f"{name}, {fact}", budget, ours, theirs, rounds=rounds, longest=4)
+                )
             ours, theirs = (
                 partial(step_of, form, variant, sizes, use_rope=use_rope, backward=False)
                 for form in ("module", "straightforward")
@@ -81,11 +96,18 @@ def _against_bare(*, rounds: int, calls: int) -> list[Claim]:
 
 
 def step_of(form: str, variant: str, sizes: Sizes, *, use_rope: bool, backward: bool) -> Step:
-    """Return a step over the same weights and tokens in one of the forms: module, straightforward or bare."""
+    """Return a step over the same weights and tokens in one of the forms: module, straightforward
+    or bare.
+    """
     torch.manual_seed(0)
     branches = list(_BRANCHES)
     module = build(
-        variant, hidden_dim=_WIDTH, num_heads=_HEADS, branches=branches, use_rope=use_rope, init_weights="torch"
+        variant,
+        hidden_dim=_WIDTH,
+        num_heads=_HEADS,
+        branches=branches,
+        use_rope=use_rope,
+        init_weights="torch",
     ).to(device())
     x = torch.randn(1, sum(sizes.values()), _WIDTH, device=device(), requires_grad=backward)
     points = torch.rand(1, x.shape[1], 3, device=device())
@@ -93,48 +115,73 @@ def step_of(form: str, variant: str, sizes: Sizes, *, use_rope: bool, backward: 
 
     forms: dict[str, Callable[[], Tensor]] = {
         "module": partial(module, x, [TokenSpec(*pair) for pair in sizes.items()], freqs=freqs),
-        "straightforward": partial(straightforward, module.mixed_attention, _READS[variant], x, sizes, freqs),
+        "straightforward": partial(
+            straightforward, module.mixed_attention, _READS[variant], x, sizes, freqs
+        ),
         "bare": partial(_BARE[variant], module.mixed_attention, x, *list(sizes.values())[:2]),
     }
     return partial(_forward_and_backward if backward else _forward, forms[form])
 
 
 def straightforward(
-    module: nn.Module, reads: dict[str, tuple[str, ...]], x: Tensor, sizes: Sizes, freqs: Tensor | None
+    module: nn.Module,
+    reads: dict[str, tuple[str, ...]],
+    x: Tensor,
+    sizes: Sizes,
+    freqs: Tensor | None,
 ) -> Tensor:
     """Project and rotate all tokens, and join queries, keys and values for each pattern."""
     q, k, v = (_heads(x, layer) for layer in (module.q, module.k, module.v))
     if freqs is not None:
         q, k = rotate(q, freqs), rotate(k, freqs)
-    q, k, v = (dict(zip(sizes, part.split(list(sizes.values()), dim=2), strict=True)) for part in (q, k, v))
+    q, k, v = (
+        dict(zip(sizes, part.split(list(sizes.values()), dim=2), strict=True)) for part in (q, k, v)
+    )
 
     found: dict[str, Tensor] = {}
     for branch, answering in reads.items():
         asking = [name for name in sizes if name.startswith(branch)]
-        keys, values = (torch.cat([part[f"{other}_anchors"] for other in answering], dim=2) for part in (k, v))
-        read = scaled_dot_product_attention(torch.cat([q[name] for name in asking], dim=2), keys, values)
+        keys, values = (
+            torch.cat([part[f"{other}_anchors"] for other in answering], dim=2) for part in (k, v)
+        )
+        read = scaled_dot_product_attention(
+            torch.cat([q[name] for name in asking], dim=2), keys, values
+        )
         found.update(zip(asking, read.split([sizes[name] for name in asking], dim=2), strict=True))
 
     return _merged(torch.cat([found[name] for name in sizes], dim=2), module)
 
 
-def _bare_branches(module: nn.Module, x: Tensor, anchors: int, queries: int, *, crossed: bool) -> Tensor:
+def _bare_branches(
+    module: nn.Module, x: Tensor, anchors: int, queries: int, *, crossed: bool
+) -> Tensor:
     """Both branches in one call of the kernel, each as an entry of the batch."""
     own = anchors + queries
     parts = x.split_with_sizes([anchors, queries, anchors, queries], 1)
     read = torch.cat((parts[2], parts[0]) if crossed else (parts[0], parts[2]), 1)
     q, k, v = (
-        linear(tokens, layer.weight, layer.bias).view(2, size, _HEADS, _WIDTH // _HEADS).transpose(1, 2)
-        for tokens, layer, size in ((x, module.q, own), (read, module.k, anchors), (read, module.v, anchors))
+        linear(tokens, layer.weight, layer.bias)
+        .view(2, size, _HEADS, _WIDTH // _HEADS)
+        .transpose(1, 2)
+        for tokens, layer, size in (
+            (x, module.q, own),
+            (read, module.k, anchors),
+            (read, module.v, anchors),
+        )
     )
     found = scaled_dot_product_attention(q, k, v)
-    return linear(found.transpose(1, 2).reshape(1, 2 * own, _WIDTH), module.proj.weight, module.proj.bias)
+    return linear(
+        found.transpose(1, 2).reshape(1, 2 * own, _WIDTH), module.proj.weight, module.proj.bias
+    )
 
 
 def _bare_joint(module: nn.Module, x: Tensor, anchors: int, queries: int) -> Tensor:
     parts = x.split_with_sizes([anchors, queries, anchors, queries], 1)
     read = torch.cat((parts[0], parts[2]), 1)
-    q, k, v = (_heads(tokens, layer) for tokens, layer in ((x, module.q), (read, module.k), (read, module.v)))
+    q, k, v = (
+        _heads(tokens, layer)
+        for tokens, layer in ((x, module.q), (read, module.k), (read, module.v))
+    )
     return _merged(scaled_dot_product_attention(q, k, v), module)
 
 
@@ -149,7 +196,9 @@ _BARE: dict[str, Callable[..., Tensor]] = {
 def _cached(variant: str, anchors: int, queries: int, *, rounds: int) -> Claim:
     """Queries that read anchors from a cache, against the bare operations of these queries."""
     torch.manual_seed(0)
-    module = build(variant, hidden_dim=_WIDTH, num_heads=_HEADS, branches=list(_BRANCHES)).to(device())
+    module = build(variant, hidden_dim=_WIDTH, num_heads=_HEADS, branches=list(_BRANCHES)).to(
+        device()
+    )
     attention, cache = module.mixed_attention, KVCache()
     held, x = (torch.randn(1, 2 * size, _WIDTH, device=device()) for size in (anchors, queries))
     names = [f"{branch}_anchors" for branch in _BRANCHES]
@@ -164,9 +213,14 @@ def _cached(variant: str, anchors: int, queries: int, *, rounds: int) -> Claim:
 
     def bare() -> Tensor:
         asked = _heads(x, attention.q).chunk(shares, dim=2)
-        read = [scaled_dot_product_attention(q, k, v) for q, k, v in zip(asked, *answers, strict=True)]
+        read = [
+            scaled_dot_product_attention(q, k, v) for q, k, v in zip(asked, *answers, strict=True)
+        ]
         return _merged(
-            read[0] if shares == 1 else torch.cat([part.transpose(1, 2) for part in read], 1).transpose(1, 2), attention
+            read[0]
+            if shares == 1
+            else torch.cat([part.transpose(1, 2) for part in read], 1).transpose(1, 2),
+            attention,
         )
 
     return compare(
@@ -180,17 +234,25 @@ def _cached(variant: str, anchors: int, queries: int, *, rounds: int) -> Claim:
 
 def _sizes(anchors: int, queries: int) -> Sizes:
     return {
-        f"{branch}_{kind}": size for branch in _BRANCHES for kind, size in (("anchors", anchors), ("queries", queries))
+        f"{branch}_{kind}": size
+        for branch in _BRANCHES
+        for kind, size in (("anchors", anchors), ("queries", queries))
     }
 
 
 def _heads(x: Tensor, layer: nn.Linear) -> Tensor:
-    return linear(x, layer.weight, layer.bias).view(*x.shape[:2], _HEADS, _WIDTH // _HEADS).transpose(1, 2)
+    return (
+        linear(x, layer.weight, layer.bias)
+        .view(*x.shape[:2], _HEADS, _WIDTH // _HEADS)
+        .transpose(1, 2)
+    )
 
 
 def _merged(read: Tensor, module: nn.Module) -> Tensor:
     batch, _, tokens, _ = read.shape
-    return linear(read.transpose(1, 2).reshape(batch, tokens, _WIDTH), module.proj.weight, module.proj.bias)
+    return linear(
+        read.transpose(1, 2).reshape(batch, tokens, _WIDTH), module.proj.weight, module.proj.bias
+    )
 
 
 def _forward(call: Callable[[], Tensor]) -> Tensor:

@@ -1,4 +1,6 @@
-"""What building costs over making the same layers bare, both on the meta device, where nothing is filled."""
+"""What building costs over making the same layers bare, both on the meta device, where nothing is
+filled.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,13 @@ _BUDGET = 1.3
 def claims(*, quick: bool) -> list[Claim]:
     """Measure every built-in variant from a config, and from a mapping that is checked first."""
     effort: dict[str, int] = {"rounds": 3, "calls": 2} if quick else {"rounds": 31, "calls": 5}
-    entries = [entry for entry in registry().providers() if entry.distribution == "noether-attention"]
-    options = {entry.name: {**registry().get(entry.name).example, **_SIZES, "type": entry.name} for entry in entries}
+    entries = [
+        entry for entry in registry().providers() if entry.distribution == "noether-attention"
+    ]
+    options = {
+        entry.name: {**registry().get(entry.name).example, **_SIZES, "type": entry.name}
+        for entry in entries
+    }
     return [claim for name, each in options.items() for claim in _of_variant(name, each, effort)]
 
 
@@ -27,8 +34,17 @@ def _of_variant(type: str, options: Mapping[str, Any], effort: dict[str, int]) -
     config = structure(options)
     bare = bare_layers(_on_meta(lambda: build(config))())
     return [
-        compare(f"build {type} from {name} / its layers", _BUDGET, _on_meta(make), _on_meta(bare), **effort)
-        for name, make in (("a config", lambda: build(config)), ("a mapping", lambda: build(options)))
+        compare(
+            f"build {type} from {name} / its layers",
+            _BUDGET,
+            _on_meta(make),
+            _on_meta(bare),
+            **effort,
+        )
+        for name, make in (
+            ("a config", lambda: build(config)),
+            ("a mapping", lambda: build(options)),
+        )
     ]
 
 
@@ -41,7 +57,9 @@ def _on_meta(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 
 
 def bare_layers(module: nn.Module) -> Callable[[], nn.Module]:
-    """Return what makes the tree of *module* again: the same layers of torch under the same names, and nothing else."""
+    """Return what makes the tree of *module* again: the same layers of torch under the same names,
+    and nothing else.
+    """
     if own := _layer(module):
         return own
     children = {name: bare_layers(child) for name, child in module.named_children()}

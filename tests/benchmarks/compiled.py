@@ -1,4 +1,6 @@
-"""What `torch.compile` gains: each built-in variant, whole and for any number of tokens, beside itself in eager."""
+"""What `torch.compile` gains: each built-in variant, whole and for any number of tokens, beside
+itself in eager.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ def claims(*, quick: bool) -> list[Claim]:
     """Measure forward, and forward and backward; what compiling takes is not counted."""
     names = ["dot_product"] if quick else variants()
     tokens = 128 if quick else 4096
-    return [_claim(name, fact, tokens, rounds=3 if quick else 11) for name in names for fact in get_args(Fact)]
+    return [
+        _claim(name, fact, tokens, rounds=3 if quick else 11)
+        for name in names
+        for fact in get_args(Fact)
+    ]
 
 
 def _claim(name: str, fact: Fact, tokens: int, *, rounds: int) -> Claim:

@@ -1,4 +1,6 @@
-"""What it costs to make a config: from mappings against pydantic, and from a file against PyYAML alone."""
+"""What it costs to make a config: from mappings against pydantic, and from a file against PyYAML
+alone.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ class _Pydantic(BaseModel):
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> _Pydantic:
-        if self.hidden_dim % self.num_heads or self.head_dim not in (None, self.hidden_dim // self.num_heads):
+        if self.hidden_dim % self.num_heads or self.head_dim not in (
+            None,
+            self.hidden_dim // self.num_heads,
+        ):
             raise ValueError("num_heads does not divide hidden_dim")
         return self
 
@@ -116,7 +121,11 @@ def _loading(effort: dict[str, int]) -> Claim:
         path = Path(folder) / "attention.yaml"
         path.write_text(_FILE)
         return compare(
-            f"load a config of {lines} lines / yaml.CSafeLoader", 1.5, lambda: load(path), lambda: _read(path), **effort
+            f"load a config of {lines} lines / yaml.CSafeLoader",
+            1.5,
+            lambda: load(path),
+            lambda: _read(path),
+            **effort,
         )
 
 

@@ -1,4 +1,6 @@
-"""How long hostile documents take: 20,000 of the tests' corpus, each the whole way from bytes to a config."""
+"""How long hostile documents take: 20,000 of the tests' corpus, each the whole way from bytes to a
+config.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class _Found(NamedTuple):
 
 
 def claims(*, quick: bool) -> list[Bound]:
-    """Measure the slowest document, and count those that end in anything but a config or a ConfigError."""
+    """Measure the slowest document, and count those that end in anything but a config or a
+    ConfigError.
+    """
     found = functools.cache(functools.partial(_read_all, 2_000 if quick else 20_000))
     return [
         bound("slowest document, milliseconds for 10 kB", 50, lambda: _slowest(found())),
@@ -58,7 +62,10 @@ def _slowest(found: _Found) -> tuple[float, str]:
 
 
 def _raising(found: _Found) -> tuple[float, str]:
-    told = [f"{error} by {len(numbers):,} such as document {numbers[0]:,}" for error, numbers in found.raised.items()]
+    told = [
+        f"{error} by {len(numbers):,} such as document {numbers[0]:,}"
+        for error, numbers in found.raised.items()
+    ]
     return found.count - len(found.costs), "; ".join(told)
 
 
@@ -68,10 +75,14 @@ def _settled_cost(number: int) -> float:
 
 
 def _read(made: Made) -> tuple[float, bool]:
-    """Return the milliseconds that a document takes, of a larger one those for 10 kB of it, and whether it is read."""
+    """Return the milliseconds that a document takes, of a larger one those for 10 kB of it, and
+    whether it is read.
+    """
     start = time.process_time()
     read, _ = read_through(made)
-    return 1e3 * (time.process_time() - start) / max(1, len(made.content) / _BYTES), read is not None
+    return 1e3 * (time.process_time() - start) / max(
+        1, len(made.content) / _BYTES
+    ), read is not None
 
 
 def _name(number: int) -> str:

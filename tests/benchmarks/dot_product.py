@@ -46,12 +46,15 @@ def _forward_and_backward(function: Callable[[Tensor], Tensor], x: Tensor) -> Ca
 
 def _bare(module: torch.nn.Module) -> Callable[[Tensor], Tensor]:
     """Return the formula over the same parameters, with nothing checked."""
-    q, k, v, proj = ((part.weight, part.bias) for part in (module.q, module.k, module.v, module.proj))
+    q, k, v, proj = (
+        (part.weight, part.bias) for part in (module.q, module.k, module.v, module.proj)
+    )
 
     def attend(x: Tensor) -> Tensor:
         batch, tokens, width = x.shape
         queries, keys, values = (
-            linear(x, *part).view(batch, tokens, _HEADS, width // _HEADS).transpose(1, 2) for part in (q, k, v)
+            linear(x, *part).view(batch, tokens, _HEADS, width // _HEADS).transpose(1, 2)
+            for part in (q, k, v)
         )
         attended = scaled_dot_product_attention(queries, keys, values)
         return linear(attended.transpose(1, 2).reshape(batch, tokens, width), *proj)

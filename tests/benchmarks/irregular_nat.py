@@ -1,4 +1,6 @@
-"""Neighbourhood attention against gathering the keys and values of all neighbours, and how it grows with the points."""
+"""Neighbourhood attention against gathering the keys and values of all neighbours, and how it grows
+with the points.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ _GROWTH = "irregular_nat, forward and backward, {} over points at fixed density"
 
 
 def claims(*, quick: bool) -> list[Claim | Growth]:
-    """Measure attention with given neighbours, the whole module with its search, memory, and exponents."""
+    """Measure attention with given neighbours, the whole module with its search, memory, and
+    exponents.
+    """
     tokens, rounds = (512, 2) if quick else (32_768, 5)
     cases = [
         ("attention", _attention, "unsorted", (1 / 5, 1 / 4)),
@@ -65,11 +69,15 @@ def _made_once(make: Callable[[], Step]) -> Step:
 
 
 def _exponent_of_time(sizes: list[int], *, rounds: int) -> Growth:
-    return growth(_GROWTH.format("seconds"), 1.15, sizes, lambda size: seconds(_growing(size), rounds=rounds))
+    return growth(
+        _GROWTH.format("seconds"), 1.15, sizes, lambda size: seconds(_growing(size), rounds=rounds)
+    )
 
 
 def _memory(tokens: int, sizes: list[int]) -> list[Claim | Growth]:
-    """Compare bytes, and see how they grow; one process of its own runs all these steps, one after the other."""
+    """Compare bytes, and see how they grow; one process of its own runs all these steps, one after
+    the other.
+    """
     compared = [
         (_attention, (form, tokens, "unsorted"), {"backward": backward})
         for backward in _FACTS
@@ -79,7 +87,9 @@ def _memory(tokens: int, sizes: list[int]) -> list[Claim | Growth]:
 
     ratios = []
     for number, fact in enumerate(_FACTS.values()):
-        name = f"irregular_nat, attention / all neighbours gathered, {tokens:,} points, bytes {fact}"
+        name = (
+            f"irregular_nat, attention / all neighbours gathered, {tokens:,} points, bytes {fact}"
+        )
         begin(name)
         ours, reference = found()[2 * number : 2 * number + 2]
         ratios.append(Claim(name, 1 / 8, [ours / reference], (ours, reference), "bytes"))
@@ -89,7 +99,9 @@ def _memory(tokens: int, sizes: list[int]) -> list[Claim | Growth]:
 
 def _growing(tokens: int) -> Step:
     torch.manual_seed(0)
-    module = build("irregular_nat", hidden_dim=64, num_heads=4, input_dim=3, radius=_RADIUS, max_degree=_DEGREE)
+    module = build(
+        "irregular_nat", hidden_dim=64, num_heads=4, input_dim=3, radius=_RADIUS, max_degree=_DEGREE
+    )
     module.to(device())
     x = torch.randn(1, tokens, 64, device=device(), requires_grad=True)
     side = (tokens / 200_000) ** (1 / 3)  # points are as dense, whatever their number
@@ -98,7 +110,9 @@ def _growing(tokens: int) -> Step:
 
 
 def _points(tokens: int, order: str) -> tuple[Tensor, Nearest]:
-    """Return random points of a cube, one behind the other as they come or along the walk, and their neighbours."""
+    """Return random points of a cube, one behind the other as they come or along the walk, and
+    their neighbours.
+    """
     torch.manual_seed(0)
     points = torch.rand(tokens, 3, device=device())
     found = nearest_neighbours(points.unsqueeze(0), None, radius=_RADIUS, max_degree=_DEGREE)
@@ -109,13 +123,20 @@ def _points(tokens: int, order: str) -> tuple[Tensor, Nearest]:
 
 
 def _attention(form: str, tokens: int, order: str, *, backward: bool) -> Step:
-    """Return a step of attention alone, from queries, keys, values and positions with their neighbours."""
+    """Return a step of attention alone, from queries, keys, values and positions with their
+    neighbours.
+    """
     points, found = _points(tokens, order)
     shapes = {"inner": (32, 3), "outer": (_HEADS, 32), "inner_bias": (32,), "outer_bias": (_HEADS,)}
     weights = RelposWeights(
-        **{name: torch.randn(shape, device=device(), requires_grad=backward) for name, shape in shapes.items()}
+        **{
+            name: torch.randn(shape, device=device(), requires_grad=backward)
+            for name, shape in shapes.items()
+        }
     )
-    features = (torch.randn(tokens, _WIDTH, device=device(), requires_grad=backward) for _ in range(3))
+    features = (
+        torch.randn(tokens, _WIDTH, device=device(), requires_grad=backward) for _ in range(3)
+    )
     given = Tokens(*features, points.requires_grad_(backward))
     reading = Reading(found.neighbours[0], found.walk[0], _HEADS, 0.0, 0.0, (None, None))
     read = read_neighbours if form == "chunks" else _gathered
@@ -135,7 +156,11 @@ def _module(form: str, tokens: int, order: str, *, backward: bool) -> Step:
         init_weights="torch",
     ).to(device())
     x = torch.randn(1, tokens, _WIDTH, device=device(), requires_grad=backward)
-    called = partial(module, positions=points.unsqueeze(0)) if form == "chunks" else partial(_whole, module, points)
+    called = (
+        partial(module, positions=points.unsqueeze(0))
+        if form == "chunks"
+        else partial(_whole, module, points)
+    )
     return _step(lambda: called(x), backward=backward)
 
 
@@ -158,14 +183,18 @@ def _whole(module: nn.Module, points: Tensor, x: Tensor) -> Tensor:
 
 
 def _gathered(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
-    """Return what tokens read, as the formula is written: the keys and values of all neighbours are gathered."""
+    """Return what tokens read, as the formula is written: the keys and values of all neighbours are
+    gathered.
+    """
     is_missing = (reading.neighbours < 0).unsqueeze(-1)
     others = reading.neighbours.clamp(min=0)
     queries, keys, values = (tensor.unflatten(1, (_HEADS, -1)) for tensor in tokens[:3])
     keys, values = keys[others], values[others]
 
     offsets = tokens.positions[others] - tokens.positions.unsqueeze(1)
-    bias = linear(gelu(linear(offsets, weights.inner, weights.inner_bias)), weights.outer, weights.outer_bias)
+    bias = linear(
+        gelu(linear(offsets, weights.inner, weights.inner_bias)), weights.outer, weights.outer_bias
+    )
     logits = torch.einsum("nhd,nkhd->nkh", queries, keys) / math.sqrt(queries.shape[-1]) + bias
     shares = logits.masked_fill(is_missing, -math.inf).softmax(dim=1)
 

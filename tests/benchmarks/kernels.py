@@ -1,4 +1,6 @@
-"""Masks that are described against the same masks written out, and FlexAttention against what "auto" takes."""
+"""Masks that are described against the same masks written out, and FlexAttention against what
+"auto" takes.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _SECONDS = {
     ("causal", False): 0.6,
     ("causal", True): 0.8,
 }
-"""Most of the time that the mask written out takes, forward and with backward; few tokens promise nothing."""
+"""Most of the time that the mask written out takes, forward and with backward; few tokens promise
+nothing.
+"""
 
 _BYTES = {"window of 513": 0.12, "causal": 0.03}
 """Most of the memory that the mask written out takes."""
@@ -40,7 +44,9 @@ def claims(*, quick: bool) -> list[Claim]:
             for (name, backward), budget in _SECONDS.items()
         ),
         *(_memory(name, most, math.inf if quick else budget) for name, budget in _BYTES.items()),
-        *([] if quick else [_against_flex("window of 513", tokens, rounds=rounds)]),  # its kernel takes long to compile
+        *(
+            [] if quick else [_against_flex("window of 513", tokens, rounds=rounds)]
+        ),  # its kernel takes long to compile
     ]
 
 
@@ -58,7 +64,9 @@ def _time(name: str, tokens: int, budget: float, *, backward: bool, rounds: int)
 
 
 def _against_flex(name: str, tokens: int, *, rounds: int) -> Claim:
-    """Compare what "auto" takes on this device with FlexAttention, which is compiled in the warm-up."""
+    """Compare what "auto" takes on this device with FlexAttention, which is compiled in the
+    warm-up.
+    """
     inputs = _inputs(tokens, requires_grad=False)
     return compare(
         f"{name}, auto / flex, {tokens:,} tokens, forward",
@@ -94,7 +102,10 @@ def _inputs(tokens: int, *, requires_grad: bool) -> list[Tensor]:
     """Return heads that lie as projections leave them."""
     torch.manual_seed(0)
     shape = 1, tokens, _HEADS, _HEAD_DIM
-    return [torch.randn(shape, device=device()).transpose(1, 2).requires_grad_(requires_grad) for _ in range(3)]
+    return [
+        torch.randn(shape, device=device()).transpose(1, 2).requires_grad_(requires_grad)
+        for _ in range(3)
+    ]
 
 
 def _forward(function: Callable[[], Tensor]) -> None:

@@ -1,4 +1,6 @@
-"""What flare and perceiver cost over the bare operations of their formulas, and what streaming over tokens holds."""
+"""What flare and perceiver cost over the bare operations of their formulas, and what streaming over
+tokens holds.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ Function = Callable[..., Tensor]
 
 
 def claims(*, quick: bool) -> list[Claim | Bound]:
-    """Measure both with few and many tokens, forward and with backward, and the memory that streaming holds."""
+    """Measure both with few and many tokens, forward and with backward, and the memory that
+    streaming holds.
+    """
     sizes = [16, 512] if quick else [16, 4_096, 65_536]
     ratios = [
         _compare(name, tokens, backward=backward, quick=quick)
@@ -40,7 +44,10 @@ def claims(*, quick: bool) -> list[Claim | Bound]:
 def _compare(name: str, tokens: int, *, backward: bool, quick: bool) -> Claim:
     torch.manual_seed(0)
     module = build(name, **_OPTIONS[name], init_weights="xavier").to(device())
-    tensors = [torch.randn(1, count, _WIDTH, device=device()) for count in (tokens, _READ)[: _TENSORS[name]]]
+    tensors = [
+        torch.randn(1, count, _WIDTH, device=device())
+        for count in (tokens, _READ)[: _TENSORS[name]]
+    ]
     tensors[0].requires_grad_()
     step = _forward_and_backward if backward else _forward
     few = tokens < 100
@@ -75,9 +82,14 @@ def _bare_flare(module: nn.Module) -> Function:
     latents = module.latent_q.view(1, _HEADS, _LATENTS, -1)
 
     def forward(x: Tensor) -> Tensor:
-        keys, values = _heads(_residual_mlp(module.k_proj, x)), _heads(_residual_mlp(module.v_proj, x))
+        keys, values = (
+            _heads(_residual_mlp(module.k_proj, x)),
+            _heads(_residual_mlp(module.v_proj, x)),
+        )
         gathered = scaled_dot_product_attention(latents, keys, values, scale=1.0)
-        return _merged(scaled_dot_product_attention(keys, latents, gathered, scale=1.0), module.out_proj)
+        return _merged(
+            scaled_dot_product_attention(keys, latents, gathered, scale=1.0), module.out_proj
+        )
 
     return forward
 
@@ -94,7 +106,8 @@ def _bare_perceiver(module: nn.Module) -> Function:
 
     def forward(q: Tensor, kv: Tensor) -> Tensor:
         queries, keys, values = (
-            _heads(linear(x, layer.weight, layer.bias)) for x, layer in ((q, module.q), (kv, module.k), (kv, module.v))
+            _heads(linear(x, layer.weight, layer.bias))
+            for x, layer in ((q, module.q), (kv, module.k), (kv, module.v))
         )
         return _merged(scaled_dot_product_attention(queries, keys, values), module.proj)
 
@@ -114,7 +127,9 @@ def _bound(name: str, tokens: int) -> Bound:
         beyond = peak_bytes(_streaming, name, tokens) - _STEPS[name](tokens)[0][1] * _WIDTH * 4
         return beyond / 2**20
 
-    return bound(f"{name}, MiB beyond tokens and result, {tokens:,} tokens, no gradient", _MEBIBYTES, measure)
+    return bound(
+        f"{name}, MiB beyond tokens and result, {tokens:,} tokens, no gradient", _MEBIBYTES, measure
+    )
 
 
 def _streaming(name: str, tokens: int) -> Callable[[], object]:
@@ -129,7 +144,10 @@ def _streaming(name: str, tokens: int) -> Callable[[], object]:
 
 _TENSORS = {"flare": 1, "perceiver": 2}
 
-_BARE: dict[str, Callable[[nn.Module], Function]] = {"flare": _bare_flare, "perceiver": _bare_perceiver}
+_BARE: dict[str, Callable[[nn.Module], Function]] = {
+    "flare": _bare_flare,
+    "perceiver": _bare_perceiver,
+}
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "flare": {"hidden_dim": _WIDTH, "num_heads": _HEADS, "num_latents": _LATENTS},

@@ -1,4 +1,6 @@
-"""How many tokens go into the memory of a small machine: whole processes, with tokens, results and gradients."""
+"""How many tokens go into the memory of a small machine: whole processes, with tokens, results and
+gradients.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,15 @@ _READ = 256
 
 
 def claims(*, quick: bool) -> list[Bound]:
-    """Measure the bytes of a process that trains on 5,000,000 tokens, and of such that evaluate 20,000,000."""
+    """Measure the bytes of a process that trains on 5,000,000 tokens, and of such that evaluate
+    20,000,000.
+    """
     fewer = 1_000 if quick else 1
     many = 20_000_000 // fewer
     return [
-        _most("transolver", "forward and backward", 5_000_000 // fewer, num_slices=64, hidden_dim=256),
+        _most(
+            "transolver", "forward and backward", 5_000_000 // fewer, num_slices=64, hidden_dim=256
+        ),
         _most("transolver", "forward", many, num_slices=64),
         _most("flare", "forward", many, num_latents=64),
         _most("perceiver", "forward", many, beside="kv"),
@@ -32,7 +38,9 @@ def claims(*, quick: bool) -> list[Bound]:
     ]
 
 
-def _most(name: str, fact: Fact, tokens: int, *, beside: str | None = None, **options: Any) -> Bound:
+def _most(
+    name: str, fact: Fact, tokens: int, *, beside: str | None = None, **options: Any
+) -> Bound:
     options = {"hidden_dim": 64, "num_heads": 8, **options}
 
     def measure() -> tuple[float, str]:
@@ -44,12 +52,16 @@ def _most(name: str, fact: Fact, tokens: int, *, beside: str | None = None, **op
     return bound(told, _GIGABYTES, measure)
 
 
-def _whole(name: str, fact: Fact, tokens: int, beside: str | None, options: dict[str, Any]) -> dict[str, float]:
+def _whole(
+    name: str, fact: Fact, tokens: int, beside: str | None, options: dict[str, Any]
+) -> dict[str, float]:
     """Return the most bytes that this process ever held, and the seconds of the one step it makes."""
     module, width = build(name, **options).to(device()), options["hidden_dim"]
     names = ("x",) if beside is None else ("q", "kv")
     arguments = {
-        name: torch.empty(1, _READ if name == beside else tokens, width, device=device()).uniform_(-1, 1)
+        name: torch.empty(1, _READ if name == beside else tokens, width, device=device()).uniform_(
+            -1, 1
+        )
         for name in names
     }
     for tensor in arguments.values():

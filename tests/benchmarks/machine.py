@@ -17,7 +17,9 @@ Facts = Mapping[str, str | int]
 
 @functools.cache
 def device() -> torch.device:
-    """Return where everything is measured: a GPU if one is at hand, unless ``CUDA_VISIBLE_DEVICES`` hides it."""
+    """Return where everything is measured: a GPU if one is at hand, unless ``CUDA_VISIBLE_DEVICES``
+    hides it.
+    """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -31,7 +33,9 @@ def facts() -> Facts:
     """Return what a number needs beside it to mean something."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "python": platform.python_version(),
@@ -45,7 +49,9 @@ def facts() -> Facts:
 
 def _processor() -> str:
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
+        found = re.search(
+            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE
+        )
     except OSError:
         found = None
     return found[1] if found else platform.processor() or platform.machine()

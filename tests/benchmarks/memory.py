@@ -25,15 +25,20 @@ _LONGEST = 300
 """Seconds that a process may take."""
 
 _ALLOCATION = 2**16
-"""Bytes from which on memory goes back to the system once it is free, so that what counts is what is held."""
+"""Bytes from which on memory goes back to the system once it is free, so that what counts is what
+is held.
+"""
 
 
-def peak_bytes(prepare: Callable[..., Callable[[], object]], *arguments: Any, **options: Any) -> int:
+def peak_bytes(
+    prepare: Callable[..., Callable[[], object]], *arguments: Any, **options: Any
+) -> int:
     """Return the most bytes that a step holds at once, beyond what was there before it.
 
-    ``peak_bytes(prepare, 4096, backward=True)`` calls ``prepare(4096, backward=True)`` in a process of its own, which
-    makes modules and inputs and returns the step; the step is called once. What it returns and the gradients it leaves
-    count, modules and inputs do not. On a GPU these are bytes that torch allocated there.
+    ``peak_bytes(prepare, 4096, backward=True)`` calls ``prepare(4096, backward=True)`` in a process
+    of its own, which makes modules and inputs and returns the step; the step is called once. What
+    it returns and the gradients it leaves count, modules and inputs do not. On a GPU these are
+    bytes that torch allocated there.
 
     Args:
         prepare: A function at the top of an importable module.
@@ -43,13 +48,19 @@ def peak_bytes(prepare: Callable[..., Callable[[], object]], *arguments: Any, **
     return peaks([(prepare, arguments, options)])[0]
 
 
-def peaks(steps: list[tuple[Callable[..., Callable[[], object]], tuple[Any, ...], dict[str, Any]]]) -> list[int]:
+def peaks(
+    steps: list[tuple[Callable[..., Callable[[], object]], tuple[Any, ...], dict[str, Any]]],
+) -> list[int]:
     """Return the bytes of several steps, one after the other in the same process, which is faster."""
     return measured(lambda: _peaks_in_child(steps), [1] * len(steps))
 
 
-def in_child(function: Callable[..., Any], *arguments: Any, longest: float = _LONGEST, **options: Any) -> Any:
-    """Return what a function returns in a new process with as many threads as this one; JSON can hold it."""
+def in_child(
+    function: Callable[..., Any], *arguments: Any, longest: float = _LONGEST, **options: Any
+) -> Any:
+    """Return what a function returns in a new process with as many threads as this one; JSON can
+    hold it.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.memory"],
         input=pickle.dumps((torch.get_num_threads(), function, arguments, options)),
@@ -116,7 +127,9 @@ def _highest() -> int:
 
 
 def _status(name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
+    found = re.search(
+        rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE
+    )
     return 1024 * int(found[1]) if found else 0
 
 

@@ -1,4 +1,6 @@
-"""The page that shows what was measured: its tables and pictures, between marks that it has for them."""
+"""The page that shows what was measured: its tables and pictures, between marks that it has for
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,11 @@ _MARKED = re.compile(r"(<!-- measured: (?P<subject>\w+) -->\n).*?(<!-- end -->)"
 
 
 def fill(page: Path, found: Mapping[str, Sequence[Result]], facts: Facts) -> None:
-    """Write what was measured into a page, each between ``<!-- measured: SUBJECT -->`` and ``<!-- end -->``.
+    """Write what was measured into a page, each between ``<!-- measured: SUBJECT -->`` and ``<!--
+    end -->``.
 
-    The mark of ``pictures`` gets those of all subjects, which lie in ``images`` beside the page. What stands between
-    the marks of what was not measured stays.
+    The mark of ``pictures`` gets those of all subjects, which lie in ``images`` beside the page.
+    What stands between the marks of what was not measured stays.
     """
     told = f"Measured on {caption(facts)}.\n"
     texts = {subject: "\n".join((told, *markdown(results))) for subject, results in found.items()}

@@ -1,21 +1,26 @@
 """Ours beside what it is compared with: the door for whoever writes a subject.
 
-A subject is a file of this folder with ``claims(*, quick: bool) -> list``, which measures and returns results; with
-*quick* within seconds, to see that it runs. Its name stands in `subjects.SUBJECTS`. Everything is measured by
+A subject is a file of this folder with ``claims(*, quick: bool) -> list``, which measures and
+returns results; with *quick* within seconds, to see that it runs. Its name stands in
+`subjects.SUBJECTS`. Everything is measured by
 
-- `compare`: a ratio of times, ours over the reference, in turn; its budget is a maximum, ``1 / 1.7`` for 1.7 times as
-  fast, and `math.inf` for a ratio that is told and not promised,
-- `compare_bytes`: the same of memory, each side a ``functools.partial`` of a function at the top of a module that
-  makes modules and inputs and returns the step to measure; each is called in a process of its own,
+- `compare`: a ratio of times, ours over the reference, in turn; its budget is a maximum, ``1 /
+  1.7`` for 1.7 times as fast, and `math.inf` for a ratio that is told and not promised,
+- `compare_bytes`: the same of memory, each side a ``functools.partial`` of a function at the top of
+  a module that makes modules and inputs and returns the step to measure; each is called in a
+  process of its own,
 - `compare_commands`: a ratio of times of whole processes,
-- `growth`: the fitted exponent over sizes, of ``lambda size: seconds(...)`` or ``peak_bytes(prepare, size)``,
+- `growth`: the fitted exponent over sizes, of ``lambda size: seconds(...)`` or
+  ``peak_bytes(prepare, size)``,
 - `bound`: a number and its maximum, anything that a function finds, bytes and counts among them,
-- `curve`: a line of the picture of a family, over numbers of tokens, such as the straightforward form.
+- `curve`: a line of the picture of a family, over numbers of tokens, such as the straightforward
+  form.
 
-Each calls what it is given only while it runs, and nothing at all where the names of results are asked for: a subject
-measures nothing beside them (`measured` is for what must). Inputs lie on `device()`; a GPU is waited for. Sizes are
-those of the promise, small ones when *quick*; the reference, the straightforward form, is written out beside ours. It
-gets the same weights and inputs, and both are called alike: with ``backward()`` or under ``torch.no_grad()``.
+Each calls what it is given only while it runs, and nothing at all where the names of results are
+asked for: a subject measures nothing beside them (`measured` is for what must). Inputs lie on
+`device()`; a GPU is waited for. Sizes are those of the promise, small ones when *quick*; the
+reference, the straightforward form, is written out beside ours. It gets the same weights and
+inputs, and both are called alike: with ``backward()`` or under ``torch.no_grad()``.
 """
 
 from __future__ import annotations
@@ -63,7 +68,8 @@ def compare(
     calls: int = 1,
     longest: float = 20.0,
 ) -> Claim:
-    """Time *ours* against *reference*; after one warm-up each, *rounds* times *calls* of either in turn.
+    """Time *ours* against *reference*; after one warm-up each, *rounds* times *calls* of either in
+    turn.
 
     Args:
         name: What is compared, with its sizes: ``ours / reference, sizes``.
@@ -76,7 +82,8 @@ def compare(
     """
     begin(name)
     timings = measured(
-        lambda: take_turns([ours, reference], rounds=rounds, calls=calls, longest=longest), Timings([[1.0], [1.0]], 0)
+        lambda: take_turns([ours, reference], rounds=rounds, calls=calls, longest=longest),
+        Timings([[1.0], [1.0]], 0),
     )
     mine, other = timings.medians
     ratios = [one / two for one, two in zip(*timings.columns, strict=True)]
@@ -91,12 +98,14 @@ def compare_bytes(
     *,
     rounds: int = 1,
 ) -> Claim:
-    """Compare the memory of two steps, each in *rounds* processes of its own; see `peak_bytes` for what counts.
+    """Compare the memory of two steps, each in *rounds* processes of its own; see `peak_bytes` for
+    what counts.
 
     Args:
         name: What is compared, with its sizes.
         budget: The most that the median of the ratios may be.
-        ours: What returns the step, a function at the top of a module or a ``functools.partial`` of one.
+        ours: What returns the step, a function at the top of a module or a ``functools.partial`` of
+            one.
         reference: Likewise.
         rounds: Processes of each; the bytes of one differ little from those of the next.
     """
@@ -106,15 +115,24 @@ def compare_bytes(
     return Claim(name, budget, [one / two for one, two in pairs], (mine, other), "bytes")
 
 
-def compare_commands(name: str, budget: float, ours: list[str], reference: list[str], *, rounds: int) -> Claim:
+def compare_commands(
+    name: str, budget: float, ours: list[str], reference: list[str], *, rounds: int
+) -> Claim:
     """Time two commands as whole processes."""
     return compare(name, budget, lambda: _run(ours), lambda: _run(reference), rounds=rounds)
 
 
-def growth(name: str, budget: float, sizes: Sequence[int], measure: Callable[[int], float]) -> Growth:
+def growth(
+    name: str, budget: float, sizes: Sequence[int], measure: Callable[[int], float]
+) -> Growth:
     """Fit how what *measure* finds grows with the sizes that it is called with."""
     begin(name)
-    return Growth(name, budget, list(sizes), [measured(lambda size=size: measure(size), 1.0) for size in sizes])
+    return Growth(
+        name,
+        budget,
+        list(sizes),
+        [measured(lambda size=size: measure(size), 1.0) for size in sizes],
+    )
 
 
 def bound(name: str, budget: float, measure: Callable[[], float | tuple[float, str]]) -> Bound:
@@ -126,7 +144,13 @@ def bound(name: str, budget: float, measure: Callable[[], float | tuple[float, s
 
 
 def curve(
-    family: str, line: str, fact: str, sizes: Sequence[int], measure: Callable[[int], float], *, unit: Unit
+    family: str,
+    line: str,
+    fact: str,
+    sizes: Sequence[int],
+    measure: Callable[[int], float],
+    *,
+    unit: Unit,
 ) -> Curve:
     """Return a line of a picture: what *measure* finds at each number of tokens."""
     begin(f"{line}, {fact}")
@@ -145,6 +169,10 @@ def python(code: str) -> list[str]:
 
 
 def _run(command: list[str]) -> None:
-    """Run a command with compiled modules kept, as any installation has them; the warm-up compiles them."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    """Run a command with compiled modules kept, as any installation has them; the warm-up compiles
+    them.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
     subprocess.run(command, check=True, capture_output=True, env=environment)

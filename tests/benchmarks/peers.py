@@ -1,4 +1,6 @@
-"""Every built-in variant beside `torch.nn.MultiheadAttention` and x-transformers, on the same numbers of tokens."""
+"""Every built-in variant beside `torch.nn.MultiheadAttention` and x-transformers, on the same
+numbers of tokens.
+"""
 
 from __future__ import annotations
 
@@ -67,14 +69,20 @@ def claims(*, quick: bool) -> list[Result]:
 def _contenders() -> list[_Contender]:
     ours = [_Contender(name, registry().get(name).interface == "cross") for name in variants()]
     forms = [_Contender(family, is_cross=False) for family in FORMS]
-    return [*ours, *forms, *(_Contender(name, is_cross) for name in peers() for is_cross in (False, True))]
+    return [
+        *ours,
+        *forms,
+        *(_Contender(name, is_cross) for name in peers() for is_cross in (False, True)),
+    ]
 
 
 def _times(contenders: Sequence[_Contender], fact: Fact, sizes: Sequence[int]) -> _Costs:
     found: dict[_Contender, list[list[float]]] = {contender: [] for contender in contenders}
     for size in sizes:
         begin(f"{fact}, {size:,} tokens")
-        turns = measured(functools.partial(_turns, contenders, fact, size), Timings([[1.0]] * len(contenders), 0))
+        turns = measured(
+            functools.partial(_turns, contenders, fact, size), Timings([[1.0]] * len(contenders), 0)
+        )
         for contender, column in zip(contenders, turns.columns, strict=True):
             found[contender].append(column)
     return _Costs(fact, "seconds", sizes, found)
@@ -86,7 +94,9 @@ def _turns(contenders: Sequence[_Contender], fact: Fact, size: int) -> Timings:
 
 
 def _memory(contenders: Sequence[_Contender], sizes: Sequence[int], *, apart: bool) -> _Costs:
-    """Measure bytes, each contender in a process of its own; all in one, which takes less time, where not *apart*."""
+    """Measure bytes, each contender in a process of its own; all in one, which takes less time,
+    where not *apart*.
+    """
     begin(_MEMORY)
     groups = [[each] for each in contenders] if apart else [contenders]
     found = [column for group in groups for column in _peaks(group, sizes)]
@@ -94,9 +104,14 @@ def _memory(contenders: Sequence[_Contender], sizes: Sequence[int], *, apart: bo
 
 
 def _peaks(contenders: Sequence[_Contender], sizes: Sequence[int]) -> Iterator[list[list[float]]]:
-    """Yield the bytes of each contender at each size; a first step that does not count starts what starts once."""
+    """Yield the bytes of each contender at each size; a first step that does not count starts what
+    starts once.
+    """
     wanted = [(each, size) for each in contenders for size in (_FIRST, *sizes)]
-    steps = [(step, (each.name, "forward and backward", size), {"is_cross": each.is_cross}) for each, size in wanted]
+    steps = [
+        (step, (each.name, "forward and backward", size), {"is_cross": each.is_cross})
+        for each, size in wanted
+    ]
     found = iter(peaks(steps))
     for _ in contenders:
         _, *counted = itertools.islice(found, 1 + len(sizes))
@@ -106,7 +121,12 @@ def _peaks(contenders: Sequence[_Contender], sizes: Sequence[int]) -> Iterator[l
 def _besides(costs: _Costs) -> list[Beside]:
     return [
         Beside(
-            contender.name, costs.fact, size, costs.unit, statistics.median(rounds[at]), _others(costs, contender, at)
+            contender.name,
+            costs.fact,
+            size,
+            costs.unit,
+            statistics.median(rounds[at]),
+            _others(costs, contender, at),
         )
         for contender, rounds in costs.found.items()
         if contender.is_variant
@@ -117,9 +137,14 @@ def _besides(costs: _Costs) -> list[Beside]:
 def _others(costs: _Costs, ours: _Contender, at: int) -> dict[str, tuple[float, list[float]]]:
     """Return what each peer costs that does the same: reads as many tokens, for as many."""
     mine = costs.found[ours][at]
-    same = {each.name: rounds[at] for each, rounds in costs.found.items() if _is_peer_of(each, ours)}
+    same = {
+        each.name: rounds[at] for each, rounds in costs.found.items() if _is_peer_of(each, ours)
+    }
     return {
-        name: (statistics.median(theirs), [one / two for one, two in zip(mine, theirs, strict=True)])
+        name: (
+            statistics.median(theirs),
+            [one / two for one, two in zip(mine, theirs, strict=True)],
+        )
         for name, theirs in same.items()
     }
 
@@ -132,7 +157,9 @@ def _curves(costs: _Costs) -> list[Curve]:
         theirs = [each for each in costs.found if _is_peer_of(each, ours[0])]
         for each in (*ours, *theirs):
             medians = [statistics.median(rounds) for rounds in costs.found[each]]
-            curves.append(Curve(family, each.line, costs.fact, costs.unit, list(costs.sizes), medians))
+            curves.append(
+                Curve(family, each.line, costs.fact, costs.unit, list(costs.sizes), medians)
+            )
     return curves
 
 

@@ -20,7 +20,9 @@ _REPEATABLE = {"svg.fonttype": "none", "svg.hashsalt": "performance"}
 
 
 def draw(results: Sequence[Result], folder: Path, caption: str) -> list[Path]:
-    """Draw every family of curves into *folder*, as ``performance-FAMILY.svg``, and return the files."""
+    """Draw every family of curves into *folder*, as ``performance-FAMILY.svg``, and return the
+    files.
+    """
     curves = [result for result in results if isinstance(result, Curve)]
     return [
         _draw(family, [curve for curve in curves if curve.family == family], folder, caption)
@@ -37,7 +39,9 @@ def _draw(family: str, curves: Sequence[Curve], folder: Path, caption: str) -> P
         for panel, fact in zip(panels, facts, strict=True):
             _fill(panel, [curve for curve in curves if curve.fact == fact], styles)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize="small", frameon=False)
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=5, fontsize="small", frameon=False
+        )
         figure.suptitle(caption, fontsize="small")
         file = folder / f"performance-{family}.svg"
         figure.savefig(file, metadata={"Date": None})
@@ -46,12 +50,16 @@ def _draw(family: str, curves: Sequence[Curve], folder: Path, caption: str) -> P
 
 def _fill(panel: Axes, curves: Sequence[Curve], styles: dict[str, dict[str, str]]) -> None:
     for curve in curves:
-        panel.plot(curve.sizes, curve.measured, label=curve.line, markersize=3.5, **styles[curve.line])
+        panel.plot(
+            curve.sizes, curve.measured, label=curve.line, markersize=3.5, **styles[curve.line]
+        )
     sizes = sorted({size for curve in curves for size in curve.sizes})
     unit = curves[0].unit
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
-    panel.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize="x-small", rotation=30, ha="right")
+    panel.set_xticks(
+        sizes, [f"{size:,}" for size in sizes], fontsize="x-small", rotation=30, ha="right"
+    )
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, unit)))
     panel.yaxis.set_minor_formatter(NullFormatter())
     panel.tick_params(axis="y", labelsize="x-small")
@@ -61,19 +69,29 @@ def _fill(panel: Axes, curves: Sequence[Curve], styles: dict[str, dict[str, str]
 
 
 def _styles(curves: Sequence[Curve]) -> dict[str, dict[str, str]]:
-    """Return how each line is drawn: variants in colours, what they are compared with in broken greys."""
+    """Return how each line is drawn: variants in colours, what they are compared with in broken
+    greys.
+    """
     lines = dict.fromkeys(curve.line for curve in curves)
     variants = [line for line in lines if _is_variant(line)]
     others = [line for line in lines if not _is_variant(line)]
-    coloured = {line: {"color": f"C{number}", "marker": "o"} for number, line in enumerate(variants)}
+    coloured = {
+        line: {"color": f"C{number}", "marker": "o"} for number, line in enumerate(variants)
+    }
     shades = ["0.25", "0.5", "0.7"]
     greys = {
-        line: {"color": shades[number % len(shades)], "linestyle": ("--", ":", "-.")[number % 3], "marker": "s"}
+        line: {
+            "color": shades[number % len(shades)],
+            "linestyle": ("--", ":", "-.")[number % 3],
+            "marker": "s",
+        }
         for number, line in enumerate(others)
     }
     return coloured | greys
 
 
 def _is_variant(line: str) -> bool:
-    """Return whether a line is of a variant, whose names are identifiers, rather than of what it is compared with."""
+    """Return whether a line is of a variant, whose names are identifiers, rather than of what it is
+    compared with.
+    """
     return line.isidentifier() and line != "straightforward"

@@ -72,7 +72,12 @@ class Growth(NamedTuple):
         return self.exponent <= self.budget
 
     def as_dict(self) -> dict[str, object]:
-        return {"kind": "exponent", **self._asdict(), "exponent": self.exponent, "kept": self.is_kept}
+        return {
+            "kind": "exponent",
+            **self._asdict(),
+            "exponent": self.exponent,
+            "kept": self.is_kept,
+        }
 
 
 class Bound(NamedTuple):
@@ -88,7 +93,12 @@ class Bound(NamedTuple):
         return self.measured <= self.budget
 
     def as_dict(self) -> dict[str, object]:
-        return {"kind": "bound", **self._asdict(), "budget": finite(self.budget), "kept": self.is_kept}
+        return {
+            "kind": "bound",
+            **self._asdict(),
+            "budget": finite(self.budget),
+            "kept": self.is_kept,
+        }
 
 
 class Curve(NamedTuple):
@@ -136,7 +146,9 @@ class Beside(NamedTuple):
     measured: float
 
     others: dict[str, tuple[float, list[float]]]
-    """What each other costs, and the ratios of ours to it, one for every round; without those that are not at hand."""
+    """What each other costs, and the ratios of ours to it, one for every round; without those that
+    are not at hand.
+    """
 
     @property
     def name(self) -> str:
@@ -147,7 +159,9 @@ class Beside(NamedTuple):
         return True
 
     def as_dict(self) -> dict[str, object]:
-        others = {name: {"cost": cost, "ratios": ratios} for name, (cost, ratios) in self.others.items()}
+        others = {
+            name: {"cost": cost, "ratios": ratios} for name, (cost, ratios) in self.others.items()
+        }
         return {"kind": "beside", **self._asdict(), "others": others}
 
 
@@ -155,7 +169,9 @@ Result = Claim | Growth | Bound | Curve | Beside
 
 
 def slope(sizes: list[int], measured: list[float]) -> float:
-    """Return the exponent of the power of *sizes* that fits *measured* best: a line through the logarithms."""
+    """Return the exponent of the power of *sizes* that fits *measured* best: a line through the
+    logarithms.
+    """
     if len(set(sizes)) < 2:
         return math.nan
     logarithms = (list(map(math.log, values)) for values in (sizes, measured))

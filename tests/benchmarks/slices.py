@@ -1,4 +1,6 @@
-"""Attention through slices, streamed over tokens, against the form that holds the weight of every token."""
+"""Attention through slices, streamed over tokens, against the form that holds the weight of every
+token.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,18 @@ def claims(*, quick: bool) -> list[Claim | Growth]:
     tokens = 4_096 if quick else 65_536
     facts: tuple[Fact, ...] = ("forward",) if quick else ("forward", "forward and backward")
     return [
-        *(_against_straightforward(*key, factor, tokens, quick=quick) for key, factor in _FACTORS.items()),
+        *(
+            _against_straightforward(*key, factor, tokens, quick=quick)
+            for key, factor in _FACTORS.items()
+        ),
         *(_folding(slices, tokens, quick=quick) for slices in ((8,) if quick else (8, 24, 48))),
         *(_plusplus(fact, training, tokens, quick=quick) for fact, training in _PLUSPLUS),
         *(_memory(fact, tokens) for fact in facts),
-        *(_working_bytes(name, fact, quick=quick) for name in _STREAMED[: 1 if quick else 2] for fact in facts),
+        *(
+            _working_bytes(name, fact, quick=quick)
+            for name in _STREAMED[: 1 if quick else 2]
+            for fact in facts
+        ),
     ]
 
 
@@ -45,8 +54,12 @@ _STREAMED = ("transolver", "transolver_plusplus")
 _FEW = 16_384
 
 
-def _against_straightforward(slices: int, fact: Fact, factor: float, tokens: int, *, quick: bool) -> Claim:
-    ours, reference = (functools.partial(make, slices, fact, tokens) for make in (_streamed, _straightforward))
+def _against_straightforward(
+    slices: int, fact: Fact, factor: float, tokens: int, *, quick: bool
+) -> Claim:
+    ours, reference = (
+        functools.partial(make, slices, fact, tokens) for make in (_streamed, _straightforward)
+    )
     return compare(
         f"transolver / straightforward, {tokens:,} tokens, {slices} slices, {fact}",
         1 / factor,
@@ -67,18 +80,27 @@ def _memory(fact: Fact, tokens: int) -> Claim:
 
 
 def _folding(slices: int, tokens: int, *, quick: bool) -> Claim:
-    """Compare products of weights made beforehand with those made with every token; sizes decide which is taken."""
-    folded, unfolded = (_module("transolver", slices, is_folded=is_folded) for is_folded in (True, False))
+    """Compare products of weights made beforehand with those made with every token; sizes decide
+    which is taken.
+    """
+    folded, unfolded = (
+        _module("transolver", slices, is_folded=is_folded) for is_folded in (True, False)
+    )
     taken = "folded" if build("transolver", **_SIZES, num_slices=slices).is_folded else "not folded"
     steps = (running(module, {"x": _numbers(tokens)}, "forward") for module in (folded, unfolded))
     name = f"folded / not, {tokens:,} tokens, {slices} slices, forward; taken: {taken}"
-    return compare(name, 1.05 if taken == "folded" else math.inf, *steps, rounds=2 if quick else 9, longest=4)
+    return compare(
+        name, 1.05 if taken == "folded" else math.inf, *steps, rounds=2 if quick else 9, longest=4
+    )
 
 
 def _plusplus(fact: Fact, training: bool, tokens: int, *, quick: bool) -> Claim:
-    """Compare streaming with holding all weights, which is what training with noise does for few tokens."""
+    """Compare streaming with holding all weights, which is what training with noise does for few
+    tokens.
+    """
     streaming, holding = (
-        _module("transolver_plusplus", 64, **options) for options in ({"chunk_size": 4096}, {"backend": "sdpa"})
+        _module("transolver_plusplus", 64, **options)
+        for options in ({"chunk_size": 4096}, {"backend": "sdpa"})
     )
     steps = (running(module, {"x": _numbers(tokens)}, fact) for module in (streaming, holding))
     told = "training with noise" if training else "evaluation"
@@ -91,9 +113,16 @@ def _working_bytes(name: str, fact: Fact, *, quick: bool) -> Growth:
 
     def measure(tokens: int) -> float:
         found = peak_bytes(_chunked, name, fact, tokens)
-        return max(1.0, found - 4 * _SIZES["hidden_dim"] * tokens)  # the output, or the gradient of the tokens
+        return max(
+            1.0, found - 4 * _SIZES["hidden_dim"] * tokens
+        )  # the output, or the gradient of the tokens
 
-    return growth(f"{name}, bytes beyond input, output and gradients, over tokens, {fact}", 0.1, sizes, measure)
+    return growth(
+        f"{name}, bytes beyond input, output and gradients, over tokens, {fact}",
+        0.1,
+        sizes,
+        measure,
+    )
 
 
 def _streamed(slices: int, fact: Fact, tokens: int) -> Callable[[], object]:
@@ -110,7 +139,9 @@ def _chunked(name: str, fact: Fact, tokens: int) -> Callable[[], object]:
 
 
 def _warm_step(module: nn.Module, fact: Fact, tokens: int) -> Callable[[], object]:
-    """Return a step, once fewer tokens have loaded what a first call loads: code, which is no memory of the step."""
+    """Return a step, once fewer tokens have loaded what a first call loads: code, which is no
+    memory of the step.
+    """
     running(module, {"x": _numbers(min(tokens, _FEW))}, fact)()
     return running(module, {"x": _numbers(tokens)}, fact)
 

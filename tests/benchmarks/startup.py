@@ -15,7 +15,9 @@ _CONFIG = "type: transolver\nhidden_dim: 256\nnum_heads: 8\nnum_slices: 64\ndrop
 
 def claims(*, quick: bool) -> list[Claim]:
     """Measure imports and commands."""
-    noether = shutil.which("noether", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    noether = shutil.which(
+        "noether", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    )
     if noether is None:
         raise FileNotFoundError("the command noether is not on PATH; install the project first")
     rounds = 3 if quick else 31
@@ -32,7 +34,11 @@ def claims(*, quick: bool) -> list[Claim]:
                 rounds=2 if quick else 7,
             ),
             compare_commands(
-                "import noether_core / python -c pass", 1.6, python("import noether_core"), bare, rounds=rounds
+                "import noether_core / python -c pass",
+                1.6,
+                python("import noether_core"),
+                bare,
+                rounds=rounds,
             ),
             compare_commands(
                 "import noether_core.schemas / python -c pass",
@@ -41,9 +47,17 @@ def claims(*, quick: bool) -> list[Claim]:
                 bare,
                 rounds=rounds,
             ),
-            compare_commands("noether --help / python -c pass", 3, [noether, "--help"], bare, rounds=rounds),
-            compare_commands("noether list / python -c pass", 8, [noether, "list"], bare, rounds=rounds),
             compare_commands(
-                "noether validate / python -c pass", 8, [noether, "validate", str(config)], bare, rounds=rounds
+                "noether --help / python -c pass", 3, [noether, "--help"], bare, rounds=rounds
+            ),
+            compare_commands(
+                "noether list / python -c pass", 8, [noether, "list"], bare, rounds=rounds
+            ),
+            compare_commands(
+                "noether validate / python -c pass",
+                8,
+                [noether, "validate", str(config)],
+                bare,
+                rounds=rounds,
             ),
         ]

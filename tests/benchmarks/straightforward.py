@@ -55,8 +55,12 @@ class Neighbours(nn.Module):
         is_near = torch.from_numpy(distances).to(x.device).isfinite()
 
         queries = self.q(x).view(tokens, 1, _HEADS, _HEAD_DIM)
-        keys, values = (layer(x).view(tokens, _HEADS, _HEAD_DIM)[near] for layer in (self.k, self.v))
-        logits = (queries * keys).sum(-1) / _HEAD_DIM**0.5 + self.bias(points[near] - points.unsqueeze(1))
+        keys, values = (
+            layer(x).view(tokens, _HEADS, _HEAD_DIM)[near] for layer in (self.k, self.v)
+        )
+        logits = (queries * keys).sum(-1) / _HEAD_DIM**0.5 + self.bias(
+            points[near] - points.unsqueeze(1)
+        )
         shares = logits.masked_fill(~is_near.unsqueeze(-1), -torch.inf).softmax(dim=1)
 
         y: Tensor = self.proj((shares.unsqueeze(-1) * values).sum(1).view(1, tokens, _WIDTH))
@@ -73,10 +77,14 @@ class Anchors(nn.Module):
     def forward(self, x: Tensor, token_specs: list[Any]) -> Tensor:
         """Map ``(batch, tokens, hidden_dim)`` to the same shape: a branch reads its own anchors."""
         sizes = [spec.size for spec in token_specs]
-        queries, keys, values = (_split(layer(x)).split(sizes, dim=2) for layer in (self.q, self.k, self.v))
+        queries, keys, values = (
+            _split(layer(x)).split(sizes, dim=2) for layer in (self.q, self.k, self.v)
+        )
         read = [
             scaled_dot_product_attention(
-                torch.cat(queries[at : at + 2], dim=2), torch.cat(keys[at : at + 1], dim=2), values[at]
+                torch.cat(queries[at : at + 2], dim=2),
+                torch.cat(keys[at : at + 1], dim=2),
+                values[at],
             )
             for at in (0, 2)
         ]
@@ -86,7 +94,9 @@ class Anchors(nn.Module):
 
 FORMS = {
     "slices": lambda config: Slices(config.num_slices),
-    "neighbours": lambda config: Neighbours(config.max_degree, config.radius, config.relpos_mlp_hidden_dim),
+    "neighbours": lambda config: Neighbours(
+        config.max_degree, config.radius, config.relpos_mlp_hidden_dim
+    ),
     "anchors": lambda _: Anchors(),
 }
 """The straightforward form of a family, from the config of its first variant."""

@@ -87,7 +87,10 @@ def _of_exponents(results: Sequence[Result]) -> Table:
                 growth.name,
                 f"{growth.exponent:.3f}{_verdict(growth)}",
                 f"{growth.budget:.3f}",
-                ", ".join(f"{size:,}: {value:.3g}" for size, value in zip(growth.sizes, growth.measured, strict=True)),
+                ", ".join(
+                    f"{size:,}: {value:.3g}"
+                    for size, value in zip(growth.sizes, growth.measured, strict=True)
+                ),
             )
             for growth in growths
         ],
@@ -99,7 +102,12 @@ def _of_bounds(results: Sequence[Result]) -> Table:
     return Table(
         ("bound", "measured", "budget", "note"),
         [
-            (bound.name, f"{bound.measured:,.4g}{_verdict(bound)}", f"{bound.budget:,.4g}", bound.note)
+            (
+                bound.name,
+                f"{bound.measured:,.4g}{_verdict(bound)}",
+                f"{bound.budget:,.4g}",
+                bound.note,
+            )
             for bound in bounds
         ],
     )
@@ -140,7 +148,10 @@ def _of_curves(results: Sequence[Result]) -> Table:
             (
                 curve.name,
                 f"{curve.exponent:.2f}",
-                *(f"{curve.sizes[at]:,}: {amount(curve.measured[at], curve.unit)}" for at in (0, -1)),
+                *(
+                    f"{curve.sizes[at]:,}: {amount(curve.measured[at], curve.unit)}"
+                    for at in (0, -1)
+                ),
             )
             for curve in curves
         ],
@@ -148,9 +159,13 @@ def _of_curves(results: Sequence[Result]) -> Table:
 
 
 def _distinct(curves: Iterable[Curve]) -> Iterable[Curve]:
-    """Return each line once, of which several pictures may show one; straightforward forms with what they are of."""
+    """Return each line once, of which several pictures may show one; straightforward forms with
+    what they are of.
+    """
     named = (
-        curve._replace(line=f"straightforward {curve.family}") if curve.line == "straightforward" else curve
+        curve._replace(line=f"straightforward {curve.family}")
+        if curve.line == "straightforward"
+        else curve
         for curve in curves
     )
     return {curve.name: curve for curve in named}.values()

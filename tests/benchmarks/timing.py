@@ -1,4 +1,6 @@
-"""Seconds that things take, each in its turn, A B C A B C, so that ratios hold while the machine's speed drifts."""
+"""Seconds that things take, each in its turn, A B C A B C, so that ratios hold while the machine's
+speed drifts.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,14 @@ from typing import NamedTuple
 from tests.benchmarks.machine import synchronise
 
 _FEWEST = 3
-"""Rounds that are kept however busy the machine, and that are measured however long they take if nobody says more."""
+"""Rounds that are kept however busy the machine, and that are measured however long they take if
+nobody says more.
+"""
 
 _SHARE = 0.9
-"""A sample whose processor time per second is below this share of what is usual for it waited for the machine."""
+"""A sample whose processor time per second is below this share of what is usual for it waited for
+the machine.
+"""
 
 
 class Sample(NamedTuple):
@@ -24,7 +30,8 @@ class Sample(NamedTuple):
     seconds: float
 
     busy: float
-    """Processor time of this process and of those that it waited for, over the seconds that passed."""
+    """Processor time of this process and of those that it waited for, over the seconds that passed.
+    """
 
 
 class Timings(NamedTuple):
@@ -39,7 +46,12 @@ class Timings(NamedTuple):
 
 
 def take_turns(
-    things: Sequence[Callable[[], object]], *, rounds: int, calls: int = 1, longest: float = 20.0, fewest: int = _FEWEST
+    things: Sequence[Callable[[], object]],
+    *,
+    rounds: int,
+    calls: int = 1,
+    longest: float = 20.0,
+    fewest: int = _FEWEST,
 ) -> Timings:
     """Time *things* in turn, after one call of each that does not count.
 
@@ -68,12 +80,15 @@ def take_turns(
 def undisturbed(samples: Sequence[Sequence[Sample]]) -> list[Sequence[Sample]]:
     """Return the rounds in which everything had the machine to itself, at least a third of all.
 
-    What something else takes from the machine shows as less processor time for each second. Noise of other kinds goes
-    both ways, and is left to the medians.
+    What something else takes from the machine shows as less processor time for each second. Noise
+    of other kinds goes both ways, and is left to the medians.
     """
-    usual = [_upper_quartile([sample.busy for sample in column]) for column in zip(*samples, strict=True)]
+    usual = [
+        _upper_quartile([sample.busy for sample in column]) for column in zip(*samples, strict=True)
+    ]
     shares = [
-        min(sample.busy / most if most else 1.0 for sample, most in zip(row, usual, strict=True)) for row in samples
+        min(sample.busy / most if most else 1.0 for sample, most in zip(row, usual, strict=True))
+        for row in samples
     ]
     fewest = min(len(samples), max(_FEWEST, len(samples) // 3))
     least = min(_SHARE, sorted(shares, reverse=True)[fewest - 1])
@@ -81,7 +96,11 @@ def undisturbed(samples: Sequence[Sequence[Sample]]) -> list[Sequence[Sample]]:
 
 
 def _upper_quartile(values: list[float]) -> float:
-    return max(values) if len(values) < _FEWEST else statistics.quantiles(values, n=4, method="inclusive")[2]
+    return (
+        max(values)
+        if len(values) < _FEWEST
+        else statistics.quantiles(values, n=4, method="inclusive")[2]
+    )
 
 
 def _sample(thing: Callable[[], object], calls: int) -> Sample:

@@ -51,7 +51,9 @@ TORCH, X_TRANSFORMERS = "torch.nn.MultiheadAttention", "x-transformers"
 
 def variants() -> list[str]:
     """Return the variants that ship with Noether."""
-    return [entry.name for entry in registry().providers() if entry.distribution == "noether-attention"]
+    return [
+        entry.name for entry in registry().providers() if entry.distribution == "noether-attention"
+    ]
 
 
 def peers() -> list[str]:
@@ -60,7 +62,8 @@ def peers() -> list[str]:
 
 
 def step(name: str, fact: Fact, tokens: int, *, is_cross: bool = False) -> Callable[[], object]:
-    """Return what is measured of a variant, or of what it is compared with: a call, perhaps with its backward pass.
+    """Return what is measured of a variant, or of what it is compared with: a call, perhaps with
+    its backward pass.
 
     Args:
         name: A variant, one of `peers`, or a family, which means its straightforward form.
@@ -71,15 +74,21 @@ def step(name: str, fact: Fact, tokens: int, *, is_cross: bool = False) -> Calla
     torch.manual_seed(0)
     if name in peers():
         return running(*_peer(name, tokens, is_cross=is_cross), fact)
-    return running(*(_straightforward(name, tokens) if name in FORMS else variant(name, tokens)), fact)
+    return running(
+        *(_straightforward(name, tokens) if name in FORMS else variant(name, tokens)), fact
+    )
 
 
 def running(module: nn.Module, arguments: Mapping[str, Any], fact: Fact) -> Callable[[], object]:
-    """Return the call of a module: in evaluation, or in training with fresh gradients of parameters and tokens."""
+    """Return the call of a module: in evaluation, or in training with fresh gradients of parameters
+    and tokens.
+    """
     module.train(fact != "forward")
     if fact == "forward":
         return torch.inference_mode()(lambda: module(**arguments))
-    inputs = {value for value in arguments.values() if isinstance(value, Tensor) and value.requires_grad}
+    inputs = {
+        value for value in arguments.values() if isinstance(value, Tensor) and value.requires_grad
+    }
     leaves = [*inputs, *module.parameters()]
 
     def run() -> None:
@@ -91,7 +100,9 @@ def running(module: nn.Module, arguments: Mapping[str, Any], fact: Fact) -> Call
 
 
 def variant(name: str, tokens: int) -> tuple[nn.Module, dict[str, Any]]:
-    """Return a variant in training, and what its interface takes for so many tokens, which are to get gradients."""
+    """Return a variant in training, and what its interface takes for so many tokens, which are to
+    get gradients.
+    """
     record = registry().get(name)
     module = build(name, **{**record.example, **SIZES, **_OPTIONS.get(name, {})}).to(device())
     if record.interface == "cross":

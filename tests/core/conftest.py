@@ -43,24 +43,36 @@ class Site:
             "noether.command": commands or {},
             "noether.extension": extensions or {},
         }
-        lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in of.items()) for group, of in groups.items() if of]
+        lines = [
+            f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in of.items())
+            for group, of in groups.items()
+            if of
+        ]
         for name, text in (files or {}).items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        return self.write_metadata(f"{distribution}-{version}.dist-info", distribution, version, "\n".join(lines))
+        return self.write_metadata(
+            f"{distribution}-{version}.dist-info", distribution, version, "\n".join(lines)
+        )
 
-    def write_metadata(self, folder: str, distribution: str, version: str, entry_points: str | bytes) -> Path:
+    def write_metadata(
+        self, folder: str, distribution: str, version: str, entry_points: str | bytes
+    ) -> Path:
         """Write the metadata of a distribution as they are given."""
         metadata = self.folder / folder
         metadata.mkdir(parents=True)
         headers = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n\nName: a description\n"
-        (metadata / ("PKG-INFO" if folder.endswith("egg-info") else "METADATA")).write_text(headers, encoding="utf-8")
+        (metadata / ("PKG-INFO" if folder.endswith("egg-info") else "METADATA")).write_text(
+            headers, encoding="utf-8"
+        )
         content = entry_points.encode() if isinstance(entry_points, str) else entry_points
         (metadata / "entry_points.txt").write_bytes(content)
         return metadata
 
-    def install_variant(self, type: str, distribution: str | None = None, *, module: str = "nowhere:Module") -> str:
+    def install_variant(
+        self, type: str, distribution: str | None = None, *, module: str = "nowhere:Module"
+    ) -> str:
         """Install a package with one sound variant of that type; return the name of its module."""
         name = f"plugin_of_{(distribution or type).replace('-', '_')}_{type}"
         source = variant_source(type, module=module)

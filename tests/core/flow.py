@@ -85,7 +85,9 @@ def flow_files(
     }
 
 
-def flow_wheel(folder: Path, distribution: str = "acme-flow", *, version: str = "1.0", options: str = WINDOW) -> Path:
+def flow_wheel(
+    folder: Path, distribution: str = "acme-flow", *, version: str = "1.0", options: str = WINDOW
+) -> Path:
     """Write the wheel of a package that provides ``flow``, and return it."""
     package = distribution.replace("-", "_")
     files = flow_files(package, told=f"{distribution} {version}", options=options)
@@ -94,7 +96,9 @@ def flow_wheel(folder: Path, distribution: str = "acme-flow", *, version: str = 
 
 
 def flow_repository(folder: Path) -> Path:
-    """Write a git repository of the package, and return its folder; its build needs nothing from anywhere."""
+    """Write a git repository of the package, and return its folder; its build needs nothing from
+    anywhere.
+    """
     flow_wheel(folder)
     (folder / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
     (folder / "backend.py").write_text(BACKEND, encoding="utf-8")
@@ -106,10 +110,22 @@ def flow_repository(folder: Path) -> Path:
 def commit(folder: Path) -> str:
     """Commit all of a repository, changed or not, and return the name of the commit."""
     git(folder, "add", "--all")
-    git(folder, "-c", "user.name=me", "-c", "user.email=me@here.example", "commit", "-qm", "flow", "--allow-empty")
+    git(
+        folder,
+        "-c",
+        "user.name=me",
+        "-c",
+        "user.email=me@here.example",
+        "commit",
+        "-qm",
+        "flow",
+        "--allow-empty",
+    )
     return git(folder, "rev-parse", "HEAD")
 
 
 def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", folder, *arguments], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "-C", folder, *arguments], check=True, capture_output=True, text=True
+    )
     return done.stdout.strip()

@@ -1,4 +1,6 @@
-"""Options made up by hypothesis, for any config class: every field by its annotation, the heads so that they divide."""
+"""Options made up by hypothesis, for any config class: every field by its annotation, the heads so
+that they divide.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def _config_of(entry: EntryPoint) -> type[AttentionConfig]:
 INSTALLED.update({entry.qualified_name: _config_of(entry) for entry in _registry.providers()})
 
 EXAMPLES: dict[str, AttentionConfig] = {
-    entry.qualified_name: _registry.get(entry.qualified_name).example_config() for entry in _registry.providers()
+    entry.qualified_name: _registry.get(entry.qualified_name).example_config()
+    for entry in _registry.providers()
 }
 """The smallest config of each, from its record."""
 
@@ -43,7 +46,9 @@ def options_of(draw: st.DrawFn, config: type[AttentionConfig]) -> dict[str, Any]
             options[field.option] = draw(st.from_type(field.annotation))
     if draw(st.booleans()):
         options["head_dim"] = draw(st.sampled_from([None, head_dim]))
-    assume(not problems_of(config, options))  # rules across fields and items, such as that names are distinct
+    assume(
+        not problems_of(config, options)
+    )  # rules across fields and items, such as that names are distinct
     return options
 
 

@@ -137,7 +137,11 @@ def test_a_misspelt_option_is_refused_with_the_nearest_one():
 
 @pytest.mark.parametrize(
     ("option", "owners"),
-    [("num_slices", "transolver, transolver_plusplus"), ("kv_dim", "perceiver"), ("branches", "cross_anchor, ")],
+    [
+        ("num_slices", "transolver, transolver_plusplus"),
+        ("kv_dim", "perceiver"),
+        ("branches", "cross_anchor, "),
+    ],
 )
 def test_an_option_of_another_variant_is_refused_with_its_owners(option, owners):
     with pytest.raises(ConfigError) as caught:
@@ -175,7 +179,10 @@ def test_a_variant_of_this_process_is_built():
             f"{__name__}:Missing",
             "cannot be imported: AttributeError: module 'test_building' has no attribute 'Missing'",
         ),
-        ("nowhere_at_all:Module", "cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        (
+            "nowhere_at_all:Module",
+            "cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'",
+        ),
         (f"{__name__}:Forgets", "does not keep the config that it is made from as 'config'"),
         (f"{__name__}:Changes", "does not keep the config that it is made from as 'config'"),
     ],
@@ -265,11 +272,16 @@ def test_a_generic_config_takes_options_that_only_the_variant_knows():
 
 
 def test_the_type_may_be_qualified():
-    assert build("noether-attention:transolver", **OPTIONS).config.type == "noether-attention:transolver"
+    assert (
+        build("noether-attention:transolver", **OPTIONS).config.type
+        == "noether-attention:transolver"
+    )
 
 
 def test_a_module_that_fails_at_import_is_told_with_its_cause(site):
     site.install("acme", files={"acme_fails.py": "raise SystemExit(3)"})
-    with pytest.raises(PluginError, match="acme_fails:Module cannot be imported: SystemExit: 3") as caught:
+    with pytest.raises(
+        PluginError, match="acme_fails:Module cannot be imported: SystemExit: 3"
+    ) as caught:
         build("plain", **OPTIONS, registry=with_module("acme_fails:Module"))
     assert isinstance(caught.value.__cause__, SystemExit)

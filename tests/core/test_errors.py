@@ -82,14 +82,18 @@ def test_a_problem_leaves_out_what_is_not_known(problem, text):
 
 
 def test_the_caret_keeps_the_tabs_of_the_line_above_it():
-    lines = str(Problem(message="wrong", file="f", line=12345, column=4, source="\ta\t9")).splitlines()
+    lines = str(
+        Problem(message="wrong", file="f", line=12345, column=4, source="\ta\t9")
+    ).splitlines()
     assert lines[1:] == ["12345 | \ta\t9", "      | \t \t^"]
 
 
 @pytest.mark.parametrize("column", [1, 40, 200, 4999, 5000])
 def test_of_a_long_line_the_part_around_the_column_is_shown(column):
     source = "." * (column - 1) + "X" + "." * (5000 - column)
-    _, shown_line, caret = str(Problem(message="wrong", file="f", line=1, column=column, source=source)).splitlines()
+    _, shown_line, caret = str(
+        Problem(message="wrong", file="f", line=1, column=column, source=source)
+    ).splitlines()
     assert len(shown_line) < 180
     assert shown_line[caret.index("^")] == "X"
 
@@ -114,7 +118,9 @@ def test_a_problem_within_a_surrounding_config_has_a_longer_path_and_the_same_fa
     ],
 )
 def test_a_problem_as_a_dict_is_ready_for_json(value, written):
-    facts = Problem(message="wrong", keys=("a", 0), value=value, file="f", line=1, column=2, source="a: [7]").as_dict()
+    facts = Problem(
+        message="wrong", keys=("a", 0), value=value, file="f", line=1, column=2, source="a: [7]"
+    ).as_dict()
     expected = {"path": "a[0]", "message": "wrong", "value": written, "suggestion": None}
     assert facts == expected | {"file": "f", "line": 1, "column": 2, "source": "a: [7]"}
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
@@ -148,7 +154,10 @@ def test_a_value_is_quoted_in_at_most_60_characters_and_never_fails(value, text)
 
 def test_problems_are_sorted_by_their_place_and_else_keep_their_order():
     places = [("b.yaml", 1, 1), ("a.yaml", 9, 1), ("a.yaml", 2, 7), ("a.yaml", 2, 3)]
-    problems = [Problem(message="wrong", file=file, line=line, column=column) for file, line, column in places]
+    problems = [
+        Problem(message="wrong", file=file, line=line, column=column)
+        for file, line, column in places
+    ]
     unplaced = [Problem(message="second"), Problem(message="first")]
     error = ConfigError([*problems, *unplaced])
     assert [problem.message for problem in error.problems[:2]] == ["second", "first"]
@@ -156,14 +165,20 @@ def test_problems_are_sorted_by_their_place_and_else_keep_their_order():
 
 
 def test_a_config_error_reads_as_all_of_its_problems():
-    error = ConfigError(iter([Problem(message="one", keys=("a",)), Problem(message="two", keys=("b",))]))
+    error = ConfigError(
+        iter([Problem(message="one", keys=("a",)), Problem(message="two", keys=("b",))])
+    )
     assert str(error) == "a: one\nb: two"
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_every_error_survives_pickling_with_its_facts(error, protocol):
-    for again in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301
+    for again in (
+        pickle.loads(pickle.dumps(error, protocol)),
+        copy.copy(error),
+        copy.deepcopy(error),
+    ):  # noqa: S301
         assert type(again) is type(error)
         assert str(again) == str(error)
         assert again.args == error.args
@@ -172,7 +187,13 @@ def test_every_error_survives_pickling_with_its_facts(error, protocol):
 
 @pytest.mark.parametrize(
     ("error", "builtin"),
-    list(zip(ERRORS, [ValueError, LookupError, LookupError, ImportError, ValueError, ValueError], strict=True)),
+    list(
+        zip(
+            ERRORS,
+            [ValueError, LookupError, LookupError, ImportError, ValueError, ValueError],
+            strict=True,
+        )
+    ),
     ids=lambda value: type(value).__name__,
 )
 def test_every_error_has_one_root_and_the_builtin_that_a_reader_would_catch(error, builtin):
@@ -200,11 +221,16 @@ def test_a_plugin_error_names_the_plugin_before_the_reason():
 
 
 def test_a_refused_argument_names_variant_argument_and_reason():
-    assert str(ERRORS[5]) == "transolver: cannot honour the argument 'freqs': slices have no position"
+    assert (
+        str(ERRORS[5]) == "transolver: cannot honour the argument 'freqs': slices have no position"
+    )
 
 
 def test_one_error_tells_so_many_problems_and_where_the_rest_begins():
-    problems = [Problem(message="wrong", keys=(number,), line=number, value=number) for number in range(1, 900)]
+    problems = [
+        Problem(message="wrong", keys=(number,), line=number, value=number)
+        for number in range(1, 900)
+    ]
     told = ConfigError(problems).problems
     assert told[:MOST_PROBLEMS] == tuple(problems[:MOST_PROBLEMS])
     (rest,) = told[MOST_PROBLEMS:]

@@ -22,7 +22,9 @@ def names(folder):
 @pytest.mark.parametrize("content", ["naïve\n", b"\x00\xff", "", "a\r\nb\n"])
 def test_what_is_written_is_read_back_byte_by_byte(tmp_path, content):
     write_whole(tmp_path / "file", content)
-    assert (tmp_path / "file").read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert (tmp_path / "file").read_bytes() == (
+        content.encode() if isinstance(content, str) else content
+    )
     assert names(tmp_path) == ["file"]
 
 
@@ -200,7 +202,9 @@ def test_a_hidden_file_that_was_removed_before_it_was_locked_is_made_anew(tmp_pa
     assert (tmp_path / "file").read_text() == "new"
 
 
-def test_where_files_cannot_be_locked_they_are_written_and_nothing_is_removed(tmp_path, monkeypatch):
+def test_where_files_cannot_be_locked_they_are_written_and_nothing_is_removed(
+    tmp_path, monkeypatch
+):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 

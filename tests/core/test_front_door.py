@@ -42,7 +42,11 @@ print(*sorted({"torch", "numpy", "cattrs", "yaml", "pluggy", "noether_plugins"} 
 
 def python(code: str) -> str:
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     ).stdout.strip()
 
 

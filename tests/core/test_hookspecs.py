@@ -109,23 +109,71 @@ def test_a_record_tells_the_type_of_its_config_and_holds_plain_values():
     [
         ({"config": int}, "config", "<class 'int'> is no subclass of Schema"),
         ({"config": None}, "config", "None is no subclass of Schema"),
-        ({"config": TokenSpec}, "config", "TokenSpec is not keyword-only in name, size; say kw_only=True"),
-        ({"config": AttentionVariant}, "config", "AttentionVariant is no subclass of AttentionConfig"),
-        ({"config": Undecorated}, "config", "Undecorated is not decorated; put @attrs.frozen(kw_only=True) above it"),
-        ({"config": Thawed}, "config", "Thawed is not frozen; decorate it with @attrs.frozen(kw_only=True)"),
+        (
+            {"config": TokenSpec},
+            "config",
+            "TokenSpec is not keyword-only in name, size; say kw_only=True",
+        ),
+        (
+            {"config": AttentionVariant},
+            "config",
+            "AttentionVariant is no subclass of AttentionConfig",
+        ),
+        (
+            {"config": Undecorated},
+            "config",
+            "Undecorated is not decorated; put @attrs.frozen(kw_only=True) above it",
+        ),
+        (
+            {"config": Thawed},
+            "config",
+            "Thawed is not frozen; decorate it with @attrs.frozen(kw_only=True)",
+        ),
         ({"config": Unslotted}, "config", "Unslotted is not slotted; drop slots=False"),
-        ({"config": Positional}, "config", "Positional is not keyword-only in type; say kw_only=True"),
-        ({"config": Mutable}, "config", "field 'sizes' of Mutable: no rule for the annotation list[int]; use bool"),
-        ({"config": AttentionConfig}, "config", "AttentionConfig must annotate its type with one literal"),
-        ({"config": AnyType}, "config", "AnyType must annotate its type with one literal: type: Literal['name'] ="),
+        (
+            {"config": Positional},
+            "config",
+            "Positional is not keyword-only in type; say kw_only=True",
+        ),
+        (
+            {"config": Mutable},
+            "config",
+            "field 'sizes' of Mutable: no rule for the annotation list[int]; use bool",
+        ),
+        (
+            {"config": AttentionConfig},
+            "config",
+            "AttentionConfig must annotate its type with one literal",
+        ),
+        (
+            {"config": AnyType},
+            "config",
+            "AnyType must annotate its type with one literal: type: Literal['name'] =",
+        ),
         ({"config": TwoTypes}, "config", "TwoTypes must annotate its type with one literal"),
-        ({"config": NoDefaultType}, "config", "NoDefaultType must annotate its type with one literal"),
-        ({"config": BadDefault}, "example", "makes no BadDefault: window: expected an integer of at least 1, got 0"),
+        (
+            {"config": NoDefaultType},
+            "config",
+            "NoDefaultType must annotate its type with one literal",
+        ),
+        (
+            {"config": BadDefault},
+            "example",
+            "makes no BadDefault: window: expected an integer of at least 1, got 0",
+        ),
         ({"example": {}}, "example", "makes no Sound: hidden_dim: missing"),
         ({"example": SIZES | {"windw": 3}}, "example", "makes no Sound: windw: unknown option"),
-        ({"example": SIZES | {"num_heads": 3}}, "example", "makes no Sound: num_heads: 3 does not divide"),
+        (
+            {"example": SIZES | {"num_heads": 3}},
+            "example",
+            "makes no Sound: num_heads: 3 does not divide",
+        ),
         ({"example": {"hidden_dim": {1}}}, "example.hidden_dim", "expected plain data"),
-        ({"module": "acme.module"}, "module", "expected an import path such as 'acme_window.module:WindowAttention'"),
+        (
+            {"module": "acme.module"},
+            "module",
+            "expected an import path such as 'acme_window.module:WindowAttention'",
+        ),
         ({"module": "acme/module.py:A"}, "module", "expected an import path"),
         ({"module": ".module:A"}, "module", "expected an import path"),
         ({"module": "acme:A()"}, "module", "expected an import path"),
@@ -134,7 +182,11 @@ def test_a_record_tells_the_type_of_its_config_and_holds_plain_values():
         ({"capabilities": "rope"}, "capabilities", "expected a list"),
         ({"capabilities": ["rope", "ropes"]}, "capabilities[1]", "expected 'attn_mask'"),
         ({"time_exponent": -1}, "time_exponent", "expected a number of at least 0, got -1"),
-        ({"memory_exponent": float("nan")}, "memory_exponent", "expected a number of at least 0, got nan"),
+        (
+            {"memory_exponent": float("nan")},
+            "memory_exponent",
+            "expected a number of at least 0, got nan",
+        ),
         ({"summary": ""}, "summary", "expected text that is not empty, got ''"),
         ({"reference": None}, "reference", "expected text, got None"),
         ({"api_version": 0}, "api_version", "expected an integer of at least 1, got 0"),
@@ -152,11 +204,19 @@ def test_what_is_wrong_with_a_record_is_told(changes, path, message):
 def test_everything_that_is_wrong_with_a_record_is_told_at_once():
     with pytest.raises(ConfigError) as caught:
         variant(config=Unslotted, module="acme", interface="all", api_version=1.0)
-    assert [problem.path for problem in caught.value.problems] == ["config", "module", "interface", "api_version"]
+    assert [problem.path for problem in caught.value.problems] == [
+        "config",
+        "module",
+        "interface",
+        "api_version",
+    ]
 
 
 def test_the_version_of_the_contract_must_be_said():
-    facts = {name: getattr(variant(), name) for name in ("config", "module", "interface", "summary", "example")}
+    facts = {
+        name: getattr(variant(), name)
+        for name in ("config", "module", "interface", "summary", "example")
+    }
     with pytest.raises(TypeError, match="api_version"):
         AttentionVariant(**facts, time_exponent=1, memory_exponent=1)
 

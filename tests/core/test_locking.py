@@ -18,7 +18,14 @@ import pytest
 from annotated_types import MinLen
 from flow import WINDOW, flow_files
 
-from noether_core import AmbiguousTypeError, AttentionConfig, ConfigError, Registry, load_locked, structure
+from noether_core import (
+    AmbiguousTypeError,
+    AttentionConfig,
+    ConfigError,
+    Registry,
+    load_locked,
+    structure,
+)
 from noether_core.locking.checking import Locked
 from noether_core.locking.lock import attention_configs, lock_of, read_lock, write_lock
 from noether_core.schemas import Schema
@@ -38,13 +45,19 @@ class Place:
     site: Any
     folder: Path
 
-    def install(self, distribution: str, version: str = "1.0", *, default: int = 3, editable: bool = False) -> Place:
+    def install(
+        self, distribution: str, version: str = "1.0", *, default: int = 3, editable: bool = False
+    ) -> Place:
         """Install a package that provides the type ``flow``."""
         package = f"{distribution}_{version}".replace("-", "_").replace(".", "_")
         files = flow_files(package, options=WINDOW.replace("3", str(default)))
-        metadata = self.site.install(distribution, version=version, attention={"flow": package}, files=files)
+        metadata = self.site.install(
+            distribution, version=version, attention={"flow": package}, files=files
+        )
         if editable:
-            (metadata / "direct_url.json").write_text('{"url": "file:///flow", "dir_info": {"editable": true}}')
+            (metadata / "direct_url.json").write_text(
+                '{"url": "file:///flow", "dir_info": {"editable": true}}'
+            )
         return self
 
     def write(self, name: str, text: str) -> str:
@@ -98,7 +111,9 @@ def test_a_lock_file_names_what_configs_need_and_where_it_is_from(place):
     here = place("here").install("acme-flow", "1.2.0")
     here.write("more.json", '{"blocks": [{"type": "flow", "hidden_dim": 8, "num_heads": 2}]}')
     done = here.noether("lock", here.write("flow.yaml", FLOW))
-    assert (done.returncode, done.stdout) == (0, "noether.lock: flow: acme-flow 1.2.0\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "noether.lock: flow: acme-flow 1.2.0\n"), (
+        done.stderr
+    )
     text = (here.folder / "noether.lock").read_text(encoding="utf-8")
     assert text.startswith("# Written by 'noether lock'")
     told = tomllib.loads(text)
@@ -124,13 +139,20 @@ def test_equal_needs_are_equal_files_in_whatever_order_and_place_they_are_named(
         "c.yaml",
         "- type: flow\n  hidden_dim: 16\n  num_heads: 4\n- type: transolver\n  hidden_dim: 4\n  num_heads: 1\n",
     )
-    for arguments in (["a.yaml", "b.yaml"], ["b.yaml", "a.yaml", "a.yaml"], ["--at", "[*]", "c.yaml"]):
+    for arguments in (
+        ["a.yaml", "b.yaml"],
+        ["b.yaml", "a.yaml", "a.yaml"],
+        ["--at", "[*]", "c.yaml"],
+    ):
         done = here.noether("lock", *arguments, "--output", f"{len(arguments)}.lock")
         assert done.returncode == 0, done.stderr
     one, *others = (path.read_bytes() for path in here.folder.glob("*.lock"))
     assert len(others) == 1
     assert {one} == set(others)
-    assert [locked["type"] for locked in tomllib.loads(one.decode())["types"]] == ["flow", "transolver"]
+    assert [locked["type"] for locked in tomllib.loads(one.decode())["types"]] == [
+        "flow",
+        "transolver",
+    ]
 
 
 def test_nothing_is_locked_while_anything_is_wrong(place):
@@ -154,14 +176,20 @@ def test_a_type_that_several_provide_is_not_locked_until_one_is_named(place):
     assert 'distribution = "best-flow"' in (here.folder / "noether.lock").read_text()
 
 
-def test_under_a_lock_a_bare_type_means_what_it_is_locked_to_whoever_comes_beside(place, monkeypatch):
+def test_under_a_lock_a_bare_type_means_what_it_is_locked_to_whoever_comes_beside(
+    place, monkeypatch
+):
     lock(place("before").install("acme-flow", default=7))
-    beside = place("beside").install("acme-flow", default=7).install("best-flow").install("aaa-flow")
+    beside = (
+        place("beside").install("acme-flow", default=7).install("best-flow").install("aaa-flow")
+    )
     assert beside.noether("validate", "flow.yaml").returncode == 1
     done = beside.noether("validate", "flow.yaml", "--locked")
     assert (done.returncode, done.stdout) == (0, "flow.yaml: good: flow\n"), done.stderr
     monkeypatch.setenv("NOETHER_PREFER", "aaa-flow")
-    config = load_locked(beside.folder / "flow.yaml", lock=beside.folder / "noether.lock", registry=beside.registry())
+    config = load_locked(
+        beside.folder / "flow.yaml", lock=beside.folder / "noether.lock", registry=beside.registry()
+    )
     assert (type(config).__module__, config.window) == ("acme_flow_1_0", 7)
 
 
@@ -178,7 +206,9 @@ def test_under_a_lock_a_bare_type_means_what_it_is_locked_to_whoever_comes_besid
         ),
         (
             {"distribution": "acme-flow", "editable": True},
-            [f"editable of 'flow': locked to {NOT_EDITABLE}, here an editable install; {BACK_TO_1}"],
+            [
+                f"editable of 'flow': locked to {NOT_EDITABLE}, here an editable install; {BACK_TO_1}"
+            ],
         ),
         (
             {"distribution": "acme-flow", "version": "2.0", "default": 7},
@@ -194,7 +224,8 @@ def test_every_difference_is_refused_by_name_with_both_ways_out(place, arguments
     lock(place("before").install("acme-flow"))
     found = problems(place("after").install(**arguments))
     assert [
-        line.removeprefix("flow.yaml:1:7: type: ")[: len(wanted)] for line, wanted in zip(found, told, strict=True)
+        line.removeprefix("flow.yaml:1:7: type: ")[: len(wanted)]
+        for line, wanted in zip(found, told, strict=True)
     ] == told
 
 
@@ -245,15 +276,27 @@ def test_another_noether_is_refused_with_its_place_in_the_lock_file(place):
             "format = 2",
             "noether.lock:2:10: format: expected 1, got 2: another version of noether-attention",
         ),
-        ("[[types]]", "[[typs]]", "noether.lock:5:3: typs: unknown option of Lock; did you mean 'types'?"),
+        (
+            "[[types]]",
+            "[[typs]]",
+            "noether.lock:5:3: typs: unknown option of Lock; did you mean 'types'?",
+        ),
         ("[[types]]", "[[types]", "noether.lock:5:8: not valid TOML"),
         (
             "contract = 1",
             "contract = 0",
             "noether.lock:11:12: types[0].contract: expected an integer of at least 1, got 0",
         ),
-        ('schema = "', 'schema = "x', "noether.lock:12:10: types[0].schema: expected text that passes is_sha256"),
-        ("contract = 1", 'contract = 1\ncolour = "red"', "noether.lock:12:1: types[0].colour: unknown option"),
+        (
+            'schema = "',
+            'schema = "x',
+            "noether.lock:12:10: types[0].schema: expected text that passes is_sha256",
+        ),
+        (
+            "contract = 1",
+            'contract = 1\ncolour = "red"',
+            "noether.lock:12:1: types[0].colour: unknown option",
+        ),
     ],
 )
 def test_a_broken_lock_file_is_told_with_line_and_column(place, old, new, told):
@@ -270,7 +313,9 @@ def test_a_type_that_is_locked_twice_is_told(place):
     lock(here)
     file = here.folder / "noether.lock"
     text = file.read_text()
-    file.write_text(text + text[text.index("[[types]]") :].replace('version = "1.0"', 'version = "2.0"'))
+    file.write_text(
+        text + text[text.index("[[types]]") :].replace('version = "1.0"', 'version = "2.0"')
+    )
     (told,) = problems(here)
     assert told.endswith("types[1]: acme-flow:flow is locked twice")
 
@@ -278,7 +323,9 @@ def test_a_type_that_is_locked_twice_is_told(place):
 def test_a_lock_file_that_is_not_there_is_told_with_the_way_out(place):
     here = place("here")
     here.write("flow.yaml", FLOW)
-    assert problems(here) == ["noether.lock: cannot be read: No such file or directory; write one with 'noether lock'"]
+    assert problems(here) == [
+        "noether.lock: cannot be read: No such file or directory; write one with 'noether lock'"
+    ]
 
 
 def test_problems_under_a_lock_are_told_as_json(place):
@@ -320,7 +367,9 @@ def test_problems_of_configs_within_files_are_placed_there(place):
         "blocks:\n  - {type: flow, hidden_dim: 8, num_heads: 2}\n  - {type: flare, hidden_dim: 8, num_heads: 2}\n",
     )
     found = problems(here, "validate", "blocks.yaml", "--at", "blocks[*]")
-    assert [line.partition(" of ")[0] for line in found] == ["blocks.yaml:3:12: blocks[1].type: 'flare'"]
+    assert [line.partition(" of ")[0] for line in found] == [
+        "blocks.yaml:3:12: blocks[1].type: 'flare'"
+    ]
 
 
 EXPERIMENT = """\
@@ -343,7 +392,9 @@ def test_a_run_under_a_lock_runs_what_is_locked_and_nothing_else(place):
     file = here.folder / "noether.lock"
     file.write_text(file.read_text().replace('version = "', 'version = "7', 1))
     (told,) = problems(here, "run", "run.yaml", "--output", "bad")
-    assert told.startswith("run.yaml:1:19: attention.type: version of 'transolver': locked to noether-attention 7")
+    assert told.startswith(
+        "run.yaml:1:19: attention.type: version of 'transolver': locked to noether-attention 7"
+    )
     assert {path.name for path in here.folder.iterdir()} == {"run.yaml", "noether.lock", "good"}
 
 
@@ -364,15 +415,24 @@ def options(type: str = "flow") -> dict[str, Any]:
 def test_configs_within_configs_are_locked_wherever_they_stand(place):
     known = place("here").install("acme-flow").registry()
     config = structure(
-        {"first": options(), "blocks": [options()] * 2, "named": {"a": options()}}, Model, registry=known
+        {"first": options(), "blocks": [options()] * 2, "named": {"a": options()}},
+        Model,
+        registry=known,
     )
-    assert [keys for keys, _ in attention_configs(config)] == [("first",), ("blocks", 0), ("blocks", 1), ("named", "a")]
+    assert [keys for keys, _ in attention_configs(config)] == [
+        ("first",),
+        ("blocks", 0),
+        ("blocks", 1),
+        ("named", "a"),
+    ]
     assert [locked.provider for locked in lock_of([config], known).types] == ["acme-flow 1.0"]
 
 
 def test_a_file_of_configs_within_configs_is_loaded_under_a_lock(place):
     before = place("before").install("acme-flow")
-    text = json.dumps({"first": options(), "blocks": [options()], "named": {"a": options()}}, indent=1)
+    text = json.dumps(
+        {"first": options(), "blocks": [options()], "named": {"a": options()}}, indent=1
+    )
     model, file = before.folder / before.write("model.json", text), before.folder / "noether.lock"
     config = structure(json.loads(text), Model, registry=before.registry())
     write_lock(lock_of([config], before.registry()), file)
@@ -390,7 +450,8 @@ def test_a_file_of_configs_within_configs_is_loaded_under_a_lock(place):
         load_locked(model, Model, lock=file, registry=place("nowhere").registry())
     assert len(caught.value.problems) == 3
     assert all(
-        problem.message.startswith("missing of 'flow': locked to acme-flow 1.0") for problem in caught.value.problems
+        problem.message.startswith("missing of 'flow': locked to acme-flow 1.0")
+        for problem in caught.value.problems
     )
 
 
@@ -399,12 +460,16 @@ def test_overrides_and_other_problems_are_told_as_by_load(place):
     lock(here)
     arguments = {"lock": here.folder / "noether.lock", "registry": here.registry()}
     assert load_locked(here.folder / "flow.yaml", overrides=["window=3"], **arguments).window == 3
-    with pytest.raises(ConfigError, match="command line: window: expected an integer of at least 1, got 0"):
+    with pytest.raises(
+        ConfigError, match="command line: window: expected an integer of at least 1, got 0"
+    ):
         load_locked(here.folder / "flow.yaml", overrides=["window=0"], **arguments)
     here.write("flow.yaml", FLOW + "windw: 3\n")
     with pytest.raises(ConfigError, match=r"flow\.yaml:4:1: windw: unknown option"):
         load_locked(here.folder / "flow.yaml", **arguments)
-    assert dict(load_locked(here.folder / "flow.yaml", unknown="keep", **arguments).extra) == {"windw": 3}
+    assert dict(load_locked(here.folder / "flow.yaml", unknown="keep", **arguments).extra) == {
+        "windw": 3
+    }
 
 
 def test_a_lock_is_read_as_it_was_written(place):

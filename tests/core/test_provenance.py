@@ -21,12 +21,19 @@ MODULES = {"acme_modules.py": "from test_building import Keeps\n"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 KNOWN = Provenance(
-    type="flow", distribution="acme-flow", version="1.2.0", entry_point="acme_flow", contract=1, schema="0" * 64
+    type="flow",
+    distribution="acme-flow",
+    version="1.2.0",
+    entry_point="acme_flow",
+    contract=1,
+    schema="0" * 64,
 )
 
 
 def made(site: Any, record: object = None) -> Provenance:
-    """Return the provenance of a module of a package that was installed with that ``direct_url.json``."""
+    """Return the provenance of a module of a package that was installed with that
+    ``direct_url.json``.
+    """
     site.install_variant("flow", "acme-flow", module="acme_modules:Keeps")
     site.install("acme-modules", files=MODULES)
     if record is not None:
@@ -43,7 +50,11 @@ def test_every_built_module_carries_its_provider(type):
     module = build(type, **variant.example)
     found = provenance_of(module)
     assert found is not None
-    assert (found.type, found.distribution, found.version) == (type, entry.distribution, entry.version)
+    assert (found.type, found.distribution, found.version) == (
+        type,
+        entry.distribution,
+        entry.version,
+    )
     assert (found.entry_point, found.contract) == (entry.value, variant.api_version)
     assert found.schema == schema_hash(accepted_by(type_of_config(module)))
 
@@ -105,18 +116,29 @@ def test_a_package_from_an_index_has_neither_commit_nor_url(site):
     ("record", "commit", "url", "editable"),
     [
         (
-            {"url": "https://user:secret@host.example/flow.git", "vcs_info": {"vcs": "git", "commit_id": COMMIT}},
+            {
+                "url": "https://user:secret@host.example/flow.git",
+                "vcs_info": {"vcs": "git", "commit_id": COMMIT},
+            },
             COMMIT,
             "git+https://host.example/flow.git",
             False,
         ),
         (
-            {"url": "ssh://git@host.example:2222/flow.git", "vcs_info": {"vcs": "hg", "commit_id": "77"}},
+            {
+                "url": "ssh://git@host.example:2222/flow.git",
+                "vcs_info": {"vcs": "hg", "commit_id": "77"},
+            },
             "77",
             "hg+ssh://host.example:2222/flow.git",
             False,
         ),
-        ({"url": "file:///home/me/flow", "vcs_info": {"vcs": "git", "commit_id": COMMIT}}, COMMIT, None, False),
+        (
+            {"url": "file:///home/me/flow", "vcs_info": {"vcs": "git", "commit_id": COMMIT}},
+            COMMIT,
+            None,
+            False,
+        ),
         ({"url": "file:///home/me/flow", "dir_info": {"editable": True}}, None, None, True),
         ({"url": "file:///home/me/flow", "dir_info": {}}, None, None, False),
         ({"url": "file:///home/me/flow", "dir_info": {"editable": "yes"}}, None, None, False),
@@ -134,7 +156,9 @@ def test_a_package_from_an_index_has_neither_commit_nor_url(site):
         ("[" * 40000, None, None, False),
     ],
 )
-def test_what_the_installer_recorded_is_kept_but_for_secrets_and_local_folders(site, record, commit, url, editable):
+def test_what_the_installer_recorded_is_kept_but_for_secrets_and_local_folders(
+    site, record, commit, url, editable
+):
     found = made(site, record)
     assert (found.commit, found.url, found.editable) == (commit, url, editable)
     assert "secret" not in repr(found)
@@ -158,7 +182,10 @@ def test_a_record_that_is_no_text_at_all_is_none(site):
         ({"editable": True}, ["editable"]),
         ({"contract": 2}, ["contract"]),
         ({"schema": "1" * 64}, ["schema"]),
-        ({"distribution": "best-flow", "version": "7", "commit": COMMIT, "editable": True}, ["provider"]),
+        (
+            {"distribution": "best-flow", "version": "7", "commit": COMMIT, "editable": True},
+            ["provider"],
+        ),
         (
             {"version": "2", "commit": COMMIT, "contract": 2, "schema": "1" * 64},
             ["version", "commit", "contract", "schema"],

@@ -1,4 +1,6 @@
-"""A config selects among installed variants, and nothing more: attempts at more, all of which end in ConfigError."""
+"""A config selects among installed variants, and nothing more: attempts at more, all of which end
+in ConfigError.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ import sys
 import pytest
 
 TRAPS = ("trap_plugin", "trap_module", "trap_type", "trap_folder")
-"""Modules that lie in reach, and that nothing may import: a plugin's, its module's, and two that are no plugins."""
+"""Modules that lie in reach, and that nothing may import: a plugin's, its module's, and two that
+are no plugins.
+"""
 
 WATCHED = """
 import sys
@@ -58,7 +62,8 @@ for source in eval(sys.stdin.read()):
     results.append([told, watched["seen"], sorted(set(sys.modules) - modules)])
 print(json.dumps(results))
 """
-"""Tries the configs, or files with one, that standard input lists, and tells all that happened meanwhile.
+"""Tries the configs, or files with one, that standard input lists, and tells all that happened
+meanwhile.
 
 What Noether imports on first use is imported before, so that whatever is seen is due to the config.
 """
@@ -66,15 +71,23 @@ What Noether imports on first use is imported before, so that whatever is seen i
 
 @pytest.fixture
 def attempt(site):
-    """Return what tries configs in one program, and returns what each was told and everything that happened."""
+    """Return what tries configs in one program, and returns what each was told and everything that
+    happened.
+    """
     trap = "import sys\nsys.stderr.write('TRAPPED')\n"
     files = {**{f"{name}.py": trap for name in TRAPS}, "trap_folder/__init__.py": trap}
     site.install("trap", attention={"trap": "trap_plugin"}, files=files)
-    for suffix, text in {"yaml": "type: flar", "json": '{"type": "flar"}', "toml": "type = 'flar'"}.items():
+    for suffix, text in {
+        "yaml": "type: flar",
+        "json": '{"type": "flar"}',
+        "toml": "type = 'flar'",
+    }.items():
         (site.folder / f"unknown.{suffix}").write_text(text)
         (site.folder / f"broken.{suffix}").write_text("[")
         (site.folder / f"deep.{suffix}").write_text("[" * 3000)
-        (site.folder / f"long.{suffix}").write_text(text.replace("'flar'", "9" * 5000).replace('"flar"', "9" * 5000))
+        (site.folder / f"long.{suffix}").write_text(
+            text.replace("'flar'", "9" * 5000).replace('"flar"', "9" * 5000)
+        )
 
     def call(sources):
         done = run(site, sources)
@@ -102,19 +115,64 @@ def config(**options):
 
 
 TYPES = {
-    "dotted paths": ["os.system", "trap_type", "trap_type.Config", "noether_plugins.attention.flare", "builtins.eval"],
-    "entry points": ["trap_module:Module", "noether_plugins.attention.flare.config:FlareAttentionConfig", "os:system"],
+    "dotted paths": [
+        "os.system",
+        "trap_type",
+        "trap_type.Config",
+        "noether_plugins.attention.flare",
+        "builtins.eval",
+    ],
+    "entry points": [
+        "trap_module:Module",
+        "noether_plugins.attention.flare.config:FlareAttentionConfig",
+        "os:system",
+    ],
     "entry point syntax": [
         "flare = trap_type",
         "[noether.attention]\nflare = trap_type",
         "flare[extra]",
         "trap:trap:trap",
     ],
-    "qualified names": ["trap_type:flare", "noether-attention:trap", "noether-attention:", ":flare", "::flare", ":"],
-    "addresses": ["https://example.com/flare", "file:///etc/passwd", "git+https://example.com/flare.git", "hf://flare"],
-    "files": ["trap_type.py", "./trap_type.py", "../../trap_type", "/etc/passwd", "C:\\trap_type.py", "~/trap_type.py"],
-    "folders": ["trap_folder", "./trap_folder/", "..", ".", "/", "%2e%2e/trap_type", "flare/../trap_type"],
-    "what shells and templates expand": ["$HOME", "${oc.env:HOME}", "$(id)", "`id`", "{{7*7}}", "%(type)s", "flare;id"],
+    "qualified names": [
+        "trap_type:flare",
+        "noether-attention:trap",
+        "noether-attention:",
+        ":flare",
+        "::flare",
+        ":",
+    ],
+    "addresses": [
+        "https://example.com/flare",
+        "file:///etc/passwd",
+        "git+https://example.com/flare.git",
+        "hf://flare",
+    ],
+    "files": [
+        "trap_type.py",
+        "./trap_type.py",
+        "../../trap_type",
+        "/etc/passwd",
+        "C:\\trap_type.py",
+        "~/trap_type.py",
+    ],
+    "folders": [
+        "trap_folder",
+        "./trap_folder/",
+        "..",
+        ".",
+        "/",
+        "%2e%2e/trap_type",
+        "flare/../trap_type",
+    ],
+    "what shells and templates expand": [
+        "$HOME",
+        "${oc.env:HOME}",
+        "$(id)",
+        "`id`",
+        "{{7*7}}",
+        "%(type)s",
+        "flare;id",
+    ],
     "look-alikes": [
         "fl\u0430re",
         "\uff46lare",
@@ -124,7 +182,16 @@ TYPES = {
         "\u202eeralf",
         "flar\u0435\u0301",
     ],
-    "spaces and ends": ["flare ", " flare", "flare\n", "flare\x00", "flare\x00.py", "\tflare", "Flare", "FLARE"],
+    "spaces and ends": [
+        "flare ",
+        " flare",
+        "flare\n",
+        "flare\x00",
+        "flare\x00.py",
+        "\tflare",
+        "Flare",
+        "FLARE",
+    ],
     "names of Python": [
         "__class__",
         "__import__",
@@ -150,7 +217,15 @@ TYPES = {
 
 OPTIONS = {
     "dunder names": [
-        {name: 1} for name in ("__class__", "__init__", "__dict__", "__reduce__", "__attrs_attrs__", "__slots__")
+        {name: 1}
+        for name in (
+            "__class__",
+            "__init__",
+            "__dict__",
+            "__reduce__",
+            "__attrs_attrs__",
+            "__slots__",
+        )
     ],
     "dunder names with code": [
         {"__class__": "trap_type.Config"},
@@ -193,7 +268,10 @@ VALUES = {
         {"hidden_dim": {"_target_": "trap_type.Config"}},
         {"num_heads": ["trap_type"]},
     ],
-    "mappings in the place of numbers": [{"hidden_dim": {"__class__": "int"}}, {"dropout": {"__float__": 1}}],
+    "mappings in the place of numbers": [
+        {"hidden_dim": {"__class__": "int"}},
+        {"dropout": {"__float__": 1}},
+    ],
 }
 """Values that ask for something to be looked up or computed."""
 
@@ -206,7 +284,8 @@ DOCUMENTS = {
     "merge.yaml": "base: &base {hidden_dim: 8}\n<<: *base\ntype: flare\nnum_heads: 2\n",
     "bomb.yaml": "a: &a [x,x,x,x,x,x,x,x,x]\n"
     + "".join(
-        f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+        f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n"
+        for old, new in zip("abcdefgh", "bcdefghi", strict=True)
     ),
     "deepest.yaml": "[" * 30_000,
     "number.yaml": f"type: flare\nhidden_dim: {'9' * 100_000}\nnum_heads: 2\n",
@@ -240,7 +319,9 @@ every_size = pytest.mark.parametrize("option", ["hidden_dim", "num_heads", "num_
 
 def test_what_is_imported_and_read_would_be_seen(attempt, site):
     assert "TRAPPED" in run(site, [config(type="trap")]).stderr
-    ((_, seen, _),) = attempt("[registry().refresh() or {'type': 'trpa', 'hidden_dim': 8, 'num_heads': 2}]")
+    ((_, seen, _),) = attempt(
+        "[registry().refresh() or {'type': 'trpa', 'hidden_dim': 8, 'num_heads': 2}]"
+    )
     assert {"open", "os.listdir"} <= {event for event, _ in seen}
 
 

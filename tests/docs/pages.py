@@ -15,7 +15,9 @@ _NAME = re.compile(r"\*\*`(?P<name>[\w./-]+)`\*\*\s*\Z")
 _ALIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 Run = Callable[[str], "subprocess.CompletedProcess[str]"]
-"""Runs a script in the reader's folder and returns what it prints, errors included, as its standard output."""
+"""Runs a script in the reader's folder and returns what it prints, errors included, as its standard
+output.
+"""
 
 
 @attrs.frozen
@@ -51,7 +53,9 @@ def blocks(page: str) -> Iterator[Block]:
 
 
 def follow(page: str, folder: Path, run: Run) -> None:
-    """Write every named file of a page into *folder* and run every command, which must print what the page shows."""
+    """Write every named file of a page into *folder* and run every command, which must print what
+    the page shows.
+    """
     for block in blocks(page):
         if block.file is not None:
             (folder / block.file).parent.mkdir(parents=True, exist_ok=True)

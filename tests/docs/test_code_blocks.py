@@ -25,7 +25,8 @@ MADE = {
     "configs.md": ("attention.schema.json",),
     "saving.md": ("attention.safetensors", "noether.lock"),
 }
-"""Pages whose commands a reader can follow, and files that lie in the reader's folder afterwards."""
+"""Pages whose commands a reader can follow, and files that lie in the reader's folder afterwards.
+"""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -57,7 +58,10 @@ def test_the_readmes_problems_are_what_such_a_file_gets(tmp_path, monkeypatch):
 
 def test_the_readmes_commands_are_the_two_that_do_everything():
     first, second = (block.text.strip() for block in blocks(README) if block.language == "bash")
-    assert first == "python -m pip install -c constraints.txt . && noether run docs/examples/airfoil.yaml"
+    assert (
+        first
+        == "python -m pip install -c constraints.txt . && noether run docs/examples/airfoil.yaml"
+    )
     assert second == "python -m pip install -c constraints.txt -e '.[test]' && python -m pytest"
     assert second in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("--quiet ", "")
 
@@ -89,7 +93,9 @@ def test_the_pages_editor_line_names_a_schema_that_its_file_obeys(tmp_path):
     assert not validator.is_valid({**yaml.safe_load(text), "num_slices": 3})
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "docs" / "examples").iterdir()), ids=lambda example: example.name)
+@pytest.mark.parametrize(
+    "example", sorted((ROOT / "docs" / "examples").iterdir()), ids=lambda example: example.name
+)
 def test_examples_are_sound(example):
     assert load(example, Experiment)
 

@@ -1,4 +1,6 @@
-"""The page for those who look after plugins, followed to the letter where its packages are installed."""
+"""The page for those who look after plugins, followed to the letter where its packages are
+installed.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ def environment(tmp_path: Path) -> FreshEnvironment:
         write_wheel(
             tmp_path,
             f"{name}-flow",
-            {f"{name}_flow.py": variant_source("flow", module=f"{name}_module:Module"), f"{name}_module.py": MODULE},
+            {
+                f"{name}_flow.py": variant_source("flow", module=f"{name}_module:Module"),
+                f"{name}_module.py": MODULE,
+            },
             version=version,
             plugins={"flow": f"{name}_flow"},
         )
@@ -29,12 +34,16 @@ def environment(tmp_path: Path) -> FreshEnvironment:
     ]
     torn = {"torn_plugin.py": "import torn_kernels\n"}
     install(
-        environment, *wheels, write_wheel(tmp_path, "torn-plugin", torn, version="2.0", plugins={"torn": "torn_plugin"})
+        environment,
+        *wheels,
+        write_wheel(tmp_path, "torn-plugin", torn, version="2.0", plugins={"torn": "torn_plugin"}),
     )
     return environment
 
 
-def test_an_operator_who_follows_the_page_sees_what_it_shows(environment: FreshEnvironment, tmp_path: Path) -> None:
+def test_an_operator_who_follows_the_page_sees_what_it_shows(
+    environment: FreshEnvironment, tmp_path: Path
+) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()
     follow(PAGE, folder, lambda script: environment.run("bash", "-c", script, cwd=folder))
@@ -43,7 +52,9 @@ def test_an_operator_who_follows_the_page_sees_what_it_shows(environment: FreshE
 def test_every_check_of_doctor_is_explained() -> None:
     folder = ROOT / "noether_core" / "plugins" / "diagnosis"
     sources = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
-    given = re.findall(r'(?:check=|\b_?(?:error|warning)\(\s*|_finding\(\s*"\w+",\s*)"([a-z-]+)"', sources)
+    given = re.findall(
+        r'(?:check=|\b_?(?:error|warning)\(\s*|_finding\(\s*"\w+",\s*)"([a-z-]+)"', sources
+    )
     told = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", PAGE, flags=re.MULTILINE)
     explained = {name.strip("`") for names in told for name in names.split(", ")}
     assert len(set(given)) > 10

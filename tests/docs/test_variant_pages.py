@@ -1,4 +1,6 @@
-"""The page of every variant says what its code says, and the page of building blocks leaves none out."""
+"""The page of every variant says what its code says, and the page of building blocks leaves none
+out.
+"""
 
 import json
 import re
@@ -19,9 +21,15 @@ SECTIONS = ["Formula", "Options", "Use", "Weights", "Cost", "Good to know", "Ref
 HELD_BY_ALL = ("deterministic", "permutation")
 """Capabilities that are no argument of a call, and that every variant has."""
 
-ARGUMENTS = {"rope": "freqs=", "token_specs": "TokenSpec(", "attention_patterns": "AttentionPattern("}
+ARGUMENTS = {
+    "rope": "freqs=",
+    "token_specs": "TokenSpec(",
+    "attention_patterns": "AttentionPattern(",
+}
 
-NAMES = [entry.name for entry in registry().providers() if entry.distribution == "noether-attention"]
+NAMES = [
+    entry.name for entry in registry().providers() if entry.distribution == "noether-attention"
+]
 VARIANTS = {name: registry().get(name) for name in NAMES}
 SHARED = plan_of(AttentionConfig).options - {"type"}
 
@@ -41,7 +49,11 @@ def sections_of(page):
 def rows_of(text):
     """Return the cells of every table in *text*, row by row, without heads."""
     tables = re.findall(r"^\|[-|]+\|\n((?:\|.*\|\n)*)", text, flags=re.MULTILINE)
-    return [[cell.strip() for cell in row[1:-1].split("|")] for table in tables for row in table.splitlines()]
+    return [
+        [cell.strip() for cell in row[1:-1].split("|")]
+        for table in tables
+        for row in table.splitlines()
+    ]
 
 
 def names_in(text):
@@ -55,7 +67,9 @@ def code_of(name, language):
 
 def options_told(text):
     """Return what a table of options says of each: the values it accepts, and its default."""
-    return {names_in(option)[0]: (accepts, default) for option, accepts, default, _ in rows_of(text)}
+    return {
+        names_in(option)[0]: (accepts, default) for option, accepts, default, _ in rows_of(text)
+    }
 
 
 def options_of(config, schema):
@@ -79,9 +93,15 @@ def refusal_of(name, option):
 
 
 def example_of(name, **options):
-    """Return a module with every weight that its options can give it, and sizes as different as may be."""
+    """Return a module with every weight that its options can give it, and sizes as different as may
+    be.
+    """
     sizes = {"hidden_dim": 15, "num_heads": 3, "num_slices": 7, "num_latents": 11, "kv_dim": 13}
-    sizes = {option: size for option, size in sizes.items() if option in plan_of(VARIANTS[name].config).options}
+    sizes = {
+        option: size
+        for option, size in sizes.items()
+        if option in plan_of(VARIANTS[name].config).options
+    }
     norms = {} if refusal_of(name, "qk_norm") else {"qk_norm": True}
     return build(name, **{**VARIANTS[name].example, **sizes, **norms, **options})
 
@@ -89,7 +109,9 @@ def example_of(name, **options):
 def weights_told(name):
     """Return the names and shapes in the table of weights, as text."""
     rows = rows_of(sections_of(page_of(name))["Weights"])
-    return {weight: names_in(shape)[0] for weights, shape, _ in rows for weight in names_in(weights)}
+    return {
+        weight: names_in(shape)[0] for weights, shape, _ in rows for weight in names_in(weights)
+    }
 
 
 def numbered(weight):
@@ -132,8 +154,14 @@ def test_the_config_on_a_page_is_one(name):
 @every_variant
 def test_the_code_on_a_page_gives_the_module_all_that_it_honours(name):
     code = code_of(name, "python")
-    honoured = [capability for capability in VARIANTS[name].capabilities if capability not in HELD_BY_ALL]
-    assert [capability for capability in honoured if ARGUMENTS.get(capability, f"{capability}=") not in code] == []
+    honoured = [
+        capability for capability in VARIANTS[name].capabilities if capability not in HELD_BY_ALL
+    ]
+    assert [
+        capability
+        for capability in honoured
+        if ARGUMENTS.get(capability, f"{capability}=") not in code
+    ] == []
     assert "\nassert " in code
 
 
@@ -141,7 +169,9 @@ def test_the_code_on_a_page_gives_the_module_all_that_it_honours(name):
 def test_the_weights_are_those_of_the_module(name):
     module, told = example_of(name), weights_told(name)
     options = plan_of(VARIANTS[name].config).options
-    sizes = {option: getattr(module.config, option) for option in options} | {"inner": module.config.hidden_dim}
+    sizes = {option: getattr(module.config, option) for option in options} | {
+        "inner": module.config.hidden_dim
+    }
 
     for weight, tensor in module.state_dict().items():
         symbols = told[weight if weight in told else numbered(weight)].strip("()").split(", ")
@@ -163,9 +193,14 @@ def test_the_reference_is_that_of_the_record(name):
 
 
 def test_the_index_has_a_row_for_every_variant_with_its_interface_and_capabilities():
-    rows = {row[0]: (row[1], [*names_in(row[5]), *HELD_BY_ALL]) for row in rows_of(INDEX) if row[0].startswith("[")}
+    rows = {
+        row[0]: (row[1], [*names_in(row[5]), *HELD_BY_ALL])
+        for row in rows_of(INDEX)
+        if row[0].startswith("[")
+    }
     assert rows == {
-        f"[`{name}`]({name}.md)": (variant.interface, list(variant.capabilities)) for name, variant in VARIANTS.items()
+        f"[`{name}`]({name}.md)": (variant.interface, list(variant.capabilities))
+        for name, variant in VARIANTS.items()
     }
 
 

@@ -22,7 +22,9 @@ def environment(fresh_environment: FreshEnvironment) -> Iterator[FreshEnvironmen
     fresh_environment.pip("uninstall", "-y", "acme-fade")
 
 
-def test_an_author_who_follows_the_page_sees_what_it_shows(environment: FreshEnvironment, tmp_path: Path) -> None:
+def test_an_author_who_follows_the_page_sees_what_it_shows(
+    environment: FreshEnvironment, tmp_path: Path
+) -> None:
     follow(PAGE, tmp_path, lambda script: environment.run("bash", "-c", script, cwd=tmp_path))
 
 
@@ -40,11 +42,17 @@ def test_the_page_changes_no_file_that_is_not_there() -> None:
 
     changed = {block.file for block in blocks(PAGE) if block.file is not None}
 
-    assert changed - {"fade.yaml", "wrong.yaml", "try.py"} < {f"acme-fade/{path}" for path in written}
+    assert changed - {"fade.yaml", "wrong.yaml", "try.py"} < {
+        f"acme-fade/{path}" for path in written
+    }
 
 
 def test_every_block_of_code_is_a_file_or_commands() -> None:
-    assert [block for block in blocks(PAGE) if block.file is None and block.language not in {"bash", "text"}] == []
+    assert [
+        block
+        for block in blocks(PAGE)
+        if block.file is None and block.language not in {"bash", "text"}
+    ] == []
 
 
 @pytest.mark.parametrize("name", [*get_args(Interface), *get_args(Capability)])

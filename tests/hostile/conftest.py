@@ -35,7 +35,9 @@ class Place:
     def run(self, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command that must end; return its status and what it wrote."""
         settings = [f"{name}={value}" for name, value in variables.items()]
-        done = self.environment.run("env", *settings, "timeout", _LONGEST, *command, cwd=self.folder)
+        done = self.environment.run(
+            "env", *settings, "timeout", _LONGEST, *command, cwd=self.folder
+        )
         assert done.returncode != 124, f"{command} hangs: {done.stderr}"
         return done
 

@@ -72,9 +72,15 @@ def _hook(body: str) -> str:
 
 
 BROKEN = [
-    Hostile(type="raises", before="raise OSError('no disk')", told="cannot be imported: OSError: no disk"),
+    Hostile(
+        type="raises",
+        before="raise OSError('no disk')",
+        told="cannot be imported: OSError: no disk",
+    ),
     Hostile(type="exits", before="raise SystemExit(3)", told="cannot be imported: SystemExit: 3"),
-    Hostile(type="exits_well", before="import sys; sys.exit()", told="cannot be imported: SystemExit: "),
+    Hostile(
+        type="exits_well", before="import sys; sys.exit()", told="cannot be imported: SystemExit: "
+    ),
     Hostile(
         type="stops",
         before="class Stop(BaseException): ...\nraise Stop('now')",
@@ -90,7 +96,9 @@ BROKEN = [
         before="class Mute(Exception):\n    def __str__(self): raise SystemError\nraise Mute",
         told="cannot be imported: Mute",
     ),
-    Hostile(type="recurses", before="def f(): f()\nf()", told="cannot be imported: RecursionError: "),
+    Hostile(
+        type="recurses", before="def f(): f()\nf()", told="cannot be imported: RecursionError: "
+    ),
     Hostile(type="misspelt", instead="def f(:", told="cannot be imported: SyntaxError: "),
     Hostile(
         type="incomplete",
@@ -104,9 +112,13 @@ BROKEN = [
         told="unknown hook 'noether_attention_varient'",
     ),
     Hostile(type="gives_none", instead=_hook("return None"), told="returns None from its hook"),
-    Hostile(type="gives_text", instead=_hook("return 'flare'"), told="returns 'flare' from its hook"),
+    Hostile(
+        type="gives_text", instead=_hook("return 'flare'"), told="returns 'flare' from its hook"
+    ),
     Hostile(type="gives_class", instead=_hook("return hookimpl"), told="returns <pluggy"),
-    Hostile(type="hook_exits", instead=_hook("raise SystemExit"), told="fails in its hook: SystemExit: "),
+    Hostile(
+        type="hook_exits", instead=_hook("raise SystemExit"), told="fails in its hook: SystemExit: "
+    ),
     Hostile(
         type="other_type",
         instead=variant_source("flare", module="hostile_other_type_module:Module"),
@@ -127,9 +139,15 @@ BROKEN = [
 
 ENDING = [
     Hostile(
-        type="hangs", before="import time\ntime.sleep(600)", told="does not come back from its import within 12 seconds"
+        type="hangs",
+        before="import time\ntime.sleep(600)",
+        told="does not come back from its import within 12 seconds",
     ),
-    Hostile(type="dies", before="import os\nos._exit(7)", told="ends the process that imports it, with status 7"),
+    Hostile(
+        type="dies",
+        before="import os\nos._exit(7)",
+        told="ends the process that imports it, with status 7",
+    ),
     Hostile(
         type="crashes",
         before="import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
@@ -157,7 +175,9 @@ ENDING = [
         told="does not come back from its import within 12 seconds",
     ),
 ]
-"""Plugins that take whoever imports them along: no library can help that, so nothing else may import them."""
+"""Plugins that take whoever imports them along: no library can help that, so nothing else may
+import them.
+"""
 
 ODD = [
     Hostile(

@@ -1,4 +1,6 @@
-"""Packages whose plugins ask the registry while they are imported, from this thread or from others that they join."""
+"""Packages whose plugins ask the registry while they are imported, from this thread or from others
+that they join.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,13 @@ def _in_a_thread(ask: str) -> str:
 
 
 ASKING = [
-    Hostile(type="asks_for_another", before="from noether_core import registry\nregistry().get('sound')"),
-    Hostile(type="asks_for_types", before="from noether_core import registry\nassert 'sound' in registry().types()"),
+    Hostile(
+        type="asks_for_another", before="from noether_core import registry\nregistry().get('sound')"
+    ),
+    Hostile(
+        type="asks_for_types",
+        before="from noether_core import registry\nassert 'sound' in registry().types()",
+    ),
     Hostile(
         type="asks_for_all",
         before="""
@@ -42,16 +49,27 @@ ASKING = [
                     assert name == 'asks_for_all', error
         """,
     ),
-    Hostile(type="asks_for_schema", before="from noether_core import json_schema\nassert json_schema('sound')"),
-    Hostile(type="another_in_threads", before=_in_a_thread("answers.append(registry().get('sound').type)")),
+    Hostile(
+        type="asks_for_schema",
+        before="from noether_core import json_schema\nassert json_schema('sound')",
+    ),
+    Hostile(
+        type="another_in_threads",
+        before=_in_a_thread("answers.append(registry().get('sound').type)"),
+    ),
     Hostile(type="types_in_threads", before=_in_a_thread("answers.append(registry().types())")),
     Hostile(
         type="configs_in_threads",
         before="from noether_core import structure\n"
-        + _in_a_thread("answers.append(structure({'type': 'sound', 'hidden_dim': 8, 'num_heads': 2}))"),
+        + _in_a_thread(
+            "answers.append(structure({'type': 'sound', 'hidden_dim': 8, 'num_heads': 2}))"
+        ),
     ),
     Hostile(type="refreshes", before="from noether_core import registry\nregistry().refresh()"),
-    Hostile(type="asks_for_next", before="from noether_core import registry\nregistry().get('asks_for_another')"),
+    Hostile(
+        type="asks_for_next",
+        before="from noether_core import registry\nregistry().get('asks_for_another')",
+    ),
     Hostile(
         type="does_without",
         before="""

@@ -1,4 +1,6 @@
-"""Blocking and preferring real packages: by the environment, by a registry of one's own, by qualified names."""
+"""Blocking and preferring real packages: by the environment, by a registry of one's own, by
+qualified names.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ NAMES = ("flow", "acme-flow:flow", "Best_Flow:flow", "cold-flow:flow")
 def place(new_place):
     """Three packages with one type; importing the third would end the program."""
     place = new_place()
-    sources = {"acme": variant_source("flow"), "best": variant_source("flow"), "cold": "import os\nos._exit(9)\n"}
+    sources = {
+        "acme": variant_source("flow"),
+        "best": variant_source("flow"),
+        "cold": "import os\nos._exit(9)\n",
+    }
     place.install(
         *(
             write_wheel(
@@ -46,12 +52,17 @@ def place(new_place):
 
 def states(place, *arguments, **variables):
     why = place.json("why", "flow", *arguments, status=variables.pop("status", 0), **variables)
-    return {row["candidate"].partition("-")[0]: f"{row['state']} {row['reason']}".strip() for row in why["candidates"]}
+    return {
+        row["candidate"].partition("-")[0]: f"{row['state']} {row['reason']}".strip()
+        for row in why["candidates"]
+    }
 
 
 def notes(place, *arguments, **variables):
     rows = place.json("list", *arguments, **variables)
-    return {row["distribution"].partition("-")[0]: row["note"] for row in rows if row["type"] == "flow"}
+    return {
+        row["distribution"].partition("-")[0]: row["note"] for row in rows if row["type"] == "flow"
+    }
 
 
 def test_without_a_choice_all_three_are_told_as_ambiguous(place):
@@ -60,10 +71,16 @@ def test_without_a_choice_all_three_are_told_as_ambiguous(place):
         "best": "ambiguous acme-flow:flow and cold-flow:flow",
         "cold": "ambiguous acme-flow:flow and best-flow:flow",
     }
-    assert notes(place) == {name: f"ambiguous; write {name}-flow:flow" for name in ("acme", "best", "cold")}
+    assert notes(place) == {
+        name: f"ambiguous; write {name}-flow:flow" for name in ("acme", "best", "cold")
+    }
 
 
-BLOCKED = {"acme": "chosen", "best": "blocked by {}=best-flow", "cold": "blocked by {}=cold-flow:flow"}
+BLOCKED = {
+    "acme": "chosen",
+    "best": "blocked by {}=best-flow",
+    "cold": "blocked by {}=cold-flow:flow",
+}
 
 
 @pytest.mark.parametrize(
@@ -74,9 +91,15 @@ BLOCKED = {"acme": "chosen", "best": "blocked by {}=best-flow", "cold": "blocked
     ],
 )
 def test_what_is_blocked_is_told_with_what_blocks_it(place, place_of_setting, arguments, variables):
-    told = {name: state.format(place_of_setting).replace(" by ", " ") for name, state in BLOCKED.items()}
+    told = {
+        name: state.format(place_of_setting).replace(" by ", " ") for name, state in BLOCKED.items()
+    }
     assert states(place, *arguments, **variables) == told
-    assert notes(place, *arguments, **variables) == {"acme": "", "best": "blocked", "cold": "blocked"}
+    assert notes(place, *arguments, **variables) == {
+        "acme": "",
+        "best": "blocked",
+        "cold": "blocked",
+    }
 
 
 @pytest.mark.parametrize(
@@ -86,7 +109,9 @@ def test_what_is_blocked_is_told_with_what_blocks_it(place, place_of_setting, ar
         ("prefer", ["--prefer", "best-flow"], {"NOETHER_PREFER": "acme-flow"}),
     ],
 )
-def test_what_is_preferred_is_told_with_what_prefers_it(place, place_of_setting, arguments, variables):
+def test_what_is_preferred_is_told_with_what_prefers_it(
+    place, place_of_setting, arguments, variables
+):
     assert states(place, *arguments, **variables) == {
         "acme": "passed over best-flow:flow",
         "best": f"preferred {place_of_setting}=best-flow",
@@ -104,7 +129,9 @@ def test_what_is_preferred_is_told_with_what_prefers_it(place, place_of_setting,
 
 def test_a_qualified_name_needs_no_choice_and_is_explained_alone(place):
     why = place.json("why", "Acme_Flow:flow", NOETHER_PREFER="best-flow")
-    assert [(row["candidate"], row["state"]) for row in why["candidates"]] == [("acme-flow:flow", "chosen")]
+    assert [(row["candidate"], row["state"]) for row in why["candidates"]] == [
+        ("acme-flow:flow", "chosen")
+    ]
     assert why["sentence"] == "'Acme_Flow:flow' is acme-flow:flow of acme-flow 1.0."
 
 
@@ -131,7 +158,9 @@ def test_a_qualified_name_needs_no_choice_and_is_explained_alone(place):
         ),
     ],
 )
-def test_a_registry_of_ones_own_blocks_and_prefers_beside_the_environment(place, how, variables, results, imported):
+def test_a_registry_of_ones_own_blocks_and_prefers_beside_the_environment(
+    place, how, variables, results, imported
+):
     told, loaded = place.python(STATES, how, *NAMES, **variables)
     assert told == dict(zip(NAMES, results, strict=True))
     assert loaded == imported
@@ -140,7 +169,11 @@ def test_a_registry_of_ones_own_blocks_and_prefers_beside_the_environment(place,
 @pytest.mark.parametrize(
     ("variables", "message", "remedy"),
     [
-        ({"NOETHER_BLOCK": "acme-flw"}, "'acme-flw' names no plugin that is installed", "did you mean 'acme-flow'?"),
+        (
+            {"NOETHER_BLOCK": "acme-flw"},
+            "'acme-flw' names no plugin that is installed",
+            "did you mean 'acme-flow'?",
+        ),
         (
             {"NOETHER_BLOCK": "flow"},
             "'flow' names no plugin that is installed",
@@ -161,7 +194,11 @@ def test_a_registry_of_ones_own_blocks_and_prefers_beside_the_environment(place,
 def test_doctor_finds_settings_that_do_nothing(place, variables, message, remedy):
     found = place.json("doctor", "--no-import", **variables)["findings"]
     (finding,) = [finding for finding in found if finding["check"] == "setting"]
-    assert (finding["severity"], finding["message"], finding["remedy"]) == ("warning", message, remedy)
+    assert (finding["severity"], finding["message"], finding["remedy"]) == (
+        "warning",
+        message,
+        remedy,
+    )
     assert finding["origin"] == next(iter(variables))
 
 
@@ -197,13 +234,24 @@ def test_types_that_a_module_registers_are_listed_explained_and_chosen_among(pla
     assert states(place, **variables)["in"] == "preferred NOETHER_PREFER=in-process"
     assert notes(place, **variables)["in"] == "preferred"
     found = place.json("doctor", "--slow", "5000", status=1, **variables)["findings"]
-    assert [finding for finding in found if "registered" in finding["message"] or finding["check"] == "setting"] == []
+    assert [
+        finding
+        for finding in found
+        if "registered" in finding["message"] or finding["check"] == "setting"
+    ] == []
 
 
 def test_doctor_finds_modules_to_register_that_cannot_be_imported_or_register_nothing(place):
-    variables = {"NOETHER_REGISTER": "nowhere_at_all,json", "NOETHER_BLOCK": "cold-flow,noether-attention"}
+    variables = {
+        "NOETHER_REGISTER": "nowhere_at_all,json",
+        "NOETHER_BLOCK": "cold-flow,noether-attention",
+    }
     found = place.json("doctor", "--slow", "5000", status=1, **variables)["findings"]
-    told = {finding["message"]: finding["severity"] for finding in found if finding["origin"] == "NOETHER_REGISTER"}
+    told = {
+        finding["message"]: finding["severity"]
+        for finding in found
+        if finding["origin"] == "NOETHER_REGISTER"
+    }
     assert told == {
         "nowhere_at_all cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'": "error",
         "json registers no type": "warning",

@@ -1,4 +1,6 @@
-"""Packages whose plugins break in every way, installed by pip beside each other: only their own types suffer."""
+"""Packages whose plugins break in every way, installed by pip beside each other: only their own
+types suffer.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def diagnosis(place):
 
 def findings(diagnosis, plugin):
     return {
-        finding["check"]: finding for finding in diagnosis["findings"] if finding["distribution"] == plugin.distribution
+        finding["check"]: finding
+        for finding in diagnosis["findings"]
+        if finding["distribution"] == plugin.distribution
     }
 
 
@@ -97,17 +101,23 @@ def test_doctor_tells_how_long_every_import_takes(diagnosis):
     assert {name for name, time in times.items() if time is None} == ended
     assert times["hostile-slow:slow"] > 700
     assert 0 < times["hostile-sound:sound"] < 700
-    assert [time for time in times.values() if time] == sorted((time for time in times.values() if time), reverse=True)
+    assert [time for time in times.values() if time] == sorted(
+        (time for time in times.values() if time), reverse=True
+    )
 
 
 def test_doctor_for_readers_tells_the_same_and_leaves_with_one(place, diagnosis):
-    hanging = [f"hostile-{name}" for name in ("hangs", "waits-for-itself")]  # which the other run has waited for
+    hanging = [
+        f"hostile-{name}" for name in ("hangs", "waits-for-itself")
+    ]  # which the other run has waited for
     done = place.run("noether", "doctor", "--slow", "600", NOETHER_BLOCK=",".join(hanging))
     errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
     assert done.returncode == 1
     assert done.stderr == ""
     assert len(errors) == len(BROKEN) + len(ENDING) - len(hanging)
-    assert "error: hostile-raises 1.0: hostile_raises cannot be imported: OSError: no disk" in errors
+    assert (
+        "error: hostile-raises 1.0: hostile_raises cannot be imported: OSError: no disk" in errors
+    )
     assert f"{len(errors)} errors and {len(ODD)} warnings; " in done.stdout
     assert "NOETHER_BLOCK=hostile-raises:raises" in done.stdout
 
@@ -130,7 +140,9 @@ def test_a_misspelt_option_imports_no_other_plugin(place):
 
 def test_ctrl_c_during_an_import_stops_the_program(place):
     for name in ("interrupts", "hook_interrupts"):
-        done = place.run("python", "-c", f"from noether_core import registry; registry().get('{name}')")
+        done = place.run(
+            "python", "-c", f"from noether_core import registry; registry().get('{name}')"
+        )
         assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
         assert place.run("noether", "show", name).returncode == 130
 

@@ -1,4 +1,6 @@
-"""One type of two packages, one package twice, one file of two packages, and what is left of packages that are gone."""
+"""One type of two packages, one package twice, one file of two packages, and what is left of
+packages that are gone.
+"""
 
 from __future__ import annotations
 
@@ -61,10 +63,23 @@ def rivals(new_place):
     place = new_place()
     place.install(
         *(
-            write_wheel(place.folder, f"{name}-flow", {f"{name}_flow.py": variant_source("flow")}, plugins=plugins)
-            for name, plugins in {"acme": {"flow": "acme_flow"}, "best": {"flow": "best_flow"}}.items()
+            write_wheel(
+                place.folder,
+                f"{name}-flow",
+                {f"{name}_flow.py": variant_source("flow")},
+                plugins=plugins,
+            )
+            for name, plugins in {
+                "acme": {"flow": "acme_flow"},
+                "best": {"flow": "best_flow"},
+            }.items()
         ),
-        write_wheel(place.folder, "my-flare", {"my_flare.py": variant_source("flare")}, plugins={"flare": "my_flare"}),
+        write_wheel(
+            place.folder,
+            "my-flare",
+            {"my_flare.py": variant_source("flare")},
+            plugins={"flare": "my_flare"},
+        ),
     )
     return place
 
@@ -77,7 +92,14 @@ def test_a_type_of_two_packages_is_refused_bare_and_found_in_full(rivals):
         "flow.yaml:1:7: type: 'flow' is provided by acme-flow 1.0 and best-flow 1.0; "
         "write 'acme-flow:flow' or 'best-flow:flow'"
     )
-    told = told_by(rivals, "acme-flow:flow", "best-flow:flow", "my-flare:flare", "noether-attention:flare", "mixed")
+    told = told_by(
+        rivals,
+        "acme-flow:flow",
+        "best-flow:flow",
+        "my-flare:flare",
+        "noether-attention:flare",
+        "mixed",
+    )
     assert told["acme-flow:flow"] == ["acme-flow 1.0", str(rivals.site / "acme_flow.py")]
     assert told["best-flow:flow"] == ["best-flow 1.0", str(rivals.site / "best_flow.py")]
     assert told["my-flare:flare"] == ["my-flare 1.0", str(rivals.site / "my_flare.py")]
@@ -85,7 +107,9 @@ def test_a_type_of_two_packages_is_refused_bare_and_found_in_full(rivals):
 
 
 def test_list_why_and_doctor_tell_of_the_clash_before_it_bites(rivals):
-    notes = {row["distribution"]: row["note"] for row in rivals.json("list") if row["type"] == "flow"}
+    notes = {
+        row["distribution"]: row["note"] for row in rivals.json("list") if row["type"] == "flow"
+    }
     assert notes == {name: f"ambiguous; write {name}:flow" for name in ("acme-flow", "best-flow")}
     why = rivals.json("why", "flow", status=1)
     assert why["means"] is None
@@ -102,7 +126,9 @@ def test_list_why_and_doctor_tell_of_the_clash_before_it_bites(rivals):
         for finding in rivals.json("doctor", "--no-import")["findings"]
         if finding["check"] == "clash"
     }
-    finding = clashes["the type 'flow' is provided by acme-flow 1.0 and best-flow 1.0; its bare name is refused"]
+    finding = clashes[
+        "the type 'flow' is provided by acme-flow 1.0 and best-flow 1.0; its bare name is refused"
+    ]
     assert finding["severity"] == "warning"
     assert "NOETHER_PREFER=acme-flow:flow" in finding["remedy"]
     assert len(clashes) == 2
@@ -132,8 +158,12 @@ def installed(place):
     """The same package, as version 1.0, in a folder of its own; return that."""
     folder = place.folder / "shared"
     files = {"twice.py": variant_source("twice"), "twice_gone.py": variant_source("gone")}
-    wheel = write_wheel(place.folder, "twice", files, plugins={"twice": "twice", "gone": "twice_gone"})
-    place.environment.pip("install", "--no-deps", "--no-index", "--no-compile", "--target", folder, wheel)
+    wheel = write_wheel(
+        place.folder, "twice", files, plugins={"twice": "twice", "gone": "twice_gone"}
+    )
+    place.environment.pip(
+        "install", "--no-deps", "--no-index", "--no-compile", "--target", folder, wheel
+    )
     return folder
 
 
@@ -148,19 +178,34 @@ def test_an_editable_install_alone_is_in_order(place, editable):
     assert place.json("why", "twice")["candidates"][0]["file"] == str(editable / "twice.py")
 
 
-def test_of_an_editable_install_beside_an_installed_one_the_first_on_the_path_counts(place, editable, installed):
+def test_of_an_editable_install_beside_an_installed_one_the_first_on_the_path_counts(
+    place, editable, installed
+):
     variables = {"PYTHONPATH": str(installed)}
-    assert told_by(place, "twice", **variables) == {"twice": ["twice 1.0", str(installed / "twice.py")]}
+    assert told_by(place, "twice", **variables) == {
+        "twice": ["twice 1.0", str(installed / "twice.py")]
+    }
     assert told_by(place, "twice") == {"twice": ["twice 2.0", str(editable / "twice.py")]}
     states = {
-        row["version"]: (row["state"], row["reason"]) for row in place.json("why", "twice", **variables)["candidates"]
+        row["version"]: (row["state"], row["reason"])
+        for row in place.json("why", "twice", **variables)["candidates"]
     }
     assert states == {"1.0": ("chosen", ""), "2.0": ("shadowed", f"1.0 in {installed}")}
-    notes = {row["version"]: row["note"] for row in place.json("list", **variables) if row["type"] == "twice"}
+    notes = {
+        row["version"]: row["note"]
+        for row in place.json("list", **variables)
+        if row["type"] == "twice"
+    }
     assert notes == {"1.0": "", "2.0": f"shadowed by 1.0 in {installed}"}
     (finding,) = duplicates(place, **variables).values()
-    assert (finding["check"], finding["severity"], finding["version"]) == ("duplicate", "warning", "2.0")
-    assert finding["message"] == (f"1.0 in {installed} hides 2.0 in {place.site}, which still provides 'fresh'")
+    assert (finding["check"], finding["severity"], finding["version"]) == (
+        "duplicate",
+        "warning",
+        "2.0",
+    )
+    assert finding["message"] == (
+        f"1.0 in {installed} hides 2.0 in {place.site}, which still provides 'fresh'"
+    )
 
 
 def test_metadata_of_one_copy_with_the_code_of_another_are_found(place, editable, installed):
@@ -177,7 +222,11 @@ def test_metadata_of_one_copy_with_the_code_of_another_are_found(place, editable
 def test_a_copy_that_an_update_left_in_the_same_folder_is_found(place):
     for version in ("1.0", "2.0"):
         wheel = write_wheel(
-            place.folder, "twice", {"twice.py": variant_source("twice")}, version=version, plugins={"twice": "twice"}
+            place.folder,
+            "twice",
+            {"twice.py": variant_source("twice")},
+            version=version,
+            plugins={"twice": "twice"},
         )
         place.install(wheel)
         shutil.copytree(place.site / f"twice-{version}.dist-info", place.folder / f"kept-{version}")
@@ -192,13 +241,23 @@ def test_a_stale_copy_in_a_source_tree_is_found(place):
     info = tree / "twice.egg-info"
     info.mkdir(parents=True)
     (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: twice\nVersion: 0.9\n")
-    (info / "entry_points.txt").write_text("[noether.attention]\ntwice = twice\ngone = twice_gone\n")
-    place.install(write_wheel(place.folder, "twice", {"twice.py": variant_source("twice")}, plugins={"twice": "twice"}))
+    (info / "entry_points.txt").write_text(
+        "[noether.attention]\ntwice = twice\ngone = twice_gone\n"
+    )
+    place.install(
+        write_wheel(
+            place.folder, "twice", {"twice.py": variant_source("twice")}, plugins={"twice": "twice"}
+        )
+    )
     variables = {"PYTHONPATH": str(tree)}
-    assert told_by(place, "twice", **variables) == {"twice": ["twice 1.0", str(place.site / "twice.py")]}
+    assert told_by(place, "twice", **variables) == {
+        "twice": ["twice 1.0", str(place.site / "twice.py")]
+    }
     diagnosis = place.json("doctor", "--no-import", status=1, **variables)
     told = {finding["check"]: finding["message"] for finding in diagnosis["findings"]}
-    assert told["duplicate"] == f"1.0 in {place.site} hides 0.9 in {tree}, which still provides 'gone'"
+    assert (
+        told["duplicate"] == f"1.0 in {place.site} hides 0.9 in {tree}, which still provides 'gone'"
+    )
     assert told["missing-code"] == "twice_gone cannot be imported: there is no twice_gone"
     (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: twice\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[noether.attention]\ntwice = twice\n")
@@ -207,20 +266,32 @@ def test_a_stale_copy_in_a_source_tree_is_found(place):
 
 def test_a_stale_copy_of_a_package_without_plugins_is_found_in_the_same_folder_alone(place):
     place.install(write_wheel(place.folder, "other", {"other.py": ""}, group="console_scripts"))
-    shutil.copytree(place.site / "other-1.0.dist-info", place.folder / "elsewhere" / "other-1.1.dist-info")
+    shutil.copytree(
+        place.site / "other-1.0.dist-info", place.folder / "elsewhere" / "other-1.1.dist-info"
+    )
     variables = {"PYTHONPATH": str(place.folder / "elsewhere")}
     assert place.json("doctor", "--no-import", **variables)["findings"] == []
     shutil.copytree(place.site / "other-1.0.dist-info", place.site / "other-0.9.dist-info")
     (finding,) = place.json("doctor", "--no-import", **variables)["findings"]
-    assert (finding["check"], finding["severity"], finding["distribution"]) == ("duplicate", "warning", "other")
+    assert (finding["check"], finding["severity"], finding["distribution"]) == (
+        "duplicate",
+        "warning",
+        "other",
+    )
     assert finding["message"].endswith(f"are installed in one folder, {place.site}")
 
 
 def test_two_packages_that_install_one_file_are_found(place):
     for name in ("acme", "best"):
-        place.install(write_wheel(place.folder, name, {"flow.py": variant_source(name)}, plugins={name: "flow"}))
+        place.install(
+            write_wheel(
+                place.folder, name, {"flow.py": variant_source(name)}, plugins={name: "flow"}
+            )
+        )
     (finding,) = [
-        finding for finding in place.json("doctor", status=1)["findings"] if finding["check"] == "shared-code"
+        finding
+        for finding in place.json("doctor", status=1)["findings"]
+        if finding["check"] == "shared-code"
     ]
     assert finding["severity"] == "warning"
     assert finding["message"] == (
@@ -232,12 +303,19 @@ def test_names_that_read_like_others_are_found(place):
     names = {"fl\u0430re": "cyrillic", "Flare": "capital"}
     place.install(
         *(
-            write_wheel(place.folder, f"{module}-flare", {f"{module}.py": ""}, plugins={name: module})
+            write_wheel(
+                place.folder, f"{module}-flare", {f"{module}.py": ""}, plugins={name: module}
+            )
             for name, module in names.items()
         )
     )
-    told = {finding["distribution"]: finding for finding in place.json("doctor", "--no-import")["findings"]}
-    assert told["cyrillic-flare"]["message"].startswith("'fl\u0430re' is not ASCII: it is 'fl\\u0430re'")
+    told = {
+        finding["distribution"]: finding
+        for finding in place.json("doctor", "--no-import")["findings"]
+    }
+    assert told["cyrillic-flare"]["message"].startswith(
+        "'fl\u0430re' is not ASCII: it is 'fl\\u0430re'"
+    )
     assert told["capital-flare"]["message"] == "'Flare' reads like 'flare', which is another name"
     assert {finding["check"] for finding in told.values()} == {"look-alike"}
     assert place.json("why", "flare")["means"] == "noether-attention:flare"
@@ -246,11 +324,19 @@ def test_names_that_read_like_others_are_found(place):
 def test_commands_that_clash_are_found(place):
     place.install(
         *(
-            write_wheel(place.folder, name, {f"{name}.py": ""}, group="noether.command", plugins=plugins)
-            for name, plugins in {"acme": {"list": "acme", "cost": "acme"}, "best": {"cost": "best"}}.items()
+            write_wheel(
+                place.folder, name, {f"{name}.py": ""}, group="noether.command", plugins=plugins
+            )
+            for name, plugins in {
+                "acme": {"list": "acme", "cost": "acme"},
+                "best": {"cost": "best"},
+            }.items()
         )
     )
-    told = {finding["message"]: finding["remedy"] for finding in place.json("doctor", "--no-import")["findings"]}
+    told = {
+        finding["message"]: finding["remedy"]
+        for finding in place.json("doctor", "--no-import")["findings"]
+    }
     assert told == {
         "the command 'list' is Noether's own, which goes before that of acme": "write noether acme:list",
         "the command 'cost' is provided by acme 1.0 and best 1.0; its bare name is refused": (

@@ -1,4 +1,6 @@
-"""Packages that pip has installed and something has damaged since: each costs its own types and no other."""
+"""Packages that pip has installed and something has damaged since: each costs its own types and no
+other.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +109,9 @@ DAMAGED = [
     ),
     Damaged(
         name="nameless",
-        damage=_write("METADATA", "Metadata-Version: 2.1\nSummary: x\n Name: y\n\tVersion: 3\n\nName: z\n"),
+        damage=_write(
+            "METADATA", "Metadata-Version: 2.1\nSummary: x\n Name: y\n\tVersion: 3\n\nName: z\n"
+        ),
         is_listed=True,
         resolves=True,
         check="metadata",
@@ -182,16 +186,22 @@ def place(new_place):
             place.folder,
             name.replace("_", "-"),
             {
-                f"{name}/__init__.py" if name == "damaged_only_cache" else f"{name}.py": variant_source(
-                    name, module="x:Y"
-                )
+                f"{name}/__init__.py"
+                if name == "damaged_only_cache"
+                else f"{name}.py": variant_source(name, module="x:Y")
             },
             plugins={name: name},
         )
         for name in names
     ]
     strangers = [
-        write_wheel(place.folder, name, {f"{name}.py": ""}, group="console_scripts", plugins={name: f"{name}:main"})
+        write_wheel(
+            place.folder,
+            name,
+            {f"{name}.py": ""},
+            group="console_scripts",
+            plugins={name: f"{name}:main"},
+        )
         for name in STRANGERS
     ]
     place.install(*wheels, *strangers)
@@ -221,7 +231,9 @@ def resolved(place):
 
 
 @every_damage
-def test_what_is_damaged_is_listed_as_far_as_it_can_be_and_told_as_far_as_it_cannot(damaged, listed, place):
+def test_what_is_damaged_is_listed_as_far_as_it_can_be_and_told_as_far_as_it_cannot(
+    damaged, listed, place
+):
     rows, told = listed
     assert (damaged.type in rows) == damaged.is_listed
     origin = str(metadata_of(place, damaged.type))
@@ -238,7 +250,11 @@ def test_only_the_damaged_type_suffers(damaged, resolved):
 
 @every_damage
 def test_doctor_finds_each(damaged, findings, place):
-    (finding,) = [finding for finding in findings if finding["origin"] == str(metadata_of(place, damaged.type))]
+    (finding,) = [
+        finding
+        for finding in findings
+        if finding["origin"] == str(metadata_of(place, damaged.type))
+    ]
     assert (finding["check"], finding["severity"]) == (damaged.check, damaged.severity)
     assert finding["message"].startswith(damaged.told)
     assert finding["remedy"]
@@ -246,7 +262,9 @@ def test_doctor_finds_each(damaged, findings, place):
 
 def test_doctor_finds_what_is_damaged_elsewhere_and_what_an_uninstallation_left(findings):
     told = {finding["distribution"]: finding for finding in findings if not finding["plugin"]}
-    assert {name for name in told if name.startswith("stranger")} == {name.replace("_", "-") for name in STRANGERS}
+    assert {name for name in told if name.startswith("stranger")} == {
+        name.replace("_", "-") for name in STRANGERS
+    }
     assert {told[name.replace("_", "-")]["severity"] for name in STRANGERS} == {"warning"}
     assert told["omething"]["check"] == "leftover"
     assert told["omething"]["origin"].endswith("~omething-1.0.dist-info")
@@ -255,7 +273,11 @@ def test_doctor_finds_what_is_damaged_elsewhere_and_what_an_uninstallation_left(
 
 def test_doctor_finds_missing_code_without_importing_too(place):
     found = place.json("doctor", "--no-import", status=1)["findings"]
-    missing = {finding["plugin"]: finding["message"] for finding in found if finding["check"] == "missing-code"}
+    missing = {
+        finding["plugin"]: finding["message"]
+        for finding in found
+        if finding["check"] == "missing-code"
+    }
     assert missing == {
         "damaged-no-code:damaged_no_code": "damaged_no_code cannot be imported: there is no damaged_no_code",
         "damaged-only-cache:damaged_only_cache": (
@@ -271,5 +293,7 @@ def test_why_tells_what_could_not_be_read_where_a_type_is_missing(place):
     assert "'damaged_value = ../evil.py' under [noether.attention] is no entry point" in done.stderr
     assert "damaged_no_code cannot be used: there is no damaged_no_code" in place.json(
         "why", "damaged_no_code", status=1
-    )["sentence"].replace("damaged-no-code:damaged_no_code of damaged-no-code 1.0, and", "damaged_no_code")
+    )["sentence"].replace(
+        "damaged-no-code:damaged_no_code of damaged-no-code 1.0, and", "damaged_no_code"
+    )
     assert place.run("noether", "why", "healthy").stderr == ""

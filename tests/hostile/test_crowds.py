@@ -23,19 +23,28 @@ print(json.dumps({"scans": len(scans), "imported": imported, "found": found, "mi
 
 
 def write_installed(site, distribution, entry_points):
-    """Write what pip writes into *site* when it installs a distribution: eight hundred times pip would take minutes."""
+    """Write what pip writes into *site* when it installs a distribution: eight hundred times pip
+    would take minutes.
+    """
     metadata = site / f"{distribution}-1.0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+    )
     (metadata / "INSTALLER").write_text("pip\n")
     (metadata / "entry_points.txt").write_text(entry_points)
 
 
 @pytest.fixture(scope="module")
 def crowd(new_place):
-    """Five hundred packages with plugins and three hundred without, beside some that pip has installed."""
+    """Five hundred packages with plugins and three hundred without, beside some that pip has
+    installed.
+    """
     place = new_place()
-    installed = [write_wheel(place.folder, f"by-pip-{number}", {f"by_pip_{number}.py": ""}) for number in range(5)]
+    installed = [
+        write_wheel(place.folder, f"by-pip-{number}", {f"by_pip_{number}.py": ""})
+        for number in range(5)
+    ]
     place.install(SOUND.wheel(place.folder), *installed)
     site = site_of(place.environment)
     for number in range(PLUGINS):
@@ -47,13 +56,17 @@ def crowd(new_place):
     return place
 
 
-def test_every_type_of_five_hundred_packages_is_found_by_one_scan_and_nothing_is_imported_for_it(crowd):
+def test_every_type_of_five_hundred_packages_is_found_by_one_scan_and_nothing_is_imported_for_it(
+    crowd,
+):
     told = crowd.python(COUNTED)
     assert told["scans"] == 1
     assert told["imported"] == []
     assert told["missing"] == []
     assert told["found"] == {name: name for name in told["found"]}
-    assert {f"crowd_{number}" for number in range(PLUGINS)} | {"sound", "flare"} <= told["found"].keys()
+    assert {f"crowd_{number}" for number in range(PLUGINS)} | {"sound", "flare"} <= told[
+        "found"
+    ].keys()
 
 
 def test_commands_list_and_explain_them_all(crowd):
@@ -137,7 +150,9 @@ def fifty(new_place):
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_eight_threads_that_resolve_fifty_types_get_all_of_them_right_and_import_each_once(fifty, attempt):
+def test_eight_threads_that_resolve_fifty_types_get_all_of_them_right_and_import_each_once(
+    fifty, attempt
+):
     counted = fifty.folder / f"counted{attempt}"
     told = fifty.python(THREADS, COUNTED_IN=str(counted))
     results = [result for thread in told["results"] for result in thread]
@@ -145,4 +160,6 @@ def test_eight_threads_that_resolve_fifty_types_get_all_of_them_right_and_import
     assert len(results) == 8 * 50
     assert all(name == variant == config for name, variant, config, _ in results)
     assert len({identity for *_, identity in results}) == 50
-    assert sorted(counted.read_text().split()) == sorted(f"threaded_{number}_plugin" for number in range(50))
+    assert sorted(counted.read_text().split()) == sorted(
+        f"threaded_{number}_plugin" for number in range(50)
+    )

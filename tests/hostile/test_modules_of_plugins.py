@@ -1,4 +1,6 @@
-"""Packages whose configs are sound and whose torch modules are not: found when a module is made, or by doctor."""
+"""Packages whose configs are sound and whose torch modules are not: found when a module is made, or
+by doctor.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,7 @@ class Module:
         return write_wheel(folder, f"modules-{self.type}", files, plugins={self.type: self.package})
 
 
-_NO_CONFIG = (
-    "from torch import nn\n\n\nclass Module(nn.Module):\n    def __init__(self, config):\n        super().__init__()\n"
-)
+_NO_CONFIG = "from torch import nn\n\n\nclass Module(nn.Module):\n    def __init__(self, config):\n        super().__init__()\n"
 
 UNSOUND = [
     Module(
@@ -159,10 +159,16 @@ def diagnosis(place):
 
 @pytest.fixture(scope="module")
 def deep_diagnosis(place):
-    return found(place.json("doctor", "--deep", "--timeout", "60", status=1, NOETHER_BLOCK="noether-attention"))
+    return found(
+        place.json(
+            "doctor", "--deep", "--timeout", "60", status=1, NOETHER_BLOCK="noether-attention"
+        )
+    )
 
 
-@pytest.mark.parametrize("module", [module for module in UNSOUND if module.told], ids=lambda module: module.type)
+@pytest.mark.parametrize(
+    "module", [module for module in UNSOUND if module.told], ids=lambda module: module.type
+)
 def test_a_module_that_cannot_be_made_is_told_by_build(module, built):
     kind, provider, reason = built[module.type]
     assert (kind, provider) == ("PluginError", f"'{module.type}'")

@@ -33,7 +33,9 @@ def environment(fresh_environment: FreshEnvironment) -> Iterator[FreshEnvironmen
     fresh_environment.pip("uninstall", "-y", "acme-compile", "acme-log")
 
 
-def built(environment: FreshEnvironment, folder: Path, **variables: str) -> tuple[int, list[str], str]:
+def built(
+    environment: FreshEnvironment, folder: Path, **variables: str
+) -> tuple[int, list[str], str]:
     """Run a script that builds a module; return its status, the lines it wrote, and its errors."""
     settings = [f"{name}={value}" for name, value in variables.items()]
     done = environment.run("env", *settings, "python", "-c", BUILDS, cwd=folder)
@@ -46,7 +48,9 @@ def test_one_logs_where_the_module_is_from_and_the_other_compiles_it(
     status, (logged, told), errors = built(environment, tmp_path, ACME_COMPILE_BACKEND="aot_eager")
 
     assert status == 0, errors
-    assert re.fullmatch(r"acme_log: built dot_product of noether-attention [\w.]+, config [0-9a-f]{12}", logged)
+    assert re.fullmatch(
+        r"acme_log: built dot_product of noether-attention [\w.]+, config [0-9a-f]{12}", logged
+    )
     assert told == "OptimizedModule dot_product noether-attention"
 
 
@@ -70,10 +74,14 @@ def test_what_one_finds_wrong_is_told_with_its_name_before_anything_is_built(
 
 
 def test_validate_asks_them_too(environment: FreshEnvironment, tmp_path: Path) -> None:
-    (tmp_path / "flare.yaml").write_text("type: flare\nhidden_dim: 8\nnum_heads: 2\n", encoding="utf-8")
+    (tmp_path / "flare.yaml").write_text(
+        "type: flare\nhidden_dim: 8\nnum_heads: 2\n", encoding="utf-8"
+    )
 
     good = environment.run("noether", "validate", "flare.yaml", cwd=tmp_path)
-    bad = environment.run("env", "ACME_COMPILE_BACKEND=gcc", "noether", "validate", "flare.yaml", cwd=tmp_path)
+    bad = environment.run(
+        "env", "ACME_COMPILE_BACKEND=gcc", "noether", "validate", "flare.yaml", cwd=tmp_path
+    )
 
     assert (good.returncode, good.stdout) == (0, "flare.yaml: good: flare\n")
     assert bad.returncode == 1

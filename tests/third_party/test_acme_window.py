@@ -94,9 +94,13 @@ def test_the_wheel_holds_the_package_and_not_its_tests(wheel: Path) -> None:
     assert all(name.startswith(("acme_window/", "acme_window-1.2.0.dist-info/")) for name in names)
 
 
-def test_the_package_passes_its_own_tests_where_it_is_installed(environment: FreshEnvironment, tmp_path: Path) -> None:
+def test_the_package_passes_its_own_tests_where_it_is_installed(
+    environment: FreshEnvironment, tmp_path: Path
+) -> None:
     own = ("-c", PACKAGE / "pyproject.toml", PACKAGE / "tests")
-    tested = environment.run("python", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", *own, cwd=tmp_path)
+    tested = environment.run(
+        "python", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", *own, cwd=tmp_path
+    )
 
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
@@ -127,13 +131,20 @@ def test_list_names_its_type_with_distribution_and_version_as_plain_lines(
     ]
 
 
-def test_show_tells_its_provider_and_its_options(environment: FreshEnvironment, tmp_path: Path) -> None:
+def test_show_tells_its_provider_and_its_options(
+    environment: FreshEnvironment, tmp_path: Path
+) -> None:
     shown = environment.run("noether", "show", "acme_window", "--plain", cwd=tmp_path)
 
     lines = [line.split("\t") for line in shown.stdout.splitlines()]
     assert shown.returncode == 0, shown.stderr
     assert ["provider", "acme-window 1.2.0"] in lines
-    assert ["window", "an integer of at least 1", "256", "Tokens that each query sees on either side."] in lines
+    assert [
+        "window",
+        "an integer of at least 1",
+        "256",
+        "Tokens that each query sees on either side.",
+    ] in lines
 
 
 def test_a_file_of_its_type_is_good(environment: FreshEnvironment, tmp_path: Path) -> None:
@@ -141,13 +152,18 @@ def test_a_file_of_its_type_is_good(environment: FreshEnvironment, tmp_path: Pat
 
     validated = environment.run("noether", "validate", file, cwd=tmp_path)
 
-    assert (validated.returncode, validated.stdout) == (0, "window.yaml: good: acme_window\n"), validated.stderr
+    assert (validated.returncode, validated.stdout) == (0, "window.yaml: good: acme_window\n"), (
+        validated.stderr
+    )
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("windw: 8", "window.yaml:4:1: windw: unknown option of 'acme_window'; did you mean 'window'?"),
+        (
+            "windw: 8",
+            "window.yaml:4:1: windw: unknown option of 'acme_window'; did you mean 'window'?",
+        ),
         ("window: 0", "window.yaml:4:9: window: expected an integer of at least 1, got 0"),
     ],
 )
@@ -177,15 +193,23 @@ def test_it_is_built_and_computes_full_attention_with_a_band_for_a_mask(
 
 def test_its_command_is_one_of_noether(environment: FreshEnvironment, tmp_path: Path) -> None:
     listed = environment.run("noether", "--help", cwd=tmp_path)
-    counted = environment.run("noether", "acme-window-cost", "--tokens", "1024", "--window", "64", cwd=tmp_path)
+    counted = environment.run(
+        "noether", "acme-window-cost", "--tokens", "1024", "--window", "64", cwd=tmp_path
+    )
 
-    assert re.search(r"^ +acme-window-cost\s+from acme-window 1\.2\.0$", listed.stdout, re.MULTILINE)
+    assert re.search(
+        r"^ +acme-window-cost\s+from acme-window 1\.2\.0$", listed.stdout, re.MULTILINE
+    )
     assert counted.returncode == 0, counted.stderr
     assert counted.stdout == "127,936 of 1,048,576 pairs of query and key (12.2%)\n"
 
 
-def test_wrong_usage_of_its_command_is_told_as_that_of_any_other(environment: FreshEnvironment, tmp_path: Path) -> None:
-    counted = environment.run("noether", "acme-window-cost", "--tokens", "0", "--window", "64", cwd=tmp_path)
+def test_wrong_usage_of_its_command_is_told_as_that_of_any_other(
+    environment: FreshEnvironment, tmp_path: Path
+) -> None:
+    counted = environment.run(
+        "noether", "acme-window-cost", "--tokens", "0", "--window", "64", cwd=tmp_path
+    )
 
     assert counted.returncode == 2
     assert "argument --tokens: expected an integer of at least 1, got 0" in counted.stderr
@@ -198,7 +222,11 @@ def test_an_experiment_with_its_type_runs(environment: FreshEnvironment, tmp_pat
 
     assert ran.returncode == 0, ran.stderr
     result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
-    assert (result["type"], result["provider"], result["steps"]) == ("acme_window", "acme-window 1.2.0", 3)
+    assert (result["type"], result["provider"], result["steps"]) == (
+        "acme_window",
+        "acme-window 1.2.0",
+        3,
+    )
 
 
 def test_without_the_package_its_type_is_told_as_missing_beside_what_is_installed(
@@ -245,16 +273,26 @@ def test_code_that_names_a_package_is_found(code: str) -> None:
 
 
 def test_no_code_of_the_project_names_the_package() -> None:
-    files = [file for package in ("noether_core", "noether_plugins") for file in (ROOT / package).rglob("*.py")]
+    files = [
+        file
+        for package in ("noether_core", "noether_plugins")
+        for file in (ROOT / package).rglob("*.py")
+    ]
 
-    naming = [file for file in files if any("acme" in name.lower() for name in names_in(file.read_text("utf-8")))]
+    naming = [
+        file
+        for file in files
+        if any("acme" in name.lower() for name in names_in(file.read_text("utf-8")))
+    ]
 
     assert files
     assert naming == []
     assert "acme" not in (ROOT / "pyproject.toml").read_text("utf-8")
 
 
-def test_the_wheel_of_the_project_is_without_the_package(fresh_environment: FreshEnvironment, tmp_path: Path) -> None:
+def test_the_wheel_of_the_project_is_without_the_package(
+    fresh_environment: FreshEnvironment, tmp_path: Path
+) -> None:
     fresh_environment.pip("wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT)
     (built,) = tmp_path.iterdir()
 
@@ -267,4 +305,6 @@ def test_the_wheel_of_the_project_is_without_the_package(fresh_environment: Fres
 def test_it_is_written_for_the_first_version_of_the_contract_for_good() -> None:
     hook = (PACKAGE / "src" / "acme_window" / "__init__.py").read_text(encoding="utf-8")
 
-    assert "api_version=1,\n" in hook  # so that everything above says that plugins of that version still work
+    assert (
+        "api_version=1,\n" in hook
+    )  # so that everything above says that plugins of that version still work

@@ -1,4 +1,6 @@
-"""What ``noether new`` writes, unchanged: installed, listed, built, trained and tested like any other package."""
+"""What ``noether new`` writes, unchanged: installed, listed, built, trained and tested like any
+other package.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,19 @@ INTERFACES = ("self", "cross", "tokens")
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory, fresh_environment: FreshEnvironment) -> Iterator[Path]:
+def packages(
+    tmp_path_factory: pytest.TempPathFactory, fresh_environment: FreshEnvironment
+) -> Iterator[Path]:
     """The folder with a package of each interface, all of them installed."""
     folder = tmp_path_factory.mktemp("new")
     for interface in INTERFACES:
-        written = fresh_environment.run("noether", "new", f"acme-{interface}", "--interface", interface, cwd=folder)
+        written = fresh_environment.run(
+            "noether", "new", f"acme-{interface}", "--interface", interface, cwd=folder
+        )
         assert written.returncode == 0, written.stderr
-    editable = [part for interface in INTERFACES for part in ("-e", f"{folder / f'acme-{interface}'}[test]")]
+    editable = [
+        part for interface in INTERFACES for part in ("-e", f"{folder / f'acme-{interface}'}[test]")
+    ]
     fresh_environment.pip("install", "-c", ROOT / "constraints.txt", *editable)
     yield folder
     fresh_environment.pip("uninstall", "-y", *(f"acme-{interface}" for interface in INTERFACES))
@@ -33,15 +41,22 @@ def test_it_is_listed_and_its_example_trains(
     listed = fresh_environment.run("noether", "list", "--plain", cwd=folder)
     ran = fresh_environment.run("noether", "run", "example.yaml", cwd=folder)
 
-    assert f"acme_{interface}\tacme-{interface}\t0.1.0\tacme_{interface}\t" in listed.stdout.splitlines()
+    assert (
+        f"acme_{interface}\tacme-{interface}\t0.1.0\tacme_{interface}\t"
+        in listed.stdout.splitlines()
+    )
     assert ran.returncode == 0, ran.stderr
     assert (folder / "runs" / "example" / "result.json").exists()
 
 
 @pytest.mark.parametrize("interface", INTERFACES)
-def test_it_passes_its_own_tests(interface: str, packages: Path, fresh_environment: FreshEnvironment) -> None:
+def test_it_passes_its_own_tests(
+    interface: str, packages: Path, fresh_environment: FreshEnvironment
+) -> None:
     folder = packages / f"acme-{interface}"
 
-    tested = fresh_environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
+    tested = fresh_environment.run(
+        "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder
+    )
 
     assert tested.returncode == 0, tested.stdout + tested.stderr

@@ -1,4 +1,6 @@
-"""Attention among slices: from the sums over tokens to what tokens read, and back; all in the bits of the sums."""
+"""Attention among slices: from the sums over tokens to what tokens read, and back; all in the bits
+of the sums.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Sums(NamedTuple):
     """What slices gather from the tokens, or the gradients of it."""
 
     features: Tensor
-    """``(batch, heads, slices, width)``: weighted features; with folded weights, the weighted tokens themselves."""
+    """``(batch, heads, slices, width)``: weighted features; with folded weights, the weighted
+    tokens themselves.
+    """
 
     weights: Tensor
     """``(batch, heads, slices)``."""
@@ -51,21 +55,32 @@ def attend_among(sums: Sums, operands: Operands, choices: Choices) -> Among:
     if choices.is_folded:
         features = features @ _feature_weight(operands, choices, features).transpose(-2, -1)
     if operands.feature_bias is not None:
-        features = features + sums.weights.unsqueeze(-1) * _feature_bias(operands, choices, features)
+        features = features + sums.weights.unsqueeze(-1) * _feature_bias(
+            operands, choices, features
+        )
     means = features / (sums.weights + EPS).unsqueeze(-1)
 
     bias = None if operands.qkv_bias is None else operands.qkv_bias.to(means.dtype)
-    queries, keys, values = functional.linear(means, operands.qkv_weight.to(means.dtype), bias).chunk(3, dim=-1)
+    queries, keys, values = functional.linear(
+        means, operands.qkv_weight.to(means.dtype), bias
+    ).chunk(3, dim=-1)
     shares = (queries @ keys.transpose(-2, -1) / math.sqrt(means.shape[-1])).softmax(dim=-1)
     kept = _dropped(shares, choices)
     read = kept @ values
 
-    handed_out = read @ _out_weight(operands, choices, read).transpose(-2, -1) if choices.is_folded else read
+    handed_out = (
+        read @ _out_weight(operands, choices, read).transpose(-2, -1) if choices.is_folded else read
+    )
     return Among(means, queries, keys, values, shares, kept, read, handed_out)
 
 
 def among_gradients(  # noqa: PLR0917  all of them are of one kind
-    totals: Operands, gradient: Tensor, among: Among, sums: Sums, operands: Operands, choices: Choices
+    totals: Operands,
+    gradient: Tensor,
+    among: Among,
+    sums: Sums,
+    operands: Operands,
+    choices: Choices,
 ) -> Sums:
     """Add to *totals* the gradients of the operands of this part, and return those of the sums.
 
@@ -78,7 +93,9 @@ def among_gradients(  # noqa: PLR0917  all of them are of one kind
         choices: The rest.
     """
     if choices.is_folded:
-        totals.out_weight.add_((gradient.transpose(-2, -1) @ among.read).sum(dim=0).transpose(0, 1).flatten(1))
+        totals.out_weight.add_(
+            (gradient.transpose(-2, -1) @ among.read).sum(dim=0).transpose(0, 1).flatten(1)
+        )
         gradient = gradient @ _out_weight(operands, choices, gradient)
 
     of_shares = _dropped(gradient @ among.values.transpose(-2, -1), choices)
@@ -93,10 +110,14 @@ def among_gradients(  # noqa: PLR0917  all of them are of one kind
     of_features = of_qkv @ operands.qkv_weight.to(of_qkv.dtype) / (sums.weights + EPS).unsqueeze(-1)
     of_weights = -(of_features * among.means).sum(dim=-1)
     if totals.feature_bias is not None:
-        totals.feature_bias.add_((of_features * sums.weights.unsqueeze(-1)).sum(dim=(0, 2)).flatten())
+        totals.feature_bias.add_(
+            (of_features * sums.weights.unsqueeze(-1)).sum(dim=(0, 2)).flatten()
+        )
         of_weights += (of_features * _feature_bias(operands, choices, of_features)).sum(dim=-1)
     if choices.is_folded:
-        present(totals.feature_weight).add_((of_features.transpose(-2, -1) @ sums.features).sum(dim=0).flatten(0, 1))
+        present(totals.feature_weight).add_(
+            (of_features.transpose(-2, -1) @ sums.features).sum(dim=0).flatten(0, 1)
+        )
         of_features = of_features @ _feature_weight(operands, choices, of_features)
     return Sums(of_features, of_weights)
 
@@ -109,7 +130,11 @@ def _dropped(shares: Tensor, choices: Choices) -> Tensor:
 
 def _feature_weight(operands: Operands, choices: Choices, beside: Tensor) -> Tensor:
     """Return the rows that make each head's features, ``(heads, head_dim, D)``."""
-    return present(operands.feature_weight).to(beside.dtype).view(choices.heads, -1, operands.x.shape[-1])
+    return (
+        present(operands.feature_weight)
+        .to(beside.dtype)
+        .view(choices.heads, -1, operands.x.shape[-1])
+    )
 
 
 def _feature_bias(operands: Operands, choices: Choices, beside: Tensor) -> Tensor:
@@ -119,4 +144,8 @@ def _feature_bias(operands: Operands, choices: Choices, beside: Tensor) -> Tenso
 
 def _out_weight(operands: Operands, choices: Choices, beside: Tensor) -> Tensor:
     """Return the columns that take what each head reads, ``(heads, D, head_dim)``."""
-    return operands.out_weight.to(beside.dtype).view(operands.x.shape[-1], choices.heads, -1).transpose(0, 1)
+    return (
+        operands.out_weight.to(beside.dtype)
+        .view(operands.x.shape[-1], choices.heads, -1)
+        .transpose(0, 1)
+    )

@@ -15,14 +15,20 @@ class Affine(NamedTuple):
     """A linear map of each head."""
 
     weight: Tensor
-    """``(heads, K, slices)``, with ``K`` the width of a head's share of the states, or of a token."""
+    """``(heads, K, slices)``, with ``K`` the width of a head's share of the states, or of a token.
+    """
 
     bias: Tensor | None
     """``(heads, slices)``."""
 
 
 def behind_states(
-    slices: nn.Linear, states: nn.Linear, num_heads: int, *, temperature: Tensor | None = None, is_folded: bool = False
+    slices: nn.Linear,
+    states: nn.Linear,
+    num_heads: int,
+    *,
+    temperature: Tensor | None = None,
+    is_folded: bool = False,
 ) -> Affine:
     """Return the map from states without their bias to ``slices(states) / temperature``.
 
@@ -31,7 +37,8 @@ def behind_states(
         states: Layer that makes the states, whose bias becomes part of the result.
         num_heads: Number of heads.
         temperature: One number of each head, which becomes part of the result.
-        is_folded: Whether the weight of *states* becomes part too, so that the map is one from tokens.
+        is_folded: Whether the weight of *states* becomes part too, so that the map is one from
+            tokens.
     """
     with torch.autocast(slices.weight.device.type, enabled=False):
         weight = slices.weight.t().expand(num_heads, -1, -1)

@@ -20,24 +20,35 @@ if TYPE_CHECKING:
 EPS = 1e-5
 
 
-def gather_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
-    """Return the weighted mean of the features in each slice, ``sum_n w_ng f_n / (sum_n w_ng + 1e-5)``.
+def gather_slices(
+    weights: Tensor, features: Tensor, key_padding_mask: Tensor | None = None
+) -> Tensor:
+    """Return the weighted mean of the features in each slice, ``sum_n w_ng f_n / (sum_n w_ng +
+    1e-5)``.
 
     Wu et al., Transolver, 2024 (arXiv 2402.02366), equation 2.
 
     Args:
         weights: ``(batch, heads, tokens, slices)``: how much a token belongs to a slice.
         features: ``(batch, heads, tokens, head_dim)``.
-        key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding adds to no slice.
+        key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding adds to no
+            slice.
 
     Returns:
         ``(batch, heads, slices, head_dim)``.
     """
-    if torch.float16 in (weights.dtype, features.dtype):  # it ends at 65,504, which sums over tokens exceed
+    if torch.float16 in (
+        weights.dtype,
+        features.dtype,
+    ):  # it ends at 65,504, which sums over tokens exceed
         with torch.autocast(features.device.type, enabled=False):
-            return gather_slices(weights.float(), features.float(), key_padding_mask).to(features.dtype)
+            return gather_slices(weights.float(), features.float(), key_padding_mask).to(
+                features.dtype
+            )
 
-    counted = functional.pad(features, (0, 1), value=1.0)  # the column of ones sums the weights in the same product
+    counted = functional.pad(
+        features, (0, 1), value=1.0
+    )  # the column of ones sums the weights in the same product
     if key_padding_mask is not None:
         counted = counted.masked_fill(~key_padding_mask[:, None, :, None], 0.0)
 
@@ -46,7 +57,12 @@ def gather_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | 
 
 
 def attend_slices(
-    queries: Tensor, keys: Tensor, values: Tensor, *, dropout: float = 0.0, backend: Backend = "auto"
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    dropout: float = 0.0,
+    backend: Backend = "auto",
 ) -> Tensor:
     """Return what slices read of each other, each ``(batch, heads, slices, head_dim)``.
 
@@ -64,7 +80,9 @@ def attend_slices(
 
 
 def drop_shares(shares: Tensor, dropout: float, seed: Tensor) -> Tensor:
-    """Drop weights among slices, ``(batch, heads, slices, slices)``, or their gradients: the same ones for a seed."""
+    """Drop weights among slices, ``(batch, heads, slices, slices)``, or their gradients: the same
+    ones for a seed.
+    """
     rows = torch.arange(shares[..., 0].numel(), device=shares.device)
     return dropout_at(shares.flatten(0, -2), dropout, seed, rows).view_as(shares)
 

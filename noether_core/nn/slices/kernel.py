@@ -35,10 +35,11 @@ _NO_SECOND_DERIVATIVE = (
 
 
 def attend_through_slices(operands: Operands, choices: Choices) -> Tensor:
-    """Return the output of attention through slices, ``(batch, tokens, D)``, in memory that does not grow with tokens.
+    """Return the output of attention through slices, ``(batch, tokens, D)``, in memory that does
+    not grow with tokens.
 
-    Exact: sums over tokens are taken chunk by chunk, and the weights of slices are made again wherever they are needed,
-    forward and backward, noise and dropout included.
+    Exact: sums over tokens are taken chunk by chunk, and the weights of slices are made again
+    wherever they are needed, forward and backward, noise and dropout included.
 
     Args:
         operands: The tensors; autocast casts them to its dtype.
@@ -77,9 +78,14 @@ def _keep(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor, Tensor]
 
 def _gradients(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     features, weights, *tensors = ctx.saved_tensors
-    given = [rest if tensor is None else tensor for tensor, rest in zip(tensors, ctx.rest, strict=True)]
+    given = [
+        rest if tensor is None else tensor for tensor, rest in zip(tensors, ctx.rest, strict=True)
+    ]
     gradients = _attend_backward(gradient, features, weights, *given)
-    found = (None if each is None else of_each for each, of_each in zip(given[:_COUNT], gradients, strict=True))
+    found = (
+        None if each is None else of_each
+        for each, of_each in zip(given[:_COUNT], gradients, strict=True)
+    )
     return *found, *(None for _ in given[_COUNT:])
 
 
@@ -93,9 +99,13 @@ def _backward(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) 
     ]
 
 
-def _fake_backward(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:  # noqa: ARG001  shapes follow from the operands alone
+def _fake_backward(
+    gradient: Tensor, features: Tensor, weights: Tensor, *given: Any
+) -> list[Tensor]:  # noqa: ARG001  shapes follow from the operands alone
     operands = Operands._make(given[:_COUNT])
-    return [operands.x.new_empty(0) if each is None else each.new_empty(each.shape) for each in operands]
+    return [
+        operands.x.new_empty(0) if each is None else each.new_empty(each.shape) for each in operands
+    ]
 
 
 def _refuse(*_: Any) -> NoReturn:

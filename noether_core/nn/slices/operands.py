@@ -1,4 +1,6 @@
-"""What attention through slices computes with, once the layers of a variant have been brought into one form."""
+"""What attention through slices computes with, once the layers of a variant have been brought into
+one form.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ Positive = Literal["cut off", "sigmoid", "softplus", "exp"]
 class Operands(NamedTuple):
     """The tensors of attention through slices, or their gradients.
 
-    ``D`` is the width of a token, ``d`` that of a head, and ``K`` that of what logits are made from.
+    ``D`` is the width of a token, ``d`` that of a head, and ``K`` that of what logits are made
+    from.
     """
 
     x: Tensor
@@ -26,7 +29,9 @@ class Operands(NamedTuple):
     """``(heads, slices)``."""
 
     state_weight: Tensor | None
-    """``(D, D)``: makes the states, of which each head has its share. None where nothing is made from states."""
+    """``(D, D)``: makes the states, of which each head has its share. None where nothing is made
+    from states.
+    """
 
     feature_weight: Tensor | None
     """``(D, D)``: makes the features. None where the states are the features."""
@@ -47,10 +52,14 @@ class Operands(NamedTuple):
     """``(D,)``."""
 
     temperature: Tensor | None = None
-    """``(heads,)``, what is made positive and divides the logits; None where the weights of the logits contain it."""
+    """``(heads,)``, what is made positive and divides the logits; None where the weights of the
+    logits contain it.
+    """
 
     inner_weight: Tensor | None = None
-    """``(slices, d)``: first layer of what a token's states add to the temperature. None where they add nothing."""
+    """``(slices, d)``: first layer of what a token's states add to the temperature. None where they
+    add nothing.
+    """
 
     inner_bias: Tensor | None = None
     """``(heads, slices)``."""
@@ -84,10 +93,14 @@ class Choices(NamedTuple):
     """Tokens that are computed at once."""
 
     logits_from_tokens: bool = False
-    """Whether logits are made from whole tokens, ``K = D``; else from a head's share of the states, ``K = d``."""
+    """Whether logits are made from whole tokens, ``K = D``; else from a head's share of the states,
+    ``K = d``.
+    """
 
     is_folded: bool = False
-    """Whether features and output are projected in the slices, of which there are few, and not in the tokens."""
+    """Whether features and output are projected in the slices, of which there are few, and not in
+    the tokens.
+    """
 
     positive: Positive = "cut off"
     """Makes temperatures positive."""

@@ -1,4 +1,6 @@
-"""The passes over tokens: two forward, two back; nothing of the size of tokens times slices outlives a tile."""
+"""The passes over tokens: two forward, two back; nothing of the size of tokens times slices
+outlives a tile.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 def run_forward(operands: Operands, choices: Choices) -> tuple[Tensor, Sums]:
     """Return the output, ``(batch, tokens, D)``, and what the slices gathered.
 
-    The first pass gathers; then the slices read each other; the second hands out. States of the first are kept in the
-    rows of the output, where the second finds them before it overwrites them.
+    The first pass gathers; then the slices read each other; the second hands out. States of the
+    first are kept in the rows of the output, where the second finds them before it overwrites them.
     """
     y = operands.x.new_empty(operands.x.shape)
     sums = empty_sums(operands, choices)
@@ -47,8 +49,9 @@ def run_forward(operands: Operands, choices: Choices) -> tuple[Tensor, Sums]:
 def run_backward(gradient: Tensor, sums: Sums, operands: Operands, choices: Choices) -> Operands:
     """Return the gradients of the operands, from that of the output, ``(batch, tokens, D)``.
 
-    The first pass finds the gradients of what the slices handed out; they go back through the attention among slices;
-    the second pass brings them to the tokens. Both make the weights of slices again.
+    The first pass finds the gradients of what the slices handed out; they go back through the
+    attention among slices; the second pass brings them to the tokens. Both make the weights of
+    slices again.
     """
     totals = _no_gradients(operands)
     tiles, among = tiles_of(operands, choices), attend_among(sums, operands, choices)
@@ -63,7 +66,9 @@ def run_backward(gradient: Tensor, sums: Sums, operands: Operands, choices: Choi
         if totals.out_bias is not None:
             totals.out_bias.add_(own.sum(dim=0))
         if not choices.is_folded:
-            add_product_(totals.out_weight, own.t(), tile.combine("read", weights, read[tile.slices]))
+            add_product_(
+                totals.out_weight, own.t(), tile.combine("read", weights, read[tile.slices])
+            )
 
     of_sums = among_gradients(totals, of_handed_out, among, sums, operands, choices)
 
@@ -93,19 +98,26 @@ def empty_sums(operands: Operands, choices: Choices) -> Sums:
     shape = (batch, choices.heads, operands.logit_weight.shape[-1])
     own = width if choices.is_folded else width // choices.heads
     dtype = dtype_of_sums(operands.x.dtype)
-    return Sums(operands.x.new_zeros((*shape, own), dtype=dtype), operands.x.new_zeros(shape, dtype=dtype))
+    return Sums(
+        operands.x.new_zeros((*shape, own), dtype=dtype), operands.x.new_zeros(shape, dtype=dtype)
+    )
 
 
 def _no_gradients(operands: Operands) -> Operands:
-    """Return zeros for the gradients of all operands but the tokens, whose rows are written one tile after another."""
+    """Return zeros for the gradients of all operands but the tokens, whose rows are written one
+    tile after another.
+    """
     x, *others = operands
     dtype = dtype_of_sums(x.dtype)
     zeros = (None if each is None else each.new_zeros(each.shape, dtype=dtype) for each in others)
     return Operands._make((x.new_empty(x.shape), *zeros))
 
 
-def _sources(x: Tensor, tile: Tile, *, keep_in: Tensor | None = None, kept_in: Tensor | None = None) -> Sources:
-    """Return the tokens of a tile, padding as zeros whatever it holds, and the states, if anything is made from them.
+def _sources(
+    x: Tensor, tile: Tile, *, keep_in: Tensor | None = None, kept_in: Tensor | None = None
+) -> Sources:
+    """Return the tokens of a tile, padding as zeros whatever it holds, and the states, if anything
+    is made from them.
 
     Args:
         x: The tokens of all tiles.
@@ -137,7 +149,9 @@ def _project(read: Tensor, operands: Operands, choices: Choices, *, out: Tensor)
     """Write what the rows *read*, as output."""
     weight, bias = operands.out_weight, operands.out_bias
     if not choices.is_folded:
-        torch.mm(read, weight.t(), out=out) if bias is None else torch.addmm(bias, read, weight.t(), out=out)
+        torch.mm(read, weight.t(), out=out) if bias is None else torch.addmm(
+            bias, read, weight.t(), out=out
+        )
     elif bias is None:
         out.copy_(read)
     else:
@@ -145,21 +159,30 @@ def _project(read: Tensor, operands: Operands, choices: Choices, *, out: Tensor)
 
 
 def _gradient_of_read(rows: Tensor, tile: Tile) -> Tensor:
-    """Return the gradient of what each head reads, ``(batch * heads, tokens, width)``, from that of the output."""
+    """Return the gradient of what each head reads, ``(batch * heads, tokens, width)``, from that of
+    the output.
+    """
     if tile.choices.is_folded:
         return tile.by_head(rows, is_shared=True)
     return tile.by_head(tile.scratch.product("of read", rows, tile.operands.out_weight))
 
 
 def _add_token_gradients_(  # noqa: PLR0917  all of them are of one kind
-    totals: Operands, rows: Tensor, of_gathered: Tensor, of_sources: Sources, sources: Sources, tile: Tile
+    totals: Operands,
+    rows: Tensor,
+    of_gathered: Tensor,
+    of_sources: Sources,
+    sources: Sources,
+    tile: Tile,
 ) -> None:
-    """Write the gradient of the tokens of a tile, and add to those of the weights that they went through.
+    """Write the gradient of the tokens of a tile, and add to those of the weights that they went
+    through.
 
     Args:
         totals: Gradients of the operands.
         rows: Where that of the tokens is written to.
-        of_gathered: That of the features, ``(batch * tokens, D)``; with folded weights, of the tokens themselves.
+        of_gathered: That of the features, ``(batch * tokens, D)``; with folded weights, of the
+            tokens themselves.
         of_sources: Those that come by way of the slice weights.
         sources: The tokens.
         tile: The tile.

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 class Scratch:
-    """Tensors without content by the name of a step; who asks again for the same step loses what stood there."""
+    """Tensors without content by the name of a step; who asks again for the same step loses what
+    stood there.
+    """
 
     def __init__(self, like: Tensor) -> None:
         self._like = like
@@ -27,4 +29,6 @@ class Scratch:
     def product(self, step: str, left: Tensor, right: Tensor) -> Tensor:
         """Return ``left right``, of matrices or of stacks of them."""
         out = self.empty(step, torch.Size((*left.shape[:-1], right.shape[-1])))
-        return torch.mm(left, right, out=out) if left.dim() == 2 else torch.bmm(left, right, out=out)  # noqa: PLR2004
+        return (
+            torch.mm(left, right, out=out) if left.dim() == 2 else torch.bmm(left, right, out=out)
+        )  # noqa: PLR2004

@@ -1,4 +1,6 @@
-"""What divides the logits of slices: one positive number for every token and head, or for every head."""
+"""What divides the logits of slices: one positive number for every token and head, or for every
+head.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Temperatures(NamedTuple):
     """Temperatures of a tile, and the steps to them."""
 
     inner: Tensor | None
-    """``(batch * heads, tokens, slices)``: first layer, before its activation; None where heads have one each."""
+    """``(batch * heads, tokens, slices)``: first layer, before its activation; None where heads
+    have one each.
+    """
 
     outer: Tensor | None
     """``(batch * heads, tokens, 1)``: second layer, before its activation."""
@@ -50,10 +54,14 @@ def temperatures_of(states: Tensor, tile: Tile) -> Temperatures:
     inner = outer = None
     if own.inner_weight is not None:
         parts = tile.by_head(states)
-        inner = tile.scratch.product("inner", parts, own.inner_weight.t().expand(len(parts), -1, -1))
+        inner = tile.scratch.product(
+            "inner", parts, own.inner_weight.t().expand(len(parts), -1, -1)
+        )
         if own.inner_bias is not None:
             inner += tile.repeated(own.inner_bias).unsqueeze(1)
-        outer = functional.linear(functional.gelu(inner), present(own.outer_weight).unsqueeze(0), own.outer_bias)
+        outer = functional.linear(
+            functional.gelu(inner), present(own.outer_weight).unsqueeze(0), own.outer_bias
+        )
         raw = raw + functional.gelu(outer)
     return Temperatures(inner, outer, raw, POSITIVE[tile.choices.positive](raw))
 
@@ -61,7 +69,8 @@ def temperatures_of(states: Tensor, tile: Tile) -> Temperatures:
 def add_temperature_gradients_(
     totals: Operands, gradient: Tensor, made: Temperatures, states: Tensor, tile: Tile
 ) -> Tensor | None:
-    """Add to *totals* what a tile gives to the gradients of the operands, and return that of its states.
+    """Add to *totals* what a tile gives to the gradients of the operands, and return that of its
+    states.
 
     Args:
         totals: Gradients of the operands.
@@ -80,10 +89,14 @@ def add_temperature_gradients_(
     if totals.outer_bias is not None:
         totals.outer_bias.add_(of_outer.sum())
 
-    of_inner = torch.ops.aten.gelu_backward(of_outer * present(tile.operands.outer_weight), made.inner)
+    of_inner = torch.ops.aten.gelu_backward(
+        of_outer * present(tile.operands.outer_weight), made.inner
+    )
     if totals.inner_bias is not None:
         totals.inner_bias.add_(tile.summed(of_inner.sum(dim=1)))
-    add_product_(present(totals.inner_weight), of_inner.flatten(0, 1).t(), tile.by_head(states).flatten(0, 1))
+    add_product_(
+        present(totals.inner_weight), of_inner.flatten(0, 1).t(), tile.by_head(states).flatten(0, 1)
+    )
     return tile.by_token(of_inner @ present(tile.operands.inner_weight), "of states")
 
 

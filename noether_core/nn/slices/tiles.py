@@ -1,7 +1,7 @@
 """Tokens cut into tiles whose slice weights fit into the cache, and products within a tile.
 
-What tokens have goes around with batch and tokens as one axis, ``(batch * tokens, width)``, and what heads have with
-batch and heads as one, ``(batch * heads, ...)``.
+What tokens have goes around with batch and tokens as one axis, ``(batch * tokens, width)``, and
+what heads have with batch and heads as one, ``(batch * heads, ...)``.
 """
 
 from __future__ import annotations
@@ -37,29 +37,47 @@ class Tile(NamedTuple):
 
     def repeated(self, of_heads: Tensor) -> Tensor:
         """Return what each head has, ``(heads, ...)``, for each sample: ``(batch * heads, ...)``."""
-        return of_heads if self.batch == 1 else of_heads.repeat(self.batch, *(1,) * (of_heads.dim() - 1))
+        return (
+            of_heads
+            if self.batch == 1
+            else of_heads.repeat(self.batch, *(1,) * (of_heads.dim() - 1))
+        )
 
     def summed(self, parts: Tensor) -> Tensor:
         """Return the sum over samples, ``(heads, ...)``, of ``(batch * heads, ...)``."""
-        return parts if self.batch == 1 else parts.view(self.batch, self.choices.heads, *parts.shape[1:]).sum(dim=0)
+        return (
+            parts
+            if self.batch == 1
+            else parts.view(self.batch, self.choices.heads, *parts.shape[1:]).sum(dim=0)
+        )
 
     def by_head(self, rows: Tensor, *, is_shared: bool = False) -> Tensor:
-        """Return what each head has of *rows*, ``(batch * heads, tokens, width)``: its share, or all if shared."""
+        """Return what each head has of *rows*, ``(batch * heads, tokens, width)``: its share, or
+        all if shared.
+        """
         heads = self.choices.heads
         if is_shared:
-            return rows.view(self.batch, 1, -1, rows.shape[1]).expand(-1, heads, -1, -1).flatten(0, 1)
+            return (
+                rows.view(self.batch, 1, -1, rows.shape[1]).expand(-1, heads, -1, -1).flatten(0, 1)
+            )
         if self.batch == 1:
             return rows.view(-1, heads, rows.shape[1] // heads).transpose(0, 1)
-        return rows.view(self.batch, -1, heads, rows.shape[1] // heads).transpose(1, 2).flatten(0, 1)
+        return (
+            rows.view(self.batch, -1, heads, rows.shape[1] // heads).transpose(1, 2).flatten(0, 1)
+        )
 
     def by_token(self, parts: Tensor, step: str) -> Tensor:
-        """Return ``(batch * tokens, heads * width)`` from what each head has, ``(batch * heads, tokens, width)``."""
+        """Return ``(batch * tokens, heads * width)`` from what each head has, ``(batch * heads,
+        tokens, width)``.
+        """
         heads, (_, tokens, width) = self.choices.heads, parts.shape
         rows = self.scratch.empty(step, torch.Size((self.batch, tokens, heads, width)))
         rows.copy_(parts.view(self.batch, heads, tokens, width).transpose(1, 2))
         return rows.view(-1, heads * width)
 
-    def combine(self, step: str, weights: Tensor, of_slices: Tensor, *, is_shared: bool = False) -> Tensor:
+    def combine(
+        self, step: str, weights: Tensor, of_slices: Tensor, *, is_shared: bool = False
+    ) -> Tensor:
         """Return what tokens combine from slices, ``(batch * tokens, width)``, in any layout.
 
         Args:
@@ -72,20 +90,30 @@ class Tile(NamedTuple):
             flat = self.by_token(weights, "weights by token").view(
                 self.batch, -1, self.choices.heads * weights.shape[2]
             )
-            summed = self.scratch.product(step, flat, of_slices.reshape(self.batch, -1, of_slices.shape[2]))
+            summed = self.scratch.product(
+                step, flat, of_slices.reshape(self.batch, -1, of_slices.shape[2])
+            )
             return summed.flatten(0, 1)
         if self.batch > 1:
             return self.by_token(self.scratch.product("parts", weights, of_slices), step)
         # With tokens last, heads stand below each other, and nothing has to be copied.
-        return self.scratch.product(step, of_slices.transpose(1, 2), weights.transpose(1, 2)).flatten(0, 1).t()
+        return (
+            self.scratch.product(step, of_slices.transpose(1, 2), weights.transpose(1, 2))
+            .flatten(0, 1)
+            .t()
+        )
 
 
 def tiles_of(operands: Operands, choices: Choices) -> list[Tile]:
-    """Return tiles of at most ``choices.chunk`` tokens, or of one sample, that together hold every token once."""
+    """Return tiles of at most ``choices.chunk`` tokens, or of one sample, that together hold every
+    token once.
+    """
     batch, tokens, _ = operands.x.shape
     heads, chunk, scratch = choices.heads, choices.chunk, Scratch(operands.x)
     if tokens > chunk:
-        size = math.ceil(tokens / math.ceil(tokens / chunk))  # no tile is smaller than the others by much
+        size = math.ceil(
+            tokens / math.ceil(tokens / chunk)
+        )  # no tile is smaller than the others by much
         return [
             Tile(
                 slice(sample * tokens + start, sample * tokens + min(start + size, tokens)),
@@ -99,7 +127,10 @@ def tiles_of(operands: Operands, choices: Choices) -> list[Tile]:
             for start in range(0, tokens, size)
         ]
     together = max(1, chunk // max(1, tokens))
-    stops = [(first, min(first + together, batch)) for first in range(0, batch if tokens else 0, together)]
+    stops = [
+        (first, min(first + together, batch))
+        for first in range(0, batch if tokens else 0, together)
+    ]
     return [
         Tile(
             slice(first * tokens, stop * tokens),

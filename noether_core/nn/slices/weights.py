@@ -1,4 +1,6 @@
-"""The weights with which tokens belong to slices, tile by tile, and the gradients of what they are made from."""
+"""The weights with which tokens belong to slices, tile by tile, and the gradients of what they are
+made from.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,11 @@ import torch
 from noether_core.nn.dtypes import dtype_of_sums
 from noether_core.nn.noise import gumbel, uniform_at
 from noether_core.nn.slices.operands import present
-from noether_core.nn.slices.temperatures import Temperatures, add_temperature_gradients_, temperatures_of
+from noether_core.nn.slices.temperatures import (
+    Temperatures,
+    add_temperature_gradients_,
+    temperatures_of,
+)
 from noether_core.nn.slices.tiles import add_product_
 
 if TYPE_CHECKING:
@@ -20,7 +26,9 @@ if TYPE_CHECKING:
 
 
 class Sources(NamedTuple):
-    """What a tile starts from, ``(batch * tokens, D)`` each, or the gradients of it; None where there is none."""
+    """What a tile starts from, ``(batch * tokens, D)`` each, or the gradients of it; None where
+    there is none.
+    """
 
     tokens: Tensor | None
     states: Tensor | None
@@ -41,7 +49,9 @@ class Weights(NamedTuple):
 def weights_of(sources: Sources, tile: Tile) -> Weights:
     """Return the weights with which the tokens of a tile belong to the slices."""
     own, choices = tile.operands, tile.choices
-    logits = tile.scratch.product("logits", _source_of_logits(sources, tile), tile.repeated(own.logit_weight))
+    logits = tile.scratch.product(
+        "logits", _source_of_logits(sources, tile), tile.repeated(own.logit_weight)
+    )
     if own.logit_bias is not None:
         logits += tile.repeated(own.logit_bias).unsqueeze(1)
     if choices.noise_seed is not None:
@@ -61,8 +71,11 @@ def weights_of(sources: Sources, tile: Tile) -> Weights:
     return Weights(weights, sharpened, temperatures)
 
 
-def add_weight_gradients_(totals: Operands, gradient: Tensor, made: Weights, sources: Sources, tile: Tile) -> Sources:
-    """Add to *totals* what a tile gives to the gradients of the operands, and return those of its sources.
+def add_weight_gradients_(
+    totals: Operands, gradient: Tensor, made: Weights, sources: Sources, tile: Tile
+) -> Sources:
+    """Add to *totals* what a tile gives to the gradients of the operands, and return those of its
+    sources.
 
     Args:
         totals: Gradients of the operands.
@@ -99,14 +112,20 @@ def add_weight_gradients_(totals: Operands, gradient: Tensor, made: Weights, sou
 def _source_of_logits(sources: Sources, tile: Tile) -> Tensor:
     """Return what each head makes its logits from, ``(batch * heads, tokens, K)``."""
     from_tokens = tile.choices.logits_from_tokens
-    return tile.by_head(present(sources.tokens if from_tokens else sources.states), is_shared=from_tokens)
+    return tile.by_head(
+        present(sources.tokens if from_tokens else sources.states), is_shared=from_tokens
+    )
 
 
 def _noise(logits: Tensor, seed: Tensor, tile: Tile) -> Tensor:
-    """Return the Gumbel noise of a tile: by sample, head, token and slice, as if there were no tiles."""
+    """Return the Gumbel noise of a tile: by sample, head, token and slice, as if there were no
+    tiles.
+    """
     _, tokens, _ = tile.operands.x.shape
     heads = torch.arange(tile.slices.start, tile.slices.stop, device=logits.device) * tokens
     first = tile.rows.start % tokens
     own = torch.arange(first, first + logits.shape[1], device=logits.device)
     rows = heads.unsqueeze(-1) + own
-    return gumbel(uniform_at(seed, rows, logits.shape[-1], dtype=dtype_of_sums(logits.dtype))).to(logits.dtype)
+    return gumbel(uniform_at(seed, rows, logits.shape[-1], dtype=dtype_of_sums(logits.dtype))).to(
+        logits.dtype
+    )

@@ -39,7 +39,12 @@ _BY_METADATA = (
     settings.blocked_preferences,
 )
 
-_BY_IMPORT = (imports.failures, imports.torch_with_configs, imports.old_contracts, imports.side_effects)
+_BY_IMPORT = (
+    imports.failures,
+    imports.torch_with_configs,
+    imports.old_contracts,
+    imports.side_effects,
+)
 
 
 @attrs.frozen
@@ -75,27 +80,37 @@ def diagnose(
 
     Args:
         core_commands: Names of Noether's own commands, which those of plugins may clash with.
-        with_imports: Import each plugin, and each module that ``NOETHER_REGISTER`` names, in a process of its own.
+        with_imports: Import each plugin, and each module that ``NOETHER_REGISTER`` names, in a
+            process of its own.
         is_deep: Import the torch module of each variant there too, and make one by its example.
         timeout: Seconds that each of these processes may take.
         slow: Milliseconds above which an import is slow.
     """
     failed: list[Finding] = []
     known = Catalogue()
-    looked = _guarded(lambda: [environment_of(known, frozenset(core_commands))], "environment", failed)
+    looked = _guarded(
+        lambda: [environment_of(known, frozenset(core_commands))], "environment", failed
+    )
     if not looked:
         return Diagnosis(tuple(failed), (), None)
     (environment,) = looked
     done: list[Outcome] = []
     if with_imports:
-        done = _guarded(lambda: _outcomes(environment, is_deep=is_deep, timeout=timeout), "imports", failed)
+        done = _guarded(
+            lambda: _outcomes(environment, is_deep=is_deep, timeout=timeout), "imports", failed
+        )
     checks = [functools.partial(check, environment) for check in _BY_METADATA]
     checks += [functools.partial(check, done) for check in _BY_IMPORT]
     checks.append(functools.partial(imports.slow_imports, done, slow))
     if not done:
         checks.append(functools.partial(code.missing_code, environment))
-    findings = [finding for check in checks for finding in _guarded(check, check.func.__name__, failed)]
-    findings = sorted([*findings, *failed], key=lambda one: (one.severity, one.distribution, one.plugin, one.check))
+    findings = [
+        finding for check in checks for finding in _guarded(check, check.func.__name__, failed)
+    ]
+    findings = sorted(
+        [*findings, *failed],
+        key=lambda one: (one.severity, one.distribution, one.plugin, one.check),
+    )
     done.sort(key=lambda one: -(one.milliseconds or 0))
     return Diagnosis(tuple(findings), tuple(done), environment)
 

@@ -36,24 +36,34 @@ def commands(environment: Environment) -> Iterator[Finding]:
 
 
 def look_alikes(environment: Environment) -> Iterator[Finding]:
-    """Yield the names of plugins that read like others of their group, or cannot be typed on every keyboard."""
+    """Yield the names of plugins that read like others of their group, or cannot be typed on every
+    keyboard.
+    """
     alike: dict[tuple[str, str], set[str]] = {}
     for entry in environment.plugins:
         alike.setdefault(_folded(entry), set()).add(entry.name)
     for entry in environment.plugins:
         if not entry.name.isascii():
             escaped = entry.name.encode("unicode_escape").decode()
-            message = f"'{entry.name}' is not ASCII: it is '{escaped}', which may pass for another name"
-            yield warning("look-alike", entry, message, "make sure that it is what you meant to install")
+            message = (
+                f"'{entry.name}' is not ASCII: it is '{escaped}', which may pass for another name"
+            )
+            yield warning(
+                "look-alike", entry, message, "make sure that it is what you meant to install"
+            )
         others = sorted(alike[_folded(entry)] - {entry.name})
         if others:
             message = f"'{entry.name}' reads like {' and '.join(map(repr, others))}, which is another name"
-            yield warning("look-alike", entry, message, "make sure that configs name the one that is meant")
+            yield warning(
+                "look-alike", entry, message, "make sure that configs name the one that is meant"
+            )
 
 
 def _folded(entry: EntryPoint) -> tuple[str, str]:
     """Return the group of a plugin, and its name without what readers overlook."""
-    return entry.group, unicodedata.normalize("NFKC", entry.name).casefold().replace("-", "_").replace(".", "_")
+    return entry.group, unicodedata.normalize("NFKC", entry.name).casefold().replace(
+        "-", "_"
+    ).replace(".", "_")
 
 
 def _by_name(entries: Iterable[EntryPoint]) -> list[list[EntryPoint]]:

@@ -10,7 +10,9 @@ from noether_core.spelling import did_you_mean
 
 
 def complaint_about(path: str) -> str | None:
-    """Return what is wrong with ``package.module:Class``, or None where nothing is, as far as its source tells."""
+    """Return what is wrong with ``package.module:Class``, or None where nothing is, as far as its
+    source tells.
+    """
     module, _, name = path.partition(":")
     try:
         file = file_of(module)
@@ -30,10 +32,16 @@ def complaint_about(path: str) -> str | None:
 
 
 def _names_bound(statements: Iterable[ast.AST]) -> Iterator[str]:
-    """Yield the names that statements bind where they stand, in branches and loops too; ``*`` stands for any."""
+    """Yield the names that statements bind where they stand, in branches and loops too; ``*``
+    stands for any.
+    """
     for statement in statements:
         match statement:
-            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+            case (
+                ast.ClassDef(name=name)
+                | ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+            ):
                 yield name
             case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
                 yield from (alias.asname or alias.name.partition(".")[0] for alias in aliases)

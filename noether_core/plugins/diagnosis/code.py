@@ -20,11 +20,18 @@ def missing_code(environment: Environment) -> Iterator[Finding]:
         try:
             file_of(entry.value)
         except ImportError as problem:
-            yield error("missing-code", entry, f"{entry.value} cannot be imported: {problem}", without(entry))
+            yield error(
+                "missing-code",
+                entry,
+                f"{entry.value} cannot be imported: {problem}",
+                without(entry),
+            )
 
 
 def code_of_others(environment: Environment) -> Iterator[Finding]:
-    """Yield the plugins whose module is found in another place than the one in which it was installed."""
+    """Yield the plugins whose module is found in another place than the one in which it was
+    installed.
+    """
     for entry in environment.plugins:
         wanted = _source_tree(entry.origin) or _recorded_file(entry)
         found = _file(entry)
@@ -46,7 +53,10 @@ def shared_code(environment: Environment) -> Iterator[Finding]:
             first = next(iter(entries.values()))
             message = f"{' and '.join(entries)} have each installed {file}; the last has overwritten the others"
             yield warning(
-                "shared-code", first, message, f"uninstall all but one of {', '.join(entries)}, and reinstall it"
+                "shared-code",
+                first,
+                message,
+                f"uninstall all but one of {', '.join(entries)}, and reinstall it",
             )
 
 
@@ -78,8 +88,16 @@ def _recorded_file(entry: EntryPoint) -> str:
     module = entry.value.partition(":")[0].replace(".", "/")
     wanted = {f"{module}.py", f"{module}/__init__.py"}
     try:
-        with open(os.path.join(entry.origin, "RECORD"), encoding="utf-8", errors="replace") as stream:
-            recorded = [path for line in stream if (path := line.partition(",")[0].strip('"')) in wanted]
+        with open(
+            os.path.join(entry.origin, "RECORD"), encoding="utf-8", errors="replace"
+        ) as stream:
+            recorded = [
+                path for line in stream if (path := line.partition(",")[0].strip('"')) in wanted
+            ]
     except OSError:
         return ""
-    return os.path.realpath(os.path.join(os.path.dirname(entry.origin), recorded[0])) if recorded else ""
+    return (
+        os.path.realpath(os.path.join(os.path.dirname(entry.origin), recorded[0]))
+        if recorded
+        else ""
+    )

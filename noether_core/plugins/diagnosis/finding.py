@@ -16,7 +16,8 @@ class Finding:
     """One thing that is wrong with what is installed, or will be."""
 
     severity: Severity
-    """``error``: a plugin cannot be used. ``warning``: everything can, and a surprise is waiting."""
+    """``error``: a plugin cannot be used. ``warning``: everything can, and a surprise is waiting.
+    """
 
     check: str
     """The check that found it, one word or two with a hyphen: ``slow-import``."""
@@ -54,7 +55,9 @@ def warning(check: str, entry: EntryPoint, message: str, remedy: str) -> Finding
     return _of_plugin("warning", check, entry, message, remedy)
 
 
-def _of_plugin(severity: Severity, check: str, entry: EntryPoint, message: str, remedy: str) -> Finding:
+def _of_plugin(
+    severity: Severity, check: str, entry: EntryPoint, message: str, remedy: str
+) -> Finding:
     return Finding(
         severity=severity,
         check=check,

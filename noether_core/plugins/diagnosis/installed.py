@@ -1,4 +1,6 @@
-"""Every distribution in the environment, with or without plugins, and what is wrong with its metadata."""
+"""Every distribution in the environment, with or without plugins, and what is wrong with its
+metadata.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Installed:
     """Folder, or for very old installations file, of the metadata."""
 
     name: str
-    """Its name in the canonical spelling; what its folder is called where the metadata name nothing."""
+    """Its name in the canonical spelling; what its folder is called where the metadata name
+    nothing.
+    """
 
     version: str
     """Its version, likewise."""
@@ -53,11 +57,17 @@ def _read(origin: str) -> Installed:
     complaints: list[str] = []
     headers = _headers(_metadata_file(origin), complaints)
     is_folder = os.path.isdir(origin)
-    entry_points = _text(os.path.join(origin, "entry_points.txt"), complaints) if is_folder else None
+    entry_points = (
+        _text(os.path.join(origin, "entry_points.txt"), complaints) if is_folder else None
+    )
     name, version = name_from(origin)
     groups = tuple(_groups(entry_points or ""))
     return Installed(
-        origin, canonical(headers.get("Name", "")) or name, headers.get("Version", version), groups, tuple(complaints)
+        origin,
+        canonical(headers.get("Name", "")) or name,
+        headers.get("Version", version),
+        groups,
+        tuple(complaints),
     )
 
 
@@ -76,9 +86,17 @@ def _headers(file: str, complaints: list[str]) -> dict[str, str]:
             complaints.append(f"{called} is missing")
         return {}
     lines = text.partition("\n\n")[0].splitlines()
-    fields = dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith((" ", "\t")))
-    headers = {field: fields[field].strip() for field in ("Name", "Version") if fields.get(field, "").strip()}
-    complaints += [f"{called} has no {field}" for field in ("Name", "Version") if field not in headers]
+    fields = dict(
+        line.split(":", 1) for line in lines if ":" in line and not line.startswith((" ", "\t"))
+    )
+    headers = {
+        field: fields[field].strip()
+        for field in ("Name", "Version")
+        if fields.get(field, "").strip()
+    }
+    complaints += [
+        f"{called} has no {field}" for field in ("Name", "Version") if field not in headers
+    ]
     return headers
 
 
@@ -89,7 +107,9 @@ def _text(file: str, complaints: list[str]) -> str | None:
             content = stream.read(_MOST_BYTES)
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        complaints.append(f"{os.path.basename(file)} is not UTF-8: {error.reason} at byte {error.start}")
+        complaints.append(
+            f"{os.path.basename(file)} is not UTF-8: {error.reason} at byte {error.start}"
+        )
         return content.decode("utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None

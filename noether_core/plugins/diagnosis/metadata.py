@@ -30,7 +30,9 @@ def unread_plugins(environment: Environment) -> Iterator[Finding]:
 
 
 def unsound_metadata(environment: Environment) -> Iterator[Finding]:
-    """Yield the distributions without plugins, as far as can be seen, at which pip and other tools may stop."""
+    """Yield the distributions without plugins, as far as can be seen, at which pip and other tools
+    may stop.
+    """
     told = {fault.origin for fault in environment.known.faults}
     for one in environment.installed:
         if one.complaints and one.origin not in told:
@@ -55,8 +57,8 @@ def leftovers(environment: Environment) -> Iterator[Finding]:
 def duplicates(environment: Environment) -> Iterator[Finding]:
     """Yield the distributions that are installed more than once.
 
-    Those without plugins are told where the copies lie in one folder, which no installer does on purpose; a virtual
-    environment that goes before another is none of our business.
+    Those without plugins are told where the copies lie in one folder, which no installer does on
+    purpose; a virtual environment that goes before another is none of our business.
     """
     copies: dict[str, list[Installed]] = {}
     for one in environment.installed:
@@ -75,7 +77,11 @@ def _hidden_copies(found: Sequence[Installed], environment: Environment) -> Iter
     for one in hidden:
         if one.version == counting.version and one.origin.endswith(".egg-info"):
             continue  # what a build leaves in the source tree of an editable install
-        only = sorted(entry.name for entry in environment.known.index.entry_points if entry.origin == one.origin)
+        only = sorted(
+            entry.name
+            for entry in environment.known.index.entry_points
+            if entry.origin == one.origin
+        )
         still = f", which still provides {' and '.join(map(repr, only))}" if only else ""
         message = f"{counting.version} in {counting.folder} hides {one.version or 'a copy'} in {one.folder}{still}"
         yield _warning("duplicate", one, message, "uninstall the one that is not meant")
@@ -94,7 +100,11 @@ def misspelt_groups(environment: Environment) -> Iterator[Finding]:
     """Yield groups of entry points that nobody asks for, and that look like Noether's."""
     for one in environment.installed:
         for group in one.groups:
-            meant = nearest(group, GROUPS) if "noether" in group.casefold() and group not in GROUPS else None
+            meant = (
+                nearest(group, GROUPS)
+                if "noether" in group.casefold() and group not in GROUPS
+                else None
+            )
             if meant is not None:
                 message = f"[{group}] is no group of Noether, and what it announces is never found; [{meant}] is one"
                 yield _warning("group", one, message, "its authors must write it so")

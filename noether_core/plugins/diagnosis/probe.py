@@ -1,4 +1,6 @@
-"""What one plugin does when it is imported: run in a process of its own, which it may spoil as it likes."""
+"""What one plugin does when it is imported: run in a process of its own, which it may spoil as it
+likes.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +21,32 @@ from noether_core.plugins.registry import IN_PROCESS, Registry, registry
 
 
 def main(task: str, report: str) -> None:
-    """Do what *task* says, write what came of it to the file *report*, and leave without a look back."""
+    """Do what *task* says, write what came of it to the file *report*, and leave without a look
+    back.
+    """
     given = json.loads(task)
     module = given.pop("module")
     try:
         facts = _facts(**given)
     except KeyboardInterrupt as error:
-        facts = {"reason": f"{module} raises {told(error)} when it is imported, which ends every program that uses it"}
+        facts = {
+            "reason": f"{module} raises {told(error)} when it is imported, which ends every program that uses it"
+        }
     except BaseException as error:  # noqa: BLE001  nothing that a plugin does may keep us from telling it
         facts = {"reason": f"{module} cannot be looked at: {told(error)}"}
     with open(report, "w", encoding="utf-8") as file:
         json.dump(facts, file)
     with contextlib.suppress(Exception):  # the plugin may have replaced it by anything
         sys.stdout.flush()
-    os._exit(0)  # threads that the plugin has started, and what it wants done at the end, are no concern of ours
+    os._exit(
+        0
+    )  # threads that the plugin has started, and what it wants done at the end, are no concern of ours
 
 
 def _facts(entry: list[str], *, is_deep: bool) -> dict[str, Any]:
-    """Return what became of a plugin, or of a module in ``NOETHER_REGISTER`` where *entry* is empty."""
+    """Return what became of a plugin, or of a module in ``NOETHER_REGISTER`` where *entry* is
+    empty.
+    """
     before, had_torch = set(_registered()) if entry else set(), "torch" in sys.modules
     started = time.perf_counter()
     facts = _used(EntryPoint(*entry)) if entry else _imported()
@@ -45,7 +55,10 @@ def _facts(entry: list[str], *, is_deep: bool) -> dict[str, Any]:
     facts["registered"] = sorted(set(_registered()) - before)
     variant = facts.pop("variant", None)
     if variant is not None:
-        facts |= {"api_version": variant.api_version, "complaint": _complaint(variant, is_deep=is_deep)}
+        facts |= {
+            "api_version": variant.api_version,
+            "complaint": _complaint(variant, is_deep=is_deep),
+        }
     return facts
 
 
@@ -61,11 +74,15 @@ def _imported() -> dict[str, Any]:
 
 
 def _used(entry: EntryPoint) -> dict[str, Any]:
-    """Import a plugin as those who use it do, and return its variant, if it has one, or why there is none."""
+    """Import a plugin as those who use it do, and return its variant, if it has one, or why there
+    is none.
+    """
     try:
         return {"variant": _answer(entry)}
     except PluginError as error:
-        cause = error.__cause__ if entry.group == EXTENSION else None  # what it says besides, doctor says as well
+        cause = (
+            error.__cause__ if entry.group == EXTENSION else None
+        )  # what it says besides, doctor says as well
         return {"reason": cause.reason if isinstance(cause, PluginError) else error.reason}
     except NoetherError as error:
         return {"reason": str(error)}

@@ -40,7 +40,9 @@ class Outcome:
     """Why it cannot be used; None where it can."""
 
     milliseconds: float | None = None
-    """Time that importing it took, less that for Python and Noether; None where it did not come back."""
+    """Time that importing it took, less that for Python and Noether; None where it did not come
+    back.
+    """
 
     imports_torch: bool = False
     """Whether torch came along."""
@@ -70,12 +72,16 @@ class _Task:
     is_deep: bool
 
     def as_json(self) -> str:
-        return json.dumps({"entry": list(self.entry or ()), "module": self.module, "is_deep": self.is_deep})
+        return json.dumps(
+            {"entry": list(self.entry or ()), "module": self.module, "is_deep": self.is_deep}
+        )
 
 
 @attrs.frozen
 class _Child:
-    """A process that imports one plugin. It writes to files: a pipe would be held open by whatever it starts."""
+    """A process that imports one plugin. It writes to files: a pipe would be held open by whatever
+    it starts.
+    """
 
     task: _Task
     process: subprocess.Popen[bytes]
@@ -93,7 +99,9 @@ class _Child:
     def kill(self) -> None:
         """End the process, and what it started."""
         if not self.has_ended:
-            with contextlib.suppress(AttributeError, OSError):  # where there are no groups, or none is left
+            with contextlib.suppress(
+                AttributeError, OSError
+            ):  # where there are no groups, or none is left
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
@@ -102,7 +110,8 @@ class _Child:
 def outcomes(
     entries: Iterable[EntryPoint], modules: Iterable[str], *, is_deep: bool, timeout: float
 ) -> Iterator[Outcome]:
-    """Import plugins, and modules that ``NOETHER_REGISTER`` names, several at once where there are processors for it.
+    """Import plugins, and modules that ``NOETHER_REGISTER`` names, several at once where there are
+    processors for it.
 
     Args:
         entries: Plugins.
@@ -121,7 +130,9 @@ def outcomes(
         try:
             while waiting or running:
                 while waiting and len(running) < min(os.cpu_count() or 1, _MOST_AT_ONCE):
-                    running.append(_started(waiting.pop(), os.path.join(folder, str(len(waiting))), timeout))
+                    running.append(
+                        _started(waiting.pop(), os.path.join(folder, str(len(waiting))), timeout)
+                    )
                 time.sleep(_PAUSE)
                 for child in [child for child in running if child.has_ended or child.is_late]:
                     running.remove(child)
@@ -137,7 +148,15 @@ def _started(task: _Task, stem: str, timeout: float) -> _Child:
         variables["NOETHER_REGISTER"] = task.module
     with open(f"{stem}.out", "wb") as printed, open(f"{stem}.err", "wb") as complained:
         process = subprocess.Popen(  # noqa: S603  ourselves
-            [sys.executable, "-P", "-c", _START, json.dumps(searched_path()), task.as_json(), f"{stem}.json"],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                _START,
+                json.dumps(searched_path()),
+                task.as_json(),
+                f"{stem}.json",
+            ],
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=complained,
@@ -156,7 +175,12 @@ def _outcome(child: _Child, timeout: float) -> Outcome:
         late = f"does not come back from its import within {timeout:g} seconds"
         how = f"ends the process that imports it, {_last_words(child)}" if has_ended else late
         facts = {"reason": f"{child.task.module} {how}"}
-    return Outcome(entry=child.task.entry, module=child.task.module, printed=_start_of(f"{child.stem}.out"), **facts)
+    return Outcome(
+        entry=child.task.entry,
+        module=child.task.module,
+        printed=_start_of(f"{child.stem}.out"),
+        **facts,
+    )
 
 
 def _facts(report: str) -> dict[str, Any] | None:

@@ -20,9 +20,11 @@ Name = Annotated[str, MinLen(1)]
 
 @attrs.frozen(kw_only=True)
 class AttentionConfig(Schema):
-    """Options of every attention variant; made directly, the open schema that keeps options of any variant.
+    """Options of every attention variant; made directly, the open schema that keeps options of any
+    variant.
 
-    A subclass is a *concrete* config: it declares the options of one variant, and its ``type`` is a literal::
+    A subclass is a *concrete* config: it declares the options of one variant, and its ``type`` is a
+    literal::
 
         @attrs.frozen(kw_only=True)
         class WindowAttentionConfig(AttentionConfig):
@@ -32,7 +34,8 @@ class AttentionConfig(Schema):
             "Tokens that each query sees on either side."
 
     Args:
-        **options: The fields below, and for the open schema options of any variant, which `extra` keeps.
+        **options: The fields below, and for the open schema options of any variant, which `extra`
+            keeps.
 
     Raises:
         ConfigError: If an option has the wrong type, is out of bounds or contradicts another.
@@ -42,7 +45,9 @@ class AttentionConfig(Schema):
     extra_field: ClassVar[str | None] = "extra"
 
     type: str
-    """Which variant; any installed package may provide it. ``distribution:type`` names the package too."""
+    """Which variant; any installed package may provide it. ``distribution:type`` names the package
+    too.
+    """
 
     hidden_dim: Annotated[int, Ge(1)]
     """Width of a token: features that go in and come out."""
@@ -80,7 +85,9 @@ class AttentionConfig(Schema):
         self.__attrs_init__(**options, extra=extra)  # type: ignore[attr-defined]
 
     def __attrs_post_init__(self) -> None:
-        """Check every field; a width of heads that agrees with the others says nothing more and is dropped."""
+        """Check every field; a width of heads that agrees with the others says nothing more and is
+        dropped.
+        """
         Schema.__attrs_post_init__(self)
         if self._head_dim is not None:
             object.__setattr__(self, "_head_dim", None)
@@ -91,12 +98,16 @@ class AttentionConfig(Schema):
         return self.hidden_dim // self.num_heads
 
     def fingerprint(self) -> str:
-        """Return 64 hexadecimal digits that equal configs share in every process and on every machine."""
+        """Return 64 hexadecimal digits that equal configs share in every process and on every
+        machine.
+        """
         return fingerprint_of(self)
 
     @classmethod
     def rule_of(cls, option: str, annotation: Any) -> Rule:
-        """Return the rule of an option: ``type`` may name its distribution, ``extra`` hides no declared option."""
+        """Return the rule of an option: ``type`` may name its distribution, ``extra`` hides no
+        declared option.
+        """
         rule = rule_for(annotation)
         if option == "type" and get_origin(annotation) is Literal:
             return Rule(rule.expected, _qualified(rule.check))
@@ -152,7 +163,11 @@ def _undeclared(check: Check, declared: frozenset[str]) -> Check:
         if value is EMPTY:
             return value
         problems = [
-            Problem(keys=(name,), message="is an option of its own and cannot stand among the extra ones", at_key=True)
+            Problem(
+                keys=(name,),
+                message="is an option of its own and cannot stand among the extra ones",
+                at_key=True,
+            )
             for name in (value if isinstance(value, Mapping) else ())
             if name in declared
         ]
@@ -167,7 +182,9 @@ def _divisors_around(number: int, whole: int) -> list[int]:
     """Return the divisors of *whole* next to *number* on either side, as far as they are near."""
     below = range(min(number - 1, whole), max(0, number - _FARTHEST), -1)
     above = range(number + 1, min(whole, number + _FARTHEST) + 1)
-    nearest = (next((divisor for divisor in side if whole % divisor == 0), None) for side in (below, above))
+    nearest = (
+        next((divisor for divisor in side if whole % divisor == 0), None) for side in (below, above)
+    )
     return [divisor for divisor in nearest if divisor is not None]
 
 
@@ -185,7 +202,9 @@ class TokenSpec(Schema):
     """Name of the group, such as ``surface_anchors``."""
 
     size: Annotated[int, Ge(0)] | None
-    """Number of tokens; None for a group that is not in the input and whose keys and values come from a cache."""
+    """Number of tokens; None for a group that is not in the input and whose keys and values come
+    from a cache.
+    """
 
     @property
     def domain(self) -> str:
@@ -244,7 +263,9 @@ _MOVED = {
 
 
 def moved(name: str, asked: str) -> Any:
-    """Return a config from its new home, with a warning, the first time, where the module *asked* was asked for it."""
+    """Return a config from its new home, with a warning, the first time, where the module *asked*
+    was asked for it.
+    """
     if name not in _MOVED:
         raise AttributeError(f"module {asked!r} has no attribute {name!r}")
     if name in globals():

@@ -23,16 +23,19 @@ class Document:
     """What a text says, and where."""
 
     data: Any
-    """Dicts, lists, text, numbers, booleans and None, none of it shared; the reader may change it."""
+    """Dicts, lists, text, numbers, booleans and None, none of it shared; the reader may change it.
+    """
 
     _source: Source = attrs.field(repr=False)
     _find_spot: Callable[[], Spot] = attrs.field(repr=False)
 
     def locate(self, problem: Problem) -> Problem:
-        """Return *problem* with file, line, column and the line itself; one that has a line stays as it is.
+        """Return *problem* with file, line, column and the line itself; one that has a line stays
+        as it is.
 
-        The place is that of the value under the problem's keys, or of its key where that is at fault. What is missing
-        is placed at the key of the nearest mapping or list that should hold it.
+        The place is that of the value under the problem's keys, or of its key where that is at
+        fault. What is missing is placed at the key of the nearest mapping or list that should hold
+        it.
         """
         return placed(problem, self._source, self._find_spot())
 
@@ -81,7 +84,9 @@ def _reader(format: Format) -> _Reader:
 
 def _refuse_large(source: Source) -> None:
     if len(source.text) > LARGEST_TEXT:
-        raise ConfigError([Problem(message=f"more than {LARGEST_TEXT} characters", file=source.file)])
+        raise ConfigError(
+            [Problem(message=f"more than {LARGEST_TEXT} characters", file=source.file)]
+        )
 
 
 def _refuse_unprintable(source: Source) -> None:

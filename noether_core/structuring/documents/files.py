@@ -9,14 +9,21 @@ from noether_core.errors import ConfigError, Problem
 from noether_core.structuring.documents.document import Document, Format, parse
 from noether_core.structuring.documents.source import LARGEST_TEXT, Source
 
-FORMATS: Final[dict[str, Format]] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
+FORMATS: Final[dict[str, Format]] = {
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".toml": "toml",
+    ".json": "json",
+}
 """The format that each suffix of a file's name tells."""
 
 _LARGEST_FILE: Final = 4 * LARGEST_TEXT
 """Bytes of a file: UTF-8 takes four for a character at most."""
 
 _USUAL_FILE: Final = 2**16
-"""Bytes that few files exceed; to make room for those of the largest takes as long as to parse a small one."""
+"""Bytes that few files exceed; to make room for those of the largest takes as long as to parse a
+small one.
+"""
 
 
 def read(path: str | os.PathLike[str], format: Format | None = None) -> Document:
@@ -27,7 +34,8 @@ def read(path: str | os.PathLike[str], format: Format | None = None) -> Document
         format: How it is written; by the file's suffix where it is None.
 
     Raises:
-        ConfigError: If it cannot be read, its suffix tells no format, or it is not a valid document.
+        ConfigError: If it cannot be read, its suffix tells no format, or it is not a valid
+            document.
     """
     file = os.fspath(path)
     try:
@@ -64,15 +72,25 @@ def _decoded(content: bytes, file: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        text, before = (part.decode("utf-8-sig", errors="replace") for part in (content, content[: error.start]))
+        text, before = (
+            part.decode("utf-8-sig", errors="replace") for part in (content, content[: error.start])
+        )
         message = f"the byte 0x{content[error.start]:02x} is not UTF-8"
-        problem = Source(text, file).problem(message, len(before), suggestion="save the file as UTF-8")
+        problem = Source(text, file).problem(
+            message, len(before), suggestion="save the file as UTF-8"
+        )
         raise ConfigError([problem]) from error
 
 
 def _format(file: str) -> Format:
     suffix = os.path.splitext(file)[1]
     if suffix.lower() not in FORMATS:
-        message = f"the suffix {suffix!r} tells no format" if suffix else "the name has no suffix that tells a format"
-        raise ConfigError([Problem(message=message, file=file, suggestion=f"use one of {', '.join(FORMATS)}")])
+        message = (
+            f"the suffix {suffix!r} tells no format"
+            if suffix
+            else "the name has no suffix that tells a format"
+        )
+        raise ConfigError(
+            [Problem(message=message, file=file, suggestion=f"use one of {', '.join(FORMATS)}")]
+        )
     return FORMATS[suffix.lower()]

@@ -68,14 +68,18 @@ def _loads(source: Source, repeating: list[dict[str, Any]]) -> Any:
 
 
 def _complaint_of(source: Source, problem: str, at: int) -> Problem:
-    """Return what the standard library complains about, in plain words and with a way out where one is plain to see."""
+    """Return what the standard library complains about, in plain words and with a way out where one
+    is plain to see.
+    """
     if problem == "Extra data":
         return source.problem(_ENDED, at)
     words = _PLAIN_WORDS.get(problem, f"{problem[0].lower()}{problem[1:]}")
     found = source.text[at : at + 1]
     if not found:
         words += ", and the text ends here"
-    return source.problem(f"not valid JSON: {words}", at, suggestion=_way_out(source.text[:at].rstrip()[-1:], found))
+    return source.problem(
+        f"not valid JSON: {words}", at, suggestion=_way_out(source.text[:at].rstrip()[-1:], found)
+    )
 
 
 def _way_out(before: str, found: str) -> str | None:

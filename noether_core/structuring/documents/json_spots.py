@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from noether_core.structuring.documents.source import Source
 
 _PIECE: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},:]|[^\s\[\]{},:"]++', re.DOTALL)
-"""Text, a mark, or a number or word. Text without an end reaches to the document's end, so that time stays linear."""
+"""Text, a mark, or a number or word. Text without an end reaches to the document's end, so that
+time stays linear.
+"""
 
 _STEPS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def too_deep_at(text: str) -> int | None:
-    """Return the index of the first bracket that stands too deep in *text*, which need not be valid JSON."""
+    """Return the index of the first bracket that stands too deep in *text*, which need not be valid
+    JSON.
+    """
     if text.count("[") + text.count("{") <= DEEPEST:
         return None
     depth = 0

@@ -78,29 +78,45 @@ class _Check:
     def value(self, value: Any, keys: tuple[str | int, ...], depth: int) -> None:
         kind = type(value)
         if kind is dict:
-            self._items([(key, item) for key, item in value.items() if self._is_key(key, keys)], keys, depth + 1)
+            self._items(
+                [(key, item) for key, item in value.items() if self._is_key(key, keys)],
+                keys,
+                depth + 1,
+            )
         elif kind is list or kind is tuple:
             self._items(enumerate(value), keys, depth + 1)
         elif refused := self._refused(value):
             found = None if kind is Refused else value
-            self._add(Problem(message=refused.message, keys=keys, value=found, suggestion=refused.suggestion))
+            self._add(
+                Problem(
+                    message=refused.message, keys=keys, value=found, suggestion=refused.suggestion
+                )
+            )
 
     def _is_key(self, key: object, keys: tuple[str | int, ...]) -> bool:
-        """Return whether *key* can be one, or tell why not: at its mapping, since no path can name it."""
+        """Return whether *key* can be one, or tell why not: at its mapping, since no path can name
+        it.
+        """
         if type(key) is not str:
-            self._add(Problem(message=f"expected text for a key, got {shown(key)}", keys=keys, value=key))
+            self._add(
+                Problem(message=f"expected text for a key, got {shown(key)}", keys=keys, value=key)
+            )
             return False
         if has_surrogate(key):
             self._add(Problem(message=f"the key {shown(key)} holds {_HALF}", keys=keys, value=key))
             return False
         return True
 
-    def _items(self, items: Iterable[tuple[str | int, Any]], keys: tuple[str | int, ...], depth: int) -> None:
+    def _items(
+        self, items: Iterable[tuple[str | int, Any]], keys: tuple[str | int, ...], depth: int
+    ) -> None:
         if depth > DEEPEST:
             raise ConfigError([Problem(message=TOO_DEEP, keys=keys)])
         for key, item in items:
             self._count += 1
-            if self._count > LARGEST_TEXT:  # each takes a character at least, so no document can hold them
+            if (
+                self._count > LARGEST_TEXT
+            ):  # each takes a character at least, so no document can hold them
                 raise ConfigError([Problem(message=f"more than {LARGEST_TEXT} values")])
             self.value(item, (*keys, key), depth)
 
@@ -116,7 +132,11 @@ class _Check:
         if kind is int:
             return None if is_writable(value) else Refused(TOO_LONG)
         if kind is float:
-            return Refused(self._limits.no_infinity) if self._limits.no_infinity and not math.isfinite(value) else None
+            return (
+                Refused(self._limits.no_infinity)
+                if self._limits.no_infinity and not math.isfinite(value)
+                else None
+            )
         return value if isinstance(value, Refused) else _foreign(value)
 
     def _add(self, problem: Problem) -> None:
@@ -127,7 +147,9 @@ class _Check:
 
 def _foreign(value: Any) -> Refused:
     if hasattr(value, "isoformat"):
-        return Refused(f"dates and times are not options, got {value}", f'quote it: "{value.isoformat()}"')
+        return Refused(
+            f"dates and times are not options, got {value}", f'quote it: "{value.isoformat()}"'
+        )
     return Refused(f"expected plain data, got {shown(value)} of type {type(value).__name__}")
 
 

@@ -18,12 +18,16 @@ _LINE_BREAK = re.compile("\r\n|\n|\r")
 
 
 def unprintable(text: str) -> re.Match[str] | None:
-    """Return the first character that no document may hold as itself: YAML's rule, the strictest of the three."""
+    """Return the first character that no document may hold as itself: YAML's rule, the strictest of
+    the three.
+    """
     return _unprintable_in(text).search(text)
 
 
 def _unprintable_in(text: str) -> re.Pattern[str]:
-    """Return what matches unprintable characters in *text*; the set of all of them takes milliseconds to compile."""
+    """Return what matches unprintable characters in *text*; the set of all of them takes
+    milliseconds to compile.
+    """
     return re.compile("[^\t\n\r\x20-\x7e]" if text.isascii() else f"[^{_PRINTABLE}]")
 
 
@@ -50,7 +54,9 @@ class Source:
         line = self.line(index)
         start = self._starts[line - 1]
         source = self._line_from(start)
-        return attrs.evolve(problem, file=self.file, line=line, column=index - start + 1, source=source)
+        return attrs.evolve(
+            problem, file=self.file, line=line, column=index - start + 1, source=source
+        )
 
     def line(self, index: int) -> int:
         """Return the line, from 1, of the character at *index*."""
@@ -66,7 +72,9 @@ class Source:
         return [0, *(found.end() for found in _LINE_BREAK.finditer(self.text))]
 
     def _line_from(self, start: int) -> str:
-        """Return one line as it may be shown; each is kept, since a long one may have many problems."""
+        """Return one line as it may be shown; each is kept, since a long one may have many
+        problems.
+        """
         if start not in self._shown:
             end = _LINE_BREAK.search(self.text, start)
             line = self.text[start : end.start() if end else None]

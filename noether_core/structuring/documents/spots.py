@@ -12,16 +12,21 @@ if TYPE_CHECKING:
 
 
 class Spot:
-    """Where one value stands: plain slots and no more, since a document has one for each of its values."""
+    """Where one value stands: plain slots and no more, since a document has one for each of its
+    values.
+    """
 
     __slots__ = ("at", "key", "parts")
 
-    def __init__(self, at: int, key: int | None = None, parts: dict[str | int, Spot] | None = None) -> None:
+    def __init__(
+        self, at: int, key: int | None = None, parts: dict[str | int, Spot] | None = None
+    ) -> None:
         self.at = at
         """Index of the value's first character."""
 
         self.key = key
-        """Index of its key's first character; None for the document itself and for items of lists."""
+        """Index of its key's first character; None for the document itself and for items of lists.
+        """
 
         self.parts = parts
         """Spots of a mapping's values by key, or of a list's items by number; None for a scalar."""
@@ -42,7 +47,9 @@ class Spot:
 
 
 def placed(problem: Problem, source: Source, spot: Spot) -> Problem:
-    """Return *problem* with its place in *source*, whose document has *spot*; one that has a place keeps it."""
+    """Return *problem* with its place in *source*, whose document has *spot*; one that has a place
+    keeps it.
+    """
     if problem.line is not None:
         return problem
     return source.place(problem, spot.find(problem.keys, at_key=problem.at_key))

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from noether_core.structuring.documents.spots import Spot
 
 _COMPLAINT: Final = re.compile(
-    r"(?P<message>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
+    r"(?P<message>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)",
+    re.DOTALL,
 )
 _IMMUTABLE: Final = re.compile(r"Cannot mutate immutable namespace \((?P<keys>.*)\)", re.DOTALL)
 _QUOTED: Final = re.compile(r"'([^']*)'")
-_WAYS_OUT: Final = {"Invalid value": "text stands in quotes; true and false are written in lower case"}
+_WAYS_OUT: Final = {
+    "Invalid value": "text stands in quotes; true and false are written in lower case"
+}
 _OF_REPEATING: Final = ("Cannot", "Duplicate")
 _DIGITS: Final = re.compile(rf"[0-9_]{{{MOST_DIGITS},}}+")
 
@@ -35,7 +38,9 @@ def read_toml(source: Source) -> tuple[dict[str, Any], Callable[[], Spot]]:
         ConfigError: If it is not TOML, or holds what plain data does not.
     """
     if sum(map(source.text.count, "[{.")) > DEEPEST:
-        scan_toml(source)  # refuses keys and values that stand too deep, for which tomllib takes long
+        scan_toml(
+            source
+        )  # refuses keys and values that stand too deep, for which tomllib takes long
     data = _loads(source)
     if problems := problems_in(data):
         spot, _ = scan_toml(source)
@@ -56,7 +61,9 @@ def _loads(source: Source) -> dict[str, Any]:
 
 
 def _complaints(source: Source, complaint: str) -> list[Problem]:
-    """Return the problems of which tomllib tells the first, with its place at the end of its sentence."""
+    """Return the problems of which tomllib tells the first, with its place at the end of its
+    sentence.
+    """
     found = _COMPLAINT.fullmatch(complaint)
     message = found["message"] if found else complaint
     at = len(source.text)
@@ -66,7 +73,9 @@ def _complaints(source: Source, complaint: str) -> list[Problem]:
         _, repeats = scan_toml(source, end=at)
         if repeats:
             return repeats
-    return [source.problem(f"not valid TOML: {_words(message)}", at, suggestion=_WAYS_OUT.get(message))]
+    return [
+        source.problem(f"not valid TOML: {_words(message)}", at, suggestion=_WAYS_OUT.get(message))
+    ]
 
 
 def _words(complaint: str) -> str:

@@ -27,7 +27,8 @@ _SCALAR: Final = re.compile(
     r"""|"(?:[^"\\\n]++|\\.)*+"?+|'[^'\n]*+'?+|[^,\]}#\n"'\[{]++""",
     re.DOTALL,
 )
-"""Text of the four kinds, or a number, word or date. Text without an end reaches as far as it can."""
+"""Text of the four kinds, or a number, word or date. Text without an end reaches as far as it can.
+"""
 
 
 class _LostError(Exception):

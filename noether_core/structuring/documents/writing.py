@@ -17,15 +17,18 @@ def write(data: Any, format: Format) -> str:
     """Return plain data as text, which `parse` reads as the same data; tuples become lists.
 
     Raises:
-        ConfigError: If *data* is not plain or the format cannot hold it: TOML has no null and holds a mapping at its
-            top, JSON has neither infinities nor NaN, and none has half a character.
+        ConfigError: If *data* is not plain or the format cannot hold it: TOML has no null and holds
+            a mapping at its top, JSON has neither infinities nor NaN, and none has half a
+            character.
     """
     limits, writer = _WRITERS[format]
     if problems := problems_in(data, limits):
         raise ConfigError(problems)
     text = writer(data)
     if len(text) > LARGEST_TEXT:
-        raise ConfigError([Problem(message=f"the document would have more than {LARGEST_TEXT} characters")])
+        raise ConfigError(
+            [Problem(message=f"the document would have more than {LARGEST_TEXT} characters")]
+        )
     return text
 
 

@@ -17,7 +17,9 @@ class Complaint:
     """What the sentence contains: libyaml and its Python double word some differently."""
 
     message: str
-    """What we say; ``{found}`` is the character at which it was noticed, ``{opened}`` the line of what is not whole."""
+    """What we say; ``{found}`` is the character at which it was noticed, ``{opened}`` the line of
+    what is not whole.
+    """
 
     suggestion: str | None = None
     """A way out, where one is known."""
@@ -34,23 +36,49 @@ _AFTER_VALUE: Final = Complaint("", "this cannot follow what stands before it on
 _TAB: Final = Complaint("", "a tab cannot indent YAML", "use spaces")
 _COMPLAINTS: Final = (
     Complaint("mapping values are not allowed", "a ':' cannot stand here", _QUOTE),
-    Complaint("sequence entries are not allowed", "a '- ' cannot stand here", "start the list on a line of its own"),
+    Complaint(
+        "sequence entries are not allowed",
+        "a '- ' cannot stand here",
+        "start the list on a line of its own",
+    ),
     Complaint("cannot start any token", "no value starts with {found!r}", _QUOTE),
     Complaint("maximum nesting depth", TOO_DEEP),
     Complaint("alphabetic or numeric", "a '*' or '&' needs a name behind it", _QUOTE),
     Complaint("comment or line break", "nothing but a comment can stand behind this on its line"),
     Complaint("tag URI", "the tag is not whole", "remove it; a config holds plain data only"),
-    Complaint("unexpected document indicator", "the quoted text that starts here does not end", is_at_start=True),
+    Complaint(
+        "unexpected document indicator",
+        "the quoted text that starts here does not end",
+        is_at_start=True,
+    ),
     Complaint("node content", "expected a value, found {found!r}"),
     Complaint("',' or ']'", "expected ',' or ']' in the list that starts on line {opened}"),
     Complaint("',' or '}'", "expected ',' or '}}' in the mapping that starts on line {opened}"),
-    Complaint("unexpected end of stream", "the quoted text that starts here does not end", is_at_start=True),
+    Complaint(
+        "unexpected end of stream",
+        "the quoted text that starts here does not end",
+        is_at_start=True,
+    ),
     Complaint("expected ':'", "expected a ':' after this key", is_at_start=True),
-    Complaint("unknown escape character", "no such escape in double quotes", "write '\\\\' for a backslash"),
-    Complaint("expected key", "this does not continue the mapping that starts on line {opened}", _INDENT),
-    Complaint("'-' indicator", "this does not continue the list that starts on line {opened}", _INDENT),
-    Complaint("expected <block end>", "this does not continue what starts on line {opened}", _INDENT),
-    Complaint("undefined tag handle", "the tag is not allowed", "remove it; a config holds plain data only"),
+    Complaint(
+        "unknown escape character",
+        "no such escape in double quotes",
+        "write '\\\\' for a backslash",
+    ),
+    Complaint(
+        "expected key", "this does not continue the mapping that starts on line {opened}", _INDENT
+    ),
+    Complaint(
+        "'-' indicator", "this does not continue the list that starts on line {opened}", _INDENT
+    ),
+    Complaint(
+        "expected <block end>", "this does not continue what starts on line {opened}", _INDENT
+    ),
+    Complaint(
+        "undefined tag handle",
+        "the tag is not allowed",
+        "remove it; a config holds plain data only",
+    ),
     Complaint("<document start>", "the document has ended before this"),
 )
 

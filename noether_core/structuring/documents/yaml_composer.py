@@ -1,4 +1,6 @@
-"""From the events of a YAML document to plain data and the spot of every key and value, in one pass."""
+"""From the events of a YAML document to plain data and the spot of every key and value, in one
+pass.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ MOST_ALIASED: Final = 10_000
 class Composer:
     """Composes one document; what it cannot accept becomes None in the data, and one of *problems*."""
 
-    def __init__(self, source: Source, next_event: Callable[[], _Event], problems: list[Problem]) -> None:
+    def __init__(
+        self, source: Source, next_event: Callable[[], _Event], problems: list[Problem]
+    ) -> None:
         from yaml import events
 
         self._problems = problems
@@ -120,7 +124,9 @@ class Composer:
         self._count += 1
         return before
 
-    def _close(self, event: _Event, data: Any, parts: dict[str | int, Spot], before: int) -> _Composed:
+    def _close(
+        self, event: _Event, data: Any, parts: dict[str | int, Spot], before: int
+    ) -> _Composed:
         self._depth -= 1
         spot = Spot(event.start_mark.index, None, parts)
         if event.anchor is not None:
@@ -131,7 +137,11 @@ class Composer:
         at = event.start_mark.index
         anchored = self._anchors.get(event.anchor)
         if anchored is None:
-            stands = "stands inside what it repeats" if event.anchor in self._anchors else "has no anchor before it"
+            stands = (
+                "stands inside what it repeats"
+                if event.anchor in self._anchors
+                else "has no anchor before it"
+            )
             self._refuse(f"the alias {quoted_if_long('*' + event.anchor)} {stands}", at)
             return None, Spot(at)
         data, spot, size = anchored
@@ -139,7 +149,9 @@ class Composer:
         self._aliased += size
         if self._aliased > MOST_ALIASED:
             message = f"aliases repeat more than {MOST_ALIASED} values"
-            raise ConfigError([*self._problems, self._source.problem(message, at, keys=tuple(self._keys))])
+            raise ConfigError(
+                [*self._problems, self._source.problem(message, at, keys=tuple(self._keys))]
+            )
         return copy.deepcopy(data), Spot(at, None, spot.parts)
 
     def _accepted(self, value: Any, at: int) -> Any:

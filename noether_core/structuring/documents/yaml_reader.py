@@ -21,7 +21,8 @@ MOST_DIRECTIVES: Final = 100
 
 
 def read_yaml(source: Source) -> tuple[Any, Callable[[], Spot]]:
-    """Return the data of the one document that *source* holds, None where it holds none, and what finds its spots.
+    """Return the data of the one document that *source* holds, None where it holds none, and what
+    finds its spots.
 
     Raises:
         ConfigError: If it is not YAML 1.2, or holds what plain data does not.
@@ -45,7 +46,9 @@ def read_yaml(source: Source) -> tuple[Any, Callable[[], Spot]]:
 
 
 def _events_of(text: str) -> Callable[[], Any]:
-    """Return what gives the events of *text* one by one: libyaml, or its Python double where it is missing."""
+    """Return what gives the events of *text* one by one: libyaml, or its Python double where it is
+    missing.
+    """
     try:
         from yaml._yaml import CParser
     except ImportError:
@@ -74,7 +77,11 @@ def _document(source: Source, problems: list[Problem]) -> tuple[Any, Spot]:
     after = next_event()
     if not isinstance(after, StreamEndEvent):
         at = after.start_mark.index
-        problems.append(source.problem("a second document starts here", at, suggestion="keep one document in a file"))
+        problems.append(
+            source.problem(
+                "a second document starts here", at, suggestion="keep one document in a file"
+            )
+        )
     if "\\" in source.text:  # only an escape can write what the text itself may not hold
         from noether_core.structuring.documents.plain import problems_in
 
@@ -89,7 +96,9 @@ def _refuse_many_directives(source: Source) -> None:
 
 
 def _complaint_of(source: Source, error: MarkedYAMLError) -> Problem:
-    """Return *error* as a problem: where it was noticed, or where what the text's end left open began."""
+    """Return *error* as a problem: where it was noticed, or where what the text's end left open
+    began.
+    """
     from noether_core.structuring.documents.yaml_complaints import complaint
 
     noticed, opened = _index(error.problem_mark), _index(error.context_mark)

@@ -25,7 +25,9 @@ _BASES: Final = {"whole": 10, "octal": 8, "hexadecimal": 16}
 
 
 def meaning(text: str) -> Any:
-    """Return what the plain scalar *text* means: None, a bool, a number, a `Refused` one, or the text itself."""
+    """Return what the plain scalar *text* means: None, a bool, a number, a `Refused` one, or the
+    text itself.
+    """
     if text in CONSTANTS:
         return CONSTANTS[text]
     return _number(text) if text[0] in _NUMBER_STARTS else text

@@ -26,12 +26,20 @@ def tagged_scalar(tag: str, text: str) -> Any:
 
 
 def tagged_collection(tag: str, name: str) -> Refused | None:
-    """Return why *tag* is refused on a collection, of which the core schema has *name*: ``map`` or ``seq``."""
-    return None if tag in ("!", _CORE + name) else _refused(tag, "a mapping" if name == "map" else "a list")
+    """Return why *tag* is refused on a collection, of which the core schema has *name*: ``map`` or
+    ``seq``.
+    """
+    return (
+        None
+        if tag in ("!", _CORE + name)
+        else _refused(tag, "a mapping" if name == "map" else "a list")
+    )
 
 
 def _refused(tag: str, found: str) -> Refused:
     short = tag.replace(_CORE, "!!", 1)
     if tag.startswith(_CORE) and tag.removeprefix(_CORE) in _NAMES:
         return Refused(f"the tag {short} does not fit {quoted_if_long(found)}")
-    return Refused(f"the tag {shown(short)} is not allowed", "remove it; a config holds plain data only")
+    return Refused(
+        f"the tag {shown(short)} is not allowed", "remove it; a config holds plain data only"
+    )

@@ -20,7 +20,9 @@ _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", 
 _CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 
 _LONGEST_KEY: Final = 1000
-"""Characters of a key that stands on the line of its value: no reader looks further than 1,024 for the colon."""
+"""Characters of a key that stands on the line of its value: no reader looks further than 1,024 for
+the colon.
+"""
 
 
 def write_yaml(data: Any) -> str:
@@ -53,10 +55,14 @@ def _entry(key: str, value: Any) -> Iterator[str]:
 
 
 def _is_block(value: Any) -> bool:
-    """Return whether *value* takes lines of its own: a mapping, or a list that holds more than scalars."""
+    """Return whether *value* takes lines of its own: a mapping, or a list that holds more than
+    scalars.
+    """
     if isinstance(value, dict):
         return bool(value)
-    return isinstance(value, (list, tuple)) and any(isinstance(item, (dict, list, tuple)) for item in value)
+    return isinstance(value, (list, tuple)) and any(
+        isinstance(item, (dict, list, tuple)) for item in value
+    )
 
 
 def _inline(value: Any) -> str:

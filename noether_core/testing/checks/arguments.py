@@ -33,16 +33,24 @@ def check_attn_mask(subject: Subject) -> None:
     y = subject.call(module, {**arguments, "attn_mask": mask})
     _check_hidden_keys(subject, module, arguments, mask)
 
-    added = torch.zeros(mask.shape, dtype=y.dtype, device=y.device).masked_fill(~mask, float("-inf"))
+    added = torch.zeros(mask.shape, dtype=y.dtype, device=y.device).masked_fill(
+        ~mask, float("-inf")
+    )
     told = f"{subject.type}: an attn_mask of minus infinities has not the result of a boolean one"
     check_close(subject.call(module, {**arguments, "attn_mask": added}), y, told)
     tilted = added + torch.arange(mask.shape[1], device=y.device) / mask.shape[1]
     if are_alike(subject.call(module, {**arguments, "attn_mask": tilted}), y):
-        raise CheckFailed(f"{subject.type}: the numbers of a floating attn_mask are not added to the logits")
+        raise CheckFailed(
+            f"{subject.type}: the numbers of a floating attn_mask are not added to the logits"
+        )
 
 
-def _check_hidden_keys(subject: Subject, module: nn.Module, arguments: calls.Arguments, mask: Tensor) -> None:
-    """Check by gradients which tokens some queries read under *mask*; a token that reads others is its own query."""
+def _check_hidden_keys(
+    subject: Subject, module: nn.Module, arguments: calls.Arguments, mask: Tensor
+) -> None:
+    """Check by gradients which tokens some queries read under *mask*; a token that reads others is
+    its own query.
+    """
     read = calls.READ[subject.variant.interface]
     is_self = read == calls.ASKING[subject.variant.interface]
     for query in (0, mask.shape[0] // 2):
@@ -53,12 +61,16 @@ def _check_hidden_keys(subject: Subject, module: nn.Module, arguments: calls.Arg
         if is_self:
             hidden = hidden.index_fill(0, torch.tensor(query, device=mask.device), value=False)
         if gradient[0, hidden].any():
-            raise CheckFailed(f"{subject.type}: query {query} reads tokens that attn_mask hides from it")
+            raise CheckFailed(
+                f"{subject.type}: query {query} reads tokens that attn_mask hides from it"
+            )
 
 
 @promise("key_padding_mask")
 def check_key_padding_mask(subject: Subject) -> None:
-    """Padding has no influence on what real tokens get: it may hold anything, or not be there at all."""
+    """Padding has no influence on what real tokens get: it may hold anything, or not be there at
+    all.
+    """
     module, arguments = subject.module(), subject.arguments()
     mask = subject.optional("key_padding_mask", arguments)
     y = subject.call(module, {**arguments, "key_padding_mask": mask})
@@ -105,9 +117,13 @@ def check_nothing_to_read(subject: Subject) -> None:
 
 @promise("rope")
 def check_rope(subject: Subject) -> None:
-    """With `use_rope` frequencies are required and rotate queries and keys, so that differences of places count."""
+    """With `use_rope` frequencies are required and rotate queries and keys, so that differences of
+    places count.
+    """
     if subject.config().head_dim < _NARROWEST:
-        raise CheckFailed(f"{subject.type}: the heads of the record's example are too narrow to rotate; give them two")
+        raise CheckFailed(
+            f"{subject.type}: the heads of the record's example are too narrow to rotate; give them two"
+        )
     module, points = subject.module(use_rope=True), _points(subject)
     arguments = _rotated(subject, module, points)
     for name in (name for name in arguments if name.endswith("freqs")):
@@ -119,7 +135,9 @@ def check_rope(subject: Subject) -> None:
     if are_alike(subject.call(module, _rotated(subject, module, 2 * points)), y):
         raise CheckFailed(f"{subject.type}: with use_rope, frequencies do not change the result")
     told = f"{subject.type}: with use_rope, a shift of all places changes the result; rotate queries and keys alike"
-    check_close(subject.call(module, _rotated(subject, module, points + 0.5)), y, told, tolerance=_TURNED)
+    check_close(
+        subject.call(module, _rotated(subject, module, points + 0.5)), y, told, tolerance=_TURNED
+    )
 
 
 def _points(subject: Subject) -> Tensor:
@@ -143,18 +161,25 @@ def check_positions(subject: Subject) -> None:
     module, arguments = subject.module(), subject.arguments()
     other = {**arguments, "positions": subject.arguments(seed=5)["positions"]}
     if are_alike(subject.call(module, other), subject.call(module, arguments)):
-        raise CheckFailed(f"{subject.type}: other positions leave the result as it is; read them, or refuse them")
+        raise CheckFailed(
+            f"{subject.type}: other positions leave the result as it is; read them, or refuse them"
+        )
 
 
 @promise("token_specs")
 def check_token_specs(subject: Subject) -> None:
-    """`token_specs` are looked at: sizes that do not add up are refused, and where none need be given, some act."""
+    """`token_specs` are looked at: sizes that do not add up are refused, and where none need be
+    given, some act.
+    """
     module, arguments = subject.module(), subject.arguments()
     specs = calls.specs_of(subject.variant.example_groups, subject.sizes.tokens)
     wrong = [*specs[:-1], TokenSpec(specs[-1].name, (specs[-1].size or 0) + 1)]
     told = f"{subject.type}: token_specs whose sizes do not add up to the tokens must be refused"
     check_refused(
-        lambda: subject.call(module, {**arguments, "token_specs": wrong}), TokenGroupError, "token_specs", told
+        lambda: subject.call(module, {**arguments, "token_specs": wrong}),
+        TokenGroupError,
+        "token_specs",
+        told,
     )
     if subject.variant.interface == "self":
         grouped = subject.call(module, {**arguments, "token_specs": specs})
@@ -173,9 +198,13 @@ def check_attention_patterns(subject: Subject) -> None:
     patterns = [AttentionPattern((name,), (name,)) for name in spans]
     for (name, own), (other, others) in itertools.permutations(spans.items(), 2):
         if not _reads(module, {**arguments}, own, others):
-            raise CheckFailed(f"{subject.type}: without attention_patterns {name!r} does not read {other!r}")
+            raise CheckFailed(
+                f"{subject.type}: without attention_patterns {name!r} does not read {other!r}"
+            )
         if _reads(module, {**arguments, "attention_patterns": patterns}, own, others):
-            raise CheckFailed(f"{subject.type}: {name!r} reads {other!r}, which its pattern does not name")
+            raise CheckFailed(
+                f"{subject.type}: {name!r} reads {other!r}, which its pattern does not name"
+            )
 
 
 def _reads(module: nn.Module, arguments: calls.Arguments, own: slice, others: slice) -> bool:
@@ -188,7 +217,9 @@ def _reads(module: nn.Module, arguments: calls.Arguments, own: slice, others: sl
 
 @promise("kv_cache")
 def check_kv_cache(subject: Subject) -> None:
-    """A call that fills `kv_cache` has the result of one without, and so has a later call that reads from it."""
+    """A call that fills `kv_cache` has the result of one without, and so has a later call that
+    reads from it.
+    """
     module = subject.module(use_rope=True) if subject.honours("rope") else subject.module()
     arguments, cache = subject.arguments(module), KVCache()
     plain = subject.call(module, arguments)
@@ -202,15 +233,24 @@ def check_kv_cache(subject: Subject) -> None:
     check_close(subject.call(module, {**later, "kv_cache": cache}), plain[:, rows], told)
 
 
-def _call_from_cache(subject: Subject, arguments: calls.Arguments) -> tuple[dict[str, object], Tensor]:
-    """Return a call without some of the tokens that are read, and the rows of the result that it still has."""
+def _call_from_cache(
+    subject: Subject, arguments: calls.Arguments
+) -> tuple[dict[str, object], Tensor]:
+    """Return a call without some of the tokens that are read, and the rows of the result that it
+    still has.
+    """
     if subject.variant.interface == "cross":
         later = {key: value for key, value in arguments.items() if key != "k_freqs"}
         return {**later, "kv": None}, torch.arange(subject.sizes.queries, device=subject.device)
     specs, groups = arguments["token_specs"], subject.variant.example_groups or calls.GROUPS
     cached = {name for name, size in groups.items() if size is not None} or {specs[-1].name}
     spans = calls.spans_of(specs).items()
-    rows = torch.cat([torch.arange(span.start, span.stop) for name, span in spans if name not in cached])
+    rows = torch.cat(
+        [torch.arange(span.start, span.stop) for name, span in spans if name not in cached]
+    )
     rows = rows.to(subject.device)
     later = calls.on_tokens(lambda tensor, _: tensor[:, rows], arguments)
-    return {**later, "token_specs": [TokenSpec(s.name, None) if s.name in cached else s for s in specs]}, rows
+    return {
+        **later,
+        "token_specs": [TokenSpec(s.name, None) if s.name in cached else s for s in specs],
+    }, rows

@@ -25,13 +25,17 @@ _CAPTURE = "eager"
 """Backend that captures the graph and runs it as it is."""
 
 _MOST_GRAPHS = 2
-"""One for the first number of tokens, which the compiler takes for a constant, and one for all others."""
+"""One for the first number of tokens, which the compiler takes for a constant, and one for all
+others.
+"""
 
 _STEPS = (0, 1, 3, 5)
 """Numbers of tokens, as steps beyond the smallest."""
 
 _FAR, _FARTHEST = 60, 300
-"""Steps to a far larger one: hundreds of tokens, or some two thousand where time grows no faster than they do."""
+"""Steps to a far larger one: hundreds of tokens, or some two thousand where time grows no faster
+than they do.
+"""
 
 _MOST_TOKENS = 1 << 16
 
@@ -39,10 +43,12 @@ _REMEDY = "let no branch, loop, layout or attribute depend on how many tokens th
 
 
 def check_compile(subject: Subject) -> None:
-    """`torch.compile` takes a module whole, in two graphs for any number of tokens, and changes no result or gradient.
+    """`torch.compile` takes a module whole, in two graphs for any number of tokens, and changes no
+    result or gradient.
 
-    In training with several numbers of tokens; in evaluation with these, none taken for a constant, in one graph, and
-    with each argument that the record declares. A cache is no part of a graph. No call falls back to eager operations.
+    In training with several numbers of tokens; in evaluation with these, none taken for a constant,
+    in one graph, and with each argument that the record declares. A cache is no part of a graph. No
+    call falls back to eager operations.
     """
     module = subject.module()
     growing = [subject.larger_call(steps) for steps in _steps(subject)]
@@ -69,7 +75,9 @@ def _check_compiled(
     most: int,
     dynamic: bool | None = None,
 ) -> None:
-    """Check that *most* graphs serve *each* of the calls, with the results and gradients of eager operations."""
+    """Check that *most* graphs serve *each* of the calls, with the results and gradients of eager
+    operations.
+    """
     graphs = Graphs(backend, most=most)
     with quiet_compiler():
         compiled: Any = torch.compile(module, fullgraph=True, backend=graphs, dynamic=dynamic)
@@ -79,13 +87,17 @@ def _check_compiled(
                 told = f"{subject.type}: a call of the compiled module runs outside of the graph of its compiler"
                 raise CheckFailed(f"{told}; leave it to users how a module is compiled")
             for one, other in zip(got, _results(subject, module, arguments), strict=True):
-                check_close(one, other, f"{subject.type}: a compiled module computes something else")
+                check_close(
+                    one, other, f"{subject.type}: a compiled module computes something else"
+                )
 
 
 def _compiled_results(
     subject: Subject, compiled: nn.Module, graphs: Graphs, arguments: calls.Arguments
 ) -> tuple[Tensor, Tensor]:
-    """Return the result of a call and its gradients; tell where the compiler fails, or makes a graph too many."""
+    """Return the result of a call and its gradients; tell where the compiler fails, or makes a
+    graph too many.
+    """
     try:
         with graphs.limited():
             return _results(subject, compiled, arguments)
@@ -93,18 +105,25 @@ def _compiled_results(
         told = f"{subject.type}: torch.compile makes more than {graphs.most} graphs for many numbers of tokens"
         raise CheckFailed(f"{told}: {_gist(error)}; {_REMEDY}") from error
     except Exception as error:
-        raise CheckFailed(f"{subject.type}: torch.compile with fullgraph fails: {_gist(error)}") from error
+        raise CheckFailed(
+            f"{subject.type}: torch.compile with fullgraph fails: {_gist(error)}"
+        ) from error
 
 
-def _results(subject: Subject, module: nn.Module, arguments: calls.Arguments) -> tuple[Tensor, Tensor]:
+def _results(
+    subject: Subject, module: nn.Module, arguments: calls.Arguments
+) -> tuple[Tensor, Tensor]:
     """Return the result of a call, and the gradients that parameters get, one behind the other."""
     y = subject.call(module, arguments)
-    gradients = [gradient.flatten() for gradient in gradients_of(module, y).values() if gradient is not None]
+    gradients = [
+        gradient.flatten() for gradient in gradients_of(module, y).values() if gradient is not None
+    ]
     return y, torch.cat([y.new_zeros(1), *gradients])
 
 
 def check_export(subject: Subject) -> None:
-    """`torch.export` takes a module with any number of tokens, and what a file keeps of it computes the same.
+    """`torch.export` takes a module with any number of tokens, and what a file keeps of it computes
+    the same.
 
     In evaluation, without and with a `key_padding_mask` where the record declares it.
     """
@@ -121,14 +140,22 @@ def check_export(subject: Subject) -> None:
 
 def _call(subject: Subject, steps: int, *, masked: bool) -> dict[str, Any]:
     arguments = subject.larger_call(steps)
-    return {**arguments, "key_padding_mask": subject.optional("key_padding_mask", arguments)} if masked else arguments
+    return (
+        {**arguments, "key_padding_mask": subject.optional("key_padding_mask", arguments)}
+        if masked
+        else arguments
+    )
 
 
 def _exported(subject: Subject, module: nn.Module, arguments: calls.Arguments) -> ExportedProgram:
     try:
-        return torch.export.export(module, (), arguments, dynamic_shapes=dict(_axes(arguments)), strict=False)
+        return torch.export.export(
+            module, (), arguments, dynamic_shapes=dict(_axes(arguments)), strict=False
+        )
     except Exception as error:
-        raise CheckFailed(f"{subject.type}: torch.export fails: {_gist(error)}; {_REMEDY}") from error
+        raise CheckFailed(
+            f"{subject.type}: torch.export fails: {_gist(error)}; {_REMEDY}"
+        ) from error
 
 
 def _reloaded(subject: Subject, program: ExportedProgram) -> nn.Module:
@@ -153,8 +180,12 @@ def _axes(arguments: calls.Arguments) -> Mapping[str, Any]:
 
 
 def _gist(error: Exception) -> str:
-    """Return what a compiler says: its first line, what it gives as context, and the line of the variant's code."""
+    """Return what a compiler says: its first line, what it gives as context, and the line of the
+    variant's code.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines[1:] if line.startswith(("Developer debug context", "File "))][-2:]
+    telling = [line for line in lines[1:] if line.startswith(("Developer debug context", "File "))][
+        -2:
+    ]
     telling += [line for line in lines[1:] if line.startswith(("- Not all values", "- 0/"))][:1]
     return f"{type(error).__name__}: {'; '.join([*lines[:1], *telling])}"

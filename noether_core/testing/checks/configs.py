@@ -42,12 +42,18 @@ _LONGEST = 120
 
 
 def check_config_round_trip(subject: Subject) -> None:
-    """A config that is written out as plain data and read again is the same, with the same fingerprint."""
+    """A config that is written out as plain data and read again is the same, with the same
+    fingerprint.
+    """
     for config in _some_configs(subject):
         written = [json.dumps(unstructure(config, defaults=defaults)) for defaults in (True, False)]
         again = [structure(json.loads(text), registry=subject.registry) for text in written]
         for copied in (*again, pickle.loads(pickle.dumps(config))):  # noqa: S301  our own bytes
-            if copied != config or hash(copied) != hash(config) or copied.fingerprint() != config.fingerprint():
+            if (
+                copied != config
+                or hash(copied) != hash(config)
+                or copied.fingerprint() != config.fingerprint()
+            ):
                 raise CheckFailed(f"{subject.type}: {shown(config)} comes back as {shown(copied)}")
 
 
@@ -61,31 +67,41 @@ def _some_configs(subject: Subject) -> Iterator[AttentionConfig]:
 
 
 def check_config_is_strict(subject: Subject) -> None:
-    """An option takes no value of another kind: no text for a number, no boolean for an integer; nor anything unknown.
+    """An option takes no value of another kind: no text for a number, no boolean for an integer;
+    nor anything unknown.
 
     A value that is refused is refused under the name of its option.
     """
     for field in fields_of(subject):
         if takes_anything(field.annotation):
-            raise CheckFailed(f"{subject.type}: {field.option} takes anything; annotate what it means to take")
+            raise CheckFailed(
+                f"{subject.type}: {field.option} takes anything; annotate what it means to take"
+            )
         for value in foreign_values(field.annotation, value_of(subject, field)):
             if not _is_refused(subject, field.option, value):
-                raise CheckFailed(f"{subject.type}: {field.option} takes {shown(value)}, wanted {field.expected}")
+                raise CheckFailed(
+                    f"{subject.type}: {field.option} takes {shown(value)}, wanted {field.expected}"
+                )
     if not _is_refused(subject, "no_such_option", 1):
-        raise CheckFailed(f"{subject.type}: the unknown option 'no_such_option' is not refused by its name")
+        raise CheckFailed(
+            f"{subject.type}: the unknown option 'no_such_option' is not refused by its name"
+        )
 
 
 def _is_refused(subject: Subject, option: str, value: Any) -> bool:
     """Return whether a value is refused under the name of its option."""
     try:
-        structure({"type": subject.type, **subject.given(**{option: value})}, registry=subject.registry)
+        structure(
+            {"type": subject.type, **subject.given(**{option: value})}, registry=subject.registry
+        )
     except ConfigError as error:
         return any(problem.keys[:1] == (option,) for problem in error.problems)
     return False
 
 
 def check_bounds(subject: Subject) -> None:
-    """A number beyond a bound of its option is refused, and one at it makes a module that can be called.
+    """A number beyond a bound of its option is refused, and one at it makes a module that can be
+    called.
 
     What an option without a bound takes must work as well.
     """
@@ -93,7 +109,9 @@ def check_bounds(subject: Subject) -> None:
         for kind, terms in bounds_in(field.annotation):
             for value in _beyond(kind, dict(terms)):
                 if not _is_refused(subject, field.option, value):
-                    raise CheckFailed(f"{subject.type}: {field.option} takes {value}, wanted {field.expected}")
+                    raise CheckFailed(
+                        f"{subject.type}: {field.option} takes {value}, wanted {field.expected}"
+                    )
             for value in _at(kind, dict(terms)):
                 if abs(value) <= _LARGEST:
                     _check_works(subject, field, value)
@@ -120,7 +138,10 @@ def _at(kind: Any, limits: dict[str, Any]) -> Iterator[Any]:
 def _check_works(subject: Subject, field: Field, value: Any) -> None:
     """Check that a module can be made with a value and called, in training as in evaluation."""
     fitting: tuple[dict[str, Any], ...] = ({}, {"num_heads": 1})  # one head divides any width
-    changes = next(({**more, field.option: value} for more in fitting if _fits(subject, field, value, more)), None)
+    changes = next(
+        ({**more, field.option: value} for more in fitting if _fits(subject, field, value, more)),
+        None,
+    )
     if changes is None:  # other options, or a rule across them, leave it no place
         return
     told = f"{subject.type}: {field.option} takes {value}, and then"
@@ -143,14 +164,22 @@ def _fits(subject: Subject, field: Field, value: Any, more: dict[str, Any]) -> b
 def check_help(subject: Subject) -> None:
     """Every option has help: a string under its field."""
     texts = help_of(subject.variant.config)
-    bare = sorted(option for option in plan_of(subject.variant.config).options if not texts.get(option, "").strip())
+    bare = sorted(
+        option
+        for option in plan_of(subject.variant.config).options
+        if not texts.get(option, "").strip()
+    )
     if bare:
-        raise CheckFailed(f"{subject.type}: no help under {', '.join(bare)}; write a string below each field")
+        raise CheckFailed(
+            f"{subject.type}: no help under {', '.join(bare)}; write a string below each field"
+        )
 
 
 def check_config_without_torch(subject: Subject) -> None:
     """Record and config are imported where there is no torch."""
-    modules = list(dict.fromkeys([subject.variant.config.__module__, subject.plugin.partition(":")[0]]))
+    modules = list(
+        dict.fromkeys([subject.variant.config.__module__, subject.plugin.partition(":")[0]])
+    )
     if "__main__" in modules:
         raise NotApplicable("its config was written in __main__, which no other process can import")
     command = [sys.executable, "-c", _WITHOUT_TORCH, json.dumps(sys.path), *filter(None, modules)]

@@ -28,7 +28,9 @@ _TOO_HIGH = 0.5
 """How far it may stay behind: what grows fastest may still be small."""
 
 _CLOCK = 0.4
-"""How far the clock may exceed what is declared: it counts what torch does not see, and what the machine does."""
+"""How far the clock may exceed what is declared: it counts what torch does not see, and what the
+machine does.
+"""
 
 _TRIES = 4
 _CALLS = 3
@@ -43,8 +45,8 @@ class _Cost(NamedTuple):
 def check_time_exponent(subject: Subject) -> str:
     """Time grows with the number of tokens as the record's `time_exponent` says.
 
-    Counted are the multiplications, additions and memory accesses of torch; a clock is asked beside for work that torch
-    does not see.
+    Counted are the multiplications, additions and memory accesses of torch; a clock is asked beside
+    for work that torch does not see.
     """
     few, many = (_cost(subject, tokens).work for tokens in _TOKENS)
     declared, measured = subject.variant.time_exponent, math.log2(many / few)
@@ -60,10 +62,12 @@ def check_time_exponent(subject: Subject) -> str:
 def check_memory_exponent(subject: Subject) -> str:
     """Memory grows with the number of tokens as the record's `memory_exponent` says.
 
-    It is the most that a forward pass in training holds at once beyond inputs and parameters, what it keeps for the
-    backward pass included.
+    It is the most that a forward pass in training holds at once beyond inputs and parameters, what
+    it keeps for the backward pass included.
     """
-    few, many = (_cost(subject, tokens).bytes + _bytes_outside(subject, tokens) for tokens in _TOKENS)
+    few, many = (
+        _cost(subject, tokens).bytes + _bytes_outside(subject, tokens) for tokens in _TOKENS
+    )
     declared, measured = subject.variant.memory_exponent, math.log2(many / few)
     _check_exponent(subject, "memory", measured, declared)
     return f"measured {measured:.2f}, declared {declared:g}"
@@ -112,7 +116,9 @@ def _bytes_outside(subject: Subject, tokens: int) -> int:
 
 
 def _clocked(subject: Subject, declared: float) -> float:
-    """Return the exponent of the processor's time; tried until it is low enough, since a busy machine only adds."""
+    """Return the exponent of the processor's time; tried until it is low enough, since a busy
+    machine only adds.
+    """
     made = [_call(subject, tokens) for tokens in _TOKENS_BY_CLOCK]
     least, exponent = [math.inf, math.inf], math.inf
     with _one_thread(), torch.no_grad():
@@ -133,7 +139,9 @@ def _seconds(subject: Subject, module: nn.Module, arguments: dict[str, Any]) -> 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch work in this thread alone: others wait for each other, and waiting takes time of the processor."""
+    """Let torch work in this thread alone: others wait for each other, and waiting takes time of
+    the processor.
+    """
     usual = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

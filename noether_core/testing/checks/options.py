@@ -30,8 +30,8 @@ _MOST_TRIED = 3
 def check_options_are_read(subject: Subject) -> str:
     """Every option is read: another value changes weights, numbers, operations or what is refused.
 
-    An option may matter under other options alone. One that the schema fixes is not tried; one that the record calls
-    silent need only be looked at.
+    An option may matter under other options alone. One that the schema fixes is not tried; one that
+    the record calls silent need only be looked at.
     """
     fields = [field for field in fields_of(subject) if not is_fixed(field.annotation)]
     trial = _Trial(subject, fields)
@@ -39,7 +39,9 @@ def check_options_are_read(subject: Subject) -> str:
         is_silent = field.option in subject.variant.silent_options
         if is_silent or next(alternatives(subject, field), None) is None:
             if field.name not in _looked_at(subject):
-                raise CheckFailed(f"{subject.type}: nobody looks at the option {field.option!r}; read it, or drop it")
+                raise CheckFailed(
+                    f"{subject.type}: nobody looks at the option {field.option!r}; read it, or drop it"
+                )
         elif not trial.acts(field):
             raise CheckFailed(
                 f"{subject.type}: other values of {field.option!r} change neither weights nor numbers, operations or "
@@ -84,7 +86,9 @@ class _Trial:
 
 
 def _seen(subject: Subject, config: AttentionConfig) -> _Seen:
-    """Return the weights that a config starts with, and of every call its operations and its numbers."""
+    """Return the weights that a config starts with, and of every call its operations and its
+    numbers.
+    """
     seen: _Seen = {}
     try:
         module = subject.raw_module(config)
@@ -93,7 +97,9 @@ def _seen(subject: Subject, config: AttentionConfig) -> _Seen:
         for number, arguments in enumerate(subject.each_call(module, dtype=torch.float32)):
             for training in (False, True):
                 call = f"call {number} in {'training' if training else 'evaluation'}"
-                seen[f"operations of {call}"], seen[call] = _called(subject, module.train(training), arguments)
+                seen[f"operations of {call}"], seen[call] = _called(
+                    subject, module.train(training), arguments
+                )
     except Exception as error:  # noqa: BLE001  what is refused is part of what an option does
         seen["refused"] = type(error).__name__
     return seen
@@ -109,7 +115,9 @@ def _called(subject: Subject, module: nn.Module, arguments: dict[str, Any]) -> t
 
 def _differing(one: _Seen, other: _Seen) -> frozenset[str]:
     """Return the names of what is not the same, to the last bit."""
-    return frozenset(name for name in one.keys() | other.keys() if not _are_same(one.get(name), other.get(name)))
+    return frozenset(
+        name for name in one.keys() | other.keys() if not _are_same(one.get(name), other.get(name))
+    )
 
 
 def _are_same(one: Any, other: Any) -> bool:

@@ -12,7 +12,9 @@ from noether_core.testing.subject import Subject, config_of
 
 
 def check_construction(subject: Subject) -> None:
-    """A module is made of its config alone, of its own class or a generic one of its type, and keeps it."""
+    """A module is made of its config alone, of its own class or a generic one of its type, and
+    keeps it.
+    """
     config, name = subject.config(), subject.variant.module.partition(":")[2]
     generic = AttentionConfig(**{"type": subject.type, **subject.given()})
     for given, kind in ((config, "its config"), (generic, "a generic AttentionConfig of its type")):
@@ -30,7 +32,9 @@ def check_construction(subject: Subject) -> None:
 
 
 def check_signature(subject: Subject) -> None:
-    """`forward` has the signature of its interface: the same arguments in the same order, all optional ones by name."""
+    """`forward` has the signature of its interface: the same arguments in the same order, all
+    optional ones by name.
+    """
     forward = inspect.signature(type(subject.raw_module(subject.config())).forward)
     _, *parameters = forward.parameters.values()
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]

@@ -90,7 +90,9 @@ def _sound_calls(subject: Subject) -> Iterator[tuple[nn.Module, calls.Arguments]
 
 
 def check_refuses_undeclared_arguments(subject: Subject) -> None:
-    """What the record does not declare is refused by an UnsupportedArgumentError that names variant and argument."""
+    """What the record does not declare is refused by an UnsupportedArgumentError that names variant
+    and argument.
+    """
     module, arguments = subject.module(), subject.arguments()
     for argument, capability in calls.OPTIONAL[subject.variant.interface].items():
         if argument in arguments or (subject.honours(capability) and capability != "rope"):
@@ -106,4 +108,6 @@ def check_refuses_undeclared_arguments(subject: Subject) -> None:
                 "noether_core.nn.refuse_arguments raises it"
             ) from error
         if (error.variant, error.argument) != (subject.type, argument):
-            raise CheckFailed(f"{told}; the error names {error.variant!r} and {error.argument!r}") from error
+            raise CheckFailed(
+                f"{told}; the error names {error.variant!r} and {error.argument!r}"
+            ) from error

@@ -36,7 +36,9 @@ def _shown(fact: object) -> str:
 
 
 def check_new_tensors(subject: Subject) -> None:
-    """Tensors that a call makes are made on the device of its tokens, whatever the default device is."""
+    """Tensors that a call makes are made on the device of its tokens, whatever the default device
+    is.
+    """
     module, arguments = subject.module(), subject.arguments()
     y = subject.call(module, arguments)
     try:
@@ -54,7 +56,9 @@ def check_new_tensors(subject: Subject) -> None:
 
 
 def check_few_tokens(subject: Subject) -> None:
-    """No token, one token, two, and no sample give results of their shape, finite, with finite gradients."""
+    """No token, one token, two, and no sample give results of their shape, finite, with finite
+    gradients.
+    """
     module, sizes = subject.module(), subject.sizes
     for batch, tokens in ((sizes.batch, 0), (sizes.batch, 1), (sizes.batch, 2), (0, sizes.tokens)):
         arguments = subject.arguments(batch=batch, tokens=tokens)
@@ -79,9 +83,15 @@ def check_memory_layout(subject: Subject) -> None:
         with subject.seeded(0):
             y = subject.one_tensor(module(**scattered))
     except RuntimeError as error:
-        told = "tokens that are not contiguous in memory are refused; use reshape in the place of view"
+        told = (
+            "tokens that are not contiguous in memory are refused; use reshape in the place of view"
+        )
         raise CheckFailed(f"{subject.type}: {told}: {error}") from error
-    check_close(y, subject.call(module, arguments), f"{subject.type}: tokens that are not contiguous change the result")
+    check_close(
+        y,
+        subject.call(module, arguments),
+        f"{subject.type}: tokens that are not contiguous change the result",
+    )
 
 
 def _scattered(tensor: torch.Tensor) -> torch.Tensor:
@@ -99,14 +109,18 @@ def check_inputs_unchanged(subject: Subject) -> None:
             module(**given)
         for name, value in arguments.items():
             if isinstance(value, torch.Tensor) and not torch.equal(given[name], value):
-                raise CheckFailed(f"{subject.type}: forward changes {name} in place; work on a copy")
+                raise CheckFailed(
+                    f"{subject.type}: forward changes {name} in place; work on a copy"
+                )
 
 
 def check_float32(subject: Subject) -> str:
     """A result in float32 is that of float64 to rounding."""
     error = _error_in(subject, torch.float32)
     if not error <= _SINGLE:
-        raise CheckFailed(f"{subject.type}: the result in float32 is off by {error:.1e}, wanted {_SINGLE:.0e} at most")
+        raise CheckFailed(
+            f"{subject.type}: the result in float32 is off by {error:.1e}, wanted {_SINGLE:.0e} at most"
+        )
     return f"off by {error:.1e}"
 
 
@@ -122,7 +136,9 @@ def check_bfloat16(subject: Subject) -> str:
 
 
 def check_autocast(subject: Subject) -> str:
-    """Under autocast to bfloat16 a result is that of float64 to what 8 bits can tell, and gradients are finite."""
+    """Under autocast to bfloat16 a result is that of float64 to what 8 bits can tell, and gradients
+    are finite.
+    """
     module, arguments = subject.module(dtype=torch.float32), subject.arguments(dtype=torch.float32)
     exact = _exact(subject, module, arguments)
     try:

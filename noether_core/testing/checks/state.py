@@ -1,4 +1,6 @@
-"""What outlives a call: weights in files, copies, modules without memory, and the state of torch and Python."""
+"""What outlives a call: weights in files, copies, modules without memory, and the state of torch
+and Python.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from noether_core.testing.subject import Subject, config_of
 
 
 def check_state_dict(subject: Subject) -> None:
-    """The state dict holds all that a module has learnt: another module that loads it computes the same."""
+    """The state dict holds all that a module has learnt: another module that loads it computes the
+    same.
+    """
     module, arguments = subject.module(), subject.arguments()
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
@@ -36,7 +40,10 @@ def check_state_dict(subject: Subject) -> None:
 def check_copies(subject: Subject) -> None:
     """A deep copy and a pickled copy compute the same, keep the config and share no memory."""
     module, arguments = subject.module(), subject.arguments()
-    y, memory = subject.call(module, arguments), {parameter.data_ptr() for parameter in module.parameters()}
+    y, memory = (
+        subject.call(module, arguments),
+        {parameter.data_ptr() for parameter in module.parameters()},
+    )
     for kind, copied in _COPIES.items():
         try:
             twin = copied(module)
@@ -45,7 +52,11 @@ def check_copies(subject: Subject) -> None:
                 f"{subject.type}: a {kind} copy cannot be made: {type(error).__name__}: {error}; keep no lambdas, "
                 "local functions or open files in a module"
             ) from error
-        check_close(subject.call(twin, arguments), y, f"{subject.type}: a {kind} copy computes something else")
+        check_close(
+            subject.call(twin, arguments),
+            y,
+            f"{subject.type}: a {kind} copy computes something else",
+        )
         if twin.config != module.config:
             raise CheckFailed(f"{subject.type}: a {kind} copy has another config")
         if memory & {parameter.data_ptr() for parameter in twin.parameters() if parameter.numel()}:
@@ -69,9 +80,13 @@ def check_meta_device(subject: Subject) -> None:
             module = subject.made_directly(config_of(source))
     except Exception as error:
         told = f"a module cannot be made on the meta device: {type(error).__name__}: {error}"
-        raise CheckFailed(f"{subject.type}: {told}; look at no number of a weight when a module is made") from error
+        raise CheckFailed(
+            f"{subject.type}: {told}; look at no number of a weight when a module is made"
+        ) from error
     if real := [name for name, tensor in _tensors(module).items() if not tensor.is_meta]:
-        raise CheckFailed(f"{subject.type}: on the meta device {', '.join(real)} take memory; name no device for them")
+        raise CheckFailed(
+            f"{subject.type}: on the meta device {', '.join(real)} take memory; name no device for them"
+        )
     module.load_state_dict(state, assign=True)
     if bare := [name for name, tensor in _tensors(module).items() if tensor.is_meta]:
         raise CheckFailed(
@@ -88,10 +103,11 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def check_global_state(subject: Subject) -> None:
-    """Making and calling a module leaves the state of torch and Python as it is, and takes random numbers as they come.
+    """Making and calling a module leaves the state of torch and Python as it is, and takes random
+    numbers as they come.
 
-    Defaults, modes, threads, precision, kernels, warnings, the environment, and the generators of Python and numpy.
-    Torch's generator moves on by what is drawn, which in evaluation is nothing.
+    Defaults, modes, threads, precision, kernels, warnings, the environment, and the generators of
+    Python and numpy. Torch's generator moves on by what is drawn, which in evaluation is nothing.
     """
     _check_draws(subject)
     with _unusual_state():
@@ -102,9 +118,13 @@ def check_global_state(subject: Subject) -> None:
             subject.call(module.eval(), arguments)
             is_grad_enabled = torch.is_grad_enabled()
         after = _surroundings()
-    changed = [fact for fact, value in before.items() if after[fact] != value] + ["grad mode"] * is_grad_enabled
+    changed = [fact for fact, value in before.items() if after[fact] != value] + [
+        "grad mode"
+    ] * is_grad_enabled
     if changed:
-        raise CheckFailed(f"{subject.type}: a module changes {', '.join(changed)}, of its whole process")
+        raise CheckFailed(
+            f"{subject.type}: a module changes {', '.join(changed)}, of its whole process"
+        )
 
 
 def _check_draws(subject: Subject) -> None:
@@ -115,13 +135,17 @@ def _check_draws(subject: Subject) -> None:
             module = subject.module_class(subject.config())
             after_making.append(torch.get_rng_state())
     if torch.equal(*after_making):
-        raise CheckFailed(f"{subject.type}: making a module seeds torch's generator, which is its user's to seed")
+        raise CheckFailed(
+            f"{subject.type}: making a module seeds torch's generator, which is its user's to seed"
+        )
     with subject.seeded(3):
         state = torch.get_rng_state()
         module.to(subject.device, torch.float64).eval()(**subject.arguments())
         is_unmoved = torch.equal(state, torch.get_rng_state())
     if subject.honours("deterministic") and not is_unmoved:
-        raise CheckFailed(f"{subject.type}: evaluation draws from torch's generator, and is declared deterministic")
+        raise CheckFailed(
+            f"{subject.type}: evaluation draws from torch's generator, and is declared deterministic"
+        )
 
 
 @contextmanager

@@ -16,11 +16,20 @@ def check_batch_independence(subject: Subject) -> None:
     """Samples of a batch do not see each other."""
     module = subject.module()
     for arguments in subject.each_call(module):
-        if "kv_cache" in arguments or "attn_mask" in arguments:  # a cache is no tensor, a mask of pairs has no samples
+        if (
+            "kv_cache" in arguments or "attn_mask" in arguments
+        ):  # a cache is no tensor, a mask of pairs has no samples
             continue
         together = subject.call(module, arguments)
-        alone = [subject.call(module, calls.samples(arguments, slice(i, i + 1))) for i in range(subject.sizes.batch)]
-        check_close(together, torch.cat(alone), f"{subject.type}: a sample alone has another result than in a batch")
+        alone = [
+            subject.call(module, calls.samples(arguments, slice(i, i + 1)))
+            for i in range(subject.sizes.batch)
+        ]
+        check_close(
+            together,
+            torch.cat(alone),
+            f"{subject.type}: a sample alone has another result than in a batch",
+        )
 
 
 def check_tokens_see_each_other(subject: Subject) -> None:
@@ -37,14 +46,17 @@ def check_tokens_see_each_other(subject: Subject) -> None:
             moved[:, token] = 0
         seen |= (moved > 0).any(-1)
     if not seen.all():
-        raise CheckFailed(f"{subject.type}: no token changes what another token gets; it is no attention")
+        raise CheckFailed(
+            f"{subject.type}: no token changes what another token gets; it is no attention"
+        )
 
 
 @promise("permutation")
 def check_permutation(subject: Subject) -> None:
     """Tokens in another order, with all that belongs to them, get the same results in that order.
 
-    Within their groups, where tokens are grouped; tokens that ask and tokens that are read each by themselves.
+    Within their groups, where tokens are grouped; tokens that ask and tokens that are read each by
+    themselves.
     """
     module = subject.module()
     for arguments in subject.each_call(module):

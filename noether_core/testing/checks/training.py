@@ -27,21 +27,31 @@ _SOME_DROPOUT = 0.5
 
 
 def check_gradients_reach_parameters(subject: Subject) -> None:
-    """Every parameter gets a gradient, but for those that the record declares frozen, which get none."""
+    """Every parameter gets a gradient, but for those that the record declares frozen, which get
+    none.
+    """
     module = subject.module().train()
     patterns = subject.variant.frozen_parameters
     frozen = {
-        name for name, _ in module.named_parameters() if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        name
+        for name, _ in module.named_parameters()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
     }
     for name, parameter in module.named_parameters():
         if parameter.requires_grad is (name in frozen):
-            told = "is declared frozen and asks for a gradient" if name in frozen else "asks for no gradient"
+            told = (
+                "is declared frozen and asks for a gradient"
+                if name in frozen
+                else "asks for no gradient"
+            )
             raise CheckFailed(
                 f"{subject.type}: {name} {told}; set requires_grad and the record's frozen_parameters alike"
             )
     unmatched = [pattern for pattern in patterns if not fnmatch.filter(frozen, pattern)]
     if unmatched:
-        raise CheckFailed(f"{subject.type}: frozen_parameters names {unmatched[0]!r}, which is no parameter")
+        raise CheckFailed(
+            f"{subject.type}: frozen_parameters names {unmatched[0]!r}, which is no parameter"
+        )
     reached = _reached(subject, module)
     if lost := [name for name, _ in module.named_parameters() if name not in frozen | reached]:
         raise CheckFailed(
@@ -62,7 +72,9 @@ def _reached(subject: Subject, module: nn.Module) -> set[str]:
 
 
 def check_gradients_are_right(subject: Subject) -> str:
-    """Gradients are the slopes that small differences measure, of every parameter and of the tokens."""
+    """Gradients are the slopes that small differences measure, of every parameter and of the
+    tokens.
+    """
     module, arguments = subject.module(), subject.arguments()
     tokens = {calls.ASKING[subject.variant.interface], calls.READ[subject.variant.interface]}
     inputs = {name: arguments[name].clone().requires_grad_() for name in sorted(tokens)}
@@ -73,7 +85,9 @@ def check_gradients_are_right(subject: Subject) -> str:
             y: Tensor = module(**{**arguments, **inputs})
         return y.sin().sum()
 
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(result(), [*varied.values()], allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+        result(), [*varied.values()], allow_unused=True
+    )
     whole = sum(float(gradient.norm()) for gradient in gradients if gradient is not None)
     worst = 0.0
     for (name, tensor), gradient in zip(varied.items(), gradients, strict=True):
@@ -84,7 +98,9 @@ def check_gradients_are_right(subject: Subject) -> str:
         error /= max(float(gradient.norm()), 1e-3 * whole)
         worst = max(worst, error)
         if not error <= _SLOPE:
-            raise CheckFailed(f"{subject.type}: the gradient of {name} is off by {error:.1e} of itself")
+            raise CheckFailed(
+                f"{subject.type}: the gradient of {name} is off by {error:.1e} of itself"
+            )
     return f"off by {worst:.1e}"
 
 
@@ -103,7 +119,11 @@ def check_no_dropout_in_evaluation(subject: Subject) -> None:
     """In evaluation mode `dropout` means nothing."""
     if not subject.is_sound(dropout=_SOME_DROPOUT):
         return
-    module, dropping, arguments = subject.module(), subject.module(dropout=_SOME_DROPOUT), subject.arguments()
+    module, dropping, arguments = (
+        subject.module(),
+        subject.module(dropout=_SOME_DROPOUT),
+        subject.arguments(),
+    )
     state = module.state_dict()
     for loading in (module, dropping):
         loading.load_state_dict(state)
@@ -113,17 +133,27 @@ def check_no_dropout_in_evaluation(subject: Subject) -> None:
 
 @promise("deterministic")
 def check_deterministic(subject: Subject) -> None:
-    """In evaluation mode the same input gives equal numbers, to the last bit and whatever the seed is."""
+    """In evaluation mode the same input gives equal numbers, to the last bit and whatever the seed
+    is.
+    """
     module = _dropping(subject)
     for arguments in subject.each_call(module):
-        if not torch.equal(subject.call(module, arguments, seed=0), subject.call(module, arguments, seed=1)):
-            raise CheckFailed(f"{subject.type}: evaluation gives other numbers each time; drop 'deterministic'")
+        if not torch.equal(
+            subject.call(module, arguments, seed=0), subject.call(module, arguments, seed=1)
+        ):
+            raise CheckFailed(
+                f"{subject.type}: evaluation gives other numbers each time; drop 'deterministic'"
+            )
 
 
 def check_training_is_reproducible(subject: Subject) -> None:
-    """The same seed gives the same training: equal weights, results and gradients, dropout and noise included."""
+    """The same seed gives the same training: equal weights, results and gradients, dropout and
+    noise included.
+    """
     first, second = (_two_steps(subject) for _ in range(2))
-    tolerance = 0.0 if torch.device(subject.device).type == "cpu" else EXACT  # sums on other devices have no order
+    tolerance = (
+        0.0 if torch.device(subject.device).type == "cpu" else EXACT
+    )  # sums on other devices have no order
     for one, other in zip(first, second, strict=True):
         if not (torch.equal(one, other) or largest_error(one, other) <= tolerance):
             raise CheckFailed(
@@ -154,9 +184,11 @@ def _two_steps(subject: Subject) -> list[Tensor]:
 
 
 def check_init_modes(subject: Subject) -> None:
-    """Every mode of `init_weights` that the config takes starts as it says, and with finite results.
+    """Every mode of `init_weights` that the config takes starts as it says, and with finite
+    results.
 
-    ``zeros`` leaves no weight of a linear layer, ``truncnormal002-identity`` writes zeros, and the others draw weights.
+    ``zeros`` leaves no weight of a linear layer, ``truncnormal002-identity`` writes zeros, and the
+    others draw weights.
     """
     for mode in get_args(InitWeightsMode):
         if not subject.is_sound(init_weights=mode):
@@ -168,6 +200,10 @@ def check_init_modes(subject: Subject) -> None:
         if not y.isfinite().all():
             raise CheckFailed(f"{told} results are not finite")
         if mode == "truncnormal002-identity" and y.any():
-            raise CheckFailed(f"{told} a module writes {float(y.detach().abs().max()):.1e}, wanted zeros")
+            raise CheckFailed(
+                f"{told} a module writes {float(y.detach().abs().max()):.1e}, wanted zeros"
+            )
         if weights and any(bool(weight.any()) for weight in weights) is (mode == "zeros"):
-            raise CheckFailed(f"{told} the weights of linear layers are {'not all' if mode == 'zeros' else 'all'} zero")
+            raise CheckFailed(
+                f"{told} the weights of linear layers are {'not all' if mode == 'zeros' else 'all'} zero"
+            )

@@ -17,13 +17,17 @@ class MultiBranchAnchorAttentionConfig(AttentionConfig):
     """Options that every anchor attention has; it is no variant itself."""
 
     branches: Annotated[tuple[BranchName, ...], MinLen(1), Distinct()]
-    """Names of the branches; a group belongs to the longest one that is its name, or starts it before an underscore."""
+    """Names of the branches; a group belongs to the longest one that is its name, or starts it
+    before an underscore.
+    """
 
     anchor_suffix: str = "_anchors"
     """What follows the name of a branch in the name of its anchors."""
 
     backend: Backend = "auto"
-    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second derivatives."""
+    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second
+    derivatives.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +46,9 @@ class CrossAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
     """The tokens of a branch read the anchors of the other branches."""
 
     branches: Annotated[tuple[BranchName, ...], MinLen(2), Distinct()]
-    """Names of the branches; a group belongs to the longest one that is its name, or starts it before an underscore."""
+    """Names of the branches; a group belongs to the longest one that is its name, or starts it
+    before an underscore.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -53,4 +59,6 @@ class JointAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
     """Every token reads the anchors of all branches."""
 
     branches: Annotated[tuple[BranchName, ...], MinLen(2), Distinct()]
-    """Names of the branches; a group belongs to the longest one that is its name, or starts it before an underscore."""
+    """Names of the branches; a group belongs to the longest one that is its name, or starts it
+    before an underscore.
+    """

@@ -52,11 +52,12 @@ _REFUSED = {
 
 
 class MultiBranchAnchorAttention(nn.Module):
-    """Mixed attention whose patterns follow from branches: groups of tokens read anchors, few that stand for many.
+    """Mixed attention whose patterns follow from branches: groups of tokens read anchors, few that
+    stand for many.
 
-    Branch ``b`` has the groups that are named for it and the anchors ``b + anchor_suffix`` among them. Time grows with
-    tokens times anchors, so linearly in the tokens where the anchors stay. It is no variant itself: a variant names its
-    config and its patterns.
+    Branch ``b`` has the groups that are named for it and the anchors ``b + anchor_suffix`` among
+    them. Time grows with tokens times anchors, so linearly in the tokens where the anchors stay. It
+    is no variant itself: a variant names its config and its patterns.
 
     Alkin et al., AB-UPT, 2025 (arXiv 2502.09692).
 
@@ -88,15 +89,16 @@ class MultiBranchAnchorAttention(nn.Module):
         freqs: Frequencies | None = None,
         kv_cache: KVCache | None = None,
     ) -> Tensor:
-        """Let the tokens of every group read the anchors that its branch reads; one without any reads zeros.
+        """Let the tokens of every group read the anchors that its branch reads; one without any
+        reads zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.
-            token_specs: The groups, in the order of *x*: anchors of every branch, and any others. One of size None is
-                not in *x*; its keys and values come from *kv_cache*.
+            token_specs: The groups, in the order of *x*: anchors of every branch, and any others.
+                One of size None is not in *x*; its keys and values come from *kv_cache*.
             attention_patterns: Refused.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by no token; it still
-                reads, so its own rows of the result mean nothing.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
+                no token; it still reads, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens of *x*; exactly if ``use_rope``.
             kv_cache: Filled with the anchors of *x*, and read for those that are not in *x*.
 
@@ -108,8 +110,10 @@ class MultiBranchAnchorAttention(nn.Module):
             MissingBranchTokensError: If a branch has no group.
             MissingAnchorTokenError: If a branch has no anchors.
             TokenGroupError: If groups and tokens do not fit each other.
-            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are missing.
-            CacheError: If the cache does not hold anchors that are read, or holds them in a form that does not fit.
+            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are
+                missing.
+            CacheError: If the cache does not hold anchors that are read, or holds them in a form
+                that does not fit.
             UnsupportedArgumentError: If an argument cannot be honoured.
         """
         refuse_arguments(
@@ -154,7 +158,9 @@ class JointAnchorAttention(MultiBranchAnchorAttention):
 
 
 def _shared_options(config: MultiBranchAnchorAttentionConfig) -> MixedAttentionConfig:
-    """Return the options for the attention that runs the patterns: all that it has in common with *config*."""
+    """Return the options for the attention that runs the patterns: all that it has in common with
+    *config*.
+    """
     names = _shared_names(type(config))  # type: ignore[arg-type]  # mypy takes the class for its instances
     return MixedAttentionConfig(**{name: getattr(config, name) for name in names})
 

@@ -45,13 +45,18 @@ class BranchRule:
 
 def self_patterns(branches: Branches) -> tuple[Reading, ...]:
     """Return the patterns in which each branch reads its own anchors."""
-    return tuple(Reading(members, (branches.anchors[branch],)) for branch, members in branches.members.items())
+    return tuple(
+        Reading(members, (branches.anchors[branch],))
+        for branch, members in branches.members.items()
+    )
 
 
 def cross_patterns(branches: Branches) -> tuple[Reading, ...]:
     """Return the patterns in which each branch reads the anchors of the others, in their order."""
     return tuple(
-        Reading(members, tuple(anchor for other, anchor in branches.anchors.items() if other != branch))
+        Reading(
+            members, tuple(anchor for other, anchor in branches.anchors.items() if other != branch)
+        )
         for branch, members in branches.members.items()
     )
 
@@ -65,8 +70,8 @@ def branches_of(groups: tuple[str, ...], branches: Sequence[str], anchor_suffix:
     """Return which groups belong to which branch, and which of them are its anchors.
 
     Args:
-        groups: Names of the groups of a call. One belongs to the longest branch that is its name, that its name
-            continues after an underscore, or whose anchors it names.
+        groups: Names of the groups of a call. One belongs to the longest branch that is its name,
+            that its name continues after an underscore, or whose anchors it names.
         branches: Names of the branches.
         anchor_suffix: What follows a branch in the name of its anchors.
 
@@ -94,7 +99,9 @@ def branches_of(groups: tuple[str, ...], branches: Sequence[str], anchor_suffix:
 def _owner(group: str, anchors: Mapping[str, str]) -> str:
     """Return the branch that a group belongs to."""
     named_for = [
-        branch for branch, anchor in anchors.items() if group in (branch, anchor) or group.startswith(f"{branch}_")
+        branch
+        for branch, anchor in anchors.items()
+        if group in (branch, anchor) or group.startswith(f"{branch}_")
     ]
     if not named_for:
         raise UnexpectedTokenError(

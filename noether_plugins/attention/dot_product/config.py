@@ -17,4 +17,6 @@ class DotProductAttentionConfig(AttentionConfig):
     """Every token reads every other."""
 
     backend: Backend = "auto"
-    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second derivatives."""
+    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second
+    derivatives.
+    """

@@ -33,10 +33,12 @@ _REFUSED = {
 class DotProductAttention(QKVAttention):
     """Every token reads every other, weighted by the likeness of its query and their keys.
 
-    ``proj(merge(softmax(q k^T / sqrt(d)) v))``, the softmax in each head of width ``d`` by itself. With ``qk_norm``,
-    queries and keys are divided by their root mean square; with ``use_rope``, they are then rotated by their position.
+    ``proj(merge(softmax(q k^T / sqrt(d)) v))``, the softmax in each head of width ``d`` by itself.
+    With ``qk_norm``, queries and keys are divided by their root mean square; with ``use_rope``,
+    they are then rotated by their position.
 
-    Vaswani et al., Attention Is All You Need, 2017 (arXiv 1706.03762). The paper has neither norm nor rotation.
+    Vaswani et al., Attention Is All You Need, 2017 (arXiv 1706.03762). The paper has neither norm
+    nor rotation.
 
     Args:
         config: Its own config, or a generic one of its type.
@@ -60,15 +62,17 @@ class DotProductAttention(QKVAttention):
         positions: Tensor | None = None,
         token_specs: Sequence[TokenSpec] | None = None,
     ) -> Tensor:
-        """Let every token read the tokens that the masks leave it; one that they leave none reads zeros.
+        """Let every token read the tokens that the masks leave it; one that they leave none reads
+        zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            attn_mask: Broadcasts to ``(batch, num_heads, tokens, tokens)``, queries before keys. Booleans, True where a
-                token reads another; or numbers added to the logits. Two axes are always those of queries and keys. Or
-                `Causal`, `SlidingWindow` or `Packed`, which are never written out.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by no token; it still
-                reads, so its own rows of the result mean nothing.
+            attn_mask: Broadcasts to ``(batch, num_heads, tokens, tokens)``, queries before keys.
+                Booleans, True where a token reads another; or numbers added to the logits. Two axes
+                are always those of queries and keys. Or `Causal`, `SlidingWindow` or `Packed`,
+                which are never written out.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
+                no token; it still reads, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens; exactly if ``use_rope``.
             positions: Refused.
             token_specs: Refused.
@@ -77,7 +81,8 @@ class DotProductAttention(QKVAttention):
             ``(batch, tokens, hidden_dim)``.
 
         Raises:
-            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are missing.
+            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are
+                missing.
             UnsupportedArgumentError: If an argument cannot be honoured.
             UnsupportedBackendError: If the backend cannot serve the call.
         """

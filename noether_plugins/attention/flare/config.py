@@ -23,7 +23,9 @@ class FLAREAttentionConfig(AttentionConfig):
     """Not for this variant: latents have no position."""
 
     qk_norm: bool = False
-    """Normalise latents and keys over a head: by mean and deviation, or with ``rmsnorm`` by their root mean square."""
+    """Normalise latents and keys over a head: by mean and deviation, or with ``rmsnorm`` by their
+    root mean square.
+    """
 
     num_latents: Annotated[int, Ge(1)] = 512
     """Latents that the tokens of each head exchange through."""
@@ -35,7 +37,8 @@ class FLAREAttentionConfig(AttentionConfig):
     """Inner layers of the residual MLP that makes keys; -1 for one linear layer with a residual."""
 
     num_layers_v_proj: Annotated[int, Ge(-1)] = 3
-    """Inner layers of the residual MLP that makes values; -1 for one linear layer with a residual."""
+    """Inner layers of the residual MLP that makes values; -1 for one linear layer with a residual.
+    """
 
     k_proj_mlp_ratio: Annotated[float, Gt(0)] = 1.0
     """Inner width of the MLP that makes keys, over ``hidden_dim``."""
@@ -47,7 +50,8 @@ class FLAREAttentionConfig(AttentionConfig):
     """Standard deviation of the latents at the start."""
 
     rmsnorm: bool = False
-    """Whether ``qk_norm`` divides by the root mean square instead of subtracting the mean as well."""
+    """Whether ``qk_norm`` divides by the root mean square instead of subtracting the mean as well.
+    """
 
     activation: Activation = "GELU"
     """Activation of both MLPs."""
@@ -56,7 +60,10 @@ class FLAREAttentionConfig(AttentionConfig):
     """Where a call names groups of tokens and some end in this, the latents read those alone."""
 
     backend: Backend = "auto"
-    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second derivatives."""
+    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second
+    derivatives.
+    """
 
     chunk_size: Annotated[int, Ge(1)] | None = None
-    """Tokens that are computed at once where gradients are not needed; None chooses by the sizes."""
+    """Tokens that are computed at once where gradients are not needed; None chooses by the sizes.
+    """

@@ -47,15 +47,18 @@ _REFUSED = {
 
 
 class FLAREAttention(nn.Module):
-    """Tokens exchange information through latents: each head's latents read the tokens, and the tokens read them.
+    """Tokens exchange information through latents: each head's latents read the tokens, and the
+    tokens read them.
 
-    ``z = softmax(s l k^T) v`` gathers the tokens in the latents ``l``, and ``y = softmax(s k l^T) z`` hands them out
-    again by the same keys, with ``s`` the ``attn_scale``; together an attention of rank ``num_latents``, whose time
-    and memory grow with the number of tokens and not with its square. Keys and values are residual MLPs of the tokens.
+    ``z = softmax(s l k^T) v`` gathers the tokens in the latents ``l``, and ``y = softmax(s k l^T)
+    z`` hands them out again by the same keys, with ``s`` the ``attn_scale``; together an attention
+    of rank ``num_latents``, whose time and memory grow with the number of tokens and not with its
+    square. Keys and values are residual MLPs of the tokens.
 
-    Where no gradient is needed, many tokens are computed chunk by chunk: the latents read the chunks in turn, merged
-    exactly, and keys wait for the second step in the rows of the result that it will overwrite. Beyond tokens and
-    result, memory then does not grow with the number of tokens.
+    Where no gradient is needed, many tokens are computed chunk by chunk: the latents read the
+    chunks in turn, merged exactly, and keys wait for the second step in the rows of the result that
+    it will overwrite. Beyond tokens and result, memory then does not grow with the number of
+    tokens.
 
     Puri et al., FLARE, 2025 (arXiv 2508.12594).
 
@@ -69,15 +72,29 @@ class FLAREAttention(nn.Module):
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
         self.config = own = structure(config, FLAREAttentionConfig)
-        self.hidden_dim, self.num_heads, self.num_latents = own.hidden_dim, own.num_heads, own.num_latents
-        self.attn_scale, self.anchor_suffix, self.dropout = own.attn_scale, own.anchor_suffix, own.dropout
+        self.hidden_dim, self.num_heads, self.num_latents = (
+            own.hidden_dim,
+            own.num_heads,
+            own.num_latents,
+        )
+        self.attn_scale, self.anchor_suffix, self.dropout = (
+            own.attn_scale,
+            own.anchor_suffix,
+            own.dropout,
+        )
         self.backend, self.chunk_size = own.backend, own.chunk_size
 
         self.latent_q = nn.Parameter(torch.empty(self.hidden_dim, self.num_latents))
         if not self.latent_q.is_meta:  # where there is nothing to fill
             nn.init.normal_(self.latent_q, std=own.latent_init_std)
         self.k_proj, self.v_proj = (
-            residual_mlp(self.hidden_dim, ratio=ratio, num_layers=layers, activation=own.activation, bias=own.bias)
+            residual_mlp(
+                self.hidden_dim,
+                ratio=ratio,
+                num_layers=layers,
+                activation=own.activation,
+                bias=own.bias,
+            )
             for ratio, layers in (
                 (own.k_proj_mlp_ratio, own.num_layers_k_proj),
                 (own.v_proj_mlp_ratio, own.num_layers_v_proj),
@@ -104,12 +121,12 @@ class FLAREAttention(nn.Module):
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             attn_mask: Refused.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by no latent; it still
-                reads the latents, so its own rows of the result mean nothing.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
+                no latent; it still reads the latents, so its own rows of the result mean nothing.
             freqs: Refused.
             positions: Refused.
-            token_specs: Groups of the tokens, one behind the other. Where one or more end in ``anchor_suffix``, the
-                latents read those alone; all tokens read the latents.
+            token_specs: Groups of the tokens, one behind the other. Where one or more end in
+                ``anchor_suffix``, the latents read those alone; all tokens read the latents.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
@@ -137,7 +154,9 @@ class FLAREAttention(nn.Module):
             latents,
             _take(keys, read, dim=2),
             values,
-            key_padding_mask=None if key_padding_mask is None else _take(key_padding_mask, read, dim=1),
+            key_padding_mask=None
+            if key_padding_mask is None
+            else _take(key_padding_mask, read, dim=1),
             dropout=dropout,
             scale=self.attn_scale,
             backend=self.backend,
@@ -151,16 +170,21 @@ class FLAREAttention(nn.Module):
         latents = latents if self.q_norm is None else self.q_norm(latents)
         return latents.expand(batch, -1, -1, -1)
 
-    def _hand_out(self, keys: Tensor, latents: Tensor, gathered: Tensor, dropout: float = 0.0) -> Tensor:
+    def _hand_out(
+        self, keys: Tensor, latents: Tensor, gathered: Tensor, dropout: float = 0.0
+    ) -> Tensor:
         """Return what tokens read from the latents by their keys."""
-        handed_out = attend(keys, latents, gathered, dropout=dropout, scale=self.attn_scale, backend=self.backend)
+        handed_out = attend(
+            keys, latents, gathered, dropout=dropout, scale=self.attn_scale, backend=self.backend
+        )
         y: Tensor = self.out_proj(merge_heads(handed_out))
         return y
 
     def _tokens_at_once(self, x: Tensor) -> int | None:
         """Return how many tokens are computed at once, None for all.
 
-        A chunk holds no fewer tokens than there are latents: to merge what latents read costs less than to read.
+        A chunk holds no fewer tokens than there are latents: to merge what latents read costs less
+        than to read.
         """
         if self.backend == "flex":  # it tells no sums to merge by
             return None
@@ -181,7 +205,9 @@ class FLAREAttention(nn.Module):
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
         latents = self._latents(x.shape[0])
         key_chunks = self._leave_keys(x, y, real, chunks_of(read, chunk))
-        gathered = attend_to_chunks(latents, key_chunks, scale=self.attn_scale, backend=self.backend)
+        gathered = attend_to_chunks(
+            latents, key_chunks, scale=self.attn_scale, backend=self.backend
+        )
 
         for rows in chunks_of(read, chunk):
             y[:, rows] = self._hand_out(split_heads(y[:, rows], self.num_heads), latents, gathered)
@@ -190,7 +216,9 @@ class FLAREAttention(nn.Module):
             y[:, rows] = self._hand_out(keys, latents, gathered)
         return y
 
-    def _leave_keys(self, x: Tensor, y: Tensor, real: Tensor | None, chunks: Iterator[slice]) -> Iterator[KeyChunk]:
+    def _leave_keys(
+        self, x: Tensor, y: Tensor, real: Tensor | None, chunks: Iterator[slice]
+    ) -> Iterator[KeyChunk]:
         """Yield the keys and values of chunks of *x*, and leave the keys in their rows of *y*."""
         for rows in chunks:
             tokens = x[:, rows].contiguous()  # one copy, where every layer would make its own
@@ -200,20 +228,26 @@ class FLAREAttention(nn.Module):
             yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
 
     def _read_groups(self, token_specs: Sequence[TokenSpec] | None, tokens: int) -> Cut | None:
-        """Return where the tokens are cut for those that the latents read, None where they read all."""
+        """Return where the tokens are cut for those that the latents read, None where they read
+        all.
+        """
         if token_specs is None:
             return None
         sizes: dict[str, int] = {}
         for name, size in group_sizes(layout_of(token_specs), tokens).items():
             if size is None:
-                raise TokenGroupError(f"token_specs: {name!r} is of size None, and flare keeps no keys in a cache")
+                raise TokenGroupError(
+                    f"token_specs: {name!r} is of size None, and flare keeps no keys in a cache"
+                )
             sizes[name] = size
         anchors = [name for name in sizes if name.endswith(self.anchor_suffix)]
         return cut_groups(sizes, [anchors]) if anchors else None
 
 
 def _take(tensor: Tensor, cut: Cut | None, *, dim: int) -> Tensor:
-    """Return the tokens that are read; the tensor itself where all are, as a part's gradient costs a tensor more."""
+    """Return the tokens that are read; the tensor itself where all are, as a part's gradient costs
+    a tensor more.
+    """
     return tensor if cut is None else take_runs(tensor, cut, dim=dim)
 
 

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
     from noether_plugins.attention.flare.config import Activation
 
-_ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {"GELU": functional.gelu, "SILU": functional.silu}
+_ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    "GELU": functional.gelu,
+    "SILU": functional.silu,
+}
 
 
 def residual_mlp(
     width: int, *, ratio: float, num_layers: int, activation: Activation, bias: bool
 ) -> ResidualLinear | ResidualMLP:
-    """Return the MLP from tokens of a width to the same width: one linear layer where *num_layers* is -1.
+    """Return the MLP from tokens of a width to the same width: one linear layer where *num_layers*
+    is -1.
 
     Args:
         width: Width of a token.
@@ -29,7 +33,9 @@ def residual_mlp(
     """
     if num_layers == -1:
         return ResidualLinear(width, bias=bias)
-    return ResidualMLP(width, max(1, int(width * ratio)), num_layers, _ACTIVATIONS[activation], bias=bias)
+    return ResidualMLP(
+        width, max(1, int(width * ratio)), num_layers, _ACTIVATIONS[activation], bias=bias
+    )
 
 
 class ResidualLinear(nn.Module):
@@ -53,7 +59,13 @@ class ResidualMLP(nn.Module):
     """
 
     def __init__(
-        self, width: int, inner: int, num_layers: int, activation: Callable[[Tensor], Tensor], *, bias: bool
+        self,
+        width: int,
+        inner: int,
+        num_layers: int,
+        activation: Callable[[Tensor], Tensor],
+        *,
+        bias: bool,
     ) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, inner, bias=bias)

@@ -1,4 +1,6 @@
-"""Attention of every token to a few others, all gathered at once: for a few tokens, and for derivatives of any kind."""
+"""Attention of every token to a few others, all gathered at once: for a few tokens, and for
+derivatives of any kind.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from noether_core.nn import dropout_at, dtype_of_sums
-from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens, by_head, each_weight
+from noether_plugins.attention.irregular_nat.tokens import (
+    Reading,
+    RelposWeights,
+    Tokens,
+    by_head,
+    each_weight,
+)
 
 
 def read_at_once(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
@@ -20,7 +28,9 @@ def read_at_once(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Te
     dtype = dtype_of_sums(tokens.queries.dtype)
 
     with torch.autocast(tokens.queries.device.type, enabled=False):
-        queries, keys, values = (by_head(tensor.to(dtype), reading.num_heads) for tensor in tokens[:3])
+        queries, keys, values = (
+            by_head(tensor.to(dtype), reading.num_heads) for tensor in tokens[:3]
+        )
         keys, values, positions = (
             tensor.index_select(0, others.flatten()).view(*others.shape, *tensor.shape[1:])
             for tensor in (keys, values, tokens.positions)
@@ -30,7 +40,9 @@ def read_at_once(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Te
 
         products = (queries.unsqueeze(1) * keys).sum(dim=-1)
         logits = products / math.sqrt(queries.shape[-1]) + bias
-        logits = logits.masked_fill(~is_there, torch.finfo(dtype).min)  # where none is there, weights are zeroed below
+        logits = logits.masked_fill(
+            ~is_there, torch.finfo(dtype).min
+        )  # where none is there, weights are zeroed below
         shares = logits.softmax(dim=1).masked_fill(~is_there, 0.0)
         if reading.seeds[0] is not None:
             shares = dropout_at(shares, reading.dropout, reading.seeds[0], numbers)
@@ -40,8 +52,12 @@ def read_at_once(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Te
 
 
 def _bias(offsets: Tensor, weights: RelposWeights, reading: Reading, numbers: Tensor) -> Tensor:
-    """Return the bias of every pair and head, ``(tokens, degree, heads)``; padding may be anywhere, or NaN."""
-    inner, outer, inner_bias, outer_bias = each_weight(lambda weight: weight.to(offsets.dtype), weights)
+    """Return the bias of every pair and head, ``(tokens, degree, heads)``; padding may be anywhere,
+    or NaN.
+    """
+    inner, outer, inner_bias, outer_bias = each_weight(
+        lambda weight: weight.to(offsets.dtype), weights
+    )
     features = functional.gelu(functional.linear(offsets, inner, inner_bias))
     if reading.seeds[1] is not None:
         features = dropout_at(features, reading.relpos_dropout, reading.seeds[1], numbers)

@@ -17,7 +17,9 @@ class IrregularNatAttentionConfig(AttentionConfig):
     type: Literal["irregular_nat"] = "irregular_nat"
     """Points read the points nearest to them."""
 
-    use_rope: Annotated[Literal[False], Because("relative positions enter as a bias of the logits")] = False
+    use_rope: Annotated[
+        Literal[False], Because("relative positions enter as a bias of the logits")
+    ] = False
     """Not for this variant: relative positions enter as a bias of the logits."""
 
     input_dim: Annotated[int, Ge(1)]

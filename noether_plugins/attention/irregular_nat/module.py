@@ -35,14 +35,16 @@ _REFUSED = {
 
 
 class IrregularNatAttention(QKVAttention):
-    """Every token reads the tokens nearest to it: at most ``max_degree`` within ``radius``, itself always among them.
+    """Every token reads the tokens nearest to it: at most ``max_degree`` within ``radius``, itself
+    always among them.
 
-    ``proj(merge(softmax(q_i k_j^T / sqrt(d) + b(p_j - p_i)) v_j))`` over the neighbours ``j`` of token ``i``, with a
-    bias of every head from an MLP of the relative position. Neighbours are exact, and found by a k-d tree; of tokens
-    equally far away the earlier ones are taken. Time and memory grow with tokens times ``max_degree``.
+    ``proj(merge(softmax(q_i k_j^T / sqrt(d) + b(p_j - p_i)) v_j))`` over the neighbours ``j`` of
+    token ``i``, with a bias of every head from an MLP of the relative position. Neighbours are
+    exact, and found by a k-d tree; of tokens equally far away the earlier ones are taken. Time and
+    memory grow with tokens times ``max_degree``.
 
-    Neighbourhood attention after Hassani et al., Neighborhood Attention Transformer, 2023 (arXiv 2204.07143), carried
-    from pixels to points.
+    Neighbourhood attention after Hassani et al., Neighborhood Attention Transformer, 2023 (arXiv
+    2204.07143), carried from pixels to points.
 
     Args:
         config: Its own config, or a generic one of its type.
@@ -78,22 +80,27 @@ class IrregularNatAttention(QKVAttention):
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             attn_mask: Refused.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is nobody's neighbour and has
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is
+                nobody's neighbour and has
                 none: its rows of the result are the bias of the output projection.
             freqs: Refused.
-            positions: ``(batch, tokens, input_dim)``, the points of the tokens, in the unit of ``radius``; required.
-                Gradients reach them through the bias, not through the choice of neighbours.
+            positions: ``(batch, tokens, input_dim)``, the points of the tokens, in the unit of
+                ``radius``; required. Gradients reach them through the bias, not through the choice
+                of neighbours.
             token_specs: Refused.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
 
         Raises:
-            ShapeError: If a tensor has another shape, dtype or device than it needs, or *positions* are missing.
+            ShapeError: If a tensor has another shape, dtype or device than it needs, or *positions*
+                are missing.
             PositionError: If the position of a real token is not finite.
             UnsupportedArgumentError: If an argument cannot be honoured.
         """
-        refuse_arguments("irregular_nat", _REFUSED, attn_mask=attn_mask, freqs=freqs, token_specs=token_specs)
+        refuse_arguments(
+            "irregular_nat", _REFUSED, attn_mask=attn_mask, freqs=freqs, token_specs=token_specs
+        )
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         positions = check_positions(positions, x, self.input_dim)
@@ -112,11 +119,19 @@ class IrregularNatAttention(QKVAttention):
         return self.project_output(split_heads(read.view(x.shape), self.num_heads))
 
     def _degree(self, tokens: int) -> int:
-        """Return how many neighbours are asked for: no more than there are tokens, of which graphs know no number."""
-        return self.max_degree if torch.compiler.is_compiling() else max(1, min(self.max_degree, tokens))
+        """Return how many neighbours are asked for: no more than there are tokens, of which graphs
+        know no number.
+        """
+        return (
+            self.max_degree
+            if torch.compiler.is_compiling()
+            else max(1, min(self.max_degree, tokens))
+        )
 
     def _projected(self, x: Tensor, layer: nn.Module, norm: nn.Module | None = None) -> Tensor:
-        """Return queries, keys or values with batch and tokens as one axis, ``(batch * tokens, hidden_dim)``."""
+        """Return queries, keys or values with batch and tokens as one axis, ``(batch * tokens,
+        hidden_dim)``.
+        """
         projected: Tensor = layer(x).flatten(0, 1)
         if norm is None:
             return projected
@@ -131,11 +146,18 @@ class IrregularNatAttention(QKVAttention):
         """Return who reads whom, with batch and tokens as one axis."""
         batch, tokens, _ = neighbours.shape
         first = torch.arange(batch, device=neighbours.device).view(batch, 1) * tokens
-        numbers = torch.where(neighbours < 0, neighbours, neighbours + first.unsqueeze(-1)).flatten(0, 1)
+        numbers = torch.where(neighbours < 0, neighbours, neighbours + first.unsqueeze(-1)).flatten(
+            0, 1
+        )
         seed, relpos_seed = (
             draw_seed(neighbours.device) if self.training and probability else None
             for probability in (self.dropout, self.relpos_dropout)
         )
         return Reading(
-            numbers, (walk + first).flatten(), self.num_heads, self.dropout, self.relpos_dropout, (seed, relpos_seed)
+            numbers,
+            (walk + first).flatten(),
+            self.num_heads,
+            self.dropout,
+            self.relpos_dropout,
+            (seed, relpos_seed),
         )

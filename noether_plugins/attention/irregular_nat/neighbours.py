@@ -29,25 +29,32 @@ _Ints = NDArray[np.int64]
 
 
 class Nearest(NamedTuple):
-    """Who sees whom, and in which order points are best looked through; int64, on the device of the positions."""
+    """Who sees whom, and in which order points are best looked through; int64, on the device of the
+    positions.
+    """
 
     neighbours: Tensor
-    """``(batch, tokens, max_degree)`` numbers of tokens, nearest first; -1 where there is no further one."""
+    """``(batch, tokens, max_degree)`` numbers of tokens, nearest first; -1 where there is no
+    further one.
+    """
 
     walk: Tensor
     """``(batch, tokens)`` numbers of tokens: points near each other together, padding last."""
 
 
-def nearest_neighbours(positions: Tensor, real: Tensor | None, *, radius: float, max_degree: int) -> Nearest:
-    """Return the tokens that every token sees: at most *max_degree* within *radius*, itself always, nearest first.
+def nearest_neighbours(
+    positions: Tensor, real: Tensor | None, *, radius: float, max_degree: int
+) -> Nearest:
+    """Return the tokens that every token sees: at most *max_degree* within *radius*, itself always,
+    nearest first.
 
-    Distances are compared in float64. Of points equally far away, the earlier ones are taken. The walk goes from leaf
-    to leaf of the k-d tree, which costs nothing beside the search.
+    Distances are compared in float64. Of points equally far away, the earlier ones are taken. The
+    walk goes from leaf to leaf of the k-d tree, which costs nothing beside the search.
 
     Args:
         positions: ``(batch, tokens, coordinates)``.
-        real: ``(batch, tokens)`` booleans, True for real tokens; None where all are. Padding is seen by no token and
-            sees none; its positions are not looked at.
+        real: ``(batch, tokens)`` booleans, True for real tokens; None where all are. Padding is
+            seen by no token and sees none; its positions are not looked at.
         radius: Farthest distance seen.
         max_degree: Most tokens seen.
 
@@ -73,7 +80,9 @@ def _find(positions: Tensor, real: Tensor, radius: float, max_degree: int) -> tu
             )
         if len(tokens):
             near, order = _nearest(own, radius, max_degree)
-            found[sample, tokens] = near if len(tokens) == len(some) else np.where(near >= 0, tokens[near], -1)
+            found[sample, tokens] = (
+                near if len(tokens) == len(some) else np.where(near >= 0, tokens[near], -1)
+            )
             walk[sample, : len(tokens)] = tokens[order]
     return torch.from_numpy(found).to(positions.device), torch.from_numpy(walk).to(positions.device)
 
@@ -100,7 +109,9 @@ class _Cloud(NamedTuple):
 
 
 def _nearest(points: _Floats, radius: float, degree: int) -> tuple[_Ints, _Ints]:
-    """Return the *degree* nearest of *points* ``(n, coordinates)`` to each, -1 where there is none; and a walk."""
+    """Return the *degree* nearest of *points* ``(n, coordinates)`` to each, -1 where there is none;
+    and a walk.
+    """
     candidates = _distinct(points, degree)
     cloud = _Cloud(points, candidates, cKDTree(points[candidates]))
     tree = cloud.tree if len(candidates) == len(points) else cKDTree(points)
@@ -113,7 +124,9 @@ def _nearest(points: _Floats, radius: float, degree: int) -> tuple[_Ints, _Ints]
 
 
 def _nearest_to(rows: _Ints, cloud: _Cloud, radius: float, degree: int) -> _Ints:
-    """Return the neighbours of some points; asks for more of those whose last place several may take."""
+    """Return the neighbours of some points; asks for more of those whose last place several may
+    take.
+    """
     count = len(cloud.candidates)
     found = np.empty((len(rows), degree), dtype=np.int64)
     is_open = np.arange(len(rows))
@@ -126,7 +139,9 @@ def _nearest_to(rows: _Ints, cloud: _Cloud, radius: float, degree: int) -> _Ints
             distance_upper_bound=radius * (1 + _SLACK),
             workers=torch.get_num_threads(),
         )
-        others = np.append(cloud.candidates, -1)[near]  # the tree says *count* where it finds no more
+        others = np.append(cloud.candidates, -1)[
+            near
+        ]  # the tree says *count* where it finds no more
         found[is_open], farthest = _ranked(own, others, cloud.points, radius, degree)
         may_hide_more = (reach[:, -1] <= farthest * (1 + _SLACK)) & (near[:, -1] < count)
         is_open = is_open[may_hide_more & (asked < count)]
@@ -134,21 +149,28 @@ def _nearest_to(rows: _Ints, cloud: _Cloud, radius: float, degree: int) -> _Ints
     return found
 
 
-def _ranked(own: _Ints, others: _Ints, points: _Floats, radius: float, degree: int) -> tuple[_Ints, _Floats]:
-    """Sort the candidates *others* of each point by distance and number, and put the point itself first.
+def _ranked(
+    own: _Ints, others: _Ints, points: _Floats, radius: float, degree: int
+) -> tuple[_Ints, _Floats]:
+    """Sort the candidates *others* of each point by distance and number, and put the point itself
+    first.
 
     Returns:
-        The numbers of the first *degree*, -1 where there are fewer, and how far the last of them is, infinite where
-        there are fewer.
+        The numbers of the first *degree*, -1 where there are fewer, and how far the last of them
+        is, infinite where there are fewer.
     """
     squares = _squares(own, others, points)
     squares[(others < 0) | (squares > radius * radius)] = np.inf
     squares[others == own[:, None]] = -1.0
 
     is_ordered = (squares[:, 1:] > squares[:, :-1]) | np.isinf(squares[:, 1:])
-    unordered = np.flatnonzero(~(is_ordered.all(axis=1) & (squares[:, 0] < 0)))  # with ties, or not among candidates
+    unordered = np.flatnonzero(
+        ~(is_ordered.all(axis=1) & (squares[:, 0] < 0))
+    )  # with ties, or not among candidates
     ranked, reach = _padded(others, degree, -1), _padded(squares, degree, np.inf)
-    ranked[unordered], reach[unordered] = _sorted(own[unordered], others[unordered], squares[unordered], degree)
+    ranked[unordered], reach[unordered] = _sorted(
+        own[unordered], others[unordered], squares[unordered], degree
+    )
 
     ranked[np.isinf(reach)] = -1
     return ranked, np.sqrt(np.maximum(reach[:, -1], 0.0))
@@ -166,11 +188,18 @@ def _squares(own: _Ints, others: _Ints, points: _Floats) -> _Floats:
 
 
 def _sorted(own: _Ints, others: _Ints, squares: _Floats, degree: int) -> tuple[_Ints, _Floats]:
-    """Sort candidates by distance and number, each point itself first, whether it is among them or not."""
-    squares = np.column_stack([np.full(len(own), -1.0), np.where(others == own[:, None], np.inf, squares)])
+    """Sort candidates by distance and number, each point itself first, whether it is among them or
+    not.
+    """
+    squares = np.column_stack(
+        [np.full(len(own), -1.0), np.where(others == own[:, None], np.inf, squares)]
+    )
     others = np.column_stack([own, others])
     order = np.lexsort((others, squares), axis=1)
-    squares, others = np.take_along_axis(squares, order, axis=1), np.take_along_axis(others, order, axis=1)
+    squares, others = (
+        np.take_along_axis(squares, order, axis=1),
+        np.take_along_axis(others, order, axis=1),
+    )
     return _padded(others, degree, -1), _padded(squares, degree, np.inf)
 
 
@@ -181,10 +210,11 @@ def _padded(table: NDArray[Any], degree: int, filler: float) -> NDArray[Any]:
 
 
 def _distinct(points: _Floats, degree: int) -> _Ints:
-    """Return the numbers of the points that others may see: of those in one place, the first *degree*.
+    """Return the numbers of the points that others may see: of those in one place, the first
+    *degree*.
 
-    Whoever sees a later one sees all of these before it, as they are equally far away. It bounds how many points lie
-    in one place, where a tree has nothing to tell them apart.
+    Whoever sees a later one sees all of these before it, as they are equally far away. It bounds
+    how many points lie in one place, where a tree has nothing to tell them apart.
     """
     if not _may_repeat(points):
         return np.arange(len(points))

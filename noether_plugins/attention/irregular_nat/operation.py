@@ -15,7 +15,9 @@ from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeight
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NO_SECOND_DERIVATIVE = "irregular_nat: there is no second derivative where tokens are read chunk by chunk; give fewer"
+_NO_SECOND_DERIVATIVE = (
+    "irregular_nat: there is no second derivative where tokens are read chunk by chunk; give fewer"
+)
 
 _INPUTS = (
     "Tensor queries, Tensor keys, Tensor values, Tensor positions, "
@@ -29,7 +31,8 @@ _TENSORS, _DIFFERENTIATED = 12, 8
 
 
 def read_in_chunks(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
-    """Return what every token reads, ``(tokens, hidden_dim)``; pairs of tokens never have keys of their own.
+    """Return what every token reads, ``(tokens, hidden_dim)``; pairs of tokens never have keys of
+    their own.
 
     Raises:
         DerivativeError: If a second derivative is asked for.
@@ -52,7 +55,9 @@ def read_in_chunks(tokens: Tokens, weights: RelposWeights, reading: Reading) -> 
 
 def _parts(given: Sequence[Any]) -> tuple[Tokens, RelposWeights, Reading]:
     """Return what an operation is given, put together."""
-    neighbours, walk, seed, relpos_seed, num_heads, dropout, relpos_dropout = given[_DIFFERENTIATED:]
+    neighbours, walk, seed, relpos_seed, num_heads, dropout, relpos_dropout = given[
+        _DIFFERENTIATED:
+    ]
     reading = Reading(neighbours, walk, num_heads, dropout, relpos_dropout, (seed, relpos_seed))
     return Tokens._make(given[:4]), RelposWeights._make(given[4:_DIFFERENTIATED]), reading
 
@@ -63,7 +68,9 @@ def _forward(*given: Any) -> tuple[Tensor, Tensor]:
         return read_by_chunks(*_parts(given))
 
 
-def _fake_forward(queries: Tensor, keys: Tensor, values: Tensor, *others: Any) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+def _fake_forward(
+    queries: Tensor, keys: Tensor, values: Tensor, *others: Any
+) -> tuple[Tensor, Tensor]:  # noqa: ARG001
     neighbours, num_heads = others[5], others[9]
     shares = queries.new_empty((num_heads, *neighbours.shape), dtype=dtype_of_sums(queries.dtype))
     return values.new_empty(values.shape), shares
@@ -92,11 +99,17 @@ def _backward(gradient: Tensor, shares: Tensor, *given: Any) -> list[Tensor]:
     with torch.autocast(gradient.device.type, enabled=False):
         of_tokens, of_weights = gradients_by_chunks(gradient, shares, *_parts(given))
     pairs = zip((*of_tokens, *of_weights), given[:_DIFFERENTIATED], strict=True)
-    return [total.to(tensor.dtype) for total, tensor in pairs if total is not None and tensor is not None]
+    return [
+        total.to(tensor.dtype)
+        for total, tensor in pairs
+        if total is not None and tensor is not None
+    ]
 
 
 def _fake_backward(gradient: Tensor, shares: Tensor, *inputs: Any) -> list[Tensor]:  # noqa: ARG001
-    return [tensor.new_empty(tensor.shape) for tensor in inputs[:_DIFFERENTIATED] if tensor is not None]
+    return [
+        tensor.new_empty(tensor.shape) for tensor in inputs[:_DIFFERENTIATED] if tensor is not None
+    ]
 
 
 def _refuse(*_: Any) -> NoReturn:

@@ -20,17 +20,20 @@ _AT_ONCE = 1 << 20
 
 
 def read_neighbours(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
-    """Return what every token reads from its neighbours, ``(tokens, hidden_dim)``; one without any reads zeros.
+    """Return what every token reads from its neighbours, ``(tokens, hidden_dim)``; one without any
+    reads zeros.
 
-    ``softmax(q_i k_j^T / sqrt(d) + b(p_j - p_i)) v_j`` over the neighbours ``j`` of token ``i``, in every head. Beyond
-    a million gathered numbers, and in compiled graphs, tokens are read chunk by chunk, so that memory grows with the
-    tokens alone. Within transforms of ``torch.func``, and for derivatives in forward mode, they are read at once,
-    however many there are.
+    ``softmax(q_i k_j^T / sqrt(d) + b(p_j - p_i)) v_j`` over the neighbours ``j`` of token ``i``, in
+    every head. Beyond a million gathered numbers, and in compiled graphs, tokens are read chunk by
+    chunk, so that memory grows with the tokens alone. Within transforms of ``torch.func``, and for
+    derivatives in forward mode, they are read at once, however many there are.
 
     Raises:
         DerivativeError: If a second derivative is asked for of more than is read at once.
     """
-    is_whole = is_transformed() or (not torch.compiler.is_compiling() and _is_small(tokens, weights, reading))
+    is_whole = is_transformed() or (
+        not torch.compiler.is_compiling() and _is_small(tokens, weights, reading)
+    )
     return (read_at_once if is_whole else read_in_chunks)(tokens, weights, reading)
 
 

@@ -39,7 +39,11 @@ def bias_of(features: Features, weights: RelposWeights) -> Tensor:
 
 
 def add_gradients_(
-    sums: RelposWeights, gradient: Tensor, offsets: Tensor, weights: RelposWeights, scale: Tensor | None
+    sums: RelposWeights,
+    gradient: Tensor,
+    offsets: Tensor,
+    weights: RelposWeights,
+    scale: Tensor | None,
 ) -> Tensor:
     """Add the gradients of the weights to *sums*, and return that of the offsets.
 
@@ -55,7 +59,9 @@ def add_gradients_(
     """
     features = features_of(offsets, weights, scale)
     of_kept = gradient.T @ weights.outer
-    of_raw = torch.ops.aten.gelu_backward(of_kept if scale is None else of_kept.mul_(scale), features.raw)
+    of_raw = torch.ops.aten.gelu_backward(
+        of_kept if scale is None else of_kept.mul_(scale), features.raw
+    )
 
     sums.outer.addmm_(gradient, features.kept)
     sums.inner.addmm_(of_raw.T, offsets)

@@ -1,4 +1,6 @@
-"""Weighted sums of rows over those whom a token reads, or over those who read it; no row is copied for a pair."""
+"""Weighted sums of rows over those whom a token reads, or over those who read it; no row is copied
+for a pair.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,17 @@ from torch.nn import functional
 
 
 class Walk(NamedTuple):
-    """Tokens in the order in which they are read, those near each other together: caches then hold what they read."""
+    """Tokens in the order in which they are read, those near each other together: caches then hold
+    what they read.
+    """
 
     tokens: Tensor
     """``(tokens,)`` numbers of tokens."""
 
     others: Tensor
-    """``(tokens, degree)`` numbers of those whom each of these reads; its own where there is no further one."""
+    """``(tokens, degree)`` numbers of those whom each of these reads; its own where there is no
+    further one.
+    """
 
     is_missing: Tensor
     """``(tokens, degree)``: whether there is no further one."""
@@ -36,7 +42,9 @@ class Readers(NamedTuple):
 
 
 def walk_through(neighbours: Tensor, order: Tensor) -> Walk:
-    """Return the walk in *order* ``(tokens,)`` through *neighbours* ``(tokens, degree)``, -1 where there is none."""
+    """Return the walk in *order* ``(tokens,)`` through *neighbours* ``(tokens, degree)``, -1 where
+    there is none.
+    """
     others = neighbours.index_select(0, order)
     is_missing = others < 0
     return Walk(order, torch.where(is_missing, order.unsqueeze(1), others), is_missing)
@@ -51,7 +59,8 @@ def readers_in(walk: Walk) -> Readers:
 
 
 def sum_over_others(rows: Tensor, weights: Tensor, walk: Walk, out: Tensor) -> None:
-    """Write to *out*, for every token and head, the weighted sum of the rows of those whom it reads.
+    """Write to *out*, for every token and head, the weighted sum of the rows of those whom it
+    reads.
 
     Args:
         rows: ``(tokens, heads, width)``.

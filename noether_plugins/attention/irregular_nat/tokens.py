@@ -27,7 +27,9 @@ class Tokens(NamedTuple):
 
 
 class RelposWeights(NamedTuple):
-    """The weights of the MLP from relative positions to a bias of every head; layers may have no bias."""
+    """The weights of the MLP from relative positions to a bias of every head; layers may have no
+    bias.
+    """
 
     inner: Tensor
     """``(relpos_hidden_dim, coordinates)``."""
@@ -46,7 +48,9 @@ class Reading(NamedTuple):
     """``(tokens, degree)`` numbers of tokens; -1 where there is none."""
 
     walk: Tensor
-    """``(tokens,)`` numbers of all tokens in an order in which points near each other stand together."""
+    """``(tokens,)`` numbers of all tokens in an order in which points near each other stand
+    together.
+    """
 
     num_heads: int
     dropout: float

@@ -14,19 +14,26 @@ class Answers:
     """What each call of the kernel reads; groups that stand together are handed out as views.
 
     Args:
-        fresh: Keys and values of groups of this call, one behind the other; None where no such group is read.
+        fresh: Keys and values of groups of this call, one behind the other; None where no such
+            group is read.
         cut: Where these are cut for what is wanted of them.
         cached: For each call of the kernel, what a cache holds for it.
     """
 
-    def __init__(self, fresh: KeyValues | None, cut: Cut, cached: Sequence[KeyValues | None]) -> None:
+    def __init__(
+        self, fresh: KeyValues | None, cut: Cut, cached: Sequence[KeyValues | None]
+    ) -> None:
         self._pieces = None if fresh is None else _cut(fresh, cut.lengths)
         self._wanted = cut.runs
         self._cached = cached
 
     def to(self, call: int) -> KeyValues:
         """Return the keys and values that the *call* with that number reads."""
-        parts = [part for part in (self._cached[call], *self._fresh(self._wanted[call])) if part is not None]
+        parts = [
+            part
+            for part in (self._cached[call], *self._fresh(self._wanted[call]))
+            if part is not None
+        ]
         return join_key_values(parts)
 
     def behind(self, calls: int) -> list[KeyValues]:
@@ -38,7 +45,11 @@ class Answers:
         if not runs or self._pieces is None:
             return ()
         keys, values, real = self._pieces
-        return (KeyValues(keys.take(runs), values.take(runs), None if real is None else real.take(runs)),)
+        return (
+            KeyValues(
+                keys.take(runs), values.take(runs), None if real is None else real.take(runs)
+            ),
+        )
 
 
 def _cut(group: KeyValues, lengths: tuple[int, ...]) -> tuple[Pieces, Pieces, Pieces | None]:

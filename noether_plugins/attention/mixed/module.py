@@ -34,14 +34,17 @@ if TYPE_CHECKING:
 
 
 class MixedAttention(QKVAttention):
-    """Named groups of tokens read each other in patterns: each pattern says which groups ask, and which answer.
+    """Named groups of tokens read each other in patterns: each pattern says which groups ask, and
+    which answer.
 
     Dot-product attention whose queries read the keys of some groups alone: for each pattern,
-    ``softmax(q k^T / sqrt(d)) v`` with the tokens of its query groups for ``q`` and those of its key groups, one behind
-    the other, for ``k`` and ``v``; ``proj`` then mixes the heads of all tokens. Time grows with queries times keys of
-    each pattern. Keys and values are projected for groups that some pattern reads, and for no other.
+    ``softmax(q k^T / sqrt(d)) v`` with the tokens of its query groups for ``q`` and those of its
+    key groups, one behind the other, for ``k`` and ``v``; ``proj`` then mixes the heads of all
+    tokens. Time grows with queries times keys of each pattern. Keys and values are projected for
+    groups that some pattern reads, and for no other.
 
-    The anchor attention of Alkin et al., AB-UPT, 2025 (arXiv 2502.09692), with the patterns left to the call.
+    The anchor attention of Alkin et al., AB-UPT, 2025 (arXiv 2502.09692), with the patterns left to
+    the call.
 
     Args:
         config: Its own config, or a generic one of its type.
@@ -68,26 +71,31 @@ class MixedAttention(QKVAttention):
         freqs: Frequencies | None = None,
         kv_cache: KVCache | None = None,
     ) -> Tensor:
-        """Let the tokens of every group read the groups that its pattern names; one that may read none reads zeros.
+        """Let the tokens of every group read the groups that its pattern names; one that may read
+        none reads zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.
-            token_specs: The groups, in the order of *x*. One of size None is not in *x*; its keys and values come from
-                *kv_cache*.
-            attention_patterns: Which groups attend to which; every group asks in exactly one. Where it is None, every
-                group reads every group. Or a rule, which is told the names of the groups when they are new.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by no token; it still
-                reads, so its own rows of the result mean nothing.
+            token_specs: The groups, in the order of *x*. One of size None is not in *x*; its keys
+                and values come from *kv_cache*.
+            attention_patterns: Which groups attend to which; every group asks in exactly one. Where
+                it is None, every group reads every group. Or a rule, which is told the names of the
+                groups when they are new.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
+                no token; it still reads, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens of *x*; exactly if ``use_rope``.
-            kv_cache: Filled with the groups of *x* that a pattern reads, and read for those that are not in *x*.
+            kv_cache: Filled with the groups of *x* that a pattern reads, and read for those that
+                are not in *x*.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
 
         Raises:
             TokenGroupError: If groups, patterns and tokens do not fit each other.
-            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are missing.
-            CacheError: If the cache does not hold a group that is read, or holds it in a form that does not fit.
+            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are
+                missing.
+            CacheError: If the cache does not hold a group that is read, or holds it in a form that
+                does not fit.
             UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
         """
         check_tokens(x, self.hidden_dim)
@@ -108,24 +116,35 @@ class MixedAttention(QKVAttention):
         tokens: int,
         storing: bool,
     ) -> Plan:
-        """Return what a call does: what the last one did, where it was asked for the same, which is quick to see."""
+        """Return what a call does: what the last one did, where it was asked for the same, which is
+        quick to see.
+        """
         specs = tuple(token_specs)
         patterns = patterns if patterns is None or callable(patterns) else tuple(patterns)
         if torch.compiler.is_compiling():
             return plan_for(layout_of(specs), readings_of(patterns), tokens, storing)
         asked, last = (specs, patterns, tokens, storing), self._last
         if last is None or last[0] != asked:
-            self._last = last = asked, remembered_plan(layout_of(specs), readings_of(patterns), tokens, storing)
+            self._last = last = (
+                asked,
+                remembered_plan(layout_of(specs), readings_of(patterns), tokens, storing),
+            )
         return last[1]
 
-    def _attend_at_once(self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None) -> Tensor:
-        """Return the result of a call in which the kernel is called once; each share is an entry of the batch."""
+    def _attend_at_once(
+        self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None
+    ) -> Tensor:
+        """Return the result of a call in which the kernel is called once; each share is an entry of
+        the batch.
+        """
         heads, shares = self.num_heads, plan.calls[0].shares
         tokens, real, key_freqs = self._answering(x, plan, real, freqs)
         if shares > 1:
             real = None if real is None else share_out(real, shares)
             if freqs is not None and key_freqs is not None:
-                freqs, key_freqs = (share_out_freqs(some, x.shape[0], shares) for some in (freqs, key_freqs))
+                freqs, key_freqs = (
+                    share_out_freqs(some, x.shape[0], shares) for some in (freqs, key_freqs)
+                )
 
         read = self._read(
             project_heads(x, self.q, heads, norm=self.q_norm, freqs=freqs, shares=shares),
@@ -136,7 +155,12 @@ class MixedAttention(QKVAttention):
         return self.project_output(read, shares=shares)
 
     def _attend(
-        self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None, cache: KVCache | None
+        self,
+        x: Tensor,
+        plan: Plan,
+        real: Tensor | None,
+        freqs: Frequencies | None,
+        cache: KVCache | None,
     ) -> list[Tensor]:
         """Return what is read in each call of the kernel, ``(batch, heads, tokens, head_dim)``."""
         queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
@@ -148,9 +172,14 @@ class MixedAttention(QKVAttention):
                 cache.store(self, name, group)
 
         asking = Pieces(queries, plan.queries.lengths, 2)
-        return [self._read(asking.take(runs), *answers.to(call)) for call, runs in enumerate(plan.queries.runs)]
+        return [
+            self._read(asking.take(runs), *answers.to(call))
+            for call, runs in enumerate(plan.queries.runs)
+        ]
 
-    def _cached(self, names: tuple[str, ...], cache: KVCache | None, queries: Tensor) -> KeyValues | None:
+    def _cached(
+        self, names: tuple[str, ...], cache: KVCache | None, queries: Tensor
+    ) -> KeyValues | None:
         """Return the keys and values that come from the cache, if any do."""
         if not names:
             return None
@@ -179,7 +208,9 @@ class MixedAttention(QKVAttention):
 
     def _read(self, queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        return attend(queries, keys, values, key_padding_mask=real, dropout=dropout, backend=self.backend)
+        return attend(
+            queries, keys, values, key_padding_mask=real, dropout=dropout, backend=self.backend
+        )
 
 
 def _rotating(freqs: Frequencies, cut: Cut) -> Frequencies:
@@ -190,9 +221,19 @@ def _rotating(freqs: Frequencies, cut: Cut) -> Frequencies:
 
 
 def _in_order(read: list[Tensor], cut: Cut) -> Tensor:
-    """Return what the groups read, ``(batch, heads, tokens, head_dim)``, one behind the other; laid out by token."""
+    """Return what the groups read, ``(batch, heads, tokens, head_dim)``, one behind the other; laid
+    out by token.
+    """
     rows: dict[int, Tensor] = {}
     for found, runs in zip(read, cut.runs, strict=True):
         pieces = [first for first, _ in runs]  # each run is one piece: every token asks once
-        rows.update(zip(pieces, found.split_with_sizes([cut.lengths[piece] for piece in pieces], 2), strict=True))
-    return torch.cat([rows[piece].transpose(1, 2) for piece in range(len(rows))], dim=1).transpose(1, 2)
+        rows.update(
+            zip(
+                pieces,
+                found.split_with_sizes([cut.lengths[piece] for piece in pieces], 2),
+                strict=True,
+            )
+        )
+    return torch.cat([rows[piece].transpose(1, 2) for piece in range(len(rows))], dim=1).transpose(
+        1, 2
+    )

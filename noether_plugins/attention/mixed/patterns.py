@@ -21,10 +21,14 @@ class Reading(NamedTuple):
 
 
 Rule: TypeAlias = "Callable[[tuple[str, ...]], tuple[Reading, ...]]"
-"""Which groups read which, from the names of the groups; hashable, and equal to those that say the same."""
+"""Which groups read which, from the names of the groups; hashable, and equal to those that say the
+same.
+"""
 
 
-def readings_of(patterns: Iterable[AttentionPattern] | Rule | None) -> tuple[Reading, ...] | Rule | None:
+def readings_of(
+    patterns: Iterable[AttentionPattern] | Rule | None,
+) -> tuple[Reading, ...] | Rule | None:
     """Return what *patterns* say, if there are any; a rule as it is.
 
     Raises:
@@ -43,15 +47,19 @@ def readings_of(patterns: Iterable[AttentionPattern] | Rule | None) -> tuple[Rea
     return tuple(readings)
 
 
-def readings_among(groups: Collection[str], readings: tuple[Reading, ...] | None) -> tuple[Reading, ...]:
-    """Return *readings*, once it is sure that they fit the groups; where there are none, every group reads every group.
+def readings_among(
+    groups: Collection[str], readings: tuple[Reading, ...] | None
+) -> tuple[Reading, ...]:
+    """Return *readings*, once it is sure that they fit the groups; where there are none, every
+    group reads every group.
 
     Args:
         groups: Names of all groups.
         readings: Which groups read which.
 
     Raises:
-        TokenGroupError: If a group is a query in several patterns or in none, or a pattern names what is no group.
+        TokenGroupError: If a group is a query in several patterns or in none, or a pattern names
+            what is no group.
     """
     if readings is None:
         return (Reading(tuple(groups), tuple(groups)),)

@@ -27,7 +27,9 @@ class Asking(NamedTuple):
     """Groups whose keys and values come from a cache."""
 
     shares: int
-    """Into how many equal shares queries and keys fall; the first queries read the first keys, and so on."""
+    """Into how many equal shares queries and keys fall; the first queries read the first keys, and
+    so on.
+    """
 
 
 class Plan(NamedTuple):
@@ -46,22 +48,31 @@ class Plan(NamedTuple):
     """The input, cut for the groups that are *fresh*."""
 
     keys: Cut
-    """Those, cut for what answers in each of *calls*, and then for each group that goes into a cache."""
+    """Those, cut for what answers in each of *calls*, and then for each group that goes into a
+    cache.
+    """
 
     is_whole: bool
-    """Whether all queries and all that is made of keys and values go into one call of the kernel, and nothing else."""
+    """Whether all queries and all that is made of keys and values go into one call of the kernel,
+    and nothing else.
+    """
 
 
-def plan_for(layout: Layout, readings: tuple[Reading, ...] | Rule | None, tokens: int, storing: bool) -> Plan:
+def plan_for(
+    layout: Layout, readings: tuple[Reading, ...] | Rule | None, tokens: int, storing: bool
+) -> Plan:
     """Return what a call does with groups.
 
-    Queries of groups that read the same keys stand together, and keys stand in any order: attention is the same.
+    Queries of groups that read the same keys stand together, and keys stand in any order: attention
+    is the same.
 
     Args:
-        layout: The groups, in the order of the input, and their tokens; None for those that come from a cache.
+        layout: The groups, in the order of the input, and their tokens; None for those that come
+            from a cache.
         readings: Which groups read which, or the rule that says so.
         tokens: Number of tokens of the input.
-        storing: Whether keys and values go into a cache; then those are made that nobody asks for in this call.
+        storing: Whether keys and values go into a cache; then those are made that nobody asks for
+            in this call.
 
     Raises:
         TokenGroupError: If groups, patterns and tokens do not fit each other.
@@ -72,7 +83,9 @@ def plan_for(layout: Layout, readings: tuple[Reading, ...] | Rule | None, tokens
     readings = readings_among(sizes, readings)
     present = {name: size for name, size in sizes.items() if size is not None}
     calls = _calls(readings, sizes)
-    if not storing and not torch.compiler.is_compiling():  # a graph asks for no sizes, a cache keeps no shares
+    if (
+        not storing and not torch.compiler.is_compiling()
+    ):  # a graph asks for no sizes, a cache keeps no shares
         calls = _shared(calls, present)
 
     fresh = _fresh(calls, readings if storing else (), present)
@@ -114,7 +127,9 @@ def _calls(readings: Sequence[Reading], sizes: Mapping[str, int | None]) -> tupl
 
 
 def _shared(calls: tuple[Asking, ...], sizes: Mapping[str, int]) -> tuple[Asking, ...]:
-    """Return *calls* in one, if they are of equal shape and their queries stand one behind the other."""
+    """Return *calls* in one, if they are of equal shape and their queries stand one behind the
+    other.
+    """
     queries = tuple(name for call in calls for name in call.queries)
     keys = tuple(name for call in calls for name in call.keys)
     apart = len(set(keys)) == len(keys) and not any(call.cached for call in calls)
@@ -128,10 +143,16 @@ def _shape(call: Asking, sizes: Mapping[str, int]) -> tuple[int, int]:
     return sum(sizes[name] for name in call.queries), sum(sizes[name] for name in call.keys)
 
 
-def _fresh(calls: Sequence[Asking], readings: Sequence[Reading], sizes: Mapping[str, int]) -> tuple[str, ...]:
+def _fresh(
+    calls: Sequence[Asking], readings: Sequence[Reading], sizes: Mapping[str, int]
+) -> tuple[str, ...]:
     """Return whose keys and values are made: of groups that *calls* or *readings* read."""
     read = dict.fromkeys(name for call in calls for name in call.keys)
-    read.update(dict.fromkeys(name for reading in readings for name in reading.key_value_tokens if name in sizes))
+    read.update(
+        dict.fromkeys(
+            name for reading in readings for name in reading.key_value_tokens if name in sizes
+        )
+    )
     if any(call.shares > 1 for call in calls):
         return tuple(read)
     return tuple(name for name in sizes if name in read)

@@ -1,4 +1,6 @@
-"""What belongs to tokens that fall into equal shares, as entries of a batch; their heads `split_heads` shares out."""
+"""What belongs to tokens that fall into equal shares, as entries of a batch; their heads
+`split_heads` shares out.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def share_out(tokens: Tensor, shares: int) -> Tensor:
 
 
 def share_out_freqs(freqs: Frequencies, batch: int, shares: int) -> Frequencies:
-    """Give every share of the frequencies, ``(..., shares * tokens, width)``, an entry of the batch."""
+    """Give every share of the frequencies, ``(..., shares * tokens, width)``, an entry of the
+    batch.
+    """
     if isinstance(freqs, Tensor):
         return share_out(freqs.expand(batch, *freqs.shape[-2:]), shares)
     return tuple(share_out(angles.expand(batch, *angles.shape[-2:]), shares) for angles in freqs)

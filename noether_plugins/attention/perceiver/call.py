@@ -47,7 +47,9 @@ class Call(NamedTuple):
         """Return everything that may ask for a gradient."""
         sets = [tokens for tokens in (self.asking, self.answering) if tokens is not None]
         freqs = [
-            freqs for tokens in sets for freqs in (tokens.freqs if isinstance(tokens.freqs, tuple) else [tokens.freqs])
+            freqs
+            for tokens in sets
+            for freqs in (tokens.freqs if isinstance(tokens.freqs, tuple) else [tokens.freqs])
         ]
         given = [*(tokens.x for tokens in sets), *freqs, self.attn_mask]
         return [each for each in given if isinstance(each, Tensor)]

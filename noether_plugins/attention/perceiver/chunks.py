@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from noether_plugins.attention.perceiver.module import PerceiverAttention
 
 _KEPT = 1 << 26
-"""Bytes of keys and values that are kept for all chunks of queries; of more, every chunk makes its own."""
+"""Bytes of keys and values that are kept for all chunks of queries; of more, every chunk makes its
+own.
+"""
 
 _QUERIES_OF_WIDTH = 16
-"""Queries over ``kv_dim`` that share keys and values: a key and its value cost ``4 kv_dim hidden_dim`` operations to
-make and ``4 queries hidden_dim`` to read, so that to make them anew adds a sixteenth."""
+"""Queries over ``kv_dim`` that share keys and values: a key and its value cost ``4 kv_dim
+hidden_dim`` operations to make and ``4 queries hidden_dim`` to read, so that to make them anew adds
+a sixteenth."""
 
 _LEAST_KEYS = 512
 """Keys below which it costs more than a twentieth of reading them to merge what was read."""
@@ -36,7 +39,9 @@ class Chunks(NamedTuple):
 
 def chunks_of_call(module: PerceiverAttention, call: Call) -> Chunks | None:
     """Return how a call is cut into chunks, or None where it is computed as a whole."""
-    is_cut = call.attn_mask is None or isinstance(call.attn_mask, Tensor)  # not where it describes who reads whom
+    is_cut = call.attn_mask is None or isinstance(
+        call.attn_mask, Tensor
+    )  # not where it describes who reads whom
     if torch.compiler.is_compiling() or module.backend == "flex" or not is_cut:
         return None
     if module.chunk_size is None and _is_short(call):
@@ -48,8 +53,14 @@ def chunks_of_call(module: PerceiverAttention, call: Call) -> Chunks | None:
         least = _QUERIES_OF_WIDTH * module.kv_dim
     elif module.backend == "math" and call.answering is not None:
         width = max(width, module.num_heads * call.answering.x.shape[1])
-    queries = tokens_at_once(module, call.asking.x, *others, width=width, least=least, chosen=module.chunk_size)
-    return None if queries is None and keys is None else Chunks(queries or max(1, call.asking.x.shape[1]), keys)
+    queries = tokens_at_once(
+        module, call.asking.x, *others, width=width, least=least, chosen=module.chunk_size
+    )
+    return (
+        None
+        if queries is None and keys is None
+        else Chunks(queries or max(1, call.asking.x.shape[1]), keys)
+    )
 
 
 def _is_short(call: Call) -> bool:
@@ -59,9 +70,11 @@ def _is_short(call: Call) -> bool:
 
 
 def _keys_at_once(module: PerceiverAttention, call: Call) -> int | None:
-    """Return how many keys and values are made at once, or None where all of them are made, and kept.
+    """Return how many keys and values are made at once, or None where all of them are made, and
+    kept.
 
-    They are kept where they are cached, and where more than one chunk of queries reads keys and values that are few.
+    They are kept where they are cached, and where more than one chunk of queries reads keys and
+    values that are few.
     """
     if call.answering is None or call.cache is not None:
         return None
@@ -73,4 +86,6 @@ def _keys_at_once(module: PerceiverAttention, call: Call) -> int | None:
     widths = [module.kv_dim, module.hidden_dim]
     if not tells_sums(kv, module.backend):
         widths.append(module.num_heads * min(queries, most_queries))
-    return tokens_at_once(module, kv, *call.tensors(), width=max(widths), least=_LEAST_KEYS, chosen=module.chunk_size)
+    return tokens_at_once(
+        module, kv, *call.tensors(), width=max(widths), least=_LEAST_KEYS, chosen=module.chunk_size
+    )

@@ -21,7 +21,10 @@ class PerceiverAttentionConfig(AttentionConfig):
     """Width of the tokens that are read; None for ``hidden_dim``."""
 
     backend: Backend = "auto"
-    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second derivatives."""
+    """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second
+    derivatives.
+    """
 
     chunk_size: Annotated[int, Ge(1)] | None = None
-    """Tokens that are computed at once where gradients are not needed; None chooses by the sizes."""
+    """Tokens that are computed at once where gradients are not needed; None chooses by the sizes.
+    """

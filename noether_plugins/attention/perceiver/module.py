@@ -47,17 +47,19 @@ _REFUSED_WITHOUT_KV: Mapping[str, str] = {
 
 
 class PerceiverAttention(nn.Module):
-    """Every query token reads every token of another set, weighted by the likeness of its query and their keys.
+    """Every query token reads every token of another set, weighted by the likeness of its query and
+    their keys.
 
-    ``proj(merge(softmax(q k^T / sqrt(d)) v))``, with queries from one set of tokens, keys and values from another. With
-    ``qk_norm``, queries and keys are divided by their root mean square; with ``use_rope``, they are then rotated by
-    their position.
+    ``proj(merge(softmax(q k^T / sqrt(d)) v))``, with queries from one set of tokens, keys and
+    values from another. With ``qk_norm``, queries and keys are divided by their root mean square;
+    with ``use_rope``, they are then rotated by their position.
 
-    Where no gradient is needed, many tokens are computed chunk by chunk: queries in turn, and of many keys each chunk
-    as well, merged exactly. Beyond tokens and result, memory then does not grow with the number of either.
+    Where no gradient is needed, many tokens are computed chunk by chunk: queries in turn, and of
+    many keys each chunk as well, merged exactly. Beyond tokens and result, memory then does not
+    grow with the number of either.
 
-    Jaegle et al., Perceiver, 2021 (arXiv 2103.03206). This is its cross-attention alone: normalisation,
-    residual and MLP around it are the caller's.
+    Jaegle et al., Perceiver, 2021 (arXiv 2103.03206). This is its cross-attention alone:
+    normalisation, residual and MLP around it are the caller's.
 
     Args:
         config: Its own config, or a generic one of its type.
@@ -81,7 +83,9 @@ class PerceiverAttention(nn.Module):
         self.q = nn.Linear(hidden_dim, hidden_dim, bias=bias)
         self.k, self.v = (nn.Linear(self.kv_dim, hidden_dim, bias=bias) for _ in range(2))
         self.proj = nn.Linear(hidden_dim, hidden_dim, bias=bias)
-        self.q_norm, self.k_norm = (RMSNorm(self.head_dim) if self.config.qk_norm else None for _ in range(2))
+        self.q_norm, self.k_norm = (
+            RMSNorm(self.head_dim) if self.config.qk_norm else None for _ in range(2)
+        )
         init_weights_(self, self.config.init_weights, output=self.proj)
         accept_fused_(self, fused="kv", parts=("k", "v"))
 
@@ -96,17 +100,21 @@ class PerceiverAttention(nn.Module):
         k_freqs: Frequencies | None = None,
         kv_cache: KVCache | None = None,
     ) -> Tensor:
-        """Let every query token read the tokens that the masks leave it; one that they leave none reads zeros.
+        """Let every query token read the tokens that the masks leave it; one that they leave none
+        reads zeros.
 
         Args:
             q: ``(batch, queries, hidden_dim)``.
             kv: ``(batch, keys, kv_dim)``; None to read the keys and values that *kv_cache* holds.
-            attn_mask: Broadcasts to ``(batch, num_heads, queries, keys)``. Booleans, True where a query reads a key; or
-                numbers added to the logits. Two axes are always those of queries and keys. Or `Causal`,
-                `SlidingWindow` or `Packed`, which are never written out.
-            key_padding_mask: ``(batch, keys)`` booleans, True for real tokens of *kv*. Padding is read by no token.
+            attn_mask: Broadcasts to ``(batch, num_heads, queries, keys)``. Booleans, True where a
+                query reads a key; or numbers added to the logits. Two axes are always those of
+                queries and keys. Or `Causal`, `SlidingWindow` or `Packed`, which are never written
+                out.
+            key_padding_mask: ``(batch, keys)`` booleans, True for real tokens of *kv*. Padding is
+                read by no token.
             q_freqs: What `RopeFrequency` returns for the tokens of *q*; exactly if ``use_rope``.
-            k_freqs: The same for the tokens of *kv*; exactly if ``use_rope`` and they are not cached.
+            k_freqs: The same for the tokens of *kv*; exactly if ``use_rope`` and they are not
+                cached.
             kv_cache: Filled with the keys, values and padding of *kv*; read where *kv* is None.
 
         Returns:
@@ -114,18 +122,30 @@ class PerceiverAttention(nn.Module):
 
         Raises:
             ShapeError: If a tensor is missing, or has another shape, dtype or device than it needs.
-            CacheError: If the cache holds nothing, what does not fit *q*, or what another module made.
+            CacheError: If the cache holds nothing, what does not fit *q*, or what another module
+                made.
             UnsupportedArgumentError: If an argument cannot be honoured.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
         check_tokens(q, self.hidden_dim, name="q")
-        check_freqs(q_freqs, q, self.head_dim, variant="perceiver", use_rope=self.use_rope, name="q_freqs")
+        check_freqs(
+            q_freqs, q, self.head_dim, variant="perceiver", use_rope=self.use_rope, name="q_freqs"
+        )
         if kv is not None:
             check_tokens(kv, self.kv_dim, name="kv", beside=q)
             check_key_padding_mask(key_padding_mask, kv)
-            check_freqs(k_freqs, kv, self.head_dim, variant="perceiver", use_rope=self.use_rope, name="k_freqs")
+            check_freqs(
+                k_freqs,
+                kv,
+                self.head_dim,
+                variant="perceiver",
+                use_rope=self.use_rope,
+                name="k_freqs",
+            )
         else:
-            refuse_arguments("perceiver", _REFUSED_WITHOUT_KV, k_freqs=k_freqs, key_padding_mask=key_padding_mask)
+            refuse_arguments(
+                "perceiver", _REFUSED_WITHOUT_KV, k_freqs=k_freqs, key_padding_mask=key_padding_mask
+            )
         dropout = self.dropout if self.training else 0.0
 
         answering = None if kv is None else Tokens(kv, k_freqs, key_padding_mask)
@@ -155,12 +175,20 @@ class PerceiverAttention(nn.Module):
 
     def _answer(self, answering: Tokens) -> KeyValues:
         """Return what tokens that are read answer with."""
-        keys = project_heads(answering.x, self.k, self.num_heads, norm=self.k_norm, freqs=answering.freqs)
+        keys = project_heads(
+            answering.x, self.k, self.num_heads, norm=self.k_norm, freqs=answering.freqs
+        )
         return KeyValues(keys, project_heads(answering.x, self.v, self.num_heads), answering.real)
 
     def _answers(self, call: Call, queries: Tensor) -> KeyValues:
-        """Return all that *queries* of a call read, from its tokens or its cache; the former fill the cache."""
-        group = self._cached(call.cache, queries) if call.answering is None else self._answer(call.answering)
+        """Return all that *queries* of a call read, from its tokens or its cache; the former fill
+        the cache.
+        """
+        group = (
+            self._cached(call.cache, queries)
+            if call.answering is None
+            else self._answer(call.answering)
+        )
         check_attn_mask(call.attn_mask, call.asking.x, group.keys.transpose(1, 2), self.num_heads)
         if call.answering is not None and call.cache is not None:
             call.cache.store(self, _GROUP, group)
@@ -174,7 +202,9 @@ class PerceiverAttention(nn.Module):
         return cache.read(self, _GROUP, queries)
 
     def _stream(self, call: Call, chunks: Chunks) -> Tensor:
-        """Return the result of a call, made of chunks of queries, and for each of these of chunks of keys."""
+        """Return the result of a call, made of chunks of queries, and for each of these of chunks
+        of keys.
+        """
         x = call.asking.x
         read = self._reader(call, chunks)
         mask = combine_masks(call.attn_mask, None) if isinstance(call.attn_mask, Tensor) else None

@@ -26,9 +26,11 @@ class TransolverAttentionConfig(AttentionConfig):
     num_slices: Annotated[int, Ge(1)] = 512
     """Slices that the tokens of each head are gathered into."""
 
-    backend: Annotated[Literal["auto", "sdpa", "math"], Because("slices read each other without a mask")] = "auto"
-    """Kernel: ``"auto"`` reads many tokens chunk by chunk; the others hold all slice weights; ``"math"`` has second
-    derivatives."""
+    backend: Annotated[
+        Literal["auto", "sdpa", "math"], Because("slices read each other without a mask")
+    ] = "auto"
+    """Kernel: ``"auto"`` reads many tokens chunk by chunk; the others hold all slice weights;
+    ``"math"`` has second derivatives."""
 
     chunk_size: Annotated[int, Ge(1)] | None = None
     """Tokens that ``"auto"`` computes at once; None chooses by the sizes."""

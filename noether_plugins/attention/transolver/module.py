@@ -41,13 +41,14 @@ _REFUSED = {
 class TransolverAttention(nn.Module):
     """Tokens exchange information through slices: soft groups of tokens in alike physical states.
 
-    Each head weighs every token for every slice, ``w = softmax(slice(x) / temperature)``; a slice is the weighted mean
-    of its tokens' features, ``t_g = sum_n w_ng f_n / (sum_n w_ng + 1e-5)``; the slices attend to each other, and a
-    token reads them with the weights it gave, ``y_n = sum_g w_ng o_g``. Time grows with the number of tokens, not with
-    its square; beyond a few thousand, tokens are computed chunk by chunk, and memory holds input and output alone.
+    Each head weighs every token for every slice, ``w = softmax(slice(x) / temperature)``; a slice
+    is the weighted mean of its tokens' features, ``t_g = sum_n w_ng f_n / (sum_n w_ng + 1e-5)``;
+    the slices attend to each other, and a token reads them with the weights it gave, ``y_n = sum_g
+    w_ng o_g``. Time grows with the number of tokens, not with its square; beyond a few thousand,
+    tokens are computed chunk by chunk, and memory holds input and output alone.
 
-    Wu et al., Transolver, 2024 (arXiv 2402.02366), equations 1 to 4. The slices' queries, keys and values share their
-    weights among heads and have no bias, as in the paper's code.
+    Wu et al., Transolver, 2024 (arXiv 2402.02366), equations 1 to 4. The slices' queries, keys and
+    values share their weights among heads and have no bias, as in the paper's code.
 
     Args:
         config: Its own config, or a generic one of its type.
@@ -61,7 +62,11 @@ class TransolverAttention(nn.Module):
         self.config = structure(config, TransolverAttentionConfig)
         self.hidden_dim = hidden_dim = self.config.hidden_dim
         self.num_heads, self.num_slices = self.config.num_heads, self.config.num_slices
-        self.dropout, self.backend, self.chunk_size = self.config.dropout, self.config.backend, self.config.chunk_size
+        self.dropout, self.backend, self.chunk_size = (
+            self.config.dropout,
+            self.config.backend,
+            self.config.chunk_size,
+        )
         self.is_folded = slices.folding_pays(hidden_dim, self.num_heads, self.num_slices)
         head_dim, bias = self.config.head_dim, self.config.bias
 
@@ -89,8 +94,9 @@ class TransolverAttention(nn.Module):
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             attn_mask: Refused.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding neither adds to a slice nor
-                reads from one: its rows of the result are the bias of the output projection.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding neither
+                adds to a slice nor reads from one: its rows of the result are the bias of the
+                output projection.
             freqs: Refused.
             positions: Refused.
             token_specs: Refused.
@@ -103,7 +109,12 @@ class TransolverAttention(nn.Module):
             UnsupportedArgumentError: If an argument cannot be honoured.
         """
         refuse_arguments(
-            "transolver", _REFUSED, attn_mask=attn_mask, freqs=freqs, positions=positions, token_specs=token_specs
+            "transolver",
+            _REFUSED,
+            attn_mask=attn_mask,
+            freqs=freqs,
+            positions=positions,
+            token_specs=token_specs,
         )
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
@@ -117,7 +128,11 @@ class TransolverAttention(nn.Module):
 
     def _streamed(self, x: Tensor, real: Tensor | None, chunk: int, dropout: float) -> Tensor:
         """Compute tokens chunk by chunk."""
-        states, features, output = self.in_project_x.project, self.in_project_fx.project, self.proj.project
+        states, features, output = (
+            self.in_project_x.project,
+            self.in_project_fx.project,
+            self.proj.project,
+        )
         logits = slices.behind_states(
             self.in_project_slice.project,
             states,
@@ -155,7 +170,11 @@ class TransolverAttention(nn.Module):
 
         gathered = gather_slices(weights, features, real)
         gathered = attend_slices(
-            self.q(gathered), self.k(gathered), self.v(gathered), dropout=dropout, backend=self.backend
+            self.q(gathered),
+            self.k(gathered),
+            self.v(gathered),
+            dropout=dropout,
+            backend=self.backend,
         )
         read = read_slices(weights, gathered, real)
 
@@ -163,11 +182,14 @@ class TransolverAttention(nn.Module):
         return y
 
     def _slice_weights(self, x: Tensor) -> Tensor:
-        """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum over slices."""
+        """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum
+        over slices.
+        """
         states = project_heads(x, self.in_project_x, self.num_heads)
         project = self.in_project_slice.project
 
-        # The temperature divides the weight and the bias, which do not grow with the tokens, rather than the logits.
+        # The temperature divides the weight and the bias, which do not grow with the tokens, rather
+        # than the logits.
         logits = states @ (project.weight.t() / self.temperature)
         if project.bias is not None:
             logits += project.bias / self.temperature

@@ -19,7 +19,9 @@ class TransolverPlusPlusAttentionConfig(TransolverAttentionConfig):
     """Tokens exchange through shared slices, each by a temperature of its own."""
 
     use_overparameterization: bool = True
-    """Whether slice weights are made from states of the tokens, by two layers; else from the tokens, by one."""
+    """Whether slice weights are made from states of the tokens, by two layers; else from the
+    tokens, by one.
+    """
 
     use_adaptive_temperature: bool = True
     """Whether every token has a temperature of its own; else every head has one."""

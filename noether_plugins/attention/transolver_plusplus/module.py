@@ -42,16 +42,18 @@ _REFUSED = {
 
 
 class TransolverPlusPlusAttention(nn.Module):
-    """Physics attention in which every token sharpens or softens its own slice weights, and noise keeps them distinct.
+    """Physics attention in which every token sharpens or softens its own slice weights, and noise
+    keeps them distinct.
 
-    ``w = softmax((slice(x) + g) / tau)`` with a temperature ``tau = max(gelu(L2 gelu(L1 x)) + bias, 0.01)`` of every
-    token and head and, in training, Gumbel noise ``g``; otherwise as `transolver`, with one projection of the tokens
-    for weights and features: ``t_g = sum_n w_ng x_n / (sum_n w_ng + 1e-5)``, slices attend to each other, and
-    ``y_n = sum_g w_ng o_g``. Time grows with the number of tokens, not with its square; many tokens are computed chunk
-    by chunk, and memory holds input and output alone.
+    ``w = softmax((slice(x) + g) / tau)`` with a temperature ``tau = max(gelu(L2 gelu(L1 x)) + bias,
+    0.01)`` of every token and head and, in training, Gumbel noise ``g``; otherwise as `transolver`,
+    with one projection of the tokens for weights and features: ``t_g = sum_n w_ng x_n / (sum_n w_ng
+    + 1e-5)``, slices attend to each other, and ``y_n = sum_g w_ng o_g``. Time grows with the number
+    of tokens, not with its square; many tokens are computed chunk by chunk, and memory holds input
+    and output alone.
 
-    Luo et al., Transolver++, 2025 (arXiv 2502.02414). The paper's code draws noise in evaluation too; here evaluation
-    is deterministic.
+    Luo et al., Transolver++, 2025 (arXiv 2502.02414). The paper's code draws noise in evaluation
+    too; here evaluation is deterministic.
 
     Args:
         config: Its own config, or a generic one of its type.
@@ -63,7 +65,11 @@ class TransolverPlusPlusAttention(nn.Module):
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
         self.config = own = structure(config, TransolverPlusPlusAttentionConfig)
-        self.hidden_dim, self.num_heads, self.num_slices = own.hidden_dim, own.num_heads, own.num_slices
+        self.hidden_dim, self.num_heads, self.num_slices = (
+            own.hidden_dim,
+            own.num_heads,
+            own.num_slices,
+        )
         self.dropout, self.draws_noise = own.dropout, own.use_gumbel_softmax
         self.slices_follow_states = own.use_overparameterization
         self.positive: slices.Positive = own.temperature_activation or "cut off"
@@ -110,8 +116,9 @@ class TransolverPlusPlusAttention(nn.Module):
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             attn_mask: Refused.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding neither adds to a slice nor
-                reads from one: its rows of the result are the bias of the output projection.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding neither
+                adds to a slice nor reads from one: its rows of the result are the bias of the
+                output projection.
             freqs: Refused.
             positions: Refused.
             token_specs: Refused.
@@ -148,7 +155,11 @@ class TransolverPlusPlusAttention(nn.Module):
 
     def _streamed(self, x: Tensor, real: Tensor | None, chunk: int, dropout: float) -> Tensor:
         """Compute tokens chunk by chunk."""
-        states, made, output = self.in_project_x, self.in_project_slice.project, _linear(self.to_out, 0)
+        states, made, output = (
+            self.in_project_x,
+            self.in_project_slice.project,
+            _linear(self.to_out, 0),
+        )
         if self.slices_follow_states:
             logits = slices.behind_states(made, states, self.num_heads)
         else:
@@ -193,7 +204,11 @@ class TransolverPlusPlusAttention(nn.Module):
 
         gathered = gather_slices(weights, states, real)
         gathered = attend_slices(
-            self.q(gathered), self.k(gathered), self.v(gathered), dropout=dropout, backend=self.backend
+            self.q(gathered),
+            self.k(gathered),
+            self.v(gathered),
+            dropout=dropout,
+            backend=self.backend,
         )
         read = read_slices(weights, gathered, real)
 
@@ -201,7 +216,9 @@ class TransolverPlusPlusAttention(nn.Module):
         return y
 
     def _slice_weights(self, x: Tensor, states: Tensor) -> Tensor:
-        """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum over slices."""
+        """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum
+        over slices.
+        """
         logits: Tensor
         if self.slices_follow_states:
             logits = self.in_project_slice(states)
@@ -213,8 +230,14 @@ class TransolverPlusPlusAttention(nn.Module):
         return (logits / self._temperature(states)).softmax(dim=-1)
 
     def _temperature(self, states: Tensor) -> Tensor:
-        """Return the positive temperature of every token and head, ``(batch, heads, tokens, 1)``, or of every head."""
-        raw: Tensor = self.bias if self.proj_temperature is None else self.proj_temperature(states) + self.bias
+        """Return the positive temperature of every token and head, ``(batch, heads, tokens, 1)``,
+        or of every head.
+        """
+        raw: Tensor = (
+            self.bias
+            if self.proj_temperature is None
+            else self.proj_temperature(states) + self.bias
+        )
         temperature: Tensor = slices.POSITIVE[self.positive](raw)
         return temperature
 
@@ -222,7 +245,9 @@ class TransolverPlusPlusAttention(nn.Module):
 def _start_apart_(slices: Tensor) -> None:
     """Make the weights of the slices orthogonal; on the meta device there is nothing to fill."""
     if not slices.is_meta:
-        wide = torch.empty_like(slices, dtype=torch.float32)  # there is no QR decomposition of 16-bit numbers
+        wide = torch.empty_like(
+            slices, dtype=torch.float32
+        )  # there is no QR decomposition of 16-bit numbers
         with torch.no_grad():
             slices.copy_(nn.init.orthogonal_(wide))
 

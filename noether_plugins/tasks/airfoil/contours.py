@@ -10,22 +10,24 @@ ComplexArray: TypeAlias = NDArray[np.complex128]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 MIN_PANELS = 8
-"""Fewest panels a contour may have: the flow around fewer corners resembles that of no smooth body."""
+"""Fewest panels a contour may have: the flow around fewer corners resembles that of no smooth body.
+"""
 
 
 def close_contour(points: ArrayLike) -> FloatArray:
     """Make a panel loop of points that go once around a body.
 
     Args:
-        points: ``(count, 2)`` corners in order, in either direction, the first at the trailing edge. The first may be
-            repeated at the end. The loop must not cross itself, which is not checked.
+        points: ``(count, 2)`` corners in order, in either direction, the first at the trailing
+            edge. The first may be repeated at the end. The loop must not cross itself, which is not
+            checked.
 
     Returns:
         ``(panels + 1, 2)`` nodes, counter-clockwise; the last is the first, exactly.
 
     Raises:
-        ValueError: If *points* has another shape, holds NaN or infinity, has too few corners, repeats one at once or
-            encloses no area.
+        ValueError: If *points* has another shape, holds NaN or infinity, has too few corners,
+            repeats one at once or encloses no area.
     """
     nodes = np.array(points, dtype=np.float64)
     if nodes.ndim != 2 or nodes.shape[1] != 2:  # noqa: PLR2004 (a plane has two coordinates)
@@ -40,10 +42,14 @@ def close_contour(points: ArrayLike) -> FloatArray:
 
 def _check_panels(nodes: FloatArray) -> None:
     if len(nodes) - 1 < MIN_PANELS:
-        raise ValueError(f"points: {max(len(nodes) - 1, 0)} panels, expected at least {MIN_PANELS}; add points")
+        raise ValueError(
+            f"points: {max(len(nodes) - 1, 0)} panels, expected at least {MIN_PANELS}; add points"
+        )
     repeated = np.flatnonzero((np.diff(nodes, axis=0) == 0).all(axis=1))
     if repeated.size:
-        raise ValueError(f"points: points {repeated[0]} and {repeated[0] + 1} coincide; drop one of them")
+        raise ValueError(
+            f"points: points {repeated[0]} and {repeated[0] + 1} coincide; drop one of them"
+        )
     if signed_area(nodes) == 0:
         raise ValueError("points: they enclose no area; give a contour that goes around a body")
 
@@ -55,7 +61,9 @@ def to_complex(points: FloatArray) -> ComplexArray:
 
 def signed_area(nodes: FloatArray) -> float:
     """Enclosed area of a loop, positive when it runs counter-clockwise."""
-    z = to_complex(nodes - nodes[0])  # relative to a corner, so that a far-away body loses no digits
+    z = to_complex(
+        nodes - nodes[0]
+    )  # relative to a corner, so that a far-away body loses no digits
     return float(0.5 * (z[:-1].conj() * z[1:]).imag.sum())
 
 
@@ -67,8 +75,9 @@ def panel_lengths(nodes: FloatArray) -> FloatArray:
 def node_normals(nodes: FloatArray) -> FloatArray:
     """Outward unit normals ``(panels + 1, 2)`` at the nodes of a counter-clockwise loop.
 
-    Central differences over arc length, second order where the contour is smooth; the first and the last node have the
-    normals of their own panels, so that a sharp trailing edge keeps its two sides.
+    Central differences over arc length, second order where the contour is smooth; the first and the
+    last node have the normals of their own panels, so that a sharp trailing edge keeps its two
+    sides.
     """
     arc = np.concatenate([[0.0], np.cumsum(panel_lengths(nodes))])
     dx, dy = (np.gradient(nodes[:, axis], arc) for axis in range(2))
@@ -94,8 +103,12 @@ def is_inside(nodes: FloatArray, points: FloatArray) -> BoolArray:
 
 
 def distances(nodes: FloatArray, points: FloatArray) -> FloatArray:
-    """Distances ``(count,)`` from points ``(count, 2)``, inside or outside, to the nearest panel of a loop."""
+    """Distances ``(count,)`` from points ``(count, 2)``, inside or outside, to the nearest panel of
+    a loop.
+    """
     z = to_complex(nodes)
     spans = np.diff(z)
-    along = (to_complex(points)[:, None] - z[:-1]) / spans  # 0 where a panel starts, 1 where it ends
+    along = (
+        to_complex(points)[:, None] - z[:-1]
+    ) / spans  # 0 where a panel starts, 1 where it ends
     return np.asarray((np.abs(along - along.real.clip(0.0, 1.0)) * np.abs(spans)).min(axis=1))

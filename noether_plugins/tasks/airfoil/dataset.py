@@ -5,7 +5,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether_plugins.tasks.airfoil.contours import FloatArray
-from noether_plugins.tasks.airfoil.geometry import DEFAULT_PANELS, NacaSection, naca_contour, turn_into_stream
+from noether_plugins.tasks.airfoil.geometry import (
+    DEFAULT_PANELS,
+    NacaSection,
+    naca_contour,
+    turn_into_stream,
+)
 from noether_plugins.tasks.airfoil.panels import solve
 from noether_plugins.tasks.airfoil.tokens import draw_surface_tokens, draw_volume_positions
 
@@ -27,9 +32,11 @@ MIN_SURFACE_TOKENS = 4
 
 @attrs.frozen(eq=False)
 class AirfoilSample:
-    """One section in a stream along +x, turned by its angle of attack, which positions and normals thereby show.
+    """One section in a stream along +x, turned by its angle of attack, which positions and normals
+    thereby show.
 
-    Lengths are in chords; positions are in the frame of the stream, with the middle of the chord at (0.5, 0).
+    Lengths are in chords; positions are in the frame of the stream, with the middle of the chord at
+    (0.5, 0).
     """
 
     section: NacaSection
@@ -39,7 +46,9 @@ class AirfoilSample:
     """Degrees, positive nose up."""
 
     surface_positions: FloatArray
-    """``(n_surface, 2)``, in order from the trailing edge over the upper side to the nose and back below."""
+    """``(n_surface, 2)``, in order from the trailing edge over the upper side to the nose and back
+    below.
+    """
 
     surface_normals: FloatArray
     """``(n_surface, 2)``: unit vectors out of the body."""
@@ -59,7 +68,9 @@ class AirfoilSample:
 
 @attrs.frozen(eq=False)
 class AirfoilBatch:
-    """Samples stacked along a first axis, in single precision; see `AirfoilSample` for what each array holds."""
+    """Samples stacked along a first axis, in single precision; see `AirfoilSample` for what each
+    array holds.
+    """
 
     sections: tuple[NacaSection, ...]
     """The sections, ``count`` of them."""
@@ -87,7 +98,11 @@ class AirfoilBatch:
 
 
 def sample(
-    rng: np.random.Generator, *, n_surface: int = 128, n_volume: int = 256, n_panels: int = DEFAULT_PANELS
+    rng: np.random.Generator,
+    *,
+    n_surface: int = 128,
+    n_volume: int = 256,
+    n_panels: int = DEFAULT_PANELS,
 ) -> AirfoilSample:
     """Draw a section and an angle of attack, solve the flow and read it off at random tokens.
 
@@ -106,7 +121,9 @@ def sample(
     angle_of_attack = rng.uniform(*ANGLES_OF_ATTACK)
 
     flow = solve(turn_into_stream(naca_contour(section, n_panels), angle_of_attack))
-    surface_positions, surface_normals, surface_pressures = draw_surface_tokens(rng, flow, n_surface)
+    surface_positions, surface_normals, surface_pressures = draw_surface_tokens(
+        rng, flow, n_surface
+    )
     volume_positions, volume_distances = draw_volume_positions(rng, flow.nodes, n_volume)
 
     return AirfoilSample(
@@ -122,14 +139,20 @@ def sample(
 
 
 def generate(
-    seed: int, count: int, n_surface: int = 128, n_volume: int = 256, *, n_panels: int = DEFAULT_PANELS
+    seed: int,
+    count: int,
+    n_surface: int = 128,
+    n_volume: int = 256,
+    *,
+    n_panels: int = DEFAULT_PANELS,
 ) -> AirfoilBatch:
     """Make a batch of samples that depends on nothing but these arguments.
 
     Sample *i* has a random stream of its own, so a larger *count* adds samples and changes none.
 
     Args:
-        seed: 0 or more; other seeds give other sections, so that held-out sections are those of another seed.
+        seed: 0 or more; other seeds give other sections, so that held-out sections are those of
+            another seed.
         count: Number of samples, at least 1.
         n_surface: Number of surface tokens of each, at least 4.
         n_volume: Number of volume tokens of each, at least 1.
@@ -141,7 +164,9 @@ def generate(
     _check_at_least("seed", seed, 0)
     _check_at_least("count", count, 1)
     streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(count))
-    samples = [sample(rng, n_surface=n_surface, n_volume=n_volume, n_panels=n_panels) for rng in streams]
+    samples = [
+        sample(rng, n_surface=n_surface, n_volume=n_volume, n_panels=n_panels) for rng in streams
+    ]
     return AirfoilBatch(
         sections=tuple(each.section for each in samples),
         angles_of_attack=_stack(samples, "angle_of_attack"),

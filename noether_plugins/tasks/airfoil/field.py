@@ -4,19 +4,30 @@ import attrs
 import numpy as np
 
 from noether_plugins.tasks.airfoil.contours import BoolArray, FloatArray, distances, is_inside
-from noether_plugins.tasks.airfoil.geometry import DEFAULT_PANELS, NacaSection, naca_contour, turn_into_stream
+from noether_plugins.tasks.airfoil.geometry import (
+    DEFAULT_PANELS,
+    NacaSection,
+    naca_contour,
+    turn_into_stream,
+)
 from noether_plugins.tasks.airfoil.panels import PanelFlow, solve
 from noether_plugins.tasks.airfoil.tokens import BOX
 
-_ON_SURFACE = 1e-6  # chords; the velocity is infinite on a node, so points that near count as inside
+_ON_SURFACE = (
+    1e-6  # chords; the velocity is infinite on a node, so points that near count as inside
+)
 
 
 @attrs.frozen(eq=False)
 class AirfoilField:
-    """True flow on a grid over `BOX`, in the frame of the stream; rows from the bottom up, columns from the left."""
+    """True flow on a grid over `BOX`, in the frame of the stream; rows from the bottom up, columns
+    from the left.
+    """
 
     flow: PanelFlow
-    """The solved flow: ``flow.nodes`` outlines the body, ``flow.pressure_coefficients`` is Cp there."""
+    """The solved flow: ``flow.nodes`` outlines the body, ``flow.pressure_coefficients`` is Cp
+    there.
+    """
 
     positions: FloatArray
     """``(rows, columns, 2)``."""
@@ -56,13 +67,17 @@ def evaluate_field(
             raise ValueError(f"{name}: {value} is too small; give at least 2")
     flow = solve(turn_into_stream(naca_contour(section, n_panels), angle_of_attack))
     (left, right), (bottom, top) = BOX
-    positions = np.stack(np.meshgrid(np.linspace(left, right, columns), np.linspace(bottom, top, rows)), axis=-1)
+    positions = np.stack(
+        np.meshgrid(np.linspace(left, right, columns), np.linspace(bottom, top, rows)), axis=-1
+    )
 
     by_row = [
         _evaluate(flow, row) for row in positions
     ]  # a row at a time bounds the memory that panels times points take
     inside, away, velocities = (np.stack(parts) for parts in zip(*by_row, strict=True))
-    return AirfoilField(flow=flow, positions=positions, is_inside=inside, distances=away, velocities=velocities)
+    return AirfoilField(
+        flow=flow, positions=positions, is_inside=inside, distances=away, velocities=velocities
+    )
 
 
 def _evaluate(flow: PanelFlow, points: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray]:

@@ -8,22 +8,32 @@ from noether_plugins.tasks.airfoil.contours import MIN_PANELS, FloatArray, close
 DEFAULT_PANELS = 192
 """Panels around a section: ten or so go around the nose of the thinnest one drawn.
 
-They make a system of fewer than 200 unknowns. Larger ones OpenBLAS factorises in several threads, which gains nothing
-at this size and takes tens of times as long when other work keeps the cores busy.
+They make a system of fewer than 200 unknowns. Larger ones OpenBLAS factorises in several threads,
+which gains nothing at this size and takes tens of times as long when other work keeps the cores
+busy.
 """
 
 PIVOT = (0.5, 0.0)
-"""What a section turns about: the middle of its chord, so that it stays in the middle of the box around it."""
+"""What a section turns about: the middle of its chord, so that it stays in the middle of the box
+around it.
+"""
 
 _LIMITS = {"camber": (0.0, 0.09), "camber_position": (0.1, 0.9), "thickness": (0.001, 0.4)}
-_THICKNESS_COEFFICIENTS = (-0.1260, -0.3516, 0.2843, -0.1036)  # of x, x^2, x^3, x^4; the last one closes the tail
+_THICKNESS_COEFFICIENTS = (
+    -0.1260,
+    -0.3516,
+    0.2843,
+    -0.1036,
+)  # of x, x^2, x^3, x^4; the last one closes the tail
 _NOSE_COEFFICIENT = 0.2969  # of the square root of x
 
 
 def _check_limits(_section: "NacaSection", field: "attrs.Attribute[float]", value: float) -> None:
     low, high = _LIMITS[field.name]
     if not low <= value <= high:
-        raise ValueError(f"{field.name}: {value} is outside {low} to {high}; give it as a fraction of the chord")
+        raise ValueError(
+            f"{field.name}: {value} is outside {low} to {high}; give it as a fraction of the chord"
+        )
 
 
 @attrs.frozen
@@ -40,18 +50,22 @@ class NacaSection:
     """Greatest height of the mean line, 0 to 0.09."""
 
     camber_position: float = attrs.field(validator=_check_limits)
-    """Where along the chord the mean line is highest, 0.1 to 0.9; without effect when there is no camber."""
+    """Where along the chord the mean line is highest, 0.1 to 0.9; without effect when there is no
+    camber.
+    """
 
     thickness: float = attrs.field(validator=_check_limits)
     """Greatest thickness, 0.001 to 0.4."""
 
 
 def naca_contour(section: NacaSection, n_panels: int = DEFAULT_PANELS) -> FloatArray:
-    """Panel a section: over the top from the trailing edge at (1, 0) to the nose at (0, 0), and back below.
+    """Panel a section: over the top from the trailing edge at (1, 0) to the nose at (0, 0), and
+    back below.
 
-    Thickness is laid off at right angles to the mean line, and nodes are spaced evenly in the angle b of
-    x = (1 + cos b) / 2, which gathers them at nose and tail. Source: Abbott and von Doenhoff, Theory of Wing Sections,
-    section 6.4; the coefficient of x^4 is the usual -0.1036 for the printed -0.1015, so that the tail closes.
+    Thickness is laid off at right angles to the mean line, and nodes are spaced evenly in the angle
+    b of x = (1 + cos b) / 2, which gathers them at nose and tail. Source: Abbott and von Doenhoff,
+    Theory of Wing Sections, section 6.4; the coefficient of x^4 is the usual -0.1036 for the
+    printed -0.1015, so that the tail closes.
 
     Args:
         section: The section.
@@ -64,7 +78,9 @@ def naca_contour(section: NacaSection, n_panels: int = DEFAULT_PANELS) -> FloatA
         ValueError: If *n_panels* is too small.
     """
     if n_panels < MIN_PANELS:
-        raise ValueError(f"n_panels: {n_panels} is too few to go around a section; give at least {MIN_PANELS}")
+        raise ValueError(
+            f"n_panels: {n_panels} is too few to go around a section; give at least {MIN_PANELS}"
+        )
     angles = 2 * np.pi * np.arange(n_panels) / n_panels
     x = 0.5 * (1 + np.cos(angles))
     heights, slopes = _mean_line(section, x)
@@ -82,14 +98,17 @@ def _mean_line(section: NacaSection, x: FloatArray) -> tuple[FloatArray, FloatAr
 
 
 def _signed_half_thickness(angles: FloatArray) -> FloatArray:
-    """Half thickness over thickness, positive on the upper half of the loop and negative on the lower."""
+    """Half thickness over thickness, positive on the upper half of the loop and negative on the
+    lower.
+    """
     x = 0.5 * (1 + np.cos(angles))
     body = np.polynomial.polynomial.polyval(x, (0.0, *_THICKNESS_COEFFICIENTS))
     return np.asarray(5 * (_NOSE_COEFFICIENT * np.cos(angles / 2) + np.sign(np.pi - angles) * body))
 
 
 def turn_into_stream(points: FloatArray, angle_of_attack: float) -> FloatArray:
-    """Raise the nose of a section by the angle of attack (degrees), so that the free stream is along +x.
+    """Raise the nose of a section by the angle of attack (degrees), so that the free stream is
+    along +x.
 
     Args:
         points: ``(..., 2)`` in the frame of the chord.
@@ -109,5 +128,7 @@ def turn_into_stream(points: FloatArray, angle_of_attack: float) -> FloatArray:
 
 
 def turn_to_chord(points: FloatArray, angle_of_attack: float) -> FloatArray:
-    """Undo `turn_into_stream`: points ``(..., 2)`` in the frame of the chord, nose at (0, 0) and tail at (1, 0)."""
+    """Undo `turn_into_stream`: points ``(..., 2)`` in the frame of the chord, nose at (0, 0) and
+    tail at (1, 0).
+    """
     return turn_into_stream(points, -angle_of_attack)

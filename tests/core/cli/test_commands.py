@@ -13,7 +13,9 @@ GOOD = "type: transolver\nhidden_dim: 256\nnum_heads: 8\nnum_slices: 64\n"
 BAD = "type: transolver\nhidden_dim: 256\nnum_heads: 7\nnum_slice: 64\ndropout: 1.5\n"
 
 
-NOETHER = shutil.which("noether", path=os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"])))
+NOETHER = shutil.which(
+    "noether", path=os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
+)
 
 
 @pytest.fixture
@@ -40,8 +42,14 @@ def installed(site):
 
     def install(distribution, *, attention=None, commands=None, **modules):
         files = {f"{name}.py": code for name, code in modules.items()}
-        site.install(distribution, version="1.0", attention=attention, commands=commands, files=files)
-        return {"PYTHONPATH": os.pathsep.join(filter(None, (str(site.folder), os.environ.get("PYTHONPATH"))))}
+        site.install(
+            distribution, version="1.0", attention=attention, commands=commands, files=files
+        )
+        return {
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (str(site.folder), os.environ.get("PYTHONPATH")))
+            )
+        }
 
     return install
 
@@ -71,12 +79,16 @@ def test_list_shows_blocked_plugins_as_such(run):
 
 
 def test_list_survives_a_broken_plugin_and_tells_it_on_request(run, installed):
-    environment = installed("acme-broken", attention={"broken": "acme_broken"}, acme_broken="raise OSError('no')")
+    environment = installed(
+        "acme-broken", attention={"broken": "acme_broken"}, acme_broken="raise OSError('no')"
+    )
     plain = run("list", **environment)
     assert plain.returncode == 0
     assert "broken\tacme-broken\t1.0\tacme_broken\t" in plain.stdout
     (row,) = [
-        row for row in json.loads(run("list", "--details", "--json", **environment).stdout) if row["type"] == "broken"
+        row
+        for row in json.loads(run("list", "--details", "--json", **environment).stdout)
+        if row["type"] == "broken"
     ]
     assert row["note"] == "'broken' of acme-broken 1.0: acme_broken cannot be imported: OSError: no"
 
@@ -91,7 +103,10 @@ def test_list_tells_corrupt_metadata_on_standard_error(run, installed):
 
 def test_list_says_what_to_write_where_two_packages_provide_a_type(run, installed):
     environment = installed("acme-flow", attention={"transolver": "acme_flow"})
-    notes = {row["distribution"]: row["note"] for row in json.loads(run("list", "--json", **environment).stdout)}
+    notes = {
+        row["distribution"]: row["note"]
+        for row in json.loads(run("list", "--json", **environment).stdout)
+    }
     assert notes["acme-flow"] == "ambiguous; write acme-flow:transolver"
     done = run("show", "transolver", **environment)
     assert done.returncode == 1
@@ -149,7 +164,9 @@ def test_show_of_an_unknown_type_suggests_the_nearest(run):
     done = run("show", "transolvr")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("type: 'transolvr' is not installed; did you mean 'transolver'? Installed: ")
+    assert done.stderr.startswith(
+        "type: 'transolvr' is not installed; did you mean 'transolver'? Installed: "
+    )
 
 
 def test_validate_is_silent_about_nothing(run, tmp_path):
@@ -198,7 +215,9 @@ def test_validate_finds_configs_within_a_file_and_tells_of_all(run, tmp_path):
 
 def test_validate_tells_where_each_config_stands_as_data(run, tmp_path):
     (tmp_path / "model.yaml").write_text(PLACED)
-    (result,) = json.loads(run("validate", "--json", "--at", "blocks[*].attention", "model.yaml").stdout)
+    (result,) = json.loads(
+        run("validate", "--json", "--at", "blocks[*].attention", "model.yaml").stdout
+    )
     assert result["configs"] == [
         {"path": "blocks[0].attention", "type": "transolver"},
         {"path": "blocks[3].attention", "type": "perceiver"},
@@ -219,10 +238,14 @@ def test_validate_refuses_what_is_no_path(run):
 def test_validate_takes_folders_whole_and_in_order(run, tmp_path):
     for name in ("b/one.json", "b/a/two.yml", "b/note.txt", "a.toml"):
         (tmp_path / "configs" / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "configs" / "b" / "one.json").write_text('{"type": "flare", "hidden_dim": 8, "num_heads": 2}')
+    (tmp_path / "configs" / "b" / "one.json").write_text(
+        '{"type": "flare", "hidden_dim": 8, "num_heads": 2}'
+    )
     (tmp_path / "configs" / "b" / "a" / "two.yml").write_text(GOOD)
     (tmp_path / "configs" / "b" / "note.txt").write_text("no config")
-    (tmp_path / "configs" / "a.toml").write_text('type = "perceiver"\nhidden_dim = 8\nnum_heads = 2\n')
+    (tmp_path / "configs" / "a.toml").write_text(
+        'type = "perceiver"\nhidden_dim = 8\nnum_heads = 2\n'
+    )
     done = run("validate", "configs")
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
@@ -239,7 +262,9 @@ def test_validate_tells_a_folder_without_configs(run, tmp_path):
     assert done.stderr == "empty: is a folder without a file of .yaml, .yml, .toml, .json\n"
 
 
-@pytest.mark.parametrize(("format", "text"), [(None, GOOD), ("json", '{"type": "transolver", "hidden_dim": 8}')])
+@pytest.mark.parametrize(
+    ("format", "text"), [(None, GOOD), ("json", '{"type": "transolver", "hidden_dim": 8}')]
+)
 def test_validate_reads_standard_input(run, format, text):
     done = run("validate", "-", *(("--format", format) if format else ()), stdin=text)
     if format is None:
@@ -304,7 +329,9 @@ def test_schema_prints_json_schema(run):
     assert {"dot_product", "transolver"} <= set(everything["properties"]["type"]["enum"])
 
 
-@pytest.mark.parametrize("arguments", [(), ("lst",), ("show",), ("validate",), ("list", "--plain", "--json")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("lst",), ("show",), ("validate",), ("list", "--plain", "--json")]
+)
 def test_wrong_usage_exits_with_two(run, arguments):
     done = run(*arguments)
     assert done.returncode == 2
@@ -361,14 +388,21 @@ def test_the_version_is_that_of_the_distribution(run):
     assert run("--version").stdout == f"noether-attention {version('noether-attention')}\n"
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("list",), ("list", "--json"), ("schema",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("list",), ("list", "--json"), ("schema",)]
+)
 def test_a_pipe_that_nobody_reads_gives_no_traceback(arguments):
     reading, writing = os.pipe()
     os.close(reading)
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     try:
         done = subprocess.run(
-            [NOETHER, *arguments], stdout=writing, stderr=subprocess.PIPE, env=buffered, text=True, check=False
+            [NOETHER, *arguments],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env=buffered,
+            text=True,
+            check=False,
         )
     finally:
         os.close(writing)
@@ -382,7 +416,9 @@ def test_names_and_values_that_are_no_text_are_told(run, tmp_path):
     (tmp_path / name.replace(".", "-good.")).write_text(GOOD)
     plain = run("validate", name, name.replace(".", "-good."), PYTHONIOENCODING="ascii")
     assert plain.stdout == "caf\\udce9-good.yaml: good: transolver\n"
-    assert plain.stderr.startswith("caf\\udce9.yaml:3:12: num_heads: expected an integer of at least 1, got inf\n")
+    assert plain.stderr.startswith(
+        "caf\\udce9.yaml:3:12: num_heads: expected an integer of at least 1, got inf\n"
+    )
     done = run("validate", "--json", name, PYTHONIOENCODING="ascii")
     (result,) = json.loads(done.stdout, parse_constant=pytest.fail)
     assert result["file"] == name
@@ -393,7 +429,9 @@ def test_names_and_values_that_are_no_text_are_told(run, tmp_path):
 def test_two_packages_with_one_command_are_both_used_in_full(run, installed):
     environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost=COMMAND)
     installed(
-        "best-cost", commands={"cost": "best_cost"}, best_cost=COMMAND.replace("options.number", "-options.number")
+        "best-cost",
+        commands={"cost": "best_cost"},
+        best_cost=COMMAND.replace("options.number", "-options.number"),
     )
     assert run("acme-cost:cost", "7", **environment).stdout == "7\n"
     assert run("best-cost:cost", "7", **environment).stdout == "-7\n"
@@ -403,7 +441,9 @@ def test_two_packages_with_one_command_are_both_used_in_full(run, installed):
 
 
 def test_a_blocked_command_is_not_there(run, installed):
-    environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost="raise SystemExit(7)")
+    environment = installed(
+        "acme-cost", commands={"cost": "acme_cost"}, acme_cost="raise SystemExit(7)"
+    )
     done = run("cost", "7", **environment, NOETHER_BLOCK="Acme_Cost:cost")
     assert done.returncode == 2
     assert "cost" not in run("--help", **environment, NOETHER_BLOCK="acme-cost").stdout
@@ -429,8 +469,12 @@ def test_a_command_may_use_the_variant_of_its_own_module(run, installed, site):
     assert done.stdout == "Tokens read what is near.\n"
 
 
-def test_a_config_of_a_broken_plugin_is_told_in_its_place_beside_other_files(run, installed, tmp_path):
-    environment = installed("acme-flow", attention={"flow": "acme_flow"}, acme_flow="raise OSError('no disk')")
+def test_a_config_of_a_broken_plugin_is_told_in_its_place_beside_other_files(
+    run, installed, tmp_path
+):
+    environment = installed(
+        "acme-flow", attention={"flow": "acme_flow"}, acme_flow="raise OSError('no disk')"
+    )
     (tmp_path / "flow.yaml").write_text("type: flow\nhidden_dim: 8\nnum_heads: 2\n")
     (tmp_path / "good.yaml").write_text(GOOD)
     done = run("validate", "flow.yaml", "good.yaml", **environment)
@@ -441,7 +485,10 @@ def test_a_config_of_a_broken_plugin_is_told_in_its_place_beside_other_files(run
     assert "Traceback" not in done.stderr
     shown = run("show", "flow", **environment)
     assert shown.returncode == 1
-    assert shown.stderr == "noether: 'flow' of acme-flow 1.0: acme_flow cannot be imported: OSError: no disk\n"
+    assert (
+        shown.stderr
+        == "noether: 'flow' of acme-flow 1.0: acme_flow cannot be imported: OSError: no disk\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["folder.yaml", "missing.yaml", "/dev/null", "bytes.yaml"])

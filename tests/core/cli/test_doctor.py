@@ -27,7 +27,12 @@ def start(site, tmp_path):
         return subprocess.Popen(
             [sys.executable, "-P", "-c", SCRIPT, "doctor", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path, "NOETHER_BLOCK": "noether-attention", **variables},
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "NOETHER_BLOCK": "noether-attention",
+                **variables,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -48,7 +53,11 @@ def run(start):
 
 @pytest.fixture
 def broken(site):
-    site.install("acme-flow", attention={"flow": "acme_flow"}, files={"acme_flow.py": "raise OSError('no\\tdisk\\n')"})
+    site.install(
+        "acme-flow",
+        attention={"flow": "acme_flow"},
+        files={"acme_flow.py": "raise OSError('no\\tdisk\\n')"},
+    )
     return site.folder / "acme-flow-1.2.0.dist-info"
 
 
@@ -69,7 +78,16 @@ def test_for_readers_each_finding_has_its_place_and_a_remedy_and_the_end_counts_
 
 def test_plain_is_a_line_per_finding_and_per_import(run, broken):
     lines = [line.split("\t") for line in run("--plain").stdout.splitlines()]
-    assert lines[0] == ["severity", "check", "distribution", "version", "plugin", "message", "remedy", "origin"]
+    assert lines[0] == [
+        "severity",
+        "check",
+        "distribution",
+        "version",
+        "plugin",
+        "message",
+        "remedy",
+        "origin",
+    ]
     assert lines[1][:6] == [
         "error",
         "import",
@@ -107,7 +125,9 @@ def test_warnings_alone_leave_with_zero(run, site):
     site.install_variant("flow", "best-flow")
     done = run("--no-import")
     assert done.returncode == 0
-    assert done.stdout.startswith("warning: the type 'flow' is provided by acme-flow 1.2.0 and best-flow 1.2.0; ")
+    assert done.stdout.startswith(
+        "warning: the type 'flow' is provided by acme-flow 1.2.0 and best-flow 1.2.0; "
+    )
     assert "no errors and 1 warning; 2 plugins of 2 distributions among " in done.stdout
     assert "plugin\tms" not in done.stdout
 

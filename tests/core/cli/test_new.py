@@ -15,7 +15,9 @@ from noether_core.scaffold import INTERFACES, files_of, names_of
 def run(tmp_path):
     def run(*arguments):
         command = ["noether", "new", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
 
     return run
 
@@ -33,7 +35,9 @@ def names_in(folder):
         ("acme", "acme_attention", "acme", "acme_attention", "AcmeAttention"),
     ],
 )
-def test_everything_is_named_after_the_package_and_the_type(distribution, type, package, variant, module):
+def test_everything_is_named_after_the_package_and_the_type(
+    distribution, type, package, variant, module
+):
     names = names_of(distribution, type)
     assert (names.package, names.type, names.module) == (package, variant, module)
 
@@ -102,9 +106,13 @@ def test_the_command_writes_the_package_and_tells_what_comes_next(run, tmp_path)
     assert result.stdout.splitlines()[0] == "acme-foo: a package with the variant 'acme_bar'"
     assert "  python -m pip install -e '.[test]'\n  python -m pytest\n" in result.stdout
     written = {
-        str(path.relative_to(tmp_path / "acme-foo")) for path in (tmp_path / "acme-foo").rglob("*") if path.is_file()
+        str(path.relative_to(tmp_path / "acme-foo"))
+        for path in (tmp_path / "acme-foo").rglob("*")
+        if path.is_file()
     }
-    assert written == set(files_of(names_of("acme-foo", "acme_bar"), "tokens", version="0", api_version=1))
+    assert written == set(
+        files_of(names_of("acme-foo", "acme_bar"), "tokens", version="0", api_version=1)
+    )
     assert 'interface="tokens"' in (tmp_path / "acme-foo/src/acme_foo/__init__.py").read_text()
     assert names_in(tmp_path) == ["acme-foo"]
 
@@ -112,12 +120,17 @@ def test_the_command_writes_the_package_and_tells_what_comes_next(run, tmp_path)
 def test_a_folder_and_its_files_have_the_permissions_of_any_other(run, tmp_path):
     (tmp_path / "other").mkdir()
     run("acme-foo")
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("other", "acme-foo", "acme-foo/src")}
+    modes = {
+        stat.S_IMODE((tmp_path / name).stat().st_mode)
+        for name in ("other", "acme-foo", "acme-foo/src")
+    }
     assert len(modes) == 1
 
 
 @pytest.mark.parametrize(
-    "make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")], ids=["folder", "file", "dangling link"]
+    "make",
+    [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")],
+    ids=["folder", "file", "dangling link"],
 )
 def test_what_is_there_is_never_overwritten(run, tmp_path, make):
     make(tmp_path / "acme-foo")
@@ -150,6 +163,8 @@ def test_a_folder_that_cannot_be_made_leaves_nothing_behind(tmp_path, monkeypatc
     from noether_core.cli import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        os, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     assert main(["new", "acme-foo"]) == 1
     assert names_in(tmp_path) == []

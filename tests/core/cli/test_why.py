@@ -51,7 +51,9 @@ def test_a_type_that_is_not_is_told_with_what_is_near_and_with_what_could_not_be
     site.install("acme-odd", attention={"flow": "../flow.py"})
     done = run("why", "transolvr")
     assert done.returncode == 1
-    assert done.stdout.startswith("'transolvr' is not installed; did you mean 'transolver'? Installed: ")
+    assert done.stdout.startswith(
+        "'transolvr' is not installed; did you mean 'transolver'? Installed: "
+    )
     assert len(done.stdout.splitlines()) == 1
     assert "'flow = ../flow.py' under [noether.attention] is no entry point" in done.stderr
     assert run("why", "transolver").stderr == ""
@@ -101,15 +103,23 @@ def test_the_status_says_whether_the_type_leads_to_code_that_is_there(run, site,
     assert "there is no nowhere_at_all" in run("why", "flow").stdout
 
 
-@pytest.mark.parametrize("source", ["raise SystemExit(3)", "import os; os._exit(4)", "import torch", "def f(:"])
+@pytest.mark.parametrize(
+    "source", ["raise SystemExit(3)", "import os; os._exit(4)", "import torch", "def f(:"]
+)
 def test_no_plugin_is_imported_whatever_it_does(run, site, source):
-    site.install("acme", attention={"flow": "acme_flow"}, files={"acme_flow.py": f"print('here I am')\n{source}"})
+    site.install(
+        "acme",
+        attention={"flow": "acme_flow"},
+        files={"acme_flow.py": f"print('here I am')\n{source}"},
+    )
     done = run("why", "flow")
     assert done.returncode == 0, done.stderr
     assert "here I am" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("type", ["", ":", "a:b:c", "../flow", "os.system", "f\uff4cow", "x" * 3000, "\t", "__class__"])
+@pytest.mark.parametrize(
+    "type", ["", ":", "a:b:c", "../flow", "os.system", "f\uff4cow", "x" * 3000, "\t", "__class__"]
+)
 def test_any_text_may_be_asked_for(run, site, type):
     site.install_variant("flow")
     done = run("why", type)
@@ -117,7 +127,9 @@ def test_any_text_may_be_asked_for(run, site, type):
     assert "is not installed; " in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [("why",), ("why", "a", "b"), ("why", "flow", "--prefer"), ("list", "--block")])
+@pytest.mark.parametrize(
+    "arguments", [("why",), ("why", "a", "b"), ("why", "flow", "--prefer"), ("list", "--block")]
+)
 def test_wrong_usage_is_told(run, arguments):
     done = run(*arguments)
     assert done.returncode == 2
@@ -126,7 +138,9 @@ def test_wrong_usage_is_told(run, arguments):
 
 def test_list_shows_details_of_what_can_be_used_alone(run, site):
     site.install_variant("flow", "acme-flow")
-    site.write_metadata("acme_flow-0.9.dist-info", "acme-flow", "0.9", "[noether.attention]\nflow = old\n")
+    site.write_metadata(
+        "acme_flow-0.9.dist-info", "acme-flow", "0.9", "[noether.attention]\nflow = old\n"
+    )
     site.install("best-flow", attention={"flow": "nowhere_at_all"})
     rows = json.loads(run("list", "--details", "--json", "--block", "best-flow").stdout)
     told = {(row["distribution"], row["version"]): row for row in rows if row["type"] == "flow"}

@@ -14,16 +14,20 @@ BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 7, 11, 5
 
 def tensors(dtype=torch.float64):
     return [
-        torch.randn(BATCH, HEADS, tokens, WIDTH, dtype=dtype, requires_grad=True) for tokens in (QUERIES, KEYS, KEYS)
+        torch.randn(BATCH, HEADS, tokens, WIDTH, dtype=dtype, requires_grad=True)
+        for tokens in (QUERIES, KEYS, KEYS)
     ]
 
 
 MASKS = {
     "none": {},
     "boolean": {
-        "attn_mask": (torch.arange(QUERIES * KEYS).view(QUERIES, KEYS) % 3 > 0) & (torch.arange(QUERIES) != 4)[:, None]
+        "attn_mask": (torch.arange(QUERIES * KEYS).view(QUERIES, KEYS) % 3 > 0)
+        & (torch.arange(QUERIES) != 4)[:, None]
     },
-    "numbers": {"attn_mask": torch.linspace(-2, 2, QUERIES * KEYS, dtype=torch.float64).view(QUERIES, KEYS)},
+    "numbers": {
+        "attn_mask": torch.linspace(-2, 2, QUERIES * KEYS, dtype=torch.float64).view(QUERIES, KEYS)
+    },
     "padding": {"key_padding_mask": torch.arange(KEYS) < torch.tensor([[7], [0]])},
 }
 
@@ -32,7 +36,10 @@ MASKS = {
 def test_the_math_kernel_computes_the_same_as_the_fused_ones(masks):
     inputs = tensors()
     torch.testing.assert_close(
-        attend(*inputs, **masks, backend="math"), attend(*inputs, **masks, backend="sdpa"), rtol=0, atol=1e-12
+        attend(*inputs, **masks, backend="math"),
+        attend(*inputs, **masks, backend="sdpa"),
+        rtol=0,
+        atol=1e-12,
     )
 
 
@@ -58,7 +65,9 @@ def test_a_fused_kernel_raises_where_a_derivative_is_missing_and_gives_no_zeros(
     with pytest.raises(RuntimeError, match="not implemented"):
         torch.autograd.grad(gradient.square().sum(), inputs)
     with pytest.raises(NotImplementedError, match="forward AD"):
-        torch.func.jvp(lambda *x: attend(*x, **masks, backend=backend), tuple(inputs), tuple(inputs))
+        torch.func.jvp(
+            lambda *x: attend(*x, **masks, backend=backend), tuple(inputs), tuple(inputs)
+        )
 
 
 def test_a_backend_that_is_not_there_is_refused_by_name():
@@ -92,7 +101,9 @@ def test_flex_refuses_float64_and_derivatives_in_forward_mode():
 
 
 @pytest.mark.parametrize(
-    "mask", [Causal(), SlidingWindow(70, 30), Packed((101, 199))], ids=["causal", "window", "packed"]
+    "mask",
+    [Causal(), SlidingWindow(70, 30), Packed((101, 199))],
+    ids=["causal", "window", "packed"],
 )
 def test_flex_computes_the_same(mask):
     queries, keys, values = torch.randn(3, BATCH, HEADS, 300, 8)
@@ -100,7 +111,9 @@ def test_flex_computes_the_same(mask):
     with torch.no_grad():
         for padding in (None, real):
             wanted = attend(queries, keys, values, attn_mask=mask, key_padding_mask=padding)
-            got = attend(queries, keys, values, attn_mask=mask, key_padding_mask=padding, backend="flex")
+            got = attend(
+                queries, keys, values, attn_mask=mask, key_padding_mask=padding, backend="flex"
+            )
             torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
 
 
@@ -116,7 +129,11 @@ def test_packed_samples_are_handed_over_as_varlen_attention_takes_them(monkeypat
             assert q_end - q <= max_q
             assert k_end - k <= max_k
             heads = (x.transpose(0, 1) for x in (query[q:q_end], key[k:k_end], value[k:k_end]))
-            reads.append(torch.nn.functional.scaled_dot_product_attention(*heads, scale=scale).transpose(0, 1))
+            reads.append(
+                torch.nn.functional.scaled_dot_product_attention(*heads, scale=scale).transpose(
+                    0, 1
+                )
+            )
         return torch.cat(reads)
 
     varlen = pytest.importorskip("torch.nn.attention.varlen")
@@ -128,8 +145,12 @@ def test_packed_samples_are_handed_over_as_varlen_attention_takes_them(monkeypat
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen attention runs on CUDA only")
 def test_varlen_attention_computes_the_same():
-    queries, keys, values = torch.randn(3, BATCH, HEADS, 300, 32, device="cuda", dtype=torch.bfloat16)
+    queries, keys, values = torch.randn(
+        3, BATCH, HEADS, 300, 32, device="cuda", dtype=torch.bfloat16
+    )
     mask = Packed((101, 199))
     assert packed.is_packed_at_once(mask, queries, None, 0.0)
     wanted = attend(queries, keys, values, attn_mask=mask, backend="sdpa")
-    torch.testing.assert_close(attend(queries, keys, values, attn_mask=mask), wanted, rtol=0, atol=2e-2)
+    torch.testing.assert_close(
+        attend(queries, keys, values, attn_mask=mask), wanted, rtol=0, atol=2e-2
+    )

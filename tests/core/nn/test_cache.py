@@ -19,7 +19,9 @@ QUERIES = torch.zeros(BATCH, HEADS, 11, WIDTH)
 
 def group(tokens=TOKENS, padded=False, requires_grad=False):
     """Return a group whose tensors are views of larger ones, as those of a forward are."""
-    keys, values = (torch.randn(BATCH, tokens + 4, HEADS, WIDTH, requires_grad=requires_grad) for _ in range(2))
+    keys, values = (
+        torch.randn(BATCH, tokens + 4, HEADS, WIDTH, requires_grad=requires_grad) for _ in range(2)
+    )
     real = (torch.arange(tokens) < torch.tensor([[3], [5]])) if padded else None
     return KeyValues(keys[:, 4:].transpose(1, 2), values[:, 4:].transpose(1, 2), real)
 
@@ -102,7 +104,9 @@ def test_what_is_stored_does_not_follow_later_changes(module):
     before = [tensor.clone() for tensor in tensors(cache)]
     for tensor in stored:
         tensor.zero_()
-    assert all(torch.equal(tensor, copied) for tensor, copied in zip(tensors(cache), before, strict=True))
+    assert all(
+        torch.equal(tensor, copied) for tensor, copied in zip(tensors(cache), before, strict=True)
+    )
 
 
 def test_no_graph_is_kept_unless_it_is_asked_for(module):
@@ -149,7 +153,8 @@ def test_a_cache_does_not_keep_a_module_alive(cache):
 
 
 @pytest.mark.parametrize(
-    ("groups", "held"), [((), "nothing"), (("surface",), "surface"), (("surface", "volume"), "surface, volume")]
+    ("groups", "held"),
+    [((), "nothing"), (("surface",), "surface"), (("surface", "volume"), "surface, volume")],
 )
 def test_a_group_that_is_not_there_is_told_beside_those_that_are(module, groups, held):
     cache = KVCache()
@@ -172,8 +177,12 @@ def test_a_group_that_is_not_there_is_told_beside_those_that_are(module, groups,
         (QUERIES.to("meta"), "device cpu, and the queries have device meta"),
     ],
 )
-def test_queries_that_stored_keys_do_not_fit_are_refused_with_both_values(module, cache, queries, message):
-    with pytest.raises(CacheError, match=f"^kv_cache: 'surface' is cached with {re.escape(message)}$") as caught:
+def test_queries_that_stored_keys_do_not_fit_are_refused_with_both_values(
+    module, cache, queries, message
+):
+    with pytest.raises(
+        CacheError, match=f"^kv_cache: 'surface' is cached with {re.escape(message)}$"
+    ) as caught:
         cache.read(module, "surface", queries)
     assert isinstance(caught.value, ShapeError)
     assert isinstance(caught.value, ValueError)
@@ -181,7 +190,10 @@ def test_queries_that_stored_keys_do_not_fit_are_refused_with_both_values(module
 
 def test_any_number_of_queries_fits(module, cache):
     for tokens in (0, 1, 23):
-        assert cache.read(module, "surface", torch.zeros(BATCH, HEADS, tokens, WIDTH)).keys.shape[2] == TOKENS
+        assert (
+            cache.read(module, "surface", torch.zeros(BATCH, HEADS, tokens, WIDTH)).keys.shape[2]
+            == TOKENS
+        )
 
 
 USES = {
@@ -208,7 +220,10 @@ def test_groups_that_are_read_together_stand_one_behind_the_other(module, cache)
         read = cache.read_joined(module, BOTH, QUERIES)
         assert all(torch.equal(got, joined) for got, joined in zip(read, wanted, strict=True))
     assert wanted.real[:, -TOKENS:].all()
-    assert cache.read_joined(module, ("volume",), QUERIES).keys is cache.read(module, "volume", QUERIES).keys
+    assert (
+        cache.read_joined(module, ("volume",), QUERIES).keys
+        is cache.read(module, "volume", QUERIES).keys
+    )
 
 
 def test_groups_that_were_read_together_lie_together_and_take_no_more_memory(module, cache):

@@ -29,7 +29,10 @@ def words(text):
     [
         (torch.zeros(TOKENS, 39), "x: got shape (11, 39), wanted (batch, tokens, 39)"),
         (torch.zeros(BATCH, TOKENS, 40), "x: got shape (2, 11, 40), wanted (batch, tokens, 39)"),
-        (torch.zeros(BATCH, 1, TOKENS, 39), "x: got shape (2, 1, 11, 39), wanted (batch, tokens, 39)"),
+        (
+            torch.zeros(BATCH, 1, TOKENS, 39),
+            "x: got shape (2, 1, 11, 39), wanted (batch, tokens, 39)",
+        ),
         (torch.zeros(()), "x: got shape (), wanted (batch, tokens, 39)"),
         (X.long(), "x: got torch.int64, wanted a floating dtype"),
         (X.bool(), "x: got torch.bool, wanted a floating dtype"),
@@ -49,10 +52,22 @@ def test_a_message_carries_the_name_that_the_caller_used():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (torch.ones(TOKENS).bool(), "key_padding_mask: got shape (11,), wanted (batch, tokens) = (2, 11)"),
-        (torch.ones(1, TOKENS).bool(), "key_padding_mask: got shape (1, 11), wanted (batch, tokens) = (2, 11)"),
-        (torch.ones(TOKENS, BATCH).bool(), "key_padding_mask: got shape (11, 2), wanted (batch, tokens) = (2, 11)"),
-        (torch.ones(BATCH, TOKENS), "key_padding_mask: got torch.float32, wanted torch.bool, True for real tokens"),
+        (
+            torch.ones(TOKENS).bool(),
+            "key_padding_mask: got shape (11,), wanted (batch, tokens) = (2, 11)",
+        ),
+        (
+            torch.ones(1, TOKENS).bool(),
+            "key_padding_mask: got shape (1, 11), wanted (batch, tokens) = (2, 11)",
+        ),
+        (
+            torch.ones(TOKENS, BATCH).bool(),
+            "key_padding_mask: got shape (11, 2), wanted (batch, tokens) = (2, 11)",
+        ),
+        (
+            torch.ones(BATCH, TOKENS),
+            "key_padding_mask: got torch.float32, wanted torch.bool, True for real tokens",
+        ),
         (
             torch.ones(BATCH, TOKENS, device="meta").bool(),
             "key_padding_mask: got a tensor on meta, wanted cpu, where the tokens are",
@@ -79,8 +94,14 @@ WANTED = "wanted one that broadcasts to (batch, heads, queries, keys) = (2, 3, 1
             f"attn_mask: got shape (2, 11, 11), {WANTED}; pass one mask per batch entry as mask[:, None]",
         ),
         (torch.ones(10, TOKENS).bool(), f"attn_mask: got shape (10, 11), {WANTED}"),
-        (torch.ones(1, BATCH, HEADS, TOKENS, TOKENS).bool(), f"attn_mask: got shape (1, 2, 3, 11, 11), {WANTED}"),
-        (torch.ones(TOKENS, TOKENS).int(), "attn_mask: got torch.int32, wanted torch.bool or a floating dtype"),
+        (
+            torch.ones(1, BATCH, HEADS, TOKENS, TOKENS).bool(),
+            f"attn_mask: got shape (1, 2, 3, 11, 11), {WANTED}",
+        ),
+        (
+            torch.ones(TOKENS, TOKENS).int(),
+            "attn_mask: got torch.int32, wanted torch.bool or a floating dtype",
+        ),
         (
             torch.ones(TOKENS, TOKENS, device="meta"),
             "attn_mask: got a tensor on meta, wanted cpu, where the tokens are",
@@ -93,7 +114,8 @@ def test_an_attention_mask_can_be_laid_over_the_logits(mask, message):
 
 
 @pytest.mark.parametrize(
-    "shape", [(), (1,), (11,), (1, 11), (11, 1), (11, 11), (3, 11, 11), (2, 1, 1, 11), (2, 3, 11, 11)]
+    "shape",
+    [(), (1,), (11,), (1, 11), (11, 1), (11, 11), (3, 11, 11), (2, 1, 1, 11), (2, 3, 11, 11)],
 )
 def test_every_attention_mask_that_broadcasts_passes(shape):
     check_attn_mask(torch.ones(shape), X, X, HEADS)
@@ -173,7 +195,9 @@ def test_frequencies_that_do_not_fit_are_refused(freqs, message):
 
 def test_frequencies_for_a_module_without_rotation_are_refused_by_name():
     freqs = RopeFrequency(WIDTH, 3)(torch.zeros(BATCH, TOKENS, 3))
-    with pytest.raises(UnsupportedArgumentError, match="RoPE usage mismatch: use_rope is false") as caught:
+    with pytest.raises(
+        UnsupportedArgumentError, match="RoPE usage mismatch: use_rope is false"
+    ) as caught:
         check_freqs(freqs, X, WIDTH, variant="acme", use_rope=False, name="k_freqs")
     assert (caught.value.variant, caught.value.argument) == ("acme", "k_freqs")
 

@@ -34,7 +34,9 @@ def test_first_derivatives_are_as_they_are(x):
     assert not found.requires_grad
 
 
-@pytest.mark.parametrize("weight", [torch.ones(2), torch.ones(2, requires_grad=True)], ids=["constant", "trained"])
+@pytest.mark.parametrize(
+    "weight", [torch.ones(2), torch.ones(2, requires_grad=True)], ids=["constant", "trained"]
+)
 def test_second_derivatives_raise_whoever_asks(x, weight):
     (found,) = torch.autograd.grad((Cubed.apply(x, None) * weight).sum(), x, create_graph=True)
     assert found.tolist() == [12, 27]
@@ -45,7 +47,10 @@ def test_second_derivatives_raise_whoever_asks(x, weight):
 
 
 def test_gradients_of_constants_are_constants(x):
-    assert refuse_derivatives([torch.ones(2), None], "none", of=(x.detach(), None))[0].requires_grad is False
+    assert (
+        refuse_derivatives([torch.ones(2), None], "none", of=(x.detach(), None))[0].requires_grad
+        is False
+    )
 
 
 def test_transforms_and_forward_mode_are_seen_while_they_look_on(x):

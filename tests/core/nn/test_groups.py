@@ -18,7 +18,12 @@ def test_groups_stand_in_the_order_of_their_specs():
 
 
 def test_a_group_without_tokens_has_none_and_one_of_size_none_is_not_in_the_input():
-    specs = [TokenSpec("surface", 3), TokenSpec("volume", None), TokenSpec("wake", 0), TokenSpec("rest", 2)]
+    specs = [
+        TokenSpec("surface", 3),
+        TokenSpec("volume", None),
+        TokenSpec("wake", 0),
+        TokenSpec("rest", 2),
+    ]
     assert group_sizes(layout_of(specs), 5) == {"surface": 3, "volume": None, "wake": 0, "rest": 2}
 
 

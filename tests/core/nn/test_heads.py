@@ -57,13 +57,17 @@ def x():
 
 
 def projected(layer, x):
-    """Return the heads of the tokens, feature ``j`` of head ``h`` from row ``h * 13 + j`` of the weight."""
+    """Return the heads of the tokens, feature ``j`` of head ``h`` from row ``h * 13 + j`` of the
+    weight.
+    """
     weight, bias = layer.weight.view(HEADS, WIDTH, FEATURES), layer.bias.view(HEADS, 1, WIDTH)
     return torch.einsum("bni,hji->bhnj", x, weight) + bias
 
 
 def test_tokens_are_projected_to_heads_and_left_at_that(layer, x):
-    torch.testing.assert_close(project_heads(x, layer, HEADS), projected(layer, x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        project_heads(x, layer, HEADS), projected(layer, x), rtol=0, atol=1e-12
+    )
 
 
 def test_shares_of_the_tokens_are_projected_like_the_whole(layer, norm):
@@ -80,7 +84,9 @@ def test_shares_of_the_tokens_are_projected_like_the_whole(layer, norm):
 def test_heads_are_normalised_each_by_itself(layer, norm, x):
     heads = projected(layer, x)
     wanted = heads / (heads.square().mean(-1, keepdim=True) + 2.0**-23).sqrt() * norm.weight
-    torch.testing.assert_close(project_heads(x, layer, HEADS, norm=norm), wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        project_heads(x, layer, HEADS, norm=norm), wanted, rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("form", ["complex", "real"])

@@ -45,7 +45,9 @@ def assert_same_numbers_and_gradients(attended, wanted, inputs):
     torch.testing.assert_close(attended, wanted, rtol=0, atol=1e-12)
     cotangent = torch.randn_like(wanted)
     got = torch.autograd.grad(attended, inputs, cotangent)
-    for gradient, gradient_wanted in zip(got, torch.autograd.grad(wanted, inputs, cotangent), strict=True):
+    for gradient, gradient_wanted in zip(
+        got, torch.autograd.grad(wanted, inputs, cotangent), strict=True
+    ):
         torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=1e-12)
 
 
@@ -96,13 +98,19 @@ def test_a_query_without_a_key_reads_zeros_and_passes_no_gradient(masks, dropout
 
 
 def test_a_learned_mask_with_dead_rows_gets_finite_gradients():
-    mask = torch.randn(QUERIES, KEYS, dtype=torch.float64).index_fill(0, torch.tensor(4), -INF).requires_grad_()
+    mask = (
+        torch.randn(QUERIES, KEYS, dtype=torch.float64)
+        .index_fill(0, torch.tensor(4), -INF)
+        .requires_grad_()
+    )
     attend(*tensors(), attn_mask=mask).square().sum().backward()
     assert mask.grad.isfinite().all()
     assert mask.grad.any()
 
 
-@pytest.mark.parametrize("masks", [{}, {"key_padding_mask": torch.zeros(BATCH, 0, dtype=torch.bool)}])
+@pytest.mark.parametrize(
+    "masks", [{}, {"key_padding_mask": torch.zeros(BATCH, 0, dtype=torch.bool)}]
+)
 def test_no_keys_at_all_are_read_as_zeros(masks):
     queries, keys, values = tensors(keys=0)
     attended = attend(queries, keys, values, **masks)
@@ -115,7 +123,9 @@ def test_no_keys_at_all_are_read_as_zeros(masks):
 def test_a_mask_of_another_floating_dtype_is_added_all_the_same(dtype):
     inputs = tensors(dtype=torch.float32)
     mask = torch.randint(-3, 4, (QUERIES, KEYS))
-    torch.testing.assert_close(attend(*inputs, attn_mask=mask.to(dtype)), attend(*inputs, attn_mask=mask.float()))
+    torch.testing.assert_close(
+        attend(*inputs, attn_mask=mask.to(dtype)), attend(*inputs, attn_mask=mask.float())
+    )
 
 
 def test_dropout_drops_weights_and_keeps_their_mean():
@@ -127,7 +137,12 @@ def test_dropout_drops_weights_and_keeps_their_mean():
 
 
 def test_padding_alone_makes_no_mask_of_queries_times_keys():
-    assert combine_masks(None, torch.ones(BATCH, KEYS, dtype=torch.bool)).shape == (BATCH, 1, 1, KEYS)
+    assert combine_masks(None, torch.ones(BATCH, KEYS, dtype=torch.bool)).shape == (
+        BATCH,
+        1,
+        1,
+        KEYS,
+    )
 
 
 def test_no_masks_are_no_mask():

@@ -1,4 +1,6 @@
-"""Random numbers by place: what they are made of, how they are spread, and that nothing but the place matters."""
+"""Random numbers by place: what they are made of, how they are spread, and that nothing but the
+place matters.
+"""
 
 import math
 import shutil
@@ -52,7 +54,9 @@ def assert_uncorrelated(one, other):
 
 
 def assert_evenly_filled(bins, count):
-    """Check by chi-square that *bins* from 0 to below *count* are hit equally often, within 5 deviations."""
+    """Check by chi-square that *bins* from 0 to below *count* are hit equally often, within 5
+    deviations.
+    """
     hits = torch.bincount(bins.flatten().long(), minlength=count).double()
     expected = bins.numel() / count
     chi_square = ((hits - expected).square() / expected).sum()
@@ -146,7 +150,9 @@ def test_rows_may_be_integers_of_any_width(dtype):
 
 
 def test_both_dtypes_hold_the_same_numbers():
-    single, double = (uniform_at(SEED, MANY, 13, dtype=dtype) for dtype in (torch.float32, torch.float64))
+    single, double = (
+        uniform_at(SEED, MANY, 13, dtype=dtype) for dtype in (torch.float32, torch.float64)
+    )
     assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
     assert torch.equal(single.double(), double)
 
@@ -201,7 +207,9 @@ def test_what_is_kept_is_scaled_as_exactly_as_its_dtype_allows(dtype):
     kept = dropped != 0
     assert dropped.dtype == dtype
     eps = torch.finfo(dtype).eps
-    torch.testing.assert_close(dropped[kept].double(), x[kept].double() / 0.7, rtol=1.01 * eps, atol=0)
+    torch.testing.assert_close(
+        dropped[kept].double(), x[kept].double() / 0.7, rtol=1.01 * eps, atol=0
+    )
 
 
 def test_nothing_is_dropped_with_probability_0_and_everything_with_1():
@@ -232,7 +240,9 @@ def test_gradients_are_dropped_and_scaled_like_the_entries(probability):
     torch.testing.assert_close(gradient * x, dropped * cotangent, rtol=1e-12, atol=0)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler, about torch.jit
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # of torch's own compiler, about torch.jit
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("columns", [1, 5, 16, 64])
 def test_compiled_code_draws_the_same_numbers(columns):

@@ -19,7 +19,9 @@ def test_it_is_the_formula_with_the_epsilon_of_float32_for_every_dtype(dtype, sc
     torch.nn.init.uniform_(norm.weight)
     x = torch.randn(2, 3, 11, 5, dtype=dtype) * scale
 
-    torch.testing.assert_close(norm(x), formula(x, norm.weight), rtol=4 * torch.finfo(dtype).eps, atol=0)
+    torch.testing.assert_close(
+        norm(x), formula(x, norm.weight), rtol=4 * torch.finfo(dtype).eps, atol=0
+    )
 
 
 def test_weights_start_at_one_and_are_stored_as_weight():

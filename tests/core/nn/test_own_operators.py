@@ -38,7 +38,9 @@ def test_an_operator_passes_the_checks_of_torch():
 
 
 def test_compilers_take_it_whole():
-    compiled = torch.compile(lambda x: exponential(x, len(x)) + 1, fullgraph=True, dynamic=True, backend="aot_eager")
+    compiled = torch.compile(
+        lambda x: exponential(x, len(x)) + 1, fullgraph=True, dynamic=True, backend="aot_eager"
+    )
     for size in (3, 4, 7):
         x = torch.randn(size, requires_grad=True)
         y = compiled(x)
@@ -48,9 +50,13 @@ def test_compilers_take_it_whole():
 
 
 def test_an_operator_without_gradients_refuses_to_have_any():
-    cubed = define_operator("tests::cubed", "(Tensor x) -> Tensor", lambda x: x**3, fake=torch.empty_like)
+    cubed = define_operator(
+        "tests::cubed", "(Tensor x) -> Tensor", lambda x: x**3, fake=torch.empty_like
+    )
     y = cubed(torch.randn(3, requires_grad=True)).sum()
-    with pytest.raises(DerivativeError, match="tests::cubed: the operator was defined without gradients"):
+    with pytest.raises(
+        DerivativeError, match="tests::cubed: the operator was defined without gradients"
+    ):
         y.backward()
 
 
@@ -70,7 +76,9 @@ print(json.dumps(["torch._dynamo" in sys.modules, sorted(seen)]))
 
 
 def test_the_first_call_imports_no_compiler():
-    found = subprocess.run([sys.executable, "-c", FIRST_CALL], check=True, capture_output=True, text=True, timeout=120)
+    found = subprocess.run(
+        [sys.executable, "-c", FIRST_CALL], check=True, capture_output=True, text=True, timeout=120
+    )
     is_imported, names = json.loads(found.stdout.splitlines()[-1])
     assert not is_imported
     assert {"attend_through_slices", "read_neighbours"} <= set(names)

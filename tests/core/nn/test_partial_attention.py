@@ -50,7 +50,9 @@ def test_chunks_of_any_size_are_merged_to_all_keys(sizes, scale, backend):
 
 @each_backend
 @pytest.mark.parametrize("kind", ["bool", "float"])
-@pytest.mark.parametrize("shape", list(itertools.product((1, BATCH), (1, HEADS), (1, QUERIES), (1, KEYS))), ids=str)
+@pytest.mark.parametrize(
+    "shape", list(itertools.product((1, BATCH), (1, HEADS), (1, QUERIES), (1, KEYS))), ids=str
+)
 def test_masks_of_every_shape_hide_what_they_hide_of_all_keys(shape, kind, backend):
     (queries, keys, values), kept = operands(), torch.rand(shape) < 0.4
     added = torch.zeros(shape, dtype=torch.float64).where(kept, -math.inf)
@@ -59,7 +61,9 @@ def test_masks_of_every_shape_hide_what_they_hide_of_all_keys(shape, kind, backe
     mask = kept if kind == "bool" else added
     for sizes in SIZES:
         got = attend_to_chunks(queries, cut(keys, values, sizes, mask), backend=backend)
-        torch.testing.assert_close(got, formula(queries, keys, values, added=added), rtol=0, atol=1e-14)
+        torch.testing.assert_close(
+            got, formula(queries, keys, values, added=added), rtol=0, atol=1e-14
+        )
 
 
 @each_backend
@@ -77,13 +81,17 @@ def test_without_keys_everything_read_is_zero(backend):
     hidden = torch.zeros(1, 1, 1, KEYS, dtype=torch.bool)
     assert torch.equal(attend_to_chunks(queries, [], backend=backend), nothing)
     assert torch.equal(attend_to_chunks(queries, cut(keys, values, [0]), backend=backend), nothing)
-    assert torch.equal(attend_to_chunks(queries, cut(keys, values, [4, 7], hidden), backend=backend), nothing)
+    assert torch.equal(
+        attend_to_chunks(queries, cut(keys, values, [4, 7], hidden), backend=backend), nothing
+    )
 
 
 @each_backend
 def test_without_queries_nothing_is_read(backend):
     queries, keys, values = operands()
-    assert attend_to_chunks(queries[:, :, :0], cut(keys, values, [4, 7]), backend=backend).shape == (2, 3, 0, 5)
+    assert attend_to_chunks(
+        queries[:, :, :0], cut(keys, values, [4, 7]), backend=backend
+    ).shape == (2, 3, 0, 5)
 
 
 @each_backend
@@ -93,7 +101,9 @@ def test_parts_are_merged_in_more_digits_than_they_are_read_in(dtype, backend):
     queries, keys, values = (tensor.double() for tensor in given)
     got = attend_to_chunks(given[0], cut(*given[1:], [1] * KEYS), backend=backend)
     assert got.dtype == dtype
-    torch.testing.assert_close(got.double(), formula(queries, keys, values), rtol=0, atol=6 * torch.finfo(dtype).eps)
+    torch.testing.assert_close(
+        got.double(), formula(queries, keys, values), rtol=0, atol=6 * torch.finfo(dtype).eps
+    )
 
 
 @each_backend
@@ -102,13 +112,17 @@ def test_autocast_says_in_which_digits(backend):
     with torch.autocast("cpu", torch.bfloat16):
         got = attend_to_chunks(queries, cut(keys, values, [4, 7]), backend=backend)
     assert got.dtype == torch.bfloat16
-    assert attend_to_chunks(queries, cut(keys, values, [4, 7]), backend=backend).dtype == torch.float32
+    assert (
+        attend_to_chunks(queries, cut(keys, values, [4, 7]), backend=backend).dtype == torch.float32
+    )
 
 
 @each_backend
 @pytest.mark.parametrize("asks", range(3))
 def test_a_gradient_that_would_be_missing_is_refused(asks, backend):
-    queries, keys, values = (tensor.requires_grad_(place == asks) for place, tensor in enumerate(operands()))
+    queries, keys, values = (
+        tensor.requires_grad_(place == asks) for place, tensor in enumerate(operands())
+    )
     with pytest.raises(DerivativeError, match="attention to chunks of keys has no gradient"):
         attend_to_chunks(queries, cut(keys, values, [4, 7]), backend=backend)
 

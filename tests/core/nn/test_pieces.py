@@ -1,4 +1,6 @@
-"""An axis of tokens that is cut into pieces, and taking groups from it without copying what need not be copied."""
+"""An axis of tokens that is cut into pieces, and taking groups from it without copying what need
+not be copied.
+"""
 
 import pytest
 import torch
@@ -27,7 +29,10 @@ def numbers():
 @pytest.mark.parametrize("names", WANTED, ids=str)
 def test_groups_come_in_the_order_that_is_wanted_whichever_their_axis(names, dim):
     index = torch.cat([PLACES[name] for name in names])
-    assert torch.equal(take_runs(numbers(), cut_groups(SIZES, [names]), dim=dim), numbers().index_select(dim, index))
+    assert torch.equal(
+        take_runs(numbers(), cut_groups(SIZES, [names]), dim=dim),
+        numbers().index_select(dim, index),
+    )
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -2])

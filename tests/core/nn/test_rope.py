@@ -40,7 +40,9 @@ def rotated_pair_by_pair(x, coordinates, form):
 
 def heads_and_points(head_dim, input_dim, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(BATCH, HEADS, TOKENS, head_dim, generator=generator, dtype=torch.float64).to(dtype)
+    x = torch.randn(BATCH, HEADS, TOKENS, head_dim, generator=generator, dtype=torch.float64).to(
+        dtype
+    )
     return x, torch.randn(BATCH, TOKENS, input_dim, generator=generator, dtype=torch.float64)
 
 
@@ -80,7 +82,9 @@ def test_logits_depend_on_differences_of_points_only(form):
 def test_the_forms_agree_only_for_two_features_per_coordinate():
     for head_dim, agree in [(6, True), (12, False)]:
         x, points = heads_and_points(head_dim, 3)
-        complex_, real = (rotate(x, RopeFrequency(head_dim, 3, implementation=form)(points)) for form in FORMS)
+        complex_, real = (
+            rotate(x, RopeFrequency(head_dim, 3, implementation=form)(points)) for form in FORMS
+        )
         assert torch.allclose(complex_, real, atol=1e-6) is agree
 
 
@@ -94,7 +98,9 @@ def test_the_dtype_of_the_heads_is_kept_and_the_rotation_exact_in_it(form, dtype
 
     assert turned.dtype == dtype
     exact = rotate(x.double(), freqs)
-    torch.testing.assert_close(turned.double(), exact, rtol=torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps)
+    torch.testing.assert_close(
+        turned.double(), exact, rtol=torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -104,7 +110,9 @@ def test_frequencies_without_a_batch_serve_every_sample(form):
 
     shared = rotate(x, rope(points[0]))
 
-    torch.testing.assert_close(shared, rotate(x, rope(points[:1].expand(BATCH, -1, -1))), rtol=0, atol=0)
+    torch.testing.assert_close(
+        shared, rotate(x, rope(points[:1].expand(BATCH, -1, -1))), rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -112,7 +120,9 @@ def test_frequencies_without_a_batch_serve_every_sample(form):
 def test_heads_may_lie_anywhere_in_memory(form, row, offset):
     x, points = heads_and_points(8, 3)
     freqs = RopeFrequency(8, 3, implementation=form)(points)
-    spread = torch.zeros(BATCH, HEADS, TOKENS, row, dtype=x.dtype)[..., offset : offset + 8].copy_(x)
+    spread = torch.zeros(BATCH, HEADS, TOKENS, row, dtype=x.dtype)[..., offset : offset + 8].copy_(
+        x
+    )
     assert not spread.is_contiguous()
 
     torch.testing.assert_close(rotate(spread, freqs), rotate(x, freqs), rtol=0, atol=0)
@@ -149,7 +159,10 @@ def test_omega_is_stored_with_the_weights():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_angles_are_float32_under_autocast_and_for_points_of_any_dtype(form):
-    rope, points = RopeFrequency(12, 2, implementation=form), torch.randint(0, 900, (BATCH, TOKENS, 2)).float()
+    rope, points = (
+        RopeFrequency(12, 2, implementation=form),
+        torch.randint(0, 900, (BATCH, TOKENS, 2)).float(),
+    )
     wanted = rope(points)
     with torch.autocast("cpu", torch.bfloat16):
         cast = rope(points)
@@ -206,7 +219,11 @@ def test_a_wavelength_that_is_not_above_zero_is_refused(wavelength):
         RopeFrequency(8, 2, max_wavelength=wavelength)
 
 
-@pytest.mark.parametrize("points", [torch.zeros(2, 7, 3), torch.zeros(2, 7, 2, dtype=torch.int64), torch.zeros(())])
+@pytest.mark.parametrize(
+    "points", [torch.zeros(2, 7, 3), torch.zeros(2, 7, 2, dtype=torch.int64), torch.zeros(())]
+)
 def test_points_of_another_width_or_kind_are_refused(points):
-    with pytest.raises(ValueError, match=r"coordinates: got torch.* wanted floating numbers \(..., 2\)"):
+    with pytest.raises(
+        ValueError, match=r"coordinates: got torch.* wanted floating numbers \(..., 2\)"
+    ):
         RopeFrequency(8, 2)(points)

@@ -53,7 +53,9 @@ def assert_same_numbers_and_gradients(got, wanted, inputs):
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
     cotangent = torch.randn_like(wanted)
     for gradient, gradient_wanted in zip(
-        torch.autograd.grad(got, inputs, cotangent), torch.autograd.grad(wanted, inputs, cotangent), strict=True
+        torch.autograd.grad(got, inputs, cotangent),
+        torch.autograd.grad(wanted, inputs, cotangent),
+        strict=True,
     ):
         torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=1e-12)
 
@@ -61,7 +63,10 @@ def assert_same_numbers_and_gradients(got, wanted, inputs):
 @every_mask
 def test_a_slice_is_the_weighted_mean_of_real_tokens(real):
     inputs = weights, features = numbers(TOKENS, SLICES), numbers(TOKENS, WIDTH)
-    got, wanted = gather_slices(weights, features, real), gathered_one_by_one(weights, features, real)
+    got, wanted = (
+        gather_slices(weights, features, real),
+        gathered_one_by_one(weights, features, real),
+    )
     assert_same_numbers_and_gradients(got, wanted, inputs)
 
 
@@ -73,7 +78,10 @@ def test_a_real_token_reads_the_weighted_sum_of_slices(real):
 
 
 def test_a_slice_without_tokens_is_zero_and_passes_finite_gradients():
-    weights, features = torch.zeros(BATCH, HEADS, TOKENS, SLICES, requires_grad=True), numbers(TOKENS, WIDTH).float()
+    weights, features = (
+        torch.zeros(BATCH, HEADS, TOKENS, SLICES, requires_grad=True),
+        numbers(TOKENS, WIDTH).float(),
+    )
     slices = gather_slices(weights, features)
     (gradient,) = torch.autograd.grad(slices.sum(), weights)
     assert not slices.any()
@@ -83,9 +91,15 @@ def test_a_slice_without_tokens_is_zero_and_passes_finite_gradients():
 
 def test_what_stands_in_padding_does_not_matter_even_where_it_is_no_number():
     real = MASKS["some real"]
-    weights, features, slices = numbers(TOKENS, SLICES), numbers(TOKENS, WIDTH), numbers(SLICES, WIDTH)
+    weights, features, slices = (
+        numbers(TOKENS, SLICES),
+        numbers(TOKENS, WIDTH),
+        numbers(SLICES, WIDTH),
+    )
     strange = features.detach().masked_fill(~real[:, None, :, None], math.nan)
-    assert torch.equal(gather_slices(weights, strange, real), gather_slices(weights, features, real))
+    assert torch.equal(
+        gather_slices(weights, strange, real), gather_slices(weights, features, real)
+    )
     strange = weights.detach().masked_fill(~real[:, None, :, None], math.nan)
     assert torch.equal(read_slices(strange, slices, real), read_slices(weights, slices, real))
 
@@ -93,13 +107,17 @@ def test_what_stands_in_padding_does_not_matter_even_where_it_is_no_number():
 def test_equal_tokens_come_back_through_slices_as_they_were():
     weights = torch.softmax(numbers(TOKENS, SLICES), -1)
     same = torch.randn(WIDTH, dtype=torch.float64).expand(BATCH, HEADS, TOKENS, WIDTH)
-    torch.testing.assert_close(read_slices(weights, gather_slices(weights, same)), same, rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        read_slices(weights, gather_slices(weights, same)), same, rtol=1e-4, atol=0
+    )
 
 
 @pytest.mark.parametrize("is_autocast", [True, False])
 def test_sums_over_many_tokens_do_not_leave_float16(is_autocast):
     tokens = 200_003
-    weights = torch.full((1, 1, tokens, 2), 0.5, dtype=torch.float32 if is_autocast else torch.float16)
+    weights = torch.full(
+        (1, 1, tokens, 2), 0.5, dtype=torch.float32 if is_autocast else torch.float16
+    )
     features = torch.full((1, 1, tokens, 3), 5.0, dtype=torch.float16)
     with torch.autocast("cpu", torch.float16, enabled=is_autocast):
         slices = gather_slices(weights, features)

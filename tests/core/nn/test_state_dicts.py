@@ -11,11 +11,17 @@ from noether_core.nn import Projection, accept_fused_
 
 
 class Cross(nn.Module):
-    """Keys and values of one source, stacked as ``kv`` in older weights; values are wider than keys."""
+    """Keys and values of one source, stacked as ``kv`` in older weights; values are wider than
+    keys.
+    """
 
     def __init__(self, *, bias=True):
         super().__init__()
-        self.q, self.k, self.v = nn.Linear(5, 7, bias=bias), nn.Linear(3, 7, bias=bias), nn.Linear(3, 11, bias=bias)
+        self.q, self.k, self.v = (
+            nn.Linear(5, 7, bias=bias),
+            nn.Linear(3, 7, bias=bias),
+            nn.Linear(3, 11, bias=bias),
+        )
         accept_fused_(self, fused="kv", parts=("k", "v"))
 
 
@@ -32,7 +38,9 @@ def stacked(state, fused, parts, prefix=""):
     for name in state:
         head, _, leaf = name.removeprefix(prefix).partition(".")
         if name.startswith(prefix) and head == parts[0]:
-            older[f"{prefix}{fused}.{leaf}"] = torch.cat([older.pop(f"{prefix}{part}.{leaf}") for part in parts])
+            older[f"{prefix}{fused}.{leaf}"] = torch.cat(
+                [older.pop(f"{prefix}{part}.{leaf}") for part in parts]
+            )
     return older
 
 
@@ -96,13 +104,23 @@ def test_assigned_parts_do_not_share_the_memory_of_the_stack():
 def test_weights_are_saved_under_their_own_names():
     target = Cross()
     target.load_state_dict(stacked(Cross().state_dict(), "kv", ("k", "v")))
-    assert sorted(target.state_dict()) == ["k.bias", "k.weight", "q.bias", "q.weight", "v.bias", "v.weight"]
+    assert sorted(target.state_dict()) == [
+        "k.bias",
+        "k.weight",
+        "q.bias",
+        "q.weight",
+        "v.bias",
+        "v.weight",
+    ]
 
 
 def test_a_stack_of_another_height_is_told_with_both_shapes():
     older = stacked(Cross().state_dict(), "kv", ("k", "v"))
     older["kv.weight"] = torch.zeros(17, 3)
-    with pytest.raises(RuntimeError, match=r'"kv.weight": got shape \(17, 3\), wanted \(18, 3\), whose .* into 7, 11'):
+    with pytest.raises(
+        RuntimeError,
+        match=r'"kv.weight": got shape \(17, 3\), wanted \(18, 3\), whose .* into 7, 11',
+    ):
         Cross().load_state_dict(older)
 
 

@@ -18,7 +18,9 @@ def at_once(tokens, *, batch=1, width=256, dtype=torch.float32, **options):
 
 def test_more_tokens_than_four_chunks_of_a_mebibyte_are_computed_in_chunks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("noether_core.nn.streaming._BYTES_TO_BE_BUSY", 1 << 20)  # tensors without memory are no CPU's
+        patch.setattr(
+            "noether_core.nn.streaming._BYTES_TO_BE_BUSY", 1 << 20
+        )  # tensors without memory are no CPU's
         assert at_once(4 * 1024) is None
         assert at_once(4 * 1024 + 1) == 1024
         assert at_once(10**6, batch=3) == 256

@@ -100,7 +100,9 @@ def test_a_described_mask_is_the_mask_written_out(case, padded, backend):
     torch.testing.assert_close(attended, wanted, rtol=0, atol=1e-12)
     cotangent = torch.randn_like(wanted)
     got = torch.autograd.grad(attended, inputs, cotangent)
-    for gradient, gradient_wanted in zip(got, torch.autograd.grad(wanted, inputs, cotangent), strict=True):
+    for gradient, gradient_wanted in zip(
+        got, torch.autograd.grad(wanted, inputs, cotangent), strict=True
+    ):
         torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=1e-12)
 
 
@@ -113,7 +115,11 @@ MASKS = {"causal": Causal(), "window": SlidingWindow(3, 2), "packed": Packed((5,
 def test_it_is_the_same_in_every_dtype(mask, padded, dtype):
     inputs = tensors(37, 37, dtype)
     real = real_keys(37) if padded else None
-    allowed = written_out(mask, 37, 37) if real is None else written_out(mask, 37, 37) & real[:, None, None]
+    allowed = (
+        written_out(mask, 37, 37)
+        if real is None
+        else written_out(mask, 37, 37) & real[:, None, None]
+    )
 
     attended = attend(*inputs, attn_mask=mask, key_padding_mask=real)
 
@@ -139,7 +145,14 @@ def test_dropout_drops_weights_and_keeps_their_mean(mask, padded):
     real = torch.ones(1, 37, dtype=torch.bool) if padded else None
     drawn = torch.stack(
         [
-            attend(queries, queries, torch.ones(1, 1, 37, 2), attn_mask=mask, key_padding_mask=real, dropout=0.25)
+            attend(
+                queries,
+                queries,
+                torch.ones(1, 1, 37, 2),
+                attn_mask=mask,
+                key_padding_mask=real,
+                dropout=0.25,
+            )
             for _ in range(400)
         ]
     )
@@ -193,9 +206,13 @@ def test_one_graph_serves_every_number_of_tokens(mask, padded, dynamic):
 def test_masks_made_within_a_graph_are_traced():
     torch.compiler.reset()
     for make in (Causal, lambda: SlidingWindow(3, 2), lambda: Packed([5, 5, 1])):
-        compiled = torch.compile(lambda *x, make=make: attend(*x, attn_mask=make()), fullgraph=True, backend="eager")
+        compiled = torch.compile(
+            lambda *x, make=make: attend(*x, attn_mask=make()), fullgraph=True, backend="eager"
+        )
         inputs = tensors(11, 11)
-        torch.testing.assert_close(compiled(*inputs), attend(*inputs, attn_mask=make()), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            compiled(*inputs), attend(*inputs, attn_mask=make()), rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("mask", [Causal(), SlidingWindow(3, 2)], ids=str)
@@ -204,7 +221,9 @@ def test_it_exports_with_any_number_of_tokens_and_comes_back_from_a_file(mask, t
     example = (*(tensor.detach() for tensor in tensors(37, 37)), real_keys(37))
     sizes = ({2: tokens},) * 3 + ({1: tokens},)
 
-    torch.export.save(torch.export.export(Fixed(mask), example, dynamic_shapes=sizes), tmp_path / "attention.pt2")
+    torch.export.save(
+        torch.export.export(Fixed(mask), example, dynamic_shapes=sizes), tmp_path / "attention.pt2"
+    )
     loaded = torch.export.load(tmp_path / "attention.pt2").module()
 
     for count in (2, 41, 97):
@@ -258,7 +277,10 @@ def test_nothing_of_size_queries_times_keys_is_made(mask, padded):
         (lambda: Packed((5, -3)), "Packed: lengths[1]: got -3, wanted at least 0"),
         (lambda: Packed((5, "3")), "Packed: lengths[1]: got '3', wanted an integer"),
         (lambda: Packed((5, 3), (5, -3)), "Packed: key_lengths[1]: got -3, wanted at least 0"),
-        (lambda: Packed((5, 3), (8,)), "Packed: got 1 key_lengths, wanted 2, one for each of the lengths"),
+        (
+            lambda: Packed((5, 3), (8,)),
+            "Packed: got 1 key_lengths, wanted 2, one for each of the lengths",
+        ),
     ],
 )
 def test_a_mask_that_means_nothing_is_refused_when_it_is_made(make, message):
@@ -288,14 +310,18 @@ def test_a_mask_that_does_not_fit_the_tokens_is_refused(mask, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("mask", [Causal(), SlidingWindow(100, 0), Packed((5, 6)), Packed((5, 6), (0, 11))], ids=str)
+@pytest.mark.parametrize(
+    "mask", [Causal(), SlidingWindow(100, 0), Packed((5, 6)), Packed((5, 6), (0, 11))], ids=str
+)
 def test_a_mask_that_fits_passes(mask):
     check_attn_mask(mask, X, X, HEADS)
 
 
 def test_masks_are_values():
     assert SlidingWindow(3, 2) == SlidingWindow(3, 2) != SlidingWindow(2, 3)
-    assert Packed([5, 6]) == Packed(torch.tensor([5, 6])) == Packed((5, 6), (5, 6)) != Packed((6, 5))
+    assert (
+        Packed([5, 6]) == Packed(torch.tensor([5, 6])) == Packed((5, 6), (5, 6)) != Packed((6, 5))
+    )
     assert Causal()
     assert Causal() == Causal() != SlidingWindow(0, 0)
     assert len({Causal(), Causal(), SlidingWindow(3, 2), SlidingWindow(3, 2)}) == 2

@@ -13,7 +13,9 @@ SPEC = TokenSpec("surface_anchors", 7)
 PATTERN = AttentionPattern(["surface", "volume"], ["surface"])
 
 
-@pytest.mark.parametrize(("value", "leaves"), [(SPEC, [7]), (TokenSpec("volume", None), [None]), (PATTERN, [])])
+@pytest.mark.parametrize(
+    ("value", "leaves"), [(SPEC, [7]), (TokenSpec("volume", None), [None]), (PATTERN, [])]
+)
 def test_sizes_are_leaves_and_names_are_structure(value, leaves):
     found, structure = pytree.tree_flatten([value])
     assert found == leaves

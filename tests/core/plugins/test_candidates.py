@@ -54,7 +54,9 @@ def test_several_are_ambiguous_with_each_other_or_one_is_preferred(site, known):
     assert states(candidates(known(), "Best:flow")) == {"best": "chosen"}
 
 
-def test_what_the_environment_names_is_told_so_and_what_the_caller_names_goes_first(site, known, monkeypatch):
+def test_what_the_environment_names_is_told_so_and_what_the_caller_names_goes_first(
+    site, known, monkeypatch
+):
     for name in ("acme", "best", "cold"):
         site.install_variant("flow", name)
     monkeypatch.setenv("NOETHER_BLOCK", "acme,best")
@@ -68,7 +70,9 @@ def test_what_the_environment_names_is_told_so_and_what_the_caller_names_goes_fi
 
 def test_a_copy_that_is_hidden_is_told_with_the_one_that_hides_it(site, known, tmp_path):
     site.install_variant("flow", "acme")
-    origin = site.write_metadata("acme-1.0.dist-info", "acme", "1.0", "[noether.attention]\nflow = old\nflow = older\n")
+    origin = site.write_metadata(
+        "acme-1.0.dist-info", "acme", "1.0", "[noether.attention]\nflow = old\nflow = older\n"
+    )
     assert [(one.entry.value, one.told) for one in candidates(known(), "flow")] == [
         ("old", "chosen"),
         ("older", "shadowed by old, which stands above it"),
@@ -82,8 +86,12 @@ def test_all_types_are_told_at_once_and_other_groups_never(site, known):
     site.install_variant("flow", "best")
     site.install_variant("slow", "acme2")
     site.install("command", commands={"flow": "command"})
-    site.write_metadata("command-0.9.dist-info", "command", "0.9", "[noether.command]\nflow = command\n")
-    assert [(one.entry.qualified_name, one.state) for one in candidates(known(prefer=["best"]))] == [
+    site.write_metadata(
+        "command-0.9.dist-info", "command", "0.9", "[noether.command]\nflow = command\n"
+    )
+    assert [
+        (one.entry.qualified_name, one.state) for one in candidates(known(prefer=["best"]))
+    ] == [
         ("acme:flow", "passed over"),
         ("best:flow", "preferred"),
         ("acme2:slow", "chosen"),
@@ -93,18 +101,35 @@ def test_all_types_are_told_at_once_and_other_groups_never(site, known):
 VERDICTS = {
     "'flow' is acme:flow of acme 1.2.0.": ("flow", {}, "acme:flow"),
     "'Acme:flow' is acme:flow of acme 1.2.0.": ("Acme:flow", {}, "acme:flow"),
-    "'flow' is not installed; acme:flow is blocked. Installed: gone, twice.": ("flow", {"block": ["acme"]}, None),
+    "'flow' is not installed; acme:flow is blocked. Installed: gone, twice.": (
+        "flow",
+        {"block": ["acme"]},
+        None,
+    ),
     "'flw' is not installed; did you mean 'flow'? Installed: flow, gone, twice.": ("flw", {}, None),
     "'twice' is provided by one 1.2.0 and two 1.2.0; write 'one:twice' or 'two:twice', or name one of them in "
     "NOETHER_PREFER.": ("twice", {}, None),
-    "'twice' is two:twice of two 1.2.0, preferred by prefer=two.": ("twice", {"prefer": ["two"]}, "two:twice"),
-    "'gone' is left:gone of left 1.2.0, and cannot be used: there is no nowhere_at_all.": ("gone", {}, "left:gone"),
+    "'twice' is two:twice of two 1.2.0, preferred by prefer=two.": (
+        "twice",
+        {"prefer": ["two"]},
+        "two:twice",
+    ),
+    "'gone' is left:gone of left 1.2.0, and cannot be used: there is no nowhere_at_all.": (
+        "gone",
+        {},
+        "left:gone",
+    ),
 }
 
 
 @pytest.mark.parametrize(("sentence", "asked"), VERDICTS.items(), ids=VERDICTS)
-def test_the_verdict_says_in_a_sentence_what_a_type_means_and_nothing_is_imported(site, known, sentence, asked):
-    modules = [site.install_variant(name, of) for name, of in (("flow", "acme"), ("twice", "one"), ("twice", "two"))]
+def test_the_verdict_says_in_a_sentence_what_a_type_means_and_nothing_is_imported(
+    site, known, sentence, asked
+):
+    modules = [
+        site.install_variant(name, of)
+        for name, of in (("flow", "acme"), ("twice", "one"), ("twice", "two"))
+    ]
     site.install("left", attention={"gone": "nowhere_at_all"})
     name, choices, means = asked
     verdict = verdict_on(name, known(**choices))
@@ -116,4 +141,7 @@ def test_the_verdict_says_in_a_sentence_what_a_type_means_and_nothing_is_importe
 def test_what_was_registered_in_this_process_is_told_so(known):
     catalogue = known()
     catalogue.add(EntryPoint(ATTENTION, "mine", "os:path", "in-process", "", ""))
-    assert verdict_on("mine", catalogue).sentence == "'mine' is in-process:mine registered in this process."
+    assert (
+        verdict_on("mine", catalogue).sentence
+        == "'mine' is in-process:mine registered in this process."
+    )

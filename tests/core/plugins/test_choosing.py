@@ -40,7 +40,10 @@ def test_preferences_of_the_environment_come_after_those_of_the_caller(twice, mo
 
 
 def test_a_package_that_is_blocked_is_not_preferred(twice):
-    assert twice.registry(prefer=["best-flow"], block=["best-flow"]).provider("flow").distribution == "acme-flow"
+    assert (
+        twice.registry(prefer=["best-flow"], block=["best-flow"]).provider("flow").distribution
+        == "acme-flow"
+    )
     with pytest.raises(UnknownTypeError, match="best-flow:flow is blocked"):
         twice.registry(prefer=["best-flow"], block=["best-flow", "acme-flow"]).get("flow")
 

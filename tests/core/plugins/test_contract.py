@@ -42,7 +42,9 @@ def test_a_newer_one_that_says_what_it_needs_is_quoted(site, requirement, told):
     install(site, 2)
     (metadata,) = site.folder.glob("*.dist-info/METADATA")
     metadata.write_text(
-        metadata.read_text().replace("\n\n", f"\nRequires-Dist: torch>=2\nRequires-Dist: {requirement}\n\n")
+        metadata.read_text().replace(
+            "\n\n", f"\nRequires-Dist: torch>=2\nRequires-Dist: {requirement}\n\n"
+        )
     )
     assert reason_of(site).endswith(f"; install noether-attention {told}")
 
@@ -57,7 +59,11 @@ def test_an_older_one_works_for_as_long_as_the_contract_did_not_change_for_it(si
 def test_an_older_one_that_works_no_more_is_told_every_change_since(site, monkeypatch):
     monkeypatch.setattr(hookspecs, "hookspec_version", 4)
     monkeypatch.setattr(hookspecs, "oldest_version", 3)
-    changes = {2: "rename summary to headline", 3: "state the license", 4: "say where it was published"}
+    changes = {
+        2: "rename summary to headline",
+        3: "state the license",
+        4: "say where it was published",
+    }
     monkeypatch.setattr(hookspecs, "CHANGES", {number: changes[number] for number in (4, 2, 3)})
     module = install(site, 2)
     assert reason_of(site) == (

@@ -1,4 +1,6 @@
-"""Findings about what is installed, as data; whole environments of real packages stand in tests/hostile."""
+"""Findings about what is installed, as data; whole environments of real packages stand in
+tests/hostile.
+"""
 
 import os
 import sys
@@ -52,7 +54,9 @@ def test_without_imports_nothing_is_started(site, monkeypatch):
     assert (told.findings, told.outcomes) == ((), ())
 
 
-def test_what_was_put_on_the_path_of_this_program_is_seen_by_the_processes_and_no_more(site, tmp_path, monkeypatch):
+def test_what_was_put_on_the_path_of_this_program_is_seen_by_the_processes_and_no_more(
+    site, tmp_path, monkeypatch
+):
     install(site, "acme", "raise OSError('seen')")
     (tmp_path / "json.py").write_text("raise SystemExit('a file that happens to lie where we are')")
     monkeypatch.chdir(tmp_path)
@@ -83,11 +87,16 @@ def test_a_check_that_fails_is_told_and_keeps_no_other_from_being_made(site, mon
     assert told.findings[1].message == "the check 'broken' failed: ZeroDivisionError: check"
 
 
-def test_where_no_process_can_be_started_that_is_told_and_code_is_looked_for_instead(site, monkeypatch):
+def test_where_no_process_can_be_started_that_is_told_and_code_is_looked_for_instead(
+    site, monkeypatch
+):
     site.install("acme", attention={"acme": "nowhere_at_all"})
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     told = diagnose()
-    assert checks(told.findings) == [("missing-code", "error", "acme:acme"), ("doctor", "warning", "")]
+    assert checks(told.findings) == [
+        ("missing-code", "error", "acme:acme"),
+        ("doctor", "warning", ""),
+    ]
     assert "the check 'imports' failed: FileNotFoundError" in told.findings[1].message
 
 
@@ -101,7 +110,11 @@ def test_where_nothing_can_be_looked_at_that_is_told(monkeypatch):
 
 
 def test_errors_come_before_warnings_and_plugins_in_their_order(site):
-    for name, source in {"b": "raise OSError", "a": "print(1)", "c": "import os; os._exit(0)"}.items():
+    for name, source in {
+        "b": "raise OSError",
+        "a": "print(1)",
+        "c": "import os; os._exit(0)",
+    }.items():
         install(site, name, f"{source}\nfrom noether_core import hookimpl")
     assert checks(diagnose().findings) == [
         ("import", "error", "a:a"),  # it implements no hook
@@ -117,7 +130,9 @@ def test_commands_and_extensions_are_imported_as_they_are_used(site):
         "acme_extension.py": "raise OSError('no disk')",
     }
     site.install("acme", commands={"cost": "acme_command"}, files=files)
-    site.write_metadata("best-1.0.dist-info", "best", "1.0", "[noether.extension]\nwatch = acme_extension\n")
+    site.write_metadata(
+        "best-1.0.dist-info", "best", "1.0", "[noether.extension]\nwatch = acme_extension\n"
+    )
     told = {finding.plugin: finding.message for finding in diagnose().findings}
     assert told == {
         "acme:cost": "acme_command says not what runs its command; call parser.set_defaults(run=...)",
@@ -144,7 +159,9 @@ def test_what_a_plugin_starts_is_ended_with_it(site, tmp_path):
 
 
 def is_gone(process):
-    """Return whether a process has ended, or does so soon; one that nobody has asked after is a zombie."""
+    """Return whether a process has ended, or does so soon; one that nobody has asked after is a
+    zombie.
+    """
     status = Path(f"/proc/{process}/stat")
     for _ in range(200):
         try:
@@ -161,8 +178,16 @@ def test_processes_are_ended_where_nobody_waits_for_them(site, tmp_path):
     write = f"import os, time\nopen({str(file)!r}, 'w').write(str(os.getpid()))\n"
     install(site, "slow", f"{write}time.sleep(600)\n")
     install(site, "quick", "raise OSError")
-    entries = [ENTRY._replace(name=name, value=f"{name}_plugin", distribution=name) for name in ("slow", "quick")]
-    found = outcomes([entries[0], entries[1]] if os.cpu_count() != 1 else entries[1:], [], is_deep=False, timeout=60)
+    entries = [
+        ENTRY._replace(name=name, value=f"{name}_plugin", distribution=name)
+        for name in ("slow", "quick")
+    ]
+    found = outcomes(
+        [entries[0], entries[1]] if os.cpu_count() != 1 else entries[1:],
+        [],
+        is_deep=False,
+        timeout=60,
+    )
     assert next(found).name == "quick:quick"
     while os.cpu_count() != 1 and not (file.exists() and file.read_text()):
         time.sleep(0.02)
@@ -182,12 +207,21 @@ def test_a_plugin_that_takes_away_the_output_or_stays_in_a_thread_is_told_all_th
 
 
 def test_plugins_of_an_older_contract_are_told_with_what_has_changed(monkeypatch):
-    made = [Outcome(entry=ENTRY, module="acme_flow", api_version=version) for version in (1, 2, 3, None)]
+    made = [
+        Outcome(entry=ENTRY, module="acme_flow", api_version=version) for version in (1, 2, 3, None)
+    ]
     monkeypatch.setattr(hookspecs, "hookspec_version", 3)
     monkeypatch.setattr(hookspecs, "CHANGES", {3: "rename x to y"})
     first, second = imports.old_contracts(made)
-    assert first.message == "acme_flow was written for version 1 of the plugin contract, and this is version 3"
-    assert (first.severity, first.check, first.remedy) == ("warning", "contract", "tell its authors: rename x to y")
+    assert (
+        first.message
+        == "acme_flow was written for version 1 of the plugin contract, and this is version 3"
+    )
+    assert (first.severity, first.check, first.remedy) == (
+        "warning",
+        "contract",
+        "tell its authors: rename x to y",
+    )
     assert "version 2" in second.message
     monkeypatch.setattr(hookspecs, "CHANGES", {})
     assert next(imports.old_contracts(made)).remedy == "install a newer one, or tell its authors"
@@ -201,19 +235,42 @@ def test_what_torch_makes_slow_is_told_once():
     ]
     assert list(imports.slow_imports([slow, torch], 1300)) == []
     (finding,) = imports.torch_with_configs([slow, torch])
-    assert finding.message == "acme_flow imports torch, so that whatever reads a config of it waits for torch: 1234 ms"
+    assert (
+        finding.message
+        == "acme_flow imports torch, so that whatever reads a config of it waits for torch: 1234 ms"
+    )
 
 
 def test_names_of_one_group_are_alike_that_differ_in_case_width_or_dashes_alone(site):
-    names = {"flow_x": "attention", "Flow-X": "attention", "\uff46low.x": "attention", "other": "attention"}
+    names = {
+        "flow_x": "attention",
+        "Flow-X": "attention",
+        "\uff46low.x": "attention",
+        "other": "attention",
+    }
     for number, (name, group) in enumerate({**names, "FLOW_X": "command"}.items()):
-        site.write_metadata(f"acme{number}-1.0.dist-info", f"acme{number}", "1.0", f"[noether.{group}]\n{name} = m\n")
-    found = [finding for finding in diagnose(with_imports=False).findings if finding.check == "look-alike"]
+        site.write_metadata(
+            f"acme{number}-1.0.dist-info",
+            f"acme{number}",
+            "1.0",
+            f"[noether.{group}]\n{name} = m\n",
+        )
+    found = [
+        finding
+        for finding in diagnose(with_imports=False).findings
+        if finding.check == "look-alike"
+    ]
     assert [(finding.plugin, finding.message) for finding in found] == [
         ("acme0:flow_x", "'flow_x' reads like 'Flow-X' and '\uff46low.x', which is another name"),
         ("acme1:Flow-X", "'Flow-X' reads like 'flow_x' and '\uff46low.x', which is another name"),
-        ("acme2:\uff46low.x", "'\uff46low.x' is not ASCII: it is '\\uff46low.x', which may pass for another name"),
-        ("acme2:\uff46low.x", "'\uff46low.x' reads like 'Flow-X' and 'flow_x', which is another name"),
+        (
+            "acme2:\uff46low.x",
+            "'\uff46low.x' is not ASCII: it is '\\uff46low.x', which may pass for another name",
+        ),
+        (
+            "acme2:\uff46low.x",
+            "'\uff46low.x' reads like 'Flow-X' and 'flow_x', which is another name",
+        ),
     ]
 
 

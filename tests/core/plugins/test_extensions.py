@@ -88,14 +88,18 @@ def test_an_extension_may_ask_to_be_first_or_last(flow):
     for name, marks in (("a", "(trylast=True)"), ("b", ""), ("c", "(tryfirst=True)")):
         extend(flow, name, RECORDS.format(name=name, marks=marks))
     made(flow)
-    assert [what for what, _ in log() if what.endswith("before")] == ["c before", "b before", "a before"]
+    assert [what for what, _ in log() if what.endswith("before")] == [
+        "c before",
+        "b before",
+        "a before",
+    ]
 
 
 def test_what_extensions_find_wrong_is_told_at_once_with_their_distributions(flow):
-    returns = "Problem(keys=('window',), message='too wide', value=config.window, suggestion='halve it')"
-    source = (
-        "from noether_core import ConfigError, Problem, hookimpl\n@hookimpl\ndef noether_validate_config(config):\n"
+    returns = (
+        "Problem(keys=('window',), message='too wide', value=config.window, suggestion='halve it')"
     )
+    source = "from noether_core import ConfigError, Problem, hookimpl\n@hookimpl\ndef noether_validate_config(config):\n"
     extend(flow, "a", f"{source}    return {returns}\n")
     extend(flow, "b", f"{source}    yield {returns}\n    yield {returns}\n")
     extend(flow, "c", f"{source}    raise ConfigError([{returns}])\n")
@@ -139,17 +143,37 @@ def test_a_module_may_be_replaced_and_the_next_extension_sees_the_new_one(flow):
 @pytest.mark.parametrize(
     ("hook", "body", "reason"),
     [
-        ("noether_validate_config(config)", "raise OSError('disk')", "fails in noether_validate_config: OSError: disk"),
+        (
+            "noether_validate_config(config)",
+            "raise OSError('disk')",
+            "fails in noether_validate_config: OSError: disk",
+        ),
         (
             "noether_validate_config()",
             "return [3]",
             "fails in noether_validate_config: TypeError: expected Problems, got 3",
         ),
         ("noether_validate_config()", "return True", "TypeError: 'bool' object is not iterable"),
-        ("noether_before_build()", "raise SystemExit(3)", "fails in noether_before_build: SystemExit: 3"),
-        ("noether_after_build(config)", "1 / 0", "fails in noether_after_build: ZeroDivisionError: division by zero"),
-        ("noether_after_build()", "return 3", "what noether_after_build returns is no torch.nn.Module: 3"),
-        ("noether_after_build()", "from torch import nn; return nn.ReLU()", "does not keep the config"),
+        (
+            "noether_before_build()",
+            "raise SystemExit(3)",
+            "fails in noether_before_build: SystemExit: 3",
+        ),
+        (
+            "noether_after_build(config)",
+            "1 / 0",
+            "fails in noether_after_build: ZeroDivisionError: division by zero",
+        ),
+        (
+            "noether_after_build()",
+            "return 3",
+            "what noether_after_build returns is no torch.nn.Module: 3",
+        ),
+        (
+            "noether_after_build()",
+            "from torch import nn; return nn.ReLU()",
+            "does not keep the config",
+        ),
     ],
 )
 def test_an_extension_that_fails_is_told_by_name(flow, hook, body, reason):
@@ -165,11 +189,19 @@ def test_an_extension_that_fails_is_told_by_name(flow, hook, body, reason):
     [
         ("raise OSError('disk')", "extension_a cannot be imported: OSError: disk"),
         ("", "extension_a implements no hook; mark one with @hookimpl"),
-        ("from noether_core import hookimpl\n@hookimpl\ndef noether_after(): ...\n", "unknown hook 'noether_after'"),
-        ("from noether_core import hookimpl\n@hookimpl\ndef noether_after_build(models): ...\n", "models"),
+        (
+            "from noether_core import hookimpl\n@hookimpl\ndef noether_after(): ...\n",
+            "unknown hook 'noether_after'",
+        ),
+        (
+            "from noether_core import hookimpl\n@hookimpl\ndef noether_after_build(models): ...\n",
+            "models",
+        ),
     ],
 )
-def test_nothing_is_built_past_an_extension_that_cannot_be_used_unless_it_is_blocked(flow, source, reason):
+def test_nothing_is_built_past_an_extension_that_cannot_be_used_unless_it_is_blocked(
+    flow, source, reason
+):
     extend(flow, "a", source)
     with pytest.raises(PluginError) as caught:
         made(flow)
@@ -181,7 +213,9 @@ def test_nothing_is_built_past_an_extension_that_cannot_be_used_unless_it_is_blo
 
 def test_an_interrupt_is_the_users_and_not_the_extensions(flow):
     extend(
-        flow, "a", "from noether_core import hookimpl\n@hookimpl\ndef noether_before_build(): raise KeyboardInterrupt\n"
+        flow,
+        "a",
+        "from noether_core import hookimpl\n@hookimpl\ndef noether_before_build(): raise KeyboardInterrupt\n",
     )
     with pytest.raises(KeyboardInterrupt):
         made(flow)

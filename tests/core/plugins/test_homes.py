@@ -36,7 +36,9 @@ def code(tmp_path, monkeypatch):
         ("home_names.more.deep", "home_names/more/deep.py"),
     ],
 )
-def test_a_module_is_found_in_packages_and_in_folders_without_code_and_nothing_is_imported(code, path, file):
+def test_a_module_is_found_in_packages_and_in_folders_without_code_and_nothing_is_imported(
+    code, path, file
+):
     folder = code(
         "home_module.py",
         "home_package/__init__.py",

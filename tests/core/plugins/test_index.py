@@ -23,7 +23,9 @@ def reasons(index):
 
 def test_what_distributions_announce_is_told_with_who_announces_it(site):
     origin = site.install(
-        "acme-attn", version="1.2.0", attention={"window": "acme.window", "flare": "acme:flare.plugin"}
+        "acme-attn",
+        version="1.2.0",
+        attention={"window": "acme.window", "flare": "acme:flare.plugin"},
     )
     index = scan([str(site.folder)])
     assert index.entry_points == (
@@ -36,7 +38,9 @@ def test_what_distributions_announce_is_told_with_who_announces_it(site):
 
 
 def test_nothing_is_imported(site):
-    site.install("acme", attention={"window": "acme_raises"}, files={"acme_raises.py": "raise SystemExit(3)"})
+    site.install(
+        "acme", attention={"window": "acme_raises"}, files={"acme_raises.py": "raise SystemExit(3)"}
+    )
     before = set(sys.modules)
     assert names(scan([str(site.folder)])) == ["acme:window"]
     assert set(sys.modules) == before
@@ -44,21 +48,29 @@ def test_nothing_is_imported(site):
 
 def test_groups_are_kept_apart_and_those_of_others_are_passed_over(site):
     text = (
-        "[console_scripts]\nacme = acme:main\n\n[noether.command]\ntrain = acme.train\n\n[noether.other]\nx = y\n" + ONE
+        "[console_scripts]\nacme = acme:main\n\n[noether.command]\ntrain = acme.train\n\n[noether.other]\nx = y\n"
+        + ONE
     )
     site.write_metadata("acme-1.0.dist-info", "acme", "1.0", text)
     index = scan([str(site.folder)])
-    assert [(entry.group, entry.name) for entry in index.entry_points] == [(COMMAND, "train"), (ATTENTION, "window")]
+    assert [(entry.group, entry.name) for entry in index.entry_points] == [
+        (COMMAND, "train"),
+        (ATTENTION, "window"),
+    ]
     assert [entry.name for entry in index.of(ATTENTION)] == ["window"]
     assert [entry.name for entry in index.of(COMMAND)] == ["train"]
     assert index.faults == ()
 
 
 def test_comments_blank_lines_spaces_and_a_byte_order_mark_are_passed_over(site):
-    text = "\ufeff[ noether.attention ]\r\n# a comment\r\n\r\n; another\r\n  window=acme_window  \r\n"
+    text = (
+        "\ufeff[ noether.attention ]\r\n# a comment\r\n\r\n; another\r\n  window=acme_window  \r\n"
+    )
     site.write_metadata("acme-1.0.dist-info", "acme", "1.0", text)
     index = scan([str(site.folder)])
-    assert [(entry.name, entry.value) for entry in index.entry_points] == [("window", "acme_window")]
+    assert [(entry.name, entry.value) for entry in index.entry_points] == [
+        ("window", "acme_window")
+    ]
     assert index.faults == ()
 
 
@@ -66,19 +78,27 @@ def test_comments_blank_lines_spaces_and_a_byte_order_mark_are_passed_over(site)
 def test_many_distributions_are_all_found_each_once(site, count):
     for number in range(count):
         site.write_metadata(
-            f"acme_{number}-1.0.dist-info", f"acme_{number}", "1.0", ONE.replace("window", f"w{number}")
+            f"acme_{number}-1.0.dist-info",
+            f"acme_{number}",
+            "1.0",
+            ONE.replace("window", f"w{number}"),
         )
     for number in range(300):
-        site.write_metadata(f"other{number}-1.0.dist-info", f"other{number}", "1.0", "[console_scripts]\na = b:c\n")
+        site.write_metadata(
+            f"other{number}-1.0.dist-info", f"other{number}", "1.0", "[console_scripts]\na = b:c\n"
+        )
     (site.folder / "link").symlink_to(site.folder)
     index = scan([str(site.folder), str(site.folder), str(site.folder / "link")])
     assert len(index.entry_points) == count
-    assert {entry.provider for entry in index.entry_points} == {f"acme-{number} 1.0" for number in range(count)}
+    assert {entry.provider for entry in index.entry_points} == {
+        f"acme-{number} 1.0" for number in range(count)
+    }
     assert index.shadowed == index.faults == ()
 
 
 @pytest.mark.parametrize(
-    ("name", "spelling"), [("Acme_Window", "acme-window"), ("acme.window", "acme-window"), ("ACME--_.x", "acme-x")]
+    ("name", "spelling"),
+    [("Acme_Window", "acme-window"), ("acme.window", "acme-window"), ("ACME--_.x", "acme-x")],
 )
 def test_a_distribution_has_one_spelling(site, name, spelling):
     site.write_metadata(f"{name.replace('-', '_')}-1.0.dist-info", name, "1.0", ONE)
@@ -92,15 +112,43 @@ FAULTS = {
         "[noether.attention]\nx = caf\xe9\n".encode("latin-1"),
         "not UTF-8",
     ),
-    "no value": ("bad-1.0.dist-info", "[noether.attention]\nwindow =\n", "'window =' under [noether.attention] is no"),
+    "no value": (
+        "bad-1.0.dist-info",
+        "[noether.attention]\nwindow =\n",
+        "'window =' under [noether.attention] is no",
+    ),
     "no equals sign": ("bad-1.0.dist-info", "[noether.attention]\nwindow\n", "'window' under"),
     "no name": ("bad-1.0.dist-info", "[noether.attention]\n= acme\n", "'= acme' under"),
-    "a colon in the name": ("bad-1.0.dist-info", "[noether.attention]\na:b = acme\n", "'a:b = acme' under"),
-    "a path": ("bad-1.0.dist-info", "[noether.attention]\nx = ../evil.py\n", "'x = ../evil.py' under"),
-    "an address": ("bad-1.0.dist-info", "[noether.attention]\nx = https://acme\n", "'x = https://acme' under"),
-    "a relative import": ("bad-1.0.dist-info", "[noether.attention]\nx = .acme\n", "'x = .acme' under"),
-    "a call": ("bad-1.0.dist-info", "[noether.attention]\nx = acme:load()\n", "'x = acme:load()' under"),
-    "two colons": ("bad-1.0.dist-info", "[noether.attention]\nx = acme:a:b\n", "'x = acme:a:b' under"),
+    "a colon in the name": (
+        "bad-1.0.dist-info",
+        "[noether.attention]\na:b = acme\n",
+        "'a:b = acme' under",
+    ),
+    "a path": (
+        "bad-1.0.dist-info",
+        "[noether.attention]\nx = ../evil.py\n",
+        "'x = ../evil.py' under",
+    ),
+    "an address": (
+        "bad-1.0.dist-info",
+        "[noether.attention]\nx = https://acme\n",
+        "'x = https://acme' under",
+    ),
+    "a relative import": (
+        "bad-1.0.dist-info",
+        "[noether.attention]\nx = .acme\n",
+        "'x = .acme' under",
+    ),
+    "a call": (
+        "bad-1.0.dist-info",
+        "[noether.attention]\nx = acme:load()\n",
+        "'x = acme:load()' under",
+    ),
+    "two colons": (
+        "bad-1.0.dist-info",
+        "[noether.attention]\nx = acme:a:b\n",
+        "'x = acme:a:b' under",
+    ),
     "no name of the distribution": (".dist-info", ONE, "names no distribution"),
 }
 
@@ -119,7 +167,10 @@ def test_what_cannot_be_read_is_told_and_hides_nothing_else(site, folder, text, 
 
 def test_a_wrong_line_hides_no_other_line_of_its_file(site):
     site.write_metadata(
-        "acme-1.0.dist-info", "acme", "1.0", "[noether.attention]\na = 3x\nb = acme\nc = acme:\nd = e\n"
+        "acme-1.0.dist-info",
+        "acme",
+        "1.0",
+        "[noether.attention]\na = 3x\nb = acme\nc = acme:\nd = e\n",
     )
     index = scan([str(site.folder)])
     assert [entry.name for entry in index.entry_points] == ["b", "d"]
@@ -163,13 +214,17 @@ def test_metadata_that_names_nothing_is_told(site, folder):
     origin = site.write_metadata(folder, "acme", "1.0", ONE)
     (metadata_file,) = [file for file in origin.iterdir() if file.name != "entry_points.txt"]
     metadata_file.write_text("Summary: nothing\n")
-    assert reasons(scan([str(site.folder)])) == [f"{metadata_file.name} names no distribution and version"]
+    assert reasons(scan([str(site.folder)])) == [
+        f"{metadata_file.name} names no distribution and version"
+    ]
 
 
 @pytest.mark.parametrize("folder", ["acme.dist-info", "acme.egg-info", "acme-9.9-py3.11.egg-info"])
 def test_a_folder_whose_name_does_not_tell_is_read(site, folder):
     site.write_metadata(folder, "Acme.Attn", "1.3.0", ONE)
-    assert [entry.provider for entry in scan([str(site.folder)]).entry_points] == ["acme-attn 1.3.0"]
+    assert [entry.provider for entry in scan([str(site.folder)]).entry_points] == [
+        "acme-attn 1.3.0"
+    ]
 
 
 def test_metadata_of_another_encoding_tell_name_and_version_nevertheless(site):
@@ -190,7 +245,10 @@ def test_an_installed_copy_goes_before_a_stale_one_of_the_source_tree(site, tmp_
     site.write_metadata("../tree/acme.egg-info", "acme", "0.9", ONE + "gone = acme_gone\n")
     site.write_metadata("acme-1.0.dist-info", "acme", "1.0", ONE)
     index = scan([str(tree), str(site.folder)])
-    assert {entry.name: entry.version for entry in index.entry_points} == {"window": "1.0", "gone": "0.9"}
+    assert {entry.name: entry.version for entry in index.entry_points} == {
+        "window": "1.0",
+        "gone": "0.9",
+    }
     assert [(entry.name, entry.version) for entry in index.shadowed] == [("window", "0.9")]
 
 
@@ -241,7 +299,9 @@ def test_the_path_of_python_is_looked_at_by_default_whatever_stands_on_it(site, 
 
 def write_archive(path, text=ONE):
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("zipped-3.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: Zipped\nVersion: 3.0\n")
+        archive.writestr(
+            "zipped-3.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: Zipped\nVersion: 3.0\n"
+        )
         archive.writestr("zipped-3.0.dist-info/entry_points.txt", text)
 
 
@@ -303,7 +363,12 @@ class HalfBrokenFinder(Finder):
 
 
 def told(name="Elsewhere", version="4.0", text=ONE):
-    return Told({"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "entry_points.txt": text})
+    return Told(
+        {
+            "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            "entry_points.txt": text,
+        }
+    )
 
 
 def test_what_other_importers_know_is_told_as_well(site, monkeypatch):

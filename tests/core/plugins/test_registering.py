@@ -154,30 +154,41 @@ def test_modules_are_imported_when_the_registry_is_first_asked_and_not_before(ru
 
 
 def test_a_module_may_ask_the_registry_while_it_is_imported(run, tmp_path):
-    asks = (
-        "from noether_core import registry\nassert 'transolver' in registry().types()\nregistry().get('transolver')\n"
-    )
+    asks = "from noether_core import registry\nassert 'transolver' in registry().types()\nregistry().get('transolver')\n"
     (tmp_path / "asks.py").write_text(asks + "import toys\n")
-    result = run(*code("from noether_core import registry; print(registry().get('toy').type)"), NOETHER_REGISTER="asks")
+    result = run(
+        *code("from noether_core import registry; print(registry().get('toy').type)"),
+        NOETHER_REGISTER="asks",
+    )
     assert (result.returncode, result.stdout) == (0, "toy\n"), result.stderr
 
 
 def test_a_module_that_fails_hides_no_type_and_is_told_where_one_is_missing(run, tmp_path):
     (tmp_path / "broken.py").write_text("raise SystemExit('no')\n")
     names = "broken,nowhere,toys"
-    good = run(*code("from noether_core import registry; print(registry().get('toy').type)"), NOETHER_REGISTER=names)
+    good = run(
+        *code("from noether_core import registry; print(registry().get('toy').type)"),
+        NOETHER_REGISTER=names,
+    )
     assert (good.returncode, good.stdout) == (0, "toy\n"), good.stderr
-    bad = run(*code("from noether_core import registry; registry().get('toys')"), NOETHER_REGISTER=names)
+    bad = run(
+        *code("from noether_core import registry; registry().get('toys')"), NOETHER_REGISTER=names
+    )
     told = bad.stderr.splitlines()[-1]
     assert "'toys' is not installed; did you mean 'toy'?" in told
     assert "NOETHER_REGISTER: broken cannot be imported: SystemExit: no." in told
-    assert "NOETHER_REGISTER: nowhere cannot be imported: ModuleNotFoundError: No module named 'nowhere'." in told
+    assert (
+        "NOETHER_REGISTER: nowhere cannot be imported: ModuleNotFoundError: No module named 'nowhere'."
+        in told
+    )
 
 
 def test_a_module_that_fails_is_tried_once(run, tmp_path):
     (tmp_path / "broken.py").write_text("print('tried')\nraise OSError\n")
     result = run(
-        *code("from noether_core import registry; registry().types(), registry().types(), registry().get('flare')"),
+        *code(
+            "from noether_core import registry; registry().types(), registry().types(), registry().get('flare')"
+        ),
         NOETHER_REGISTER="broken",
     )
     assert (result.returncode, result.stdout) == (0, "tried\n"), result.stderr
@@ -212,7 +223,9 @@ def test_threads_that_ask_at_once_all_see_what_is_registered(run, tmp_path):
 
 def test_a_registry_of_ones_own_imports_nothing(run):
     result = run(
-        *code("import sys; from noether_core import Registry; Registry().types(); assert 'toys' not in sys.modules"),
+        *code(
+            "import sys; from noether_core import Registry; Registry().types(); assert 'toys' not in sys.modules"
+        ),
         NOETHER_REGISTER="toys",
     )
     assert result.returncode == 0, result.stderr

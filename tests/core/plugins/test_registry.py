@@ -88,8 +88,14 @@ BROKEN = {
     "raises": ("raise OSError('no disk')", "broken cannot be imported: OSError: no disk"),
     "exits": ("raise SystemExit(3)", "broken cannot be imported: SystemExit: 3"),
     "misspelt": ("def f(:", "broken cannot be imported: SyntaxError: "),
-    "incomplete": ("import nowhere_at_all", "broken cannot be imported: ModuleNotFoundError: No module named "),
-    "no hook": ("", "broken implements no hook 'noether_attention_variant'; mark one with @hookimpl"),
+    "incomplete": (
+        "import nowhere_at_all",
+        "broken cannot be imported: ModuleNotFoundError: No module named ",
+    ),
+    "no hook": (
+        "",
+        "broken implements no hook 'noether_attention_variant'; mark one with @hookimpl",
+    ),
     "another hook": (
         f"{RECORD}\n@hookimpl\ndef noether_attention_varient(): ...",
         "broken unknown hook 'noether_attention_varient'",
@@ -136,7 +142,9 @@ def test_a_broken_plugin_breaks_only_its_own_type_and_is_remembered(site, code, 
 
 
 def test_the_cause_of_a_failure_is_chained_every_time(site):
-    site.install("broken", attention={"broken": "broken"}, files={"broken.py": "raise OSError('no disk')"})
+    site.install(
+        "broken", attention={"broken": "broken"}, files={"broken.py": "raise OSError('no disk')"}
+    )
     known = site.registry()
     for _ in range(2):
         with pytest.raises(PluginError) as caught:
@@ -168,7 +176,9 @@ def test_ctrl_c_during_an_import_is_no_failure_of_the_plugin(site):
 def test_the_entry_point_bears_the_name_of_the_type(site):
     module = site.install_variant("flow")
     site.install("acme-other", attention={"stream": module})
-    with pytest.raises(PluginError, match="has a config of the type 'flow'; name the entry point so, or the config"):
+    with pytest.raises(
+        PluginError, match="has a config of the type 'flow'; name the entry point so, or the config"
+    ):
         site.registry().get("stream")
 
 
@@ -203,8 +213,13 @@ def _shared(site, monkeypatch):
 
 def _variant(site, type, **changes):
     variant = site.registry().get(type)
-    facts = {name: getattr(variant, name) for name in ("config", "module", "interface", "summary", "example")}
-    return AttentionVariant(**facts, time_exponent=1, memory_exponent=1, **{"api_version": 1, **changes})
+    facts = {
+        name: getattr(variant, name)
+        for name in ("config", "module", "interface", "summary", "example")
+    }
+    return AttentionVariant(
+        **facts, time_exponent=1, memory_exponent=1, **{"api_version": 1, **changes}
+    )
 
 
 def test_a_variant_is_registered_in_process_and_replaced(site):
@@ -245,7 +260,10 @@ def test_a_blocked_plugin_is_neither_found_nor_imported(site, block, monkeypatch
     for known in (site.registry(), site.registry(block=[block])):
         assert known.get("flow") is known.get("best-flow:flow")
         assert [entry.qualified_name for entry in known.blocked()] == ["acme-flow:flow"]
-        with pytest.raises(UnknownTypeError, match=r"'acme-flow:flow' is not installed; acme-flow:flow is blocked\."):
+        with pytest.raises(
+            UnknownTypeError,
+            match=r"'acme-flow:flow' is not installed; acme-flow:flow is blocked\.",
+        ):
             known.get("acme-flow:flow")
     assert module not in sys.modules
 
@@ -320,7 +338,9 @@ def test_eight_threads_that_resolve_fifty_types_get_them_right_and_import_each_o
 
 
 def test_no_lock_is_held_while_a_plugin_is_imported(site, monkeypatch):
-    """Two plugins, each of which waits at import until the other's import has begun, both come through."""
+    """Two plugins, each of which waits at import until the other's import has begun, both come
+    through.
+    """
     for mine, other in (("left", "right"), ("right", "left")):
         module = site.install_variant(mine)
         file = site.folder / f"{module}.py"
@@ -331,7 +351,8 @@ def test_no_lock_is_held_while_a_plugin_is_imported(site, monkeypatch):
     )
     known, found = site.registry(), {}
     threads = [
-        threading.Thread(target=lambda name=name: found.update({name: known.get(name)})) for name in known.types()
+        threading.Thread(target=lambda name=name: found.update({name: known.get(name)}))
+        for name in known.types()
     ]
     for thread in threads:
         thread.start()
@@ -341,7 +362,9 @@ def test_no_lock_is_held_while_a_plugin_is_imported(site, monkeypatch):
 
 
 def test_what_a_plugin_imports_on_first_use_is_left_alone(site):
-    """A package may offer its module class beside its hook, and it is not imported before it is asked for."""
+    """A package may offer its module class beside its hook, and it is not imported before it is
+    asked for.
+    """
     module = site.install_variant("flow")
     file = site.folder / f"{module}.py"
     offer = "touched = []\n\ndef __dir__():\n    return [*globals(), 'Module']\n\n"
@@ -355,7 +378,9 @@ def test_what_a_plugin_imports_on_first_use_is_left_alone(site):
 def test_a_plugin_may_be_a_module_or_an_object_in_it(site, value):
     module = site.install_variant("flow")
     file = site.folder / f"{module}.py"
-    classes = "class Plugin:\n    noether_attention_variant = staticmethod(noether_attention_variant)\n\n"
+    classes = (
+        "class Plugin:\n    noether_attention_variant = staticmethod(noether_attention_variant)\n\n"
+    )
     classes += "plugin = Plugin()\nclass Nested:\n    plugin = Plugin()\n"
     file.write_text(file.read_text() + classes)
     site.install("acme-objects", attention={"flow": value.format(module=module)})
@@ -398,7 +423,10 @@ def test_a_type_and_a_command_of_one_name_may_be_two_modules(site):
     ("code", "told"),
     [
         ("pass", "says not what runs its command; call parser.set_defaults(run=...)"),
-        ("parser.set_defaults(run='main')", "says not what runs its command; call parser.set_defaults(run=...)"),
+        (
+            "parser.set_defaults(run='main')",
+            "says not what runs its command; call parser.set_defaults(run=...)",
+        ),
         ("raise OSError('no')", "fails in its hook: OSError: no"),
         ("parser.exit(0)", "fails in its hook: SystemExit: 0"),
     ],
@@ -414,7 +442,9 @@ def test_a_command_that_cannot_be_run_is_told_when_it_is_added(site, code, told)
 
 
 def test_an_error_that_cannot_be_told_does_not_hide_the_failure(site):
-    code = "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError\n\nraise Odd\n"
+    code = (
+        "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError\n\nraise Odd\n"
+    )
     site.install("odd", attention={"odd": "odd"}, files={"odd.py": code})
     with pytest.raises(PluginError) as caught:
         site.registry().get("odd")
@@ -422,7 +452,9 @@ def test_an_error_that_cannot_be_told_does_not_hide_the_failure(site):
 
 
 def test_a_broken_plugin_does_not_keep_a_config_from_its_own(site):
-    site.install("acme-attn", attention={"flow": "acme_broken"}, files={"acme_broken.py": "raise OSError"})
+    site.install(
+        "acme-attn", attention={"flow": "acme_broken"}, files={"acme_broken.py": "raise OSError"}
+    )
     site.install_variant("flow", "best-attn")
     known = site.registry()
     variant = known.get("best-attn:flow")
@@ -444,7 +476,9 @@ def test_plugins_that_ask_for_each_other_while_they_are_imported_are_told_so(sit
         file.write_text(f"import here\nhere.known.get('{other}')\n" + file.read_text())
     site.install_variant("sound")
     known = _shared(site, monkeypatch)
-    with pytest.raises(PluginError, match=r"'left' of left 1\.2\.0: .* asks for its own type while it is being"):
+    with pytest.raises(
+        PluginError, match=r"'left' of left 1\.2\.0: .* asks for its own type while it is being"
+    ):
         known.get("left")
     assert known.get("sound").type == "sound"
 
@@ -520,7 +554,11 @@ def test_the_types_that_have_an_option_are_told_and_no_plugin_is_imported_for_it
     module = site.install_variant("sound")
     site.install_variant("twice", "acme-one")
     site.install_variant("twice", "acme-two")
-    site.install("acme-broken", attention={"broken": "acme_broken"}, files={"acme_broken.py": "raise SystemExit"})
+    site.install(
+        "acme-broken",
+        attention={"broken": "acme_broken"},
+        files={"acme_broken.py": "raise SystemExit"},
+    )
     known = site.registry()
     assert known.types_with("window") == ()
     assert not {module, "acme_broken"} & set(sys.modules)

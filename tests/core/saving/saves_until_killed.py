@@ -1,4 +1,6 @@
-"""Saves two modules to one file in turn. Each line of input starts a process that does so until it is killed."""
+"""Saves two modules to one file in turn. Each line of input starts a process that does so until it
+is killed.
+"""
 
 import os
 import sys

@@ -1,4 +1,6 @@
-"""Files that are cut short, damaged, foreign or hostile are clear errors, in bounded time and memory."""
+"""Files that are cut short, damaged, foreign or hostile are clear errors, in bounded time and
+memory.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,11 @@ def test_a_tensor_that_is_damaged_is_told_by_name(content, file):
     header, _ = header_of(content)
     start, _ = header["v.weight"]["data_offsets"]
     damaged = bytearray(content)
-    damaged[len(content) - max(entry["data_offsets"][1] for name, entry in header.items() if "." in name) + start] ^= 1
+    damaged[
+        len(content)
+        - max(entry["data_offsets"][1] for name, entry in header.items() if "." in name)
+        + start
+    ] ^= 1
     file.write_bytes(damaged)
     assert reason(file) == "is damaged: the tensor 'v.weight' is not the one that was written"
 
@@ -113,7 +119,9 @@ def test_a_file_that_another_tool_wrote_anew_is_as_good(module, content, file):
     header, data = header_of(content)
     metadata = header.pop("__metadata__")
     reordered = {name: header[name] for name in reversed(header)}
-    file.write_bytes(with_header({**reordered, "__metadata__": {**metadata, "by": "another tool"}}, data))
+    file.write_bytes(
+        with_header({**reordered, "__metadata__": {**metadata, "by": "another tool"}}, data)
+    )
     assert load_module(file, strict=True).config == module.config
 
 
@@ -133,10 +141,19 @@ def test_a_file_that_another_tool_wrote_anew_is_as_good(module, content, file):
         (with_header(b"3"), "its header holds no names but 3"),
         (with_header(b"NaN"), "its header is refused: JSON has no NaN"),
         (with_header(b'{"a": {}, "a": {}}'), "its header is refused: given twice, first on line 1"),
-        (with_header(b"[" * 100_000), "its header is refused: mappings and lists stand more than 64 deep"),
-        (with_header(b'{"a": ' + b"9" * 5000 + b"}"), "its header is refused: a whole number of more than 4300"),
+        (
+            with_header(b"[" * 100_000),
+            "its header is refused: mappings and lists stand more than 64 deep",
+        ),
+        (
+            with_header(b'{"a": ' + b"9" * 5000 + b"}"),
+            "its header is refused: a whole number of more than 4300",
+        ),
         (with_header({"__metadata__": []}), "its __metadata__ is no mapping from text to text: []"),
-        (with_header({"__metadata__": {"a": 3}}), "its __metadata__ is no mapping from text to text: {'a': 3}"),
+        (
+            with_header({"__metadata__": {"a": 3}}),
+            "its __metadata__ is no mapping from text to text: {'a': 3}",
+        ),
     ],
 )
 def test_what_is_no_such_file_is_told_with_what_it_starts_with(content, told, file):
@@ -154,7 +171,9 @@ def test_what_torch_saves_is_refused_and_never_unpickled(file, module):
     assert zipfile.is_zipfile(buffer)
     for content in (buffer.getvalue(), pickle.dumps(Runs())):
         file.write_bytes(content)
-        assert reason(file).startswith("is no safetensors file, or a damaged one: it starts with b'")
+        assert reason(file).startswith(
+            "is no safetensors file, or a damaged one: it starts with b'"
+        )
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
@@ -187,7 +206,9 @@ def test_an_entry_that_cannot_be_is_told_with_its_tensor(entry, file):
 
 
 def test_an_unknown_dtype_is_told(file):
-    file.write_bytes(with_header({"weight": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}, bytes(4)))
+    file.write_bytes(
+        with_header({"weight": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}, bytes(4))
+    )
     assert reason(file) == "the tensor 'weight' has the unknown dtype 'F4'"
 
 
@@ -201,7 +222,8 @@ def test_an_unknown_dtype_is_told(file):
 )
 def test_tensors_that_overlap_or_leave_gaps_are_told(first, second, told, file):
     entries = {
-        name: {"dtype": "F32", "shape": [1], "data_offsets": place} for name, place in (("a", first), ("b", second))
+        name: {"dtype": "F32", "shape": [1], "data_offsets": place}
+        for name, place in (("a", first), ("b", second))
     }
     file.write_bytes(with_header(entries, bytes(12)))
     assert told in reason(file)
@@ -209,7 +231,10 @@ def test_tensors_that_overlap_or_leave_gaps_are_told(first, second, told, file):
 
 def test_a_file_of_safetensors_that_save_did_not_write_is_told_as_such(file):
     save_file({"weight": torch.ones(2)}, file, metadata={"format": "pt"})
-    assert reason(file) == "holds no saved module: its metadata has no 'noether.format'; write it with save"
+    assert (
+        reason(file)
+        == "holds no saved module: its metadata has no 'noether.format'; write it with save"
+    )
 
 
 def rewritten(content: bytes, **texts: str) -> bytes:
@@ -232,7 +257,10 @@ def test_the_digest_is_what_its_description_says(content, file, module):
 @pytest.mark.parametrize(
     ("texts", "told"),
     [
-        ({"format": "2"}, "is of format '2', and this noether-attention reads '1'; install a newer one"),
+        (
+            {"format": "2"},
+            "is of format '2', and this noether-attention reads '1'; install a newer one",
+        ),
         ({"config": "[]"}, "config: expected a mapping"),
         ({"config": "{"}, "noether.config:1:2: not valid JSON"),
         ({"config": '{"a":1,"a":2}'}, "a: given twice"),
@@ -260,8 +288,15 @@ def test_names_of_dtypes_lead_nowhere_else(content, file, module):
 def test_hostile_files_cost_little(content, file):
     values = b'{"a":[' + b"[]," * 300_000 + b"[]]}"
     names = b"{" + b",".join(b'"%d":{}' % number for number in range(100_000)) + b"}"
-    axes = with_header({"weight": {"dtype": "F32", "shape": [2**62] * 60, "data_offsets": [0, 4]}}, bytes(4))
-    for hostile in (with_header(values[: 2**20]), with_header(names[: 2**20]), with_header(b" " * 2**20), axes):
+    axes = with_header(
+        {"weight": {"dtype": "F32", "shape": [2**62] * 60, "data_offsets": [0, 4]}}, bytes(4)
+    )
+    for hostile in (
+        with_header(values[: 2**20]),
+        with_header(names[: 2**20]),
+        with_header(b" " * 2**20),
+        axes,
+    ):
         file.write_bytes(hostile)
         tracemalloc.start()
         started = time.process_time()
@@ -274,7 +309,11 @@ def test_hostile_files_cost_little(content, file):
 
 
 def test_a_length_that_lies_costs_no_memory(file):
-    file.write_bytes(with_header({"weight": {"dtype": "F64", "shape": [2**50], "data_offsets": [0, 2**53]}}, bytes(8)))
+    file.write_bytes(
+        with_header(
+            {"weight": {"dtype": "F64", "shape": [2**50], "data_offsets": [0, 2**53]}}, bytes(8)
+        )
+    )
     assert reason(file) == f"is cut short: {2**53} bytes of tensors were written, 8 are there"
 
 
@@ -282,7 +321,9 @@ def test_a_length_that_lies_costs_no_memory(file):
 def test_what_is_no_file_is_told(name, tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     os.mkfifo(tmp_path / "pipe.safetensors")
-    told = "cannot be read: No such file or directory" if name.startswith("missing") else "is no file"
+    told = (
+        "cannot be read: No such file or directory" if name.startswith("missing") else "is no file"
+    )
     assert reason(tmp_path / name) == told
 
 
@@ -310,4 +351,6 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_as_it_was(file, monkey
     monkeypatch.setattr("noether_core.saving.loading.read_contents", replace)
     loaded = load_module(file)
     assert loaded.config == before.config
-    assert all(value.equal(before.state_dict()[name]) for name, value in loaded.state_dict().items())
+    assert all(
+        value.equal(before.state_dict()[name]) for name, value in loaded.state_dict().items()
+    )

@@ -37,7 +37,9 @@ REMEDY = "pip install 'acme-flow==1.0'"
 
 @attrs.frozen
 class Bench:
-    """A folder of installed packages, and a file that was saved where acme-flow 1.0 was all there was."""
+    """A folder of installed packages, and a file that was saved where acme-flow 1.0 was all there
+    was.
+    """
 
     site: Any
     file: Path
@@ -71,18 +73,24 @@ class Bench:
         return lines
 
     def lines(self, told: str) -> list[str]:
-        """Return the lines of a message, each without the name of the file that they all start with."""
+        """Return the lines of a message, each without the name of the file that they all start
+        with.
+        """
         assert all(line.startswith(f"{self.file}: ") for line in told.splitlines())
         return [line.removeprefix(f"{self.file}: ") for line in told.splitlines()]
 
 
 @pytest.fixture
 def bench(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    before = Bench(attrs.evolve(site, folder=site.folder / "before"), tmp_path / "module.safetensors")
+    before = Bench(
+        attrs.evolve(site, folder=site.folder / "before"), tmp_path / "module.safetensors"
+    )
     before.site.folder.mkdir()
     monkeypatch.syspath_prepend(str(before.site.folder))
     before.install(version="1.0")
-    save(build("flow", hidden_dim=8, num_heads=2, window=5, registry=before.registry()), before.file)
+    save(
+        build("flow", hidden_dim=8, num_heads=2, window=5, registry=before.registry()), before.file
+    )
     return Bench(site, before.file)
 
 
@@ -166,7 +174,9 @@ def test_tensors_of_other_names_are_told(bench):
 
 @pytest.mark.parametrize("strict", [False, True, ()])
 def test_a_missing_package_is_always_refused_with_what_to_install(bench, strict):
-    assert bench.refused(strict) == [f"missing of 'flow': {WITH_1}, here nothing provides it; {REMEDY}"]
+    assert bench.refused(strict) == [
+        f"missing of 'flow': {WITH_1}, here nothing provides it; {REMEDY}"
+    ]
 
 
 def test_another_provider_takes_the_place_with_a_warning_or_is_refused(bench):
@@ -210,7 +220,9 @@ def test_a_package_that_cannot_be_used_is_told_as_ever(bench):
 def test_a_difference_that_there_is_not_is_refused_by_name(bench, strict):
     with pytest.raises(ValueError, match="strict: expected True, False or some of") as caught:
         bench.install(version="1.0").load(strict)
-    assert str(caught.value).endswith("got ['versoin']") or str(caught.value).endswith("got ['colour']")
+    assert str(caught.value).endswith("got ['versoin']") or str(caught.value).endswith(
+        "got ['colour']"
+    )
 
 
 def test_a_variant_of_another_process_is_told_as_one(bench):
@@ -226,7 +238,9 @@ def test_a_variant_of_another_process_is_told_as_one(bench):
 
 
 def test_another_version_of_the_contract_is_told(bench):
-    module = build("flow", hidden_dim=8, num_heads=2, registry=bench.install(version="1.0").registry())
+    module = build(
+        "flow", hidden_dim=8, num_heads=2, registry=bench.install(version="1.0").registry()
+    )
     vars(module)["_noether_provenance"] = attrs.evolve(provenance_of(module), contract=7)
     save(module, bench.file)
     told = f"contract of 'flow': {WITH_1.removesuffix('acme-flow 1.0')}version 7, here version 1; {REMEDY}"
@@ -259,9 +273,14 @@ def outer(bench, monkeypatch):
     files = {name: text.replace('"flow"', '"outer"') for name, text in files.items()}
     before = attrs.evolve(bench, site=attrs.evolve(bench.site, folder=bench.site.folder / "before"))
     for one in (before, bench):
-        one.site.install("acme-outer", version="1.0", attention={"outer": "acme_outer"}, files=files)
+        one.site.install(
+            "acme-outer", version="1.0", attention={"outer": "acme_outer"}, files=files
+        )
     monkeypatch.setitem(sys.modules, "known_here", SimpleNamespace(known=before.registry))
-    save(build("outer", hidden_dim=8, num_heads=2, inner=inner, registry=before.registry()), bench.file)
+    save(
+        build("outer", hidden_dim=8, num_heads=2, inner=inner, registry=before.registry()),
+        bench.file,
+    )
     monkeypatch.setitem(sys.modules, "known_here", SimpleNamespace(known=bench.registry))
     return bench
 
@@ -279,7 +298,9 @@ def test_what_differs_of_a_module_within_is_told_as_well(outer):
 
 
 def test_a_module_within_that_nothing_provides_is_refused(outer):
-    assert outer.refused(strict=False) == [f"missing of 'flow': {WITH_1}, here nothing provides it; {REMEDY}"]
+    assert outer.refused(strict=False) == [
+        f"missing of 'flow': {WITH_1}, here nothing provides it; {REMEDY}"
+    ]
 
 
 COMPILES = """\
@@ -295,7 +316,9 @@ def noether_after_build(module):
 
 def test_a_module_that_a_package_compiles_is_saved_as_its_original_and_compiled_again(bench):
     bench.install(version="1.0")
-    bench.site.install("acme-eager", extensions={"eager": "acme_eager"}, files={"acme_eager.py": COMPILES})
+    bench.site.install(
+        "acme-eager", extensions={"eager": "acme_eager"}, files={"acme_eager.py": COMPILES}
+    )
     module = build("flow", hidden_dim=8, num_heads=2, registry=bench.registry())
     assert hasattr(module, "_orig_mod")
     save(module, bench.file)

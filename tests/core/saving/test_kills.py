@@ -25,7 +25,9 @@ def saver(tmp_path):
     """A process that starts processes which save, ready to start the first."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, SCRIPT, tmp_path]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "ready\n"
     yield process
     process.stdin.close()
@@ -53,7 +55,9 @@ def test_after_a_hundred_kills_at_any_moment_the_file_is_one_or_the_other(saver,
     found, interrupted = set(), 0
     for _ in range(KILLS):
         kill_one(saver, random.uniform(0, LONGEST))
-        if (tmp_path / "module").exists():  # not before the first process has saved for the first time
+        if (
+            tmp_path / "module"
+        ).exists():  # not before the first process has saved for the first time
             found.add(whole[(tmp_path / "module").read_bytes()])
             load_module(tmp_path / "module", strict=True)
         left = leftovers(tmp_path)

@@ -57,7 +57,9 @@ class Bench:
     environment: FreshEnvironment
     folder: Path
 
-    def install(self, distribution: str = "acme-flow", *, version: str = "2.0", options: str = WINDOW) -> None:
+    def install(
+        self, distribution: str = "acme-flow", *, version: str = "2.0", options: str = WINDOW
+    ) -> None:
         wheel = flow_wheel(self.folder / "wheels", distribution, version=version, options=options)
         install(self.environment, wheel)
 
@@ -66,16 +68,24 @@ class Bench:
 
     def save(self) -> str:
         """Save a module in one process, and return a sum of its weights."""
-        done = self.environment.run("python", "-W", "error", "-c", SAVE, "module.safetensors", cwd=self.folder)
+        done = self.environment.run(
+            "python", "-W", "error", "-c", SAVE, "module.safetensors", cwd=self.folder
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def load(self, *strict: Any) -> list[list[str]]:
-        """Load the file in another process, once for each value of *strict*; return what became of each."""
-        done = self.environment.run("python", "-c", LOAD, "module.safetensors", json.dumps(strict), cwd=self.folder)
+        """Load the file in another process, once for each value of *strict*; return what became of
+        each.
+        """
+        done = self.environment.run(
+            "python", "-c", LOAD, "module.safetensors", json.dumps(strict), cwd=self.folder
+        )
         assert done.returncode == 0, done.stderr
         outcomes = json.loads(done.stdout)
-        return [[line.removeprefix("module.safetensors: ") for line in outcome] for outcome in outcomes]
+        return [
+            [line.removeprefix("module.safetensors: ") for line in outcome] for outcome in outcomes
+        ]
 
     def show(self, *arguments: str) -> str:
         """Return what ``noether show`` says of the file, with an interpreter that has no torch."""
@@ -129,7 +139,10 @@ def test_a_module_outlives_its_package_and_what_differs_is_told(environment, tmp
 
     bench.install("best-flow")
     provider = f"provider of 'flow': {WITH_1}, here best-flow 2.0; {REMEDY}"
-    assert bench.load(False, ["provider"]) == [["best-flow 2.0", weights, provider], ["ProvenanceError", provider]]
+    assert bench.load(False, ["provider"]) == [
+        ["best-flow 2.0", weights, provider],
+        ["ProvenanceError", provider],
+    ]
     bench.uninstall("best-flow")
 
     bench.install(version="1.1", options="    window: int = undefined")
@@ -144,11 +157,22 @@ def test_commits_and_editable_installs_are_told_apart(environment, tmp_path):
     environment.pip("install", "--no-deps", "--no-index", f"git+file://{repository}@{first}")
     weights = bench.save()
     second = commit(repository)
-    environment.pip("install", "--no-deps", "--no-index", "--force-reinstall", f"git+file://{repository}@{second}")
+    environment.pip(
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--force-reinstall",
+        f"git+file://{repository}@{second}",
+    )
     told = f"commit of 'flow': saved with {first}, here {second}; install its commit {first}"
-    assert bench.load(False, ["commit"]) == [["acme-flow 1.0", weights, told], ["ProvenanceError", told]]
+    assert bench.load(False, ["commit"]) == [
+        ["acme-flow 1.0", weights, told],
+        ["ProvenanceError", told],
+    ]
 
-    environment.pip("install", "--no-deps", "--no-index", "--force-reinstall", "--editable", repository)
+    environment.pip(
+        "install", "--no-deps", "--no-index", "--force-reinstall", "--editable", repository
+    )
     ways = "saved with one that is not editable, here an editable install"
     assert bench.load(["editable"], ["version"]) == [
         ["ProvenanceError", f"editable of 'flow': {ways}; install its commit {first}"],

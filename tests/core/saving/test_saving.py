@@ -131,7 +131,10 @@ def made(module: type[nn.Module]) -> tuple[nn.Module, Registry]:
 def bits(module: nn.Module) -> dict[str, tuple[torch.dtype, list[int]]]:
     """Return the tensors of a state dict such that equal ones are equal, NaN included."""
     return {
-        name: (value.dtype, value.resolve_conj().contiguous().reshape(-1).view(torch.uint8).tolist())
+        name: (
+            value.dtype,
+            value.resolve_conj().contiguous().reshape(-1).view(torch.uint8).tolist(),
+        )
         for name, value in module.state_dict().items()
     }
 
@@ -176,7 +179,15 @@ module = load_module(sys.argv[1], strict=True).eval()
 print(module(torch.load(sys.argv[2])).double().sum().item().hex())
 """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, tmp_path / "module.safetensors", tmp_path / "x.pt"],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            code,
+            tmp_path / "module.safetensors",
+            tmp_path / "x.pt",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -283,7 +294,10 @@ def test_a_loaded_module_is_in_training_mode_and_learns(tmp_path):
 
 def test_saving_changes_nothing(tmp_path):
     module = build("transolver", **OPTIONS).eval()
-    before, memory = bits(module), {name: value.data_ptr() for name, value in module.state_dict().items()}
+    before, memory = (
+        bits(module),
+        {name: value.data_ptr() for name, value in module.state_dict().items()},
+    )
     save(module, tmp_path / "module")
     assert bits(module) == before
     assert {name: value.data_ptr() for name, value in module.state_dict().items()} == memory
@@ -311,8 +325,12 @@ def test_a_compiled_module_is_saved_as_its_original(tmp_path):
 
 def test_a_module_goes_to_the_device_that_is_asked_for(tmp_path):
     save(build("transolver", **OPTIONS), tmp_path / "module")
-    assert {value.device.type for value in load_module(tmp_path / "module", device="cpu").parameters()} == {"cpu"}
-    with pytest.warns(UserWarning, match="copying from a non-meta parameter"):  # a device that every machine has
+    assert {
+        value.device.type for value in load_module(tmp_path / "module", device="cpu").parameters()
+    } == {"cpu"}
+    with pytest.warns(
+        UserWarning, match="copying from a non-meta parameter"
+    ):  # a device that every machine has
         loaded = load_module(tmp_path / "module", device="meta")
     assert {value.device.type for value in loaded.parameters()} == {"meta"}
 
@@ -335,10 +353,15 @@ def test_a_qualified_type_stays_as_it_was_written(tmp_path):
 
 
 def test_options_that_a_config_keeps_unread_come_back(tmp_path):
-    config = structure({"type": "transolver", **OPTIONS, "num_latents": 3, "note": "änderung \x85"}, unknown="keep")
+    config = structure(
+        {"type": "transolver", **OPTIONS, "num_latents": 3, "note": "änderung \x85"}, unknown="keep"
+    )
     save(build(config), tmp_path / "module")
     assert load_module(tmp_path / "module").config == config
-    assert dict(load_module(tmp_path / "module").config.extra) == {"num_latents": 3, "note": "änderung \x85"}
+    assert dict(load_module(tmp_path / "module").config.extra) == {
+        "num_latents": 3,
+        "note": "änderung \x85",
+    }
 
 
 def test_modules_within_are_recorded_as_well(tmp_path):
@@ -349,7 +372,9 @@ def test_modules_within_are_recorded_as_well(tmp_path):
     assert (part["type"], part["distribution"]) == ("flare", "noether-attention")
 
 
-@pytest.mark.parametrize("thing", [nn.Linear(2, 2), None, "module"], ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize(
+    "thing", [nn.Linear(2, 2), None, "module"], ids=lambda thing: type(thing).__name__
+)
 def test_what_build_did_not_make_is_refused_with_the_way_out(thing, tmp_path):
     with pytest.raises(UnsavableModuleError, match="save the module that build returned") as caught:
         save(thing, tmp_path / "module")
@@ -395,7 +420,9 @@ def test_a_header_that_no_reader_takes_is_refused_before_anything_is_written(tmp
     module, _ = made(Odd)
     for number in range(600):
         module.register_buffer(f"{'long' * 400}{number}", torch.zeros(1))
-    with pytest.raises(SavedModuleError, match=r"the header would have \d+ bytes, of at most 1048576"):
+    with pytest.raises(
+        SavedModuleError, match=r"the header would have \d+ bytes, of at most 1048576"
+    ):
         save(module, tmp_path / "module")
     assert list(tmp_path.iterdir()) == []
 
@@ -431,7 +458,11 @@ def test_saving_takes_little_memory_of_its_own(tmp_path):
 
 def test_no_part_of_saving_knows_pickle():
     home = Path(noether_core.__file__).parent
-    files = [*(home / "saving").glob("*.py"), *(home / "locking").glob("*.py"), home / "provenance.py"]
+    files = [
+        *(home / "saving").glob("*.py"),
+        *(home / "locking").glob("*.py"),
+        home / "provenance.py",
+    ]
     assert len(files) > 8
     for file in files:
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -441,8 +472,12 @@ def test_no_part_of_saving_knows_pickle():
             if isinstance(node, (ast.Import, ast.ImportFrom))
             for name in (getattr(node, "module", None), *(alias.name for alias in node.names))
         }
-        called = {f"{node.value.id}.{node.attr}" for node in ast.walk(tree) if is_name_of_name(node)}
-        assert imported.isdisjoint({"pickle", "dill", "joblib", "marshal", "shelve", "cloudpickle"}), file
+        called = {
+            f"{node.value.id}.{node.attr}" for node in ast.walk(tree) if is_name_of_name(node)
+        }
+        assert imported.isdisjoint(
+            {"pickle", "dill", "joblib", "marshal", "shelve", "cloudpickle"}
+        ), file
         assert called.isdisjoint({"torch.load", "torch.save", "pickle.load", "pickle.loads"}), file
 
 

@@ -20,7 +20,9 @@ from noether_core.schemas.rules import Rule
 from noether_core.schemas.types import InitWeightsMode
 
 TOY_HASH = "06a1485b165debd76e8f07e72089c07541b003bd30574e1fcc0cb27b82053ba9"
-"""Of the class below. Saved modules and lock files hold such hashes: that of a class that stays may never change."""
+"""Of the class below. Saved modules and lock files hold such hashes: that of a class that stays may
+never change.
+"""
 
 
 class Mood(enum.Enum):
@@ -109,7 +111,10 @@ def test_everything_that_a_field_can_be_is_told():
             },
             "default": None,
         },
-        "other": {"accepts": {"any of": [{"is": "none"}, {"is": "the config of any type"}]}, "default": None},
+        "other": {
+            "accepts": {"any of": [{"is": "none"}, {"is": "the config of any type"}]},
+            "default": None,
+        },
         "anything": {"accepts": {"is": "plain data"}, "default": None},
         "tree": {
             "accepts": {
@@ -139,7 +144,11 @@ def test_the_hash_of_every_variant_is_the_same_in_every_process():
     for seed in "1", "2":
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         there = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert there.stdout.split() == here
     assert len(set(here)) == len(here)
@@ -182,7 +191,9 @@ def test_annotations_that_mean_the_same_are_told_as_one(one, other):
     ids=str,
 )
 def test_another_type_bound_choice_or_default_has_another_hash(annotation, field):
-    assert schema_hash(toy(annotation, **field)) != schema_hash(toy(Annotated[int, Ge(1)], default=3))
+    assert schema_hash(toy(annotation, **field)) != schema_hash(
+        toy(Annotated[int, Ge(1)], default=3)
+    )
 
 
 def test_equal_numbers_are_equal_defaults():
@@ -231,8 +242,13 @@ def test_a_schema_with_rules_of_its_own_is_told_in_its_words():
 
 
 def test_changes_are_told_by_option():
-    before = toy(Annotated[int, Ge(1)], default=3) | {"stride": {"accepts": {"is": "integer"}, "default": 1}}
-    here = toy(Annotated[int, Ge(2)]) | {"mode": {"accepts": {"is": "text"}}, "dilation": {"accepts": {}, "default": 2}}
+    before = toy(Annotated[int, Ge(1)], default=3) | {
+        "stride": {"accepts": {"is": "integer"}, "default": 1}
+    }
+    here = toy(Annotated[int, Ge(2)]) | {
+        "mode": {"accepts": {"is": "text"}},
+        "dilation": {"accepts": {}, "default": 2},
+    }
     assert list(changes_between(before, here)) == [
         "'dilation' is new, with the default 2",
         "'mode' is new, and required",

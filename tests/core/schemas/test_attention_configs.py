@@ -19,7 +19,14 @@ from generated import INSTALLED, configs_of, options_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noether_core import AttentionConfig, AttentionPattern, ConfigError, TokenSpec, structure, unstructure
+from noether_core import (
+    AttentionConfig,
+    AttentionPattern,
+    ConfigError,
+    TokenSpec,
+    structure,
+    unstructure,
+)
 from noether_core.schemas import FrozenMapping
 
 SIZES = {"hidden_dim": 15, "num_heads": 3}
@@ -88,7 +95,9 @@ def test_a_config_cannot_be_changed(config):
 
 @pytest.mark.parametrize("config", EXAMPLES, ids=named)
 def test_a_config_is_read_back_from_its_own_text(config):
-    assert eval(repr(config), {**globals(), **{c.__name__: c for c in INSTALLED.values()}}) == config  # noqa: S307
+    assert (
+        eval(repr(config), {**globals(), **{c.__name__: c for c in INSTALLED.values()}}) == config
+    )  # noqa: S307
 
 
 def test_no_two_of_the_examples_are_equal():
@@ -130,9 +139,21 @@ def test_the_open_schema_evolves_in_its_fields_and_in_what_it_keeps(changes, exp
 @pytest.mark.parametrize(
     ("extra", "path", "message"),
     [
-        ({"dropout": 0.5}, "extra.dropout", "is an option of its own and cannot stand among the extra ones"),
-        ({"head_dim": 5}, "extra.head_dim", "is an option of its own and cannot stand among the extra ones"),
-        ({"a": {1}}, "extra.a", "expected plain data (text, finite number, boolean, None, list or mapping), got {1}"),
+        (
+            {"dropout": 0.5},
+            "extra.dropout",
+            "is an option of its own and cannot stand among the extra ones",
+        ),
+        (
+            {"head_dim": 5},
+            "extra.head_dim",
+            "is an option of its own and cannot stand among the extra ones",
+        ),
+        (
+            {"a": {1}},
+            "extra.a",
+            "expected plain data (text, finite number, boolean, None, list or mapping), got {1}",
+        ),
         ({3: 4}, "extra[3]", "expected text for a key, got 3"),
         ([1], "extra", "expected a mapping, each value plain data, got [1]"),
         ("ab", "extra", "expected a mapping, each value plain data, got 'ab'"),
@@ -177,7 +198,10 @@ def test_heads_that_do_not_divide_the_width_are_told_the_numbers_next_to_them_th
 def test_the_numbers_next_to_the_heads_are_the_nearest_that_divide_the_width(hidden_dim, num_heads):
     divisors = [heads for heads in range(1, hidden_dim + 1) if hidden_dim % heads == 0]
     if num_heads in divisors:
-        assert WindowConfig(hidden_dim=hidden_dim, num_heads=num_heads).head_dim * num_heads == hidden_dim
+        assert (
+            WindowConfig(hidden_dim=hidden_dim, num_heads=num_heads).head_dim * num_heads
+            == hidden_dim
+        )
         return
     below = max(heads for heads in divisors if heads < num_heads)
     above = min((heads for heads in divisors if heads > num_heads), default=None)
@@ -189,7 +213,9 @@ def test_huge_sizes_are_refused_in_no_time():
     assert "does not divide" in problem_of(WindowConfig, hidden_dim=2**62, num_heads=7**20).message
 
 
-@pytest.mark.parametrize("wrong", [{"hidden_dim": 0}, {"num_heads": 0}, {"num_heads": -3}, {"hidden_dim": "15"}])
+@pytest.mark.parametrize(
+    "wrong", [{"hidden_dim": 0}, {"num_heads": 0}, {"num_heads": -3}, {"hidden_dim": "15"}]
+)
 def test_sizes_out_of_bounds_are_told_once_and_never_divided_by(wrong):
     problem = problem_of(AttentionConfig, type="any", **SIZES | wrong)
     assert problem.keys == tuple(wrong)
@@ -257,7 +283,12 @@ def test_a_config_as_plain_data_has_its_type_first_and_is_ready_for_json():
     assert next(iter(plain)) == "type"
     assert json.loads(json.dumps(plain)) == plain
     assert plain["mode"] == {"a": [1, 2]}
-    assert unstructure(CONCRETE, defaults=False) == {"type": "window", **SIZES, "window": 7, "names": ["a"]}
+    assert unstructure(CONCRETE, defaults=False) == {
+        "type": "window",
+        **SIZES,
+        "window": 7,
+        "names": ["a"],
+    }
 
 
 def test_configs_of_two_classes_are_not_equal():
@@ -274,7 +305,8 @@ def test_an_option_that_transolver_cannot_honour_is_an_error_that_says_why(optio
 
 
 @pytest.mark.parametrize(
-    ("mode", "suggestion"), [("torchs", "did you mean 'torch'?"), ("truncnormal02", "did you mean 'truncnormal002'?")]
+    ("mode", "suggestion"),
+    [("torchs", "did you mean 'torch'?"), ("truncnormal02", "did you mean 'truncnormal002'?")],
 )
 def test_a_misspelt_way_to_start_weights_is_an_error(mode, suggestion):
     problem = problem_of(WindowConfig, **SIZES, init_weights=mode)
@@ -284,7 +316,9 @@ def test_a_misspelt_way_to_start_weights_is_an_error(mode, suggestion):
 
 def test_every_wrong_option_is_told_at_once():
     with pytest.raises(ConfigError) as caught:
-        WindowConfig(hidden_dim=15, num_heads=4, window=0, dropout=1.5, bias=1, use_rope="false", names="ab")
+        WindowConfig(
+            hidden_dim=15, num_heads=4, window=0, dropout=1.5, bias=1, use_rope="false", names="ab"
+        )
     assert [problem.path for problem in caught.value.problems] == [
         "use_rope",
         "dropout",
@@ -335,12 +369,19 @@ def test_a_fingerprint_is_the_same_in_every_process():
     )
     kept = AttentionConfig(type="transolver", **SIZES, mode={"a": [1, 2], "b": 1})
     expected = [config.fingerprint() for config in (*SMALLEST.values(), kept)]
-    options = [dict(reversed(unstructure(config, defaults=False).items())) for config in SMALLEST.values()]
+    options = [
+        dict(reversed(unstructure(config, defaults=False).items())) for config in SMALLEST.values()
+    ]
     for seed in ("0", "1"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         command = [sys.executable, "-c", code]
         found = subprocess.run(
-            command, env=environment, check=True, capture_output=True, text=True, input=json.dumps(options)
+            command,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            input=json.dumps(options),
         )
         assert found.stdout.split() == expected
     assert len(set(expected)) == len(expected)
@@ -348,13 +389,19 @@ def test_a_fingerprint_is_the_same_in_every_process():
 
 @pytest.mark.parametrize("config", INSTALLED.values(), ids=INSTALLED)
 @given(data=st.data())
-def test_a_fingerprint_heeds_neither_the_order_of_options_nor_defaults_that_are_written_out(config, data):
+def test_a_fingerprint_heeds_neither_the_order_of_options_nor_defaults_that_are_written_out(
+    config, data
+):
     made = data.draw(configs_of(config))
     written = list(unstructure(made).items())
     data.draw(st.randoms()).shuffle(written)
     again = structure(dict(written))
     assert again == made
-    assert again.fingerprint() == made.fingerprint() == structure(unstructure(made, defaults=False)).fingerprint()
+    assert (
+        again.fingerprint()
+        == made.fingerprint()
+        == structure(unstructure(made, defaults=False)).fingerprint()
+    )
 
 
 @pytest.mark.parametrize("config", INSTALLED.values(), ids=INSTALLED)
@@ -382,14 +429,18 @@ def test_a_fingerprint_differs_when_any_option_does():
     assert len({CONCRETE.fingerprint(), *fingerprints}) == len(changes) + 1
 
 
-@pytest.mark.parametrize(("one", "other"), [(1, True), (1, 1.0), (0, False), (0.0, -0.0), ([1], [1.0]), ({}, {})])
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, True), (1, 1.0), (0, False), (0.0, -0.0), ([1], [1.0]), ({}, {})]
+)
 def test_options_that_are_equal_have_one_fingerprint(one, other):
     configs = [AttentionConfig(type="any", **SIZES, option={"a": value}) for value in (one, other)]
     assert configs[0] == configs[1]
     assert configs[0].fingerprint() == configs[1].fingerprint()
 
 
-@pytest.mark.parametrize(("one", "other"), [(1, 2), (1, "1"), (0, None), ([1], 1), ([], {}), ("a", "A"), (0.1, 0.2)])
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, 2), (1, "1"), (0, None), ([1], 1), ([], {}), ("a", "A"), (0.1, 0.2)]
+)
 def test_options_that_differ_have_two_fingerprints(one, other):
     configs = [AttentionConfig(type="any", **SIZES, option={"a": value}) for value in (one, other)]
     assert configs[0] != configs[1]
@@ -506,7 +557,10 @@ MOVED = {
 @pytest.fixture(scope="module")
 def moved_names():
     found = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LOOK_AT_MOVED_NAMES, *MOVED], check=True, capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", LOOK_AT_MOVED_NAMES, *MOVED],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return json.loads(found.stdout)
 
@@ -524,11 +578,17 @@ def test_the_old_home_lists_the_names_that_moved(moved_names):
 def test_a_name_that_moved_tells_its_new_home_once_and_where_it_was_asked_for(moved_names):
     home = "noether_plugins.attention"
     assert moved_names["told"] == [
-        ["DeprecationWarning", f"{name} has moved: import it from {home}.{folder}.config", "<string>"]
+        [
+            "DeprecationWarning",
+            f"{name} has moved: import it from {home}.{folder}.config",
+            "<string>",
+        ]
         for name, folder in MOVED.items()
     ]
 
 
 def test_a_name_that_never_was_is_an_attribute_error(moved_names):
     homes = ("noether_core.schemas.modules.attention", "noether_core.schemas.modules")
-    assert moved_names["unknown"] == [f"module '{home}' has no attribute 'TransolvrAttentionConfig'" for home in homes]
+    assert moved_names["unknown"] == [
+        f"module '{home}' has no attribute 'TransolvrAttentionConfig'" for home in homes
+    ]

@@ -16,9 +16,17 @@ from noether_core.errors import ConfigError
 from noether_core.schemas import FrozenMapping, TokenSpec
 from noether_core.schemas.frozen_mapping import EMPTY, freeze
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 plain_data = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=9
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=9,
 )
 mappings = st.dictionaries(st.text(), plain_data, max_size=5)
 
@@ -62,7 +70,11 @@ def test_it_survives_pickle_and_copy(items):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_configs_and_enums_in_it_survive_pickle_and_copy(protocol):
     mapping = FrozenMapping.of_frozen({"spec": TokenSpec("a", 3), "colour": Colour.RED})
-    for again in (pickle.loads(pickle.dumps(mapping, protocol)), copy.copy(mapping), copy.deepcopy(mapping)):  # noqa: S301
+    for again in (
+        pickle.loads(pickle.dumps(mapping, protocol)),
+        copy.copy(mapping),
+        copy.deepcopy(mapping),
+    ):  # noqa: S301
         assert again == mapping
         assert hash(again) == hash(mapping)
         assert again["colour"] is Colour.RED

@@ -15,7 +15,10 @@ from noether_core.plugins.index import scan
 from noether_core.schemas import Schema, help_of
 from noether_core.schemas.schema import plan_of
 
-INSTALLED = {entry.qualified_name: Registry(index=scan()).get(entry.qualified_name) for entry in Registry().providers()}
+INSTALLED = {
+    entry.qualified_name: Registry(index=scan()).get(entry.qualified_name)
+    for entry in Registry().providers()
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +63,10 @@ def test_every_option_of_an_installed_variant_has_help(name):
 
 
 def test_the_string_under_a_field_is_its_help_under_the_name_that_documents_use():
-    assert help_of(Base) == {"size": "Tokens\non either side.", "hidden": "Under the name that constructors use."}
+    assert help_of(Base) == {
+        "size": "Tokens\non either side.",
+        "hidden": "Under the name that constructors use.",
+    }
 
 
 def test_a_subclass_adds_to_the_help_of_its_base():
@@ -72,9 +78,7 @@ def test_a_class_without_source_has_no_help_of_its_own(monkeypatch):
     names = vars(prompt)
     names.update(AttentionConfig=AttentionConfig, attrs=attrs, Literal=Literal)
     monkeypatch.setitem(sys.modules, "prompt", prompt)
-    source = (
-        "@attrs.frozen(kw_only=True)\nclass Typed(AttentionConfig):\n    type: Literal['t'] = 't'\n    '''Unseen.'''\n"
-    )
+    source = "@attrs.frozen(kw_only=True)\nclass Typed(AttentionConfig):\n    type: Literal['t'] = 't'\n    '''Unseen.'''\n"
     exec(source, names)  # noqa: S102  a class typed at a prompt has no source
     typed = names["Typed"]
     assert help_of(typed) == help_of(AttentionConfig)

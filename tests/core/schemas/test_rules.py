@@ -80,7 +80,11 @@ ACCEPTED = [
     (Mapping[str, int], {}, FrozenMapping()),
     (Mapping[str, int], OrderedDict(a=1), FrozenMapping({"a": 1})),
     (Mapping[str, int], MappingProxyType({"a": 1}), FrozenMapping({"a": 1})),
-    (Mapping[str, Any], {"a": [1, {"b": None}]}, FrozenMapping({"a": (1, FrozenMapping({"b": None}))})),
+    (
+        Mapping[str, Any],
+        {"a": [1, {"b": None}]},
+        FrozenMapping({"a": (1, FrozenMapping({"b": None}))}),
+    ),
     (Mapping[str, TokenSpec], {"a": SPEC}, FrozenMapping.of_frozen({"a": SPEC})),
     (Mapping[str, Colour], {"a": "red"}, FrozenMapping.of_frozen({"a": Colour.RED})),
     (TokenSpec, SPEC, SPEC),
@@ -191,14 +195,22 @@ REFUSED = [
         "an integer from 1 to 8 that is a multiple of 2, got 3",
     ),
     (Annotated[int | None, at.Ge(1)], 0, "an integer of at least 1 or None, got 0"),
-    (Annotated[int | float, at.Ge(1)], 0.5, "an integer of at least 1 or a number of at least 1, got 0.5"),
+    (
+        Annotated[int | float, at.Ge(1)],
+        0.5,
+        "an integer of at least 1 or a number of at least 1, got 0.5",
+    ),
     (Annotated[int, at.Ge(1)] | None, 0, "an integer of at least 1 or None, got 0"),
     (Annotated[str, at.MinLen(1)], "", "text that is not empty, got ''"),
     (Annotated[str, at.MinLen(2)], "a", "text of length 2 or more, got 'a'"),
     (Annotated[str, at.MaxLen(1)], "ab", "text of length 1 or less, got 'ab'"),
     (Annotated[str, at.Len(2, 2)], "a", "text of length 2, got 'a'"),
     (Annotated[str, at.Predicate(str.islower)], "A", "text that passes islower, got 'A'"),
-    (Annotated[tuple[int, ...], at.MinLen(1)], [], "a list that is not empty, each an integer, got []"),
+    (
+        Annotated[tuple[int, ...], at.MinLen(1)],
+        [],
+        "a list that is not empty, each an integer, got []",
+    ),
     (
         Annotated[Mapping[str, int], at.MaxLen(0)],
         {"a": 1},
@@ -209,7 +221,11 @@ REFUSED = [
         True,
         "False, got True: slices have no position",
     ),
-    (Annotated[int | None, at.Ge(1), Because("of taste")], 0, "an integer of at least 1 or None, got 0: of taste"),
+    (
+        Annotated[int | None, at.Ge(1), Because("of taste")],
+        0,
+        "an integer of at least 1 or None, got 0: of taste",
+    ),
     (
         Annotated[tuple[int, ...], at.MinLen(1), Distinct()],
         [],
@@ -225,9 +241,17 @@ REFUSED_WITHIN = [
     (tuple[int, ...], [1, "2", 3, True], [("[1]", "'2'"), ("[3]", "True")]),
     (tuple[int, str], ["a", 1], [("[0]", "'a'"), ("[1]", "1")]),
     (tuple[tuple[int, ...], ...], [[1], [2, "x"]], [("[1][1]", "'x'")]),
-    (Mapping[str, int], {"a": 1, "b": "2", 3: 4, "c": None}, [("b", "'2'"), ("[3]", "3"), ("c", "None")]),
+    (
+        Mapping[str, int],
+        {"a": 1, "b": "2", 3: 4, "c": None},
+        [("b", "'2'"), ("[3]", "3"), ("c", "None")],
+    ),
     (Mapping[str, tuple[int, ...]], {"a": [1, 2.5]}, [("a[1]", "2.5")]),
-    (Mapping[str, Any], {"a": {"b": [1, {2}]}, "c": object}, [("a.b[1]", "{2}"), ("c", "<class 'object'>")]),
+    (
+        Mapping[str, Any],
+        {"a": {"b": [1, {2}]}, "c": object},
+        [("a.b[1]", "{2}"), ("c", "<class 'object'>")],
+    ),
     (Mapping[str, int], {None: 1}, [("None", "None")]),
 ]
 
@@ -240,9 +264,13 @@ def test_a_whole_number_that_no_tensor_and_no_document_can_hold_is_refused():
         (-(2**63) - 1, "-9223372036854775809"),
         (10**5000, "a value of"),
     ):
-        with pytest.raises(ConfigError, match=rf"^expected an integer that fits into 64 bits, got {shown}"):
+        with pytest.raises(
+            ConfigError, match=rf"^expected an integer that fits into 64 bits, got {shown}"
+        ):
             rule_for(int).check(number)
-    with pytest.raises(ConfigError, match=r"^\[0\]: expected plain data .*, got a value of type int"):
+    with pytest.raises(
+        ConfigError, match=r"^\[0\]: expected plain data .*, got a value of type int"
+    ):
         rule_for(Any).check([10**4300])
 
 
@@ -258,7 +286,9 @@ def test_every_repeat_of_an_item_is_told_beside_items_that_do_not_fit():
 
 @pytest.mark.parametrize("annotation", [int, Mapping[str, int], tuple[int, int]])
 def test_only_items_of_a_list_can_be_distinct(annotation):
-    with pytest.raises(TypeError, match=r"takes no bounds|is no list, whose items could be distinct"):
+    with pytest.raises(
+        TypeError, match=r"takes no bounds|is no list, whose items could be distinct"
+    ):
         rule_for(Annotated[annotation, Distinct()])
 
 
@@ -271,7 +301,9 @@ def test_a_value_that_fits_is_kept_in_its_canonical_form(annotation, value, cano
 
 
 @pytest.mark.parametrize(("annotation", "value", "told"), REFUSED)
-def test_a_value_that_does_not_fit_is_refused_and_never_turned_into_one_that_does(annotation, value, told):
+def test_a_value_that_does_not_fit_is_refused_and_never_turned_into_one_that_does(
+    annotation, value, told
+):
     with pytest.raises(ConfigError) as caught:
         rule_for(annotation).check(value)
     (problem,) = caught.value.problems
@@ -368,7 +400,9 @@ def test_data_nested_without_end_is_refused_and_never_a_recursion_error(levels):
     with pytest.raises(ConfigError, match="expected plain data of fewer levels"):
         rule.check(endless)
     if levels > 2:
-        with pytest.raises(ConfigError, match="expected plain data of fewer levels, got a value of type list"):
+        with pytest.raises(
+            ConfigError, match="expected plain data of fewer levels, got a value of type list"
+        ):
             rule.check(deep)
 
 

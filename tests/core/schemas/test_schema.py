@@ -35,7 +35,9 @@ class Window(Schema):
     @staticmethod
     @invariant
     def size_is_even(size: int) -> Problem | None:
-        return None if size % 2 == 0 else Problem(keys=("size",), message=f"{size} is odd", value=size)
+        return (
+            None if size % 2 == 0 else Problem(keys=("size",), message=f"{size} is odd", value=size)
+        )
 
 
 def told(error: ConfigError) -> list[tuple[str, str]]:
@@ -71,7 +73,10 @@ def test_every_broken_rule_across_fields_is_told_at_once():
 def test_a_rule_across_fields_is_asked_only_of_fields_that_are_sound():
     with pytest.raises(ConfigError) as caught:
         Window(size=3, stride="x")
-    assert told(caught.value) == [("stride", "expected an integer of at least 1, got 'x'"), ("size", "3 is odd")]
+    assert told(caught.value) == [
+        ("stride", "expected an integer of at least 1, got 'x'"),
+        ("size", "3 is odd"),
+    ]
 
 
 def test_the_problems_of_options_include_those_that_are_missing_and_leave_out_those_told_elsewhere():
@@ -133,8 +138,12 @@ def test_a_rule_that_fails_itself_hides_no_other_problem():
     with pytest.raises(ConfigError) as caught:
         Careless(size=0)
     (problem,) = caught.value.problems
-    assert problem.message.endswith("Careless.size_divides raised ZeroDivisionError: integer modulo by zero")
-    with pytest.raises(ConfigError, match=r"Careless.size_divides returned False; it must return a Problem or None"):
+    assert problem.message.endswith(
+        "Careless.size_divides raised ZeroDivisionError: integer modulo by zero"
+    )
+    with pytest.raises(
+        ConfigError, match=r"Careless.size_divides returned False; it must return a Problem or None"
+    ):
         Careless(size=3)
     with pytest.raises(ConfigError) as caught:
         Careless(size=3, label=4)
@@ -201,7 +210,9 @@ class Thawed(AttentionConfig):
     type: Literal["sound"] = "sound"
 
 
-Thawed.__setattr__ = object.__setattr__  # attrs itself refuses every way to thaw a subclass of a frozen class
+Thawed.__setattr__ = (
+    object.__setattr__
+)  # attrs itself refuses every way to thaw a subclass of a frozen class
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -266,9 +277,15 @@ FAULTS = [
     (Unslotted, "Unslotted is not slotted; drop slots=False"),
     (Positional, "Positional is not keyword-only in type, window; say kw_only=True"),
     (Mutable, "field 'sizes' of Mutable: no rule for the annotation list[int]; use bool"),
-    (Unresolvable, "an annotation of Unresolvable cannot be resolved at run time: name 'Missing' is not defined"),
+    (
+        Unresolvable,
+        "an annotation of Unresolvable cannot be resolved at run time: name 'Missing' is not defined",
+    ),
     (Unannotated, "field 'window' of Unannotated: it has no annotation"),
-    (Derived, "field 'window' of Derived: its default is made from other fields; use None for one that follows"),
+    (
+        Derived,
+        "field 'window' of Derived: its default is made from other fields; use None for one that follows",
+    ),
     (Validated, "field 'window' of Validated: it has a validator of attrs"),
     (Confused, "the invariant Confused.slices_fit reads num_slices, which is no option"),
     (Overbounded, "field 'mode' of Overbounded: typing.Literal[1, 2] takes no bounds"),

@@ -1,7 +1,7 @@
 """Documents that tests make: sound ones, mutated ones and noise, each a function of its number.
 
-``document(12_345)`` makes the same one again, whatever was made before it, as long as the same variants are installed;
-``read_through`` goes its whole way from bytes to a config.
+``document(12_345)`` makes the same one again, whatever was made before it, as long as the same
+variants are installed; ``read_through`` goes its whole way from bytes to a config.
 """
 
 from __future__ import annotations
@@ -67,20 +67,28 @@ def document(number: int, seed: int = _SEED) -> Made:
     kind = rng.choices(("sound", "mutated", "noise"), (2, 5, 2))[0]
     if kind == "noise":
         return Made(number, written_as, _noise(rng, written_as), rng.choice(_TARGETS), None)
-    data, target = rng.choice((_config, _config, _experiment, _experiment, _anything))(rng, written_as)
+    data, target = rng.choice((_config, _config, _experiment, _experiment, _anything))(
+        rng, written_as
+    )
     if kind == "sound":
         return Made(number, written_as, _spelled(rng, data, written_as).encode(), target, data)
     return Made(number, written_as, _mutated(rng, data, written_as), target, None)
 
 
 def read_through(made: Made) -> tuple[Document | None, tuple[Problem, ...]]:
-    """Read a document, make of it what it is for, and write out all problems; return what was read, and those."""
+    """Read a document, make of it what it is for, and write out all problems; return what was read,
+    and those.
+    """
     read = None
     problems: tuple[Problem, ...] = ()
     try:
         read = read_from(io.BytesIO(made.content), made.format, file=f"{made.number}.{made.format}")
         if isinstance(made.target, Place):
-            problems = tuple(problem for checked in check_placed(read, made.target) for problem in checked.problems)
+            problems = tuple(
+                problem
+                for checked in check_placed(read, made.target)
+                for problem in checked.problems
+            )
             "\n".join(map(str, problems)).encode()
         else:
             structure_document(read, made.target)
@@ -94,13 +102,47 @@ def read_through(made: Made) -> tuple[Document | None, tuple[Problem, ...]]:
 # What sound documents say.
 
 _registry = Registry()
-_EXAMPLES = [_registry.get(entry.qualified_name).example_config() for entry in _registry.providers()]
-_OPTIONS = [unstructure(config, defaults=defaults) for config in _EXAMPLES for defaults in (True, False)]
-_PLACES = tuple(map(Place, ("attention", "blocks[*]", "blocks[0]", "*.attention", "attention.type")))
+_EXAMPLES = [
+    _registry.get(entry.qualified_name).example_config() for entry in _registry.providers()
+]
+_OPTIONS = [
+    unstructure(config, defaults=defaults) for config in _EXAMPLES for defaults in (True, False)
+]
+_PLACES = tuple(
+    map(Place, ("attention", "blocks[*]", "blocks[0]", "*.attention", "attention.type"))
+)
 _TARGETS = (AttentionConfig, Experiment, Place("blocks[*]"), Place("*"), Place("*.*"))
 _TEXTS = (
-    *("", " ", "surface", "no", "true", "~", "1", "1e-3", "0o17", "1_000", "1979-05-27", "<<", "größe 😀", "a\tb"),
-    *("lift and drag", "a: b # c", "- a", "it's", 'say "x"', "C:\\runs\\1", "{a}", "*a", "= 1", "[t]", "'''", '"""'),
+    *(
+        "",
+        " ",
+        "surface",
+        "no",
+        "true",
+        "~",
+        "1",
+        "1e-3",
+        "0o17",
+        "1_000",
+        "1979-05-27",
+        "<<",
+        "größe 😀",
+        "a\tb",
+    ),
+    *(
+        "lift and drag",
+        "a: b # c",
+        "- a",
+        "it's",
+        'say "x"',
+        "C:\\runs\\1",
+        "{a}",
+        "*a",
+        "= 1",
+        "[t]",
+        "'''",
+        '"""',
+    ),
     *("one\ntwo", "one\ntwo\n", "\n", "a\r\nb", " led", "\u00e9\u2028", "x" * 90),
 )
 
@@ -110,7 +152,9 @@ def _config(rng: Random, _: Format) -> tuple[Any, type[Schema]]:
 
 
 def _options(rng: Random) -> dict[str, Any]:
-    """Return options of an installed variant, in another order and of other widths than in its example."""
+    """Return options of an installed variant, in another order and of other widths than in its
+    example.
+    """
     options = rng.choice(_OPTIONS)
     names = rng.sample(list(options), len(options))
     width = options["hidden_dim"] * rng.choice([1, 1, 8, 32])
@@ -151,11 +195,17 @@ def _tree(rng: Random, format: Format, depth: int) -> Any:
 def _scalar(rng: Random, format: Format) -> Any:
     whole = rng.randrange(-(10 ** rng.randrange(1, 18)), 10**9)
     more = {"yaml": [None, float("inf")], "toml": [float("-inf")], "json": [None]}[format]
-    return rng.choice([True, False, whole, whole / 1000, whole * 1e-20, _text(rng), _text(rng), *more])
+    return rng.choice(
+        [True, False, whole, whole / 1000, whole * 1e-20, _text(rng), _text(rng), *more]
+    )
 
 
 def _text(rng: Random) -> str:
-    return rng.choice(_TEXTS) if rng.random() < 0.5 else "".join(rng.choices("abno1: #-é", k=rng.randrange(6)))
+    return (
+        rng.choice(_TEXTS)
+        if rng.random() < 0.5
+        else "".join(rng.choices("abno1: #-é", k=rng.randrange(6)))
+    )
 
 
 # How people write it.
@@ -165,7 +215,9 @@ def _spelled(rng: Random, data: Any, format: Format) -> str:
     """Return data as text: by the project's own writer, or as people write."""
     hand = {"yaml": _Yaml, "toml": _Toml, "json": _Json}[format]
     text = write(data, format) if rng.random() < 0.3 else hand(rng).document(data)
-    text = text.replace("\n", rng.choice(["\n", "\n", "\n", "\r\n", "\n" if format == "toml" else "\r"]))
+    text = text.replace(
+        "\n", rng.choice(["\n", "\n", "\n", "\r\n", "\n" if format == "toml" else "\r"])
+    )
     return "\ufeff" + text if rng.random() < 0.05 else text
 
 
@@ -180,7 +232,11 @@ class _Yaml:
     def document(self, data: Any) -> str:
         start = self._rng.choice(["", "", "# a run\n\n", "---\n", "%YAML 1.2\n---\n"])
         head, lines = self._node(data)
-        return start + "\n".join([*filter(None, [head]), *lines]) + self._rng.choice(["\n", "\n", "\n...\n", "\n# end"])
+        return (
+            start
+            + "\n".join([*filter(None, [head]), *lines])
+            + self._rng.choice(["\n", "\n", "\n...\n", "\n# end"])
+        )
 
     def _node(self, value: Any, *, in_flow: bool = False) -> tuple[str, list[str]]:
         """Return what stands behind the key, and the lines below it."""
@@ -207,11 +263,15 @@ class _Yaml:
             yield from self._comment()
             head, lines = self._node(item)
             name = self._text(key, in_flow=True)
-            indent = "" if isinstance(item, list) and not head and self._rng.random() < 0.5 else "  "
+            indent = (
+                "" if isinstance(item, list) and not head and self._rng.random() < 0.5 else "  "
+            )
             if self._rng.random() < 0.03:
                 yield f"? {name}"
                 name, indent = "", "  "
-            yield f"{name}: {head}".rstrip() if lines or not head else f"{name}: {head}{self._tail()}"
+            yield (
+                f"{name}: {head}".rstrip() if lines or not head else f"{name}: {head}{self._tail()}"
+            )
             yield from (indent + line for line in lines)
 
     def _list(self, value: list[Any]) -> Iterator[str]:
@@ -226,7 +286,10 @@ class _Yaml:
     def _flow(self, value: Any) -> str:
         is_mapping = isinstance(value, dict)
         items = value.items() if is_mapping else enumerate(value)
-        written = [(f"{self._text(key, in_flow=True)}: " if is_mapping else "") + self._inline(it) for key, it in items]
+        written = [
+            (f"{self._text(key, in_flow=True)}: " if is_mapping else "") + self._inline(it)
+            for key, it in items
+        ]
         text = self._rng.choice([", ", ", ", " , ", ",\n  "]).join(written)
         return f"{{{text}}}" if is_mapping else f"[{text}]"
 
@@ -240,7 +303,9 @@ class _Yaml:
         if value is None:
             return self._rng.choice(["null", "~", "!!null null", "null" if in_flow else ""])
         if isinstance(value, bool):
-            return self._rng.choice([f"{value}", f"{value}".lower(), f"!!bool {value}", f"{value}".upper()])
+            return self._rng.choice(
+                [f"{value}", f"{value}".lower(), f"!!bool {value}", f"{value}".upper()]
+            )
         if isinstance(value, int):
             others = [f"0x{value:x}", f"0o{value:o}"] if value >= 0 else []
             return self._rng.choice([f"{value}", f"{value:+d}", f"!!int {value}", *others])
@@ -249,11 +314,19 @@ class _Yaml:
 
     def _text(self, text: str, *, in_flow: bool) -> str:
         ways = [json.dumps(text, ensure_ascii=False).replace("\u2028", "\\L")]
-        if re.fullmatch(r"[A-Za-z][\w./-]*(?: [\w./-]+)*", text) and text.lower() not in {"true", "false", "null"}:
+        if re.fullmatch(r"[A-Za-z][\w./-]*(?: [\w./-]+)*", text) and text.lower() not in {
+            "true",
+            "false",
+            "null",
+        }:
             ways += [text, text, text, f"!!str {text}"]
         if re.fullmatch(r"[^\n\r\u2028]*", text):
             ways.append("'" + text.replace("'", "''") + "'")
-        if not in_flow and re.fullmatch(r"[^\s].*(?:\n[^\s].*)*\n?", text) and not re.search("[\r\u2028]", text):
+        if (
+            not in_flow
+            and re.fullmatch(r"[^\s].*(?:\n[^\s].*)*\n?", text)
+            and not re.search("[\r\u2028]", text)
+        ):
             style = "|" if text.endswith("\n") else "|-"
             ways.append(f"{style}\n{text.removesuffix(chr(10))}".replace("\n", "\n  "))
         return self._rng.choice(ways)
@@ -266,7 +339,9 @@ class _Yaml:
 
 
 class _Toml:
-    """Tables below headers, dotted and inline, lists of them, four kinds of text, four bases, and comments."""
+    """Tables below headers, dotted and inline, lists of them, four kinds of text, four bases, and
+    comments.
+    """
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -295,7 +370,9 @@ class _Toml:
             for key, item in value.items():
                 yield from self._entry((*path, key), item)
         else:
-            yield self._rng.choice(["{} = {}", "{}={}", "  {}\t=\t{}"]).format(self._path(path), self._value(value))
+            yield self._rng.choice(["{} = {}", "{}={}", "  {}\t=\t{}"]).format(
+                self._path(path), self._value(value)
+            )
 
     def _path(self, keys: tuple[str, ...]) -> str:
         return self._rng.choice([".", ".", " . "]).join(self._key(key) for key in keys)
@@ -310,7 +387,9 @@ class _Toml:
         if isinstance(value, dict):
             return f"{{{', '.join(f'{self._key(key)} = {self._value(item)}' for key, item in value.items())}}}"
         if isinstance(value, list):
-            between, end = self._rng.choice([(", ", ""), (",", ","), (",\n  ", " # of note\n"), (", # one\n", ",\n")])
+            between, end = self._rng.choice(
+                [(", ", ""), (",", ","), (",\n  ", " # of note\n"), (", # one\n", ",\n")]
+            )
             return f"[{between.join(map(self._value, value))}{end if value else ''}]"
         if isinstance(value, str):
             return self._text(value)
@@ -353,7 +432,10 @@ class _Json:
 
     def _value(self, value: Any) -> str:
         if isinstance(value, dict):
-            return self._joined("{}", [f"{self._text(key)}{self._space()}:{self._value(value[key])}" for key in value])
+            return self._joined(
+                "{}",
+                [f"{self._text(key)}{self._space()}:{self._value(value[key])}" for key in value],
+            )
         if isinstance(value, list):
             return self._joined("[]", [self._value(item) for item in value])
         return self._text(value) if isinstance(value, str) else json.dumps(value)
@@ -371,13 +453,76 @@ class _Json:
 
 # What becomes of it.
 
-ALPHABET = [*"abno019eE_.:-+#?,[]{}&*!|>'\"%@`=<~ \t\n\r\\\0\x07\x7f\x85\u2028\ufeff\ufffeé😀\ud800"]
+ALPHABET = [
+    *"abno019eE_.:-+#?,[]{}&*!|>'\"%@`=<~ \t\n\r\\\0\x07\x7f\x85\u2028\ufeff\ufffeé😀\ud800"
+]
 PIECES = [
-    *("\n  ", "\n- ", "- ", "? ", ": ", '"""', "'''", "[[", "]]", "{", "}", "!!str ", "!!int ", "!a ", "&a ", "*a"),
-    *("*a ", "<<: ", "<<: *a\n", "!!python/name:os.system ", "!!map ", "!!set {a}", "!<tag:yaml.org,2002:int> "),
-    *("0x", "1e999", "9" * 5000, "\n---\n", "\n...\n", "%YAML 1.2\n", "%TAG ! b\n", "\\ud800", "\\U0010ffff", "\\x4"),
-    *("\\Uffffffff", "1979-05-27", "07:32:00", " = ", "\n[a]\n", "\n[[a]]\n", "a.b", "NaN", "-Infinity", "null", "~"),
-    *("[" * 70, "- " * 70, "{a: " * 70, '{"a":' * 70, "a." * 70, "\r\n", "|\n", ">-\n ", "1e-3", "no", "0o17", "1_000"),
+    *(
+        "\n  ",
+        "\n- ",
+        "- ",
+        "? ",
+        ": ",
+        '"""',
+        "'''",
+        "[[",
+        "]]",
+        "{",
+        "}",
+        "!!str ",
+        "!!int ",
+        "!a ",
+        "&a ",
+        "*a",
+    ),
+    *(
+        "*a ",
+        "<<: ",
+        "<<: *a\n",
+        "!!python/name:os.system ",
+        "!!map ",
+        "!!set {a}",
+        "!<tag:yaml.org,2002:int> ",
+    ),
+    *(
+        "0x",
+        "1e999",
+        "9" * 5000,
+        "\n---\n",
+        "\n...\n",
+        "%YAML 1.2\n",
+        "%TAG ! b\n",
+        "\\ud800",
+        "\\U0010ffff",
+        "\\x4",
+    ),
+    *(
+        "\\Uffffffff",
+        "1979-05-27",
+        "07:32:00",
+        " = ",
+        "\n[a]\n",
+        "\n[[a]]\n",
+        "a.b",
+        "NaN",
+        "-Infinity",
+        "null",
+        "~",
+    ),
+    *(
+        "[" * 70,
+        "- " * 70,
+        "{a: " * 70,
+        '{"a":' * 70,
+        "a." * 70,
+        "\r\n",
+        "|\n",
+        ">-\n ",
+        "1e-3",
+        "no",
+        "0o17",
+        "1_000",
+    ),
 ]
 
 
@@ -392,7 +537,9 @@ def _mutated(rng: Random, data: Any, format: Format) -> bytes:
 
 
 def _disturbed(rng: Random, data: Any, format: Format) -> Any:
-    """Return data of which some keys are renamed, added or gone, and some values others, of any kind."""
+    """Return data of which some keys are renamed, added or gone, and some values others, of any
+    kind.
+    """
     data = copy.deepcopy(data)
     for _ in range(rng.choice([1, 1, 1, 2, 5])):
         holder = rng.choice([*_holders(data)] or [[None]])
@@ -475,7 +622,9 @@ def _indent(rng: Random, text: str) -> str:
     """Move a line by a space or a tab."""
     lines = re.split(r"(?<=[\n\r])(?!\n)", text)
     number = rng.randrange(len(lines))
-    lines[number] = rng.choice([lines[number].removeprefix(" "), " " + lines[number], "\t" + lines[number]])
+    lines[number] = rng.choice(
+        [lines[number].removeprefix(" "), " " + lines[number], "\t" + lines[number]]
+    )
     return "".join(lines)
 
 
@@ -499,7 +648,11 @@ _MUTATIONS: tuple[Callable[[Random, str], str], ...] = (
 
 def _poke_bytes(rng: Random, content: bytes) -> bytes:
     at = rng.randrange(len(content) + 1)
-    return content[:at] + rng.choice([b"\0", b"\x80", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90"]) + content[at:]
+    return (
+        content[:at]
+        + rng.choice([b"\0", b"\x80", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90"])
+        + content[at:]
+    )
 
 
 def _cut_bytes(rng: Random, content: bytes) -> bytes:
@@ -509,19 +662,97 @@ def _cut_bytes(rng: Random, content: bytes) -> bytes:
 def _recode(rng: Random, content: bytes) -> bytes:
     """Return the text as another encoding has it."""
     text = content.decode("utf-8", "ignore")
-    return text.encode(rng.choice(["utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "utf-8-sig"]), "replace")
+    return text.encode(
+        rng.choice(["utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "utf-8-sig"]), "replace"
+    )
 
 
-_OF_BYTES: tuple[Callable[[Random, bytes], bytes], ...] = (_poke_bytes, _poke_bytes, _cut_bytes, _recode)
+_OF_BYTES: tuple[Callable[[Random, bytes], bytes], ...] = (
+    _poke_bytes,
+    _poke_bytes,
+    _cut_bytes,
+    _recode,
+)
 
 
 # What nobody wrote.
 
 UNITS = [
-    *("[", "{", "[{", "{a: ", '{"a":', "&a 1,", "*a,", "&a ", "!a ", "!!str ", "!<a> ", '"', "'", '"""', "'''", '\\"'),
-    *("\\", "#", "-", ".", ",", ":", "?", "=", "|", ">", "%", "@", "`", "<", "!", "&", "*", "<<: ", "a.", "a,", "1,"),
-    *("1 ", "9e", "0x1", "é", "😀", "[1],", "{},", "[],", '="', "='", "[[", "]]", '"a".', "- ", "? ", ": ", '"":'),
-    *("\n", "\r", "\t", " ", "\x85", "\u2028", "\ufeff", "a: b\n", "a=1\n", "[a]\n", "[[a]]\n", "a.a=1\n", "- a\n"),
+    *(
+        "[",
+        "{",
+        "[{",
+        "{a: ",
+        '{"a":',
+        "&a 1,",
+        "*a,",
+        "&a ",
+        "!a ",
+        "!!str ",
+        "!<a> ",
+        '"',
+        "'",
+        '"""',
+        "'''",
+        '\\"',
+    ),
+    *(
+        "\\",
+        "#",
+        "-",
+        ".",
+        ",",
+        ":",
+        "?",
+        "=",
+        "|",
+        ">",
+        "%",
+        "@",
+        "`",
+        "<",
+        "!",
+        "&",
+        "*",
+        "<<: ",
+        "a.",
+        "a,",
+        "1,",
+    ),
+    *(
+        "1 ",
+        "9e",
+        "0x1",
+        "é",
+        "😀",
+        "[1],",
+        "{},",
+        "[],",
+        '="',
+        "='",
+        "[[",
+        "]]",
+        '"a".',
+        "- ",
+        "? ",
+        ": ",
+        '"":',
+    ),
+    *(
+        "\n",
+        "\r",
+        "\t",
+        " ",
+        "\x85",
+        "\u2028",
+        "\ufeff",
+        "a: b\n",
+        "a=1\n",
+        "[a]\n",
+        "[[a]]\n",
+        "a.a=1\n",
+        "- a\n",
+    ),
     *("x: &a\n", "a: |\n", "---\n", "...\n", 'a="\n', "a: \n ", "%TAG !a! b\n"),
 ]
 """What repeats itself in documents that are to take long, behind one of `STARTS`."""
@@ -529,12 +760,61 @@ UNITS = [
 STARTS = ("", "a: ", "- ", "[", "{", '"', 'a = "', 'a = """', "a = [", "a = {", '{"a": [')
 
 _WORDS = [
-    *("type", "hidden_dim", "num_heads", "mixed", "transolver", "a", "b", "1", "0.5", "true", "no", '"text"', "'text'"),
+    *(
+        "type",
+        "hidden_dim",
+        "num_heads",
+        "mixed",
+        "transolver",
+        "a",
+        "b",
+        "1",
+        "0.5",
+        "true",
+        "no",
+        '"text"',
+        "'text'",
+    ),
     *("\n", "\n", "\n  ", "\n    ", " ", " ", ","),
 ]
 _GRAMMAR: dict[Format, list[str]] = {
-    "yaml": ["- ", "- ", "? ", ": ", ":", ": ", "[", "]", "{", "}", "&a ", "*a", "|", ">-", "!!str ", "!!int ", "#"],
-    "toml": [" = ", " = ", ".", "[", "]", "\n[", "]\n", "[[", "]]\n", "{", "}", '"""', "'''", "1979-05-27", "inf", "#"],
+    "yaml": [
+        "- ",
+        "- ",
+        "? ",
+        ": ",
+        ":",
+        ": ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "&a ",
+        "*a",
+        "|",
+        ">-",
+        "!!str ",
+        "!!int ",
+        "#",
+    ],
+    "toml": [
+        " = ",
+        " = ",
+        ".",
+        "[",
+        "]",
+        "\n[",
+        "]\n",
+        "[[",
+        "]]\n",
+        "{",
+        "}",
+        '"""',
+        "'''",
+        "1979-05-27",
+        "inf",
+        "#",
+    ],
     "json": ["[", "]", "{", "}", ":", ": ", '"a":', '"type": ', '"\\u00e9"', "null", "NaN", "1e5"],
 }
 
@@ -559,7 +839,8 @@ def _size(rng: Random, largest: int) -> int:
 def _babble(rng: Random, format: Format) -> str:
     """Return words and marks of a grammar, and now and then what belongs to none."""
     tokens = rng.choices(
-        _GRAMMAR[format] * 3 + _WORDS * 2 + rng.choices(ALPHABET + PIECES + UNITS, k=3), k=_size(rng, 2000)
+        _GRAMMAR[format] * 3 + _WORDS * 2 + rng.choices(ALPHABET + PIECES + UNITS, k=3),
+        k=_size(rng, 2000),
     )
     return ('{"a": ' if format == "json" and rng.random() < 0.5 else "") + "".join(tokens)
 
@@ -569,7 +850,9 @@ def _repetition(rng: Random, _: Format) -> str:
 
 
 def _hazard(rng: Random, format: Format) -> str:
-    """Return what is sound in small and refused in large, or what a format has and a config has not."""
+    """Return what is sound in small and refused in large, or what a format has and a config has
+    not.
+    """
     return rng.choice(_HAZARDS[format])(max(_size(rng, 3000), _size(rng, 3000)))
 
 
@@ -594,12 +877,18 @@ _HAZARDS: dict[Format, tuple[Callable[[int], str], ...]] = {
         lambda n: "%TAG !a! b\n" * n + "--- a",
         lambda n: "a: !!python/object/apply:os.system [x]\n" * n,
         lambda n: "- !!binary aGk=\n- !<tag:a.b,2000:c> x\n- !!int x\n- !!seq {}\n- ! x\n" * n,
-        lambda n: "type: transolver\nhidden_dim: 8\n" + "".join(f"num_slice{i}: {i}\n" for i in range(n)),
+        lambda n: (
+            "type: transolver\nhidden_dim: 8\n" + "".join(f"num_slice{i}: {i}\n" for i in range(n))
+        ),
         lambda n: "blocks:\n" + "- {type: transolvr, hidden_dim: 7}\n" * n,
         lambda n: "blocks: [" + "1," * n + "]",
         lambda n: "attention: &a {type: noether-attention:flar}\nblocks: [" + "*a," * n + "]",
         lambda n: (
-            "blocks: [&a {type: flare, " + "".join(f"num_slice{i}: 1," for i in range(30)) + "}," + "*a," * n + "]"
+            "blocks: [&a {type: flare, "
+            + "".join(f"num_slice{i}: 1," for i in range(30))
+            + "},"
+            + "*a," * n
+            + "]"
         ),
         lambda n: '- "\\ud800"\n' * n,
         lambda n: "? [a]\n: b\n? {a: 1}\n: c\n" + f"{n}: d\nnull: e\n",
@@ -626,7 +915,10 @@ _HAZARDS: dict[Format, tuple[Callable[[int], str], ...]] = {
         lambda n: "".join(f"a{i} = 1979-05-27T07:32:00Z\nb{i} = 07:32:00\n" for i in range(n)),
         lambda n: 'a = """' + '""\\n' * n,
         lambda n: "a = [" + "1, # one\n" * n + "]",
-        lambda n: 'type = "transolver"\nhidden_dim = 8\n' + "".join(f"num_slice{i} = {i}\n" for i in range(n)),
+        lambda n: (
+            'type = "transolver"\nhidden_dim = 8\n'
+            + "".join(f"num_slice{i} = {i}\n" for i in range(n))
+        ),
         lambda n: '[[blocks]]\ntype = "transolvr"\nhidden_dim = 7\n' * n,
         lambda n: "[[blocks]]\n" * n,
         lambda n: "blocks = [" + "1," * n + "]",
@@ -648,7 +940,11 @@ _HAZARDS: dict[Format, tuple[Callable[[int], str], ...]] = {
         lambda n: '{"a": "' + "\\n" * n + '"}',
         lambda n: '{"a": "' + "\n" * n + '"}',
         lambda n: "// a\n" * n + "{}",
-        lambda n: '{"type": "transolver", "hidden_dim": 8' + "".join(f', "num_slice{i}": {i}' for i in range(n)) + "}",
+        lambda n: (
+            '{"type": "transolver", "hidden_dim": 8'
+            + "".join(f', "num_slice{i}": {i}' for i in range(n))
+            + "}"
+        ),
         lambda n: '{"blocks": [' + '{"type": "transolvr", "hidden_dim": 7},' * n + "{}]}",
         lambda n: '{"blocks": [' + "{}," * n + "1]}",
         lambda n: " " * n + "{}" + " " * n,

@@ -38,7 +38,10 @@ def test_a_block_gives_the_config_of_its_attention_and_what_means_nothing_for_it
         }
     )
     assert [(problem.path, problem.value) for problem in ignored] == [("mlp_hidden_dim", 128)]
-    assert ignored[0].headline == "mlp_hidden_dim: is of the block and has no meaning for its attention"
+    assert (
+        ignored[0].headline
+        == "mlp_hidden_dim: is of the block and has no meaning for its attention"
+    )
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
@@ -49,10 +52,14 @@ def test_every_installed_variant_can_stand_in_a_block(example):
     assert structure_block(block) == (example, ())
 
 
-@pytest.mark.parametrize("arguments", [{}, {"attention_arguments": None}, {"attention_arguments": {}}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"attention_arguments": None}, {"attention_arguments": {}}]
+)
 def test_arguments_may_be_left_out(arguments):
     block = {"hidden_dim": 8, "num_heads": 2, "attention_constructor": "dot_product", **arguments}
-    assert structure_block(block).config == structure({"type": "dot_product", "hidden_dim": 8, "num_heads": 2})
+    assert structure_block(block).config == structure(
+        {"type": "dot_product", "hidden_dim": 8, "num_heads": 2}
+    )
 
 
 def test_a_field_that_may_have_been_meant_for_the_attention_is_told_so():
@@ -93,14 +100,20 @@ def test_every_problem_is_told_where_the_block_has_it():
 
 def test_an_option_that_only_the_variant_needs_is_missing_among_its_arguments():
     block = {"hidden_dim": 8, "num_heads": 2, "attention_constructor": "irregular_nat"}
-    assert told(block) == ["attention_arguments.input_dim: missing: an integer of at least 1 is required"]
+    assert told(block) == [
+        "attention_arguments.input_dim: missing: an integer of at least 1 is required"
+    ]
 
 
 def test_an_unknown_variant_keeps_its_kind_and_gets_its_place():
-    with pytest.raises(UnknownTypeError, match=r"^attention_constructor: 'transolvr' .* did you mean 'transolver'"):
+    with pytest.raises(
+        UnknownTypeError, match=r"^attention_constructor: 'transolvr' .* did you mean 'transolver'"
+    ):
         structure_block({**BLOCK, "attention_constructor": "transolvr"})
     (problem,) = told({"hidden_dim": 8, "num_heads": 2})
-    assert problem.startswith("attention_constructor: missing: the name of an attention variant is required;")
+    assert problem.startswith(
+        "attention_constructor: missing: the name of an attention variant is required;"
+    )
 
 
 def test_nothing_is_imported_because_a_block_says_so():
@@ -116,7 +129,9 @@ def test_what_is_no_mapping_is_told_so():
 
 
 def test_a_block_of_omegaconf_is_read_with_its_interpolations():
-    block = OmegaConf.create({**BLOCK, "attention_arguments": {"num_slices": "${num_heads}", "hidden_dim": "???"}})
+    block = OmegaConf.create(
+        {**BLOCK, "attention_arguments": {"num_slices": "${num_heads}", "hidden_dim": "???"}}
+    )
     assert told(block) == [
         "attention_arguments.hidden_dim: given twice: ??? here, 64 as hidden_dim; keep one of them",
         (

@@ -1,4 +1,6 @@
-"""Whatever bytes a file holds, they are read or refused in their place, within bounded time and memory."""
+"""Whatever bytes a file holds, they are read or refused in their place, within bounded time and
+memory.
+"""
 
 import functools
 import json
@@ -22,7 +24,9 @@ NUMBERS = {LIBYAML: range(20_000), ITS_DOUBLE: range(0, 4_500, 3)}
 """Documents that are read with either parser of YAML; every third one is YAML."""
 
 SECONDS = 10 * 0.05
-"""Of the processor's time for 10 kB: ten times what the benchmark ``documents`` grants, for machines of all kinds."""
+"""Of the processor's time for 10 kB: ten times what the benchmark ``documents`` grants, for
+machines of all kinds.
+"""
 
 MEGABYTES = 64
 """Of memory that a process may take to read them all, on top of what it has when it starts."""
@@ -58,7 +62,8 @@ REFUSALS = {
         "alias growth": "aliases repeat more than 10000 values",
         "keys that are no text": "expected text for a key",
     },
-    "toml": OF_ALL | {"what is no TOML": "^not valid TOML", "dates": "dates and times are not options"},
+    "toml": OF_ALL
+    | {"what is no TOML": "^not valid TOML", "dates": "dates and times are not options"},
     "json": OF_ALL
     | {
         "what is no JSON": "^not valid JSON",
@@ -81,7 +86,12 @@ def tell(parser):
 
 
 def outcome(made):
-    facts = {"number": made.number, "format": made.format, "bytes": len(made.content), "crc": zlib.crc32(made.content)}
+    facts = {
+        "number": made.number,
+        "format": made.format,
+        "bytes": len(made.content),
+        "crc": zlib.crc32(made.content),
+    }
     start = time.process_time()
     try:
         read, problems = read_through(made)
@@ -102,7 +112,9 @@ def outcome(made):
 
 
 def is_misread(made, read, problems):
-    """Return whether a sound document is refused, read as something else, or makes no config where it holds one."""
+    """Return whether a sound document is refused, read as something else, or makes no config where
+    it holds one.
+    """
     if made.says is None:
         return False
     is_config = made.target is Experiment or "type" in made.says
@@ -122,7 +134,13 @@ def located(read, *, at_key):
 
 def paths(data, keys=()):
     yield keys
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    items = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
     for key, item in items:
         yield from paths(item, (*keys, key))
 
@@ -130,25 +148,43 @@ def paths(data, keys=()):
 def misplaced(made, problems):
     """Return the problems that are not at a character, or the end, of a line that the document has."""
     lines = re.split("\r\n|\n|\r", made.content.decode(errors="replace").removeprefix("\ufeff"))
-    return [str(problem) for problem in problems if problem.message != UNPLACED and not is_placed(problem, lines)]
+    return [
+        str(problem)
+        for problem in problems
+        if problem.message != UNPLACED and not is_placed(problem, lines)
+    ]
 
 
 def is_placed(problem, lines):
     if problem.line is None or problem.line > len(lines):
         return False
     line = lines[problem.line - 1]
-    is_shown = problem.source == line or ("\ufffd" in problem.source and len(problem.source) == len(line))
+    is_shown = problem.source == line or (
+        "\ufffd" in problem.source and len(problem.source) == len(line)
+    )
     return is_shown and 1 <= problem.column <= len(line) + 1
 
 
 @functools.cache
 def finished(parser):
-    """Return what a process of its own told: its exit status, its errors, and each line of its output."""
-    command = [sys.executable, "-W", "error", "-c", f"import test_corpus; test_corpus.tell({parser!r})"]
+    """Return what a process of its own told: its exit status, its errors, and each line of its
+    output.
+    """
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        f"import test_corpus; test_corpus.tell({parser!r})",
+    ]
     process = subprocess.run(
         command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=600, check=False
     )
-    return process.returncode, process.stderr, [json.loads(line) for line in process.stdout.splitlines()]
+    return (
+        process.returncode,
+        process.stderr,
+        [json.loads(line) for line in process.stdout.splitlines()],
+    )
 
 
 def told(parser):
@@ -185,7 +221,10 @@ def test_sound_documents_are_read_as_what_they_say(parser):
 
 @with_both_parsers
 def test_no_document_takes_long(parser):
-    cost = {each["number"]: each["seconds"] / max(1, each["bytes"] / 10_000) for each in outcomes(parser)}
+    cost = {
+        each["number"]: each["seconds"] / max(1, each["bytes"] / 10_000)
+        for each in outcomes(parser)
+    }
 
     assert {number: seconds for number, seconds in cost.items() if seconds > SECONDS} == {}
 
@@ -207,9 +246,13 @@ def test_a_fair_share_is_read_and_a_fair_share_refused(format):
     assert sum(each["bytes"] > 10_000 and each["is_read"] for each in of_format) > 100
 
 
-@pytest.mark.parametrize(("format", "refusal"), [(of, name) for of in REFUSALS for name in REFUSALS[of]])
+@pytest.mark.parametrize(
+    ("format", "refusal"), [(of, name) for of in REFUSALS for name in REFUSALS[of]]
+)
 def test_every_kind_of_refusal_occurs(format, refusal):
-    assert any(refusal in each["refusals"] for each in outcomes(LIBYAML) if each["format"] == format)
+    assert any(
+        refusal in each["refusals"] for each in outcomes(LIBYAML) if each["format"] == format
+    )
 
 
 def test_a_document_is_made_again_from_its_number_alone():

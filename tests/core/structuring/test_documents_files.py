@@ -51,7 +51,9 @@ def test_a_byte_order_mark_is_passed_over(tmp_path, format):
     assert read(path).data == {"größe": 1}
 
 
-@pytest.mark.parametrize(("name", "message"), [("a.txt", "the suffix '.txt' tells no format"), ("yaml", None)])
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.txt", "the suffix '.txt' tells no format"), ("yaml", None)]
+)
 def test_a_suffix_that_tells_no_format_is_refused(tmp_path, name, message):
     path = tmp_path / name
     path.write_text("a: 1")
@@ -96,7 +98,10 @@ def test_bytes_that_are_not_utf_8_are_refused_in_their_place(tmp_path):
     found = problem(path)
 
     assert (found.line, found.column, found.source) == (2, 5, "b: é\ufffd x")
-    assert (found.message, found.suggestion) == ("the byte 0xff is not UTF-8", "save the file as UTF-8")
+    assert (found.message, found.suggestion) == (
+        "the byte 0xff is not UTF-8",
+        "save the file as UTF-8",
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
@@ -110,9 +115,17 @@ def test_other_encodings_are_refused(tmp_path, encoding):
 @pytest.mark.parametrize("format", TEXTS)
 @pytest.mark.parametrize(
     ("char", "shown"),
-    [("\0", "U+0000"), ("\x1b", "U+001B"), ("\x7f", "U+007F"), ("\x9b", "U+009B"), ("\uffff", "U+FFFF")],
+    [
+        ("\0", "U+0000"),
+        ("\x1b", "U+001B"),
+        ("\x7f", "U+007F"),
+        ("\x9b", "U+009B"),
+        ("\uffff", "U+FFFF"),
+    ],
 )
-def test_characters_that_cannot_be_printed_are_refused_in_their_place(tmp_path, format, char, shown):
+def test_characters_that_cannot_be_printed_are_refused_in_their_place(
+    tmp_path, format, char, shown
+):
     path = tmp_path / f"a.{format}"
     path.write_text(f"# 1\n# é{char}", encoding="utf-8")
 
@@ -124,7 +137,9 @@ def test_characters_that_cannot_be_printed_are_refused_in_their_place(tmp_path, 
 
 @pytest.mark.parametrize("format", TEXTS)
 def test_half_a_character_in_a_text_is_refused(format):
-    with pytest.raises(ConfigError, match=r"<text>:1:4: the character U\+D800 cannot stand in a document"):
+    with pytest.raises(
+        ConfigError, match=r"<text>:1:4: the character U\+D800 cannot stand in a document"
+    ):
         parse("# 1\ud800", format)
 
 
@@ -159,7 +174,9 @@ def test_parsers_and_writers_are_imported_when_they_are_used():
         "import noether_core.structuring.documents\n"
         "print(*{'yaml', 'tomllib', 'tomli_w', 'json'} & (set(sys.modules) - before))\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
 
     assert result.stdout.split() == []
 

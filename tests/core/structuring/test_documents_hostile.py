@@ -1,4 +1,6 @@
-"""Documents that are huge, deep or repeat themselves do no more than raise a ConfigError, and none takes long."""
+"""Documents that are huge, deep or repeat themselves do no more than raise a ConfigError, and none
+takes long.
+"""
 
 import subprocess
 import sys
@@ -71,7 +73,9 @@ HUGE = [
 @pytest.mark.parametrize("format", FORMATS)
 def test_huge_documents_neither_crash_the_process_nor_take_long(format):
     command = [sys.executable, "-c", IN_A_PROCESS, format]
-    result = subprocess.run(command, input="\n".join(HUGE), capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(
+        command, input="\n".join(HUGE), capture_output=True, text=True, timeout=300, check=False
+    )
 
     assert (result.returncode, result.stderr) == (0, "")
     told = [line.split(" ", 1) for line in result.stdout.splitlines()]
@@ -101,7 +105,10 @@ def test_a_document_too_deep_for_a_stack_that_is_nearly_full_is_refused(format):
     command = [sys.executable, "-c", LITTLE_STACK, format]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
-    assert (result.stderr, result.stdout) == ("", "nested too deep for what is left of Python's stack\n")
+    assert (result.stderr, result.stdout) == (
+        "",
+        "nested too deep for what is left of Python's stack\n",
+    )
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -9,7 +9,10 @@ from noether_core.structuring.documents import parse
 def problems(text):
     with pytest.raises(ConfigError) as caught:
         parse(text, "json", file="f.json")
-    return [(problem.line, problem.column, problem.path, problem.message) for problem in caught.value.problems]
+    return [
+        (problem.line, problem.column, problem.path, problem.message)
+        for problem in caught.value.problems
+    ]
 
 
 def test_plain_data_is_read():
@@ -42,7 +45,9 @@ def test_a_number_too_large_is_refused_instead_of_read_as_infinity():
 
 
 def test_a_whole_number_of_too_many_digits_is_refused():
-    assert problems('{"b": 1,\n"a": ' + "9" * 4301 + "}") == [(2, 6, "a", "a whole number of more than 4300 digits")]
+    assert problems('{"b": 1,\n"a": ' + "9" * 4301 + "}") == [
+        (2, 6, "a", "a whole number of more than 4300 digits")
+    ]
     assert parse("9" * 4300, "json").data == 10**4300 - 1
 
 
@@ -56,7 +61,9 @@ def test_half_a_character_is_refused():
 def test_sixty_four_levels_are_read_and_no_more():
     assert parse("[" * 64 + "]" * 64, "json").data
     for closing in ("]" * 65, ""):
-        assert problems("[" * 65 + closing) == [(1, 65, "", "mappings and lists stand more than 64 deep in each other")]
+        assert problems("[" * 65 + closing) == [
+            (1, 65, "", "mappings and lists stand more than 64 deep in each other")
+        ]
 
 
 def test_any_number_of_lists_may_stand_side_by_side():
@@ -71,10 +78,21 @@ def test_brackets_in_text_are_no_levels():
     ("text", "place"),
     [
         ("", (1, 1, "", "not valid JSON: expected a value, and the text ends here")),
-        ('{"é": 1\n "b": 2}', (2, 2, "", "not valid JSON: expected ',' or the end of the mapping or list")),
+        (
+            '{"é": 1\n "b": 2}',
+            (2, 2, "", "not valid JSON: expected ',' or the end of the mapping or list"),
+        ),
         ("{'a': 1}", (1, 2, "", "not valid JSON: expected a key in double quotes")),
         ('{"a": 1} {}', (1, 10, "", "the document has ended before this")),
-        ('["a\n"]', (1, 4, "", "not valid JSON: a line break, or another control character, stands in text")),
+        (
+            '["a\n"]',
+            (
+                1,
+                4,
+                "",
+                "not valid JSON: a line break, or another control character, stands in text",
+            ),
+        ),
         ('["a', (1, 2, "", "not valid JSON: the text that starts here does not end")),
         ("// note\n{}", (1, 1, "", "not valid JSON: expected a value")),
     ],

@@ -169,7 +169,13 @@ FORMATS = tuple(EXAMPLES)
 
 def paths(data, keys=()):
     yield keys
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    items = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
     for key, item in items:
         yield from paths(item, (*keys, key))
 
@@ -186,7 +192,10 @@ def test_every_key_and_value_is_found_where_it_stands(format, newline, mark):
     text, places = EXAMPLES[format]
     document = parse(mark + text.replace("\n", newline), format)
 
-    found = {keys: (place(document, keys, at_key=True), place(document, keys)) for keys in paths(document.data)}
+    found = {
+        keys: (place(document, keys, at_key=True), place(document, keys))
+        for keys in paths(document.data)
+    }
 
     assert found == places
 

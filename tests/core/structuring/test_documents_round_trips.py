@@ -34,7 +34,24 @@ TRICKY = [
         "\ufeff",
         "a\ufeff",
     ),
-    *("no", "Yes", "ON", "off", "y", "N", "true", "False", "null", "NULL", "~", "None", "nan", ".nan", "inf", ".inf"),
+    *(
+        "no",
+        "Yes",
+        "ON",
+        "off",
+        "y",
+        "N",
+        "true",
+        "False",
+        "null",
+        "NULL",
+        "~",
+        "None",
+        "nan",
+        ".nan",
+        "inf",
+        ".inf",
+    ),
     *(
         "1",
         "-1",
@@ -108,7 +125,20 @@ TRICKY = [
         "😀",
         "e\u0301",
     ),
-    *("a" * 2000, "é" * 2000, "\0" * 400, "a b" * 600, "e5", "_1", "a.b", "a/b.yaml", "x y z", "1a", "0", "0.0"),
+    *(
+        "a" * 2000,
+        "é" * 2000,
+        "\0" * 400,
+        "a b" * 600,
+        "e5",
+        "_1",
+        "a.b",
+        "a/b.yaml",
+        "x y z",
+        "1a",
+        "0",
+        "0.0",
+    ),
 ]
 
 texts = st.sampled_from(TRICKY) | st.text(max_size=12)
@@ -149,7 +179,9 @@ def told(data):
 def unordered(data):
     if isinstance(data, dict):
         return {key: unordered(item) for key, item in data.items()}
-    return [unordered(item) for item in data] if isinstance(data, list) else (type(data), repr(data))
+    return (
+        [unordered(item) for item in data] if isinstance(data, list) else (type(data), repr(data))
+    )
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -157,7 +189,9 @@ def unordered(data):
 @settings(max_examples=150, deadline=None)
 def test_what_is_written_reads_back_as_the_same_data(format, data):
     plain = data.draw(DATA[format])
-    same = unordered if format == "toml" else told  # TOML has the scalars of a table before its tables
+    same = (
+        unordered if format == "toml" else told
+    )  # TOML has the scalars of a table before its tables
 
     text = write(plain, format)
 
@@ -179,7 +213,8 @@ def test_text_stays_the_same_text_wherever_it_stands(format, text):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(
-    "value", [1e-5, 1e16, 1e22, 5e-324, 1.7976931348623157e308, -0.0, 0.1, 1.0, 123456789.123, 1e100]
+    "value",
+    [1e-5, 1e16, 1e22, 5e-324, 1.7976931348623157e308, -0.0, 0.1, 1.0, 123456789.123, 1e100],
 )
 def test_a_fraction_stays_the_same_fraction(format, value):
     written = write({"a": value, "b": [value]}, format)
@@ -198,7 +233,9 @@ def test_infinity_and_nan_are_written_where_the_format_has_them(format):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_tuples_become_lists(format):
-    assert parse(write({"a": (1, (2, {"b": ()}))}, format), format).data == {"a": [1, [2, {"b": []}]]}
+    assert parse(write({"a": (1, (2, {"b": ()}))}, format), format).data == {
+        "a": [1, [2, {"b": []}]]
+    }
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -215,7 +252,9 @@ def test_sixty_four_levels_are_written_and_no_more(format):
         data = {"a": data}
 
     assert parse(write(data, format), format).data == data
-    with pytest.raises(ConfigError, match="mappings and lists stand more than 64 deep in each other"):
+    with pytest.raises(
+        ConfigError, match="mappings and lists stand more than 64 deep in each other"
+    ):
         write({"a": data}, format)
 
 
@@ -263,7 +302,9 @@ def test_null_is_refused_where_toml_has_none():
     data = {"a": None, "b": [1, {"c": None}]}
 
     assert refused(data, "toml") == [("a", "TOML has no null"), ("b[1].c", "TOML has no null")]
-    assert parse(write(data, "json"), "json").data == parse(write(data, "yaml"), "yaml").data == data
+    assert (
+        parse(write(data, "json"), "json").data == parse(write(data, "yaml"), "yaml").data == data
+    )
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
@@ -303,6 +344,10 @@ def test_data_without_an_end_is_refused(format):
     for _ in range(60):
         wide = [wide, wide]
 
-    assert refused(endless, format)[0][1] == "mappings and lists stand more than 64 deep in each other"
+    assert (
+        refused(endless, format)[0][1] == "mappings and lists stand more than 64 deep in each other"
+    )
     assert refused({"a": wide}, format) == [("", "more than 1048576 values")]
-    assert refused({"a": "x" * 2**20}, format) == [("", "the document would have more than 1048576 characters")]
+    assert refused({"a": "x" * 2**20}, format) == [
+        ("", "the document would have more than 1048576 characters")
+    ]

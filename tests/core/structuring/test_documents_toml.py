@@ -85,11 +85,21 @@ def test_the_first_place_of_a_repeated_key_is_named():
     [
         ("a = ", 1, 5, "not valid TOML: invalid value"),
         ("a = 1\nb", 2, 2, "not valid TOML: expected '=' after a key in a key/value pair"),
-        ("a = 1\r\nb = 1 c = 2\r\n", 2, 7, "not valid TOML: expected newline or end of document after a statement"),
+        (
+            "a = 1\r\nb = 1 c = 2\r\n",
+            2,
+            7,
+            "not valid TOML: expected newline or end of document after a statement",
+        ),
         ("'é' = [1, 2", 1, 12, "not valid TOML: unclosed array"),
         ("a = 'x", 1, 7, None),
         ('a = "\\q"', 1, None, None),
-        ('a = "\\ud800"', 1, None, "not valid TOML: escaped character is not a Unicode scalar value"),
+        (
+            'a = "\\ud800"',
+            1,
+            None,
+            "not valid TOML: escaped character is not a Unicode scalar value",
+        ),
         ("a = 1\n[a.b]", 2, 5, "not valid TOML: the name before this has a value already"),
         ("a = {}\na.b = 1", 2, None, None),
         ("a = 1\rb = 2", 1, None, None),
@@ -126,7 +136,10 @@ def test_a_whole_number_of_too_many_digits_is_refused(digits):
 def test_more_than_sixty_four_levels_are_refused(text):
     ((line, *_, message, _),) = problems(text)
 
-    assert (line, message) == (text.count("\n") + 1, "mappings and lists stand more than 64 deep in each other")
+    assert (line, message) == (
+        text.count("\n") + 1,
+        "mappings and lists stand more than 64 deep in each other",
+    )
 
 
 def test_sixty_four_levels_are_read():

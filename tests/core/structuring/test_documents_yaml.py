@@ -1,4 +1,6 @@
-"""YAML is read by the core schema of YAML 1.2, and what plain data does not hold is refused in its place."""
+"""YAML is read by the core schema of YAML 1.2, and what plain data does not hold is refused in its
+place.
+"""
 
 import math
 import sys
@@ -183,7 +185,13 @@ def test_every_other_tag_is_refused_by_name(tag, content):
     shown = tag.strip("!<>") if "<" in tag else tag
 
     assert problems(f"a: {tag} {content}") == [
-        (1, 4, "a", f"the tag {shown!r} is not allowed", "remove it; a config holds plain data only")
+        (
+            1,
+            4,
+            "a",
+            f"the tag {shown!r} is not allowed",
+            "remove it; a config holds plain data only",
+        )
     ]
 
 
@@ -206,19 +214,27 @@ def test_a_repeated_key_is_at_fault_itself():
 def test_a_key_that_is_not_text_is_refused_with_the_remedy(key, form):
     text = form.format(key)
 
-    assert problems(text) == [(1, text.index(key) + 1, "", f"expected text for a key, got {key}", f'quote it: "{key}"')]
+    assert problems(text) == [
+        (1, text.index(key) + 1, "", f"expected text for a key, got {key}", f'quote it: "{key}"')
+    ]
     assert data(text.replace(key, f"'{key}'")) == {key: "x"}
 
 
 def test_an_empty_key_is_refused():
     ((line, _, _, message, suggestion),) = problems("?\n: 1")
 
-    assert (line, message, suggestion) == (1, "expected text for a key, got nothing", 'quote it: ""')
+    assert (line, message, suggestion) == (
+        1,
+        "expected text for a key, got nothing",
+        'quote it: ""',
+    )
 
 
 @pytest.mark.parametrize("key", ["[a, b]", "{a: 1}", "[]"])
 def test_a_list_or_mapping_for_a_key_is_refused(key):
-    assert problems(f"a:\n  ? {key}\n  : 1") == [(2, 5, "a", "expected text for a key, got a mapping or a list", None)]
+    assert problems(f"a:\n  ? {key}\n  : 1") == [
+        (2, 5, "a", "expected text for a key, got a mapping or a list", None)
+    ]
 
 
 @pytest.mark.parametrize("key", ["no", "y", "1_000", "2024-01-01", "=", "'<<'", '"<<"'])
@@ -256,7 +272,9 @@ def test_the_last_of_two_anchors_of_a_name_counts():
     assert data("[&x 1, *x, &x 2, *x]") == [1, 1, 2, 2]
 
 
-@pytest.mark.parametrize(("text", "column"), [("a: &x [*x]", 8), ("a: &x {b: {c: *x}}", 15), ("&x a: &x [1, *x]", 14)])
+@pytest.mark.parametrize(
+    ("text", "column"), [("a: &x [*x]", 8), ("a: &x {b: {c: *x}}", 15), ("&x a: &x [1, *x]", 14)]
+)
 def test_an_alias_of_what_it_stands_in_is_refused(text, column):
     ((line, found, _, message, _),) = problems(text)
 
@@ -264,19 +282,29 @@ def test_an_alias_of_what_it_stands_in_is_refused(text, column):
 
 
 def test_an_alias_without_an_anchor_is_refused():
-    assert problems("a: 1\nb: *a\nc: &a 1") == [(2, 4, "b", "the alias *a has no anchor before it", None)]
+    assert problems("a: 1\nb: *a\nc: &a 1") == [
+        (2, 4, "b", "the alias *a has no anchor before it", None)
+    ]
 
 
 def test_aliases_that_multiply_are_refused():
-    levels = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 9)]
+    levels = [
+        f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 9)
+    ]
 
     ((line, _, path, message, _),) = problems("a0: &a0 x\n" + "\n".join(levels))
 
-    assert (line, path.partition("[")[0], message) == (5, "a4", "aliases repeat more than 10000 values")
+    assert (line, path.partition("[")[0], message) == (
+        5,
+        "a4",
+        "aliases repeat more than 10000 values",
+    )
 
 
 def test_a_second_document_is_refused():
-    assert problems("a: 1\n---\nb: 2\n") == [(2, 1, "", "a second document starts here", "keep one document in a file")]
+    assert problems("a: 1\n---\nb: 2\n") == [
+        (2, 1, "", "a second document starts here", "keep one document in a file")
+    ]
 
 
 def test_sixty_four_levels_are_read_and_no_more():
@@ -286,9 +314,13 @@ def test_sixty_four_levels_are_read_and_no_more():
     ]
 
 
-@pytest.mark.parametrize("digits", ["9" * 4301, "-" + "9" * 4301, "0x" + "f" * 4000, "0o" + "7" * 5000, "1" * 10**5])
+@pytest.mark.parametrize(
+    "digits", ["9" * 4301, "-" + "9" * 4301, "0x" + "f" * 4000, "0o" + "7" * 5000, "1" * 10**5]
+)
 def test_a_whole_number_of_too_many_digits_is_refused(digits):
-    assert problems(f"a: [1, {digits}]") == [(1, 8, "a[1]", "a whole number of more than 4300 digits", None)]
+    assert problems(f"a: [1, {digits}]") == [
+        (1, 8, "a[1]", "a whole number of more than 4300 digits", None)
+    ]
 
 
 def test_a_whole_number_of_just_as_many_digits_is_read():
@@ -316,7 +348,14 @@ def test_any_number_of_lists_may_stand_side_by_side():
 def test_everything_that_is_wrong_is_told_at_once():
     found = problems("1: a\nb: !x 1\nb: 2\nc: [*d, 2, {<<: 1}]\ne: 'x\n")
 
-    assert [(line, column) for line, column, *_ in found] == [(1, 1), (2, 4), (3, 1), (4, 5), (4, 13), (5, 4)]
+    assert [(line, column) for line, column, *_ in found] == [
+        (1, 1),
+        (2, 4),
+        (3, 1),
+        (4, 5),
+        (4, 13),
+        (5, 4),
+    ]
 
 
 def test_no_more_than_a_hundred_problems_are_told():
@@ -344,7 +383,12 @@ SYNTAX = {
     "{a: 1}}": (1, 7, "the document has ended before this", None),
     "a: ]": (1, 4, "expected a value, found ']'", None),
     "a: *": (1, 4, "a '*' or '&' needs a name behind it", "if it belongs to text, quote the text"),
-    'a: "x" y': (1, 8, "this cannot follow what stands before it on its line", "if it belongs to text, quote the text"),
+    'a: "x" y': (
+        1,
+        8,
+        "this cannot follow what stands before it on its line",
+        "if it belongs to text, quote the text",
+    ),
     "a: {b": (1, 4, None, None),
     "[" * 2000: (1, None, "mappings and lists stand more than 64 deep in each other", None),
     "é😀: [1, 2": (1, 5, "expected ',' or ']' in the list that starts on line 1", None),

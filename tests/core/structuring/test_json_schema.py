@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from noether_core import ConfigError, TokenSpec, UnknownTypeError, json_schema, registry, structure, unstructure
+from noether_core import (
+    ConfigError,
+    TokenSpec,
+    UnknownTypeError,
+    json_schema,
+    registry,
+    structure,
+    unstructure,
+)
 from noether_core.schemas import Distinct, Schema, help_of
 from noether_core.schemas.schema import plan_of
 
@@ -36,7 +44,9 @@ def _is_sayable(problem):
         return False
     if problem.message.startswith("expected an integer") and isinstance(problem.value, float):
         return not problem.value.is_integer()
-    return not (problem.message.startswith("expected a number above") and problem.value == 2**53 + 1)
+    return not (
+        problem.message.startswith("expected a number above") and problem.value == 2**53 + 1
+    )
 
 
 def _is_accepted(options):
@@ -52,8 +62,12 @@ def _wholes(draw):
     """Draw what may be a config of any type: complete or not, with sound options and others."""
     name = draw(st.sampled_from([*TYPES, *STRANGE]))
     own = OPTIONS.get(name.rpartition(":")[2], OPTIONS["transolver"])
-    example = unstructure(registry().get(name).example_config(), defaults=False) if name in TYPES else {}
-    options = draw(st.dictionaries(st.sampled_from([*own, "num_slices", "nonsense"]), VALUES, max_size=5))
+    example = (
+        unstructure(registry().get(name).example_config(), defaults=False) if name in TYPES else {}
+    )
+    options = draw(
+        st.dictionaries(st.sampled_from([*own, "num_slices", "nonsense"]), VALUES, max_size=5)
+    )
     return {"type": name, **(example if draw(st.booleans()) else {}), **options}
 
 
@@ -82,7 +96,9 @@ def test_every_option_has_its_help_and_its_default(type):
 
 
 def test_a_message_names_the_option_and_not_the_alternatives():
-    (error,) = SCHEMA.iter_errors({"type": "transolver", "hidden_dim": 8, "num_heads": 2, "num_slices": 0})
+    (error,) = SCHEMA.iter_errors(
+        {"type": "transolver", "hidden_dim": 8, "num_heads": 2, "num_slices": 0}
+    )
     assert list(error.path) == ["num_slices"]
     assert error.message == "0 is less than the minimum of 1"
 
@@ -94,8 +110,15 @@ def test_an_unknown_type_has_no_schema():
 
 def test_a_broken_plugin_is_left_out_and_hides_no_other(site):
     site.install_variant("sound")
-    site.install("acme-broken", attention={"broken": "acme_broken"}, files={"acme_broken.py": "raise OSError"})
-    assert json_schema(registry=site.registry())["properties"]["type"]["enum"] == ["sound", "sound:sound"]
+    site.install(
+        "acme-broken",
+        attention={"broken": "acme_broken"},
+        files={"acme_broken.py": "raise OSError"},
+    )
+    assert json_schema(registry=site.registry())["properties"]["type"]["enum"] == [
+        "sound",
+        "sound:sound",
+    ]
 
 
 def test_an_ambiguous_type_is_offered_in_its_qualified_spellings_alone(site):
@@ -107,7 +130,9 @@ def test_an_ambiguous_type_is_offered_in_its_qualified_spellings_alone(site):
 
 def test_options_that_are_dropped_are_accepted():
     schema = Draft202012Validator(json_schema(TokenSpec))
-    assert schema.is_valid({"name": "surface", "size": None, "domain": "surface", "attn_type": "surface"})
+    assert schema.is_valid(
+        {"name": "surface", "size": None, "domain": "surface", "attn_type": "surface"}
+    )
     assert not schema.is_valid({"name": "", "size": 3})
     assert not schema.is_valid({"name": "surface"})
 

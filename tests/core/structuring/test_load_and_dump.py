@@ -8,7 +8,15 @@ from generated import EXAMPLES, INSTALLED, configs_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from noether_core import AttentionConfig, ConfigError, Problem, UnknownTypeError, dump, load, structure
+from noether_core import (
+    AttentionConfig,
+    ConfigError,
+    Problem,
+    UnknownTypeError,
+    dump,
+    load,
+    structure,
+)
 from noether_core.schemas import Schema
 from noether_core.schemas.schema import plan_of
 from noether_core.structuring.documents import read
@@ -51,7 +59,9 @@ def test_options_are_written_in_the_order_of_the_fields(format, config, tmp_path
     assert {"hidden_dim", "num_heads", "dropout", "bias"} < set(written)
 
 
-@pytest.mark.parametrize("suffix", ["$HOME", "${HOME}", "${oc.env:HOME}", "%HOME%", "~/a", "$(pwd)", "{{ HOME }}"])
+@pytest.mark.parametrize(
+    "suffix", ["$HOME", "${HOME}", "${oc.env:HOME}", "%HOME%", "~/a", "$(pwd)", "{{ HOME }}"]
+)
 @pytest.mark.parametrize("format", FORMATS)
 def test_nothing_is_read_from_the_environment(format, suffix, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "elsewhere")
@@ -120,7 +130,9 @@ def test_a_document_that_is_no_mapping_is_told_so(tmp_path, text):
 def test_the_format_may_be_said_where_the_suffix_does_not(tmp_path):
     path = tmp_path / "attention.conf"
     config = structure({"type": "transolver", "hidden_dim": 8, "num_heads": 2})
-    with pytest.raises(ValueError, match=r"attention\.conf: the suffix tells no format; use one of \.yaml"):
+    with pytest.raises(
+        ValueError, match=r"attention\.conf: the suffix tells no format; use one of \.yaml"
+    ):
         dump(config, path)
     dump(config, path, format="toml")
     assert load(path, format="toml") == config
@@ -180,14 +192,18 @@ def test_options_that_were_kept_come_back_on_request(tmp_path):
 def test_a_warning_of_an_unknown_option_has_its_place(tmp_path, overrides):
     path = tmp_path / "attention.yaml"
     path.write_text("type: transolver\nhidden_dim: 8\nnum_heads: 1\nnum_slice: 64\n")
-    with pytest.warns(UserWarning, match=f"^{path}:4:1: num_slice: unknown option of 'transolver'; did you") as told:
+    with pytest.warns(
+        UserWarning, match=f"^{path}:4:1: num_slice: unknown option of 'transolver'; did you"
+    ) as told:
         config = load(path, unknown="warn", overrides=overrides)
     assert [warning.filename for warning in told] == [__file__]
     assert config == load(path, unknown="keep", overrides=overrides)
 
 
 def test_what_no_warning_excuses_is_an_error_that_tells_unknown_options_no_more(tmp_path):
-    (tmp_path / "attention.json").write_text('{"type": "transolver", "hidden_dim": 8, "num_heads": 3, "num_slice": 1}')
+    (tmp_path / "attention.json").write_text(
+        '{"type": "transolver", "hidden_dim": 8, "num_heads": 3, "num_slice": 1}'
+    )
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "attention.json", unknown="warn")
     assert [problem.path for problem in caught.value.problems] == ["num_heads"]

@@ -65,7 +65,10 @@ def test_an_empty_document_can_be_filled():
         ("attention[0]=1", "command line: attention[0]: there is no such position to override"),
         ("attention.type.x=1", "command line: attention.type.x: leads through what is no mapping"),
         ("blocks.depth=1", "command line: blocks.depth: leads through what is no mapping"),
-        ("blocks[*].depth=1", "command line: 'blocks[*].depth' leads to several values; name one of them"),
+        (
+            "blocks[*].depth=1",
+            "command line: 'blocks[*].depth' leads to several values; name one of them",
+        ),
         ("=1", "command line: '' is no path from character 1 on"),
     ],
 )
@@ -96,7 +99,11 @@ def test_problems_are_placed_at_the_command_line_or_in_the_file(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(path, TokenSpec, overrides=["size=-1", "sise=2"])
     told = {problem.path: (problem.file, problem.line) for problem in caught.value.problems}
-    assert told == {"name": (str(path), 1), "size": ("command line", None), "sise": ("command line", None)}
+    assert told == {
+        "name": (str(path), 1),
+        "size": ("command line", None),
+        "sise": ("command line", None),
+    }
 
 
 def test_overridden_values_make_the_config(tmp_path):

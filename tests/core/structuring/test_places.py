@@ -21,8 +21,14 @@ DATA = {
         ("model.attention", [("model", "attention")]),
         ("model.attention.type", [("model", "attention", "type")]),
         ("model.blocks[1].attention", [("model", "blocks", 1, "attention")]),
-        ("model.blocks[*].attention", [("model", "blocks", 0, "attention"), ("model", "blocks", 1, "attention")]),
-        ("model.blocks.*.attention", [("model", "blocks", 0, "attention"), ("model", "blocks", 1, "attention")]),
+        (
+            "model.blocks[*].attention",
+            [("model", "blocks", 0, "attention"), ("model", "blocks", 1, "attention")],
+        ),
+        (
+            "model.blocks.*.attention",
+            [("model", "blocks", 0, "attention"), ("model", "blocks", 1, "attention")],
+        ),
         ("*", [("model",), ("7",), ("*",)]),
         ("[*]", [("model",), ("7",), ("*",)]),
         ("7", [("7",)]),
@@ -52,7 +58,10 @@ def test_a_path_may_begin_with_a_position():
         ("model.blocks[2]", ["model.blocks[2]: nothing stands here; model.blocks is a list of 2"]),
         ("model[0]", ["model[0]: nothing stands here; model is no list"]),
         ("[0]", ["[0]: nothing stands here; the document is no list"]),
-        ("model.*.attention", [f"model.{name}.attention: nothing stands here" for name in ("attention", "blocks")]),
+        (
+            "model.*.attention",
+            [f"model.{name}.attention: nothing stands here" for name in ("attention", "blocks")],
+        ),
         ("7.*", ["7: holds neither names nor positions"]),
     ],
 )
@@ -71,7 +80,17 @@ def test_of_nothing_there_is_nothing(empty):
 
 @pytest.mark.parametrize(
     ("path", "at"),
-    [("", 1), (".a", 1), ("a.", 2), ("a..b", 2), ("a[", 2), ("a[x]", 2), ("a[-1]", 2), ("a]b", 2), ("a[1]b", 5)],
+    [
+        ("", 1),
+        (".a", 1),
+        ("a.", 2),
+        ("a..b", 2),
+        ("a[", 2),
+        ("a[x]", 2),
+        ("a[-1]", 2),
+        ("a]b", 2),
+        ("a[1]b", 5),
+    ],
 )
 def test_what_is_no_path_is_refused_with_its_place(path, at):
     with pytest.raises(ValueError, match=rf"is no path from character {at} on"):
@@ -84,5 +103,7 @@ def test_a_file_with_more_problems_than_are_told_is_not_looked_at_to_its_end():
     assert len(checked) < 300
     assert sum(len(each.problems) for each in checked) < MOST_PROBLEMS + 10
     (last,) = checked[-1].problems
-    assert last.message == "there are more than 500 problems; what stands behind this is not looked at"
+    assert (
+        last.message == "there are more than 500 problems; what stands behind this is not looked at"
+    )
     assert last.line == len(checked)

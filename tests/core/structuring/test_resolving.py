@@ -80,7 +80,14 @@ def test_values_are_as_strictly_typed_as_anywhere():
     class Kind(enum.Enum):
         SMALL = 8
 
-    options = {"type": "transolver", "hidden_dim": Kind.SMALL, "num_heads": "2", "bias": 1, "num_slice": "???", 3: 4}
+    options = {
+        "type": "transolver",
+        "hidden_dim": Kind.SMALL,
+        "num_heads": "2",
+        "bias": 1,
+        "num_slice": "???",
+        3: 4,
+    }
     assert told(OmegaConf.create(options)) == [
         "hidden_dim: expected an integer of at least 1, got <Kind.SMALL: 8>",
         "num_heads: expected an integer of at least 1, got '2'",
@@ -95,7 +102,14 @@ def test_values_are_as_strictly_typed_as_anywhere():
 
 def test_options_that_are_kept_are_plain():
     config = structure(
-        OmegaConf.create({"type": "transolver", "hidden_dim": 8, "num_heads": 2, "note": {"by": ["${...hidden_dim}"]}}),
+        OmegaConf.create(
+            {
+                "type": "transolver",
+                "hidden_dim": 8,
+                "num_heads": 2,
+                "note": {"by": ["${...hidden_dim}"]},
+            }
+        ),
         unknown="keep",
     )
     assert config.extra["note"]["by"] == (8,)
@@ -104,15 +118,20 @@ def test_options_that_are_kept_are_plain():
 @pytest.mark.parametrize("wrap", [dict, lambda source: {**source}])
 def test_containers_are_plain_wherever_they_lie(wrap):
     options = OmegaConf.create(
-        {"type": "self_anchor", "hidden_dim": 8, "num_heads": 2, "branches": ["a", "b"]}, flags={"readonly": True}
+        {"type": "self_anchor", "hidden_dim": 8, "num_heads": 2, "branches": ["a", "b"]},
+        flags={"readonly": True},
     )
     assert structure(wrap(options)).branches == ("a", "b")
-    assert build("self_anchor", hidden_dim=8, num_heads=2, branches=options.branches).config == structure(options)
+    assert build(
+        "self_anchor", hidden_dim=8, num_heads=2, branches=options.branches
+    ).config == structure(options)
     assert build(options, num_heads=4).config == attrs.evolve(structure(options), num_heads=4)
 
 
 def test_an_option_in_place_of_one_without_a_value_is_enough_to_build():
-    options = OmegaConf.create({"type": "transolver", "hidden_dim": 8, "num_heads": "???", "num_slices": 4})
+    options = OmegaConf.create(
+        {"type": "transolver", "hidden_dim": 8, "num_heads": "???", "num_slices": 4}
+    )
     assert build(options, num_heads=2).config.num_heads == 2
     with pytest.raises(ConfigError, match=r"^num_heads: .* got \?\?\?; \?\?\? stands for"):
         build(options, num_slices=2)
@@ -128,13 +147,17 @@ class Model(Schema):
 
 def test_configs_in_configs_are_made_and_told_in_their_place():
     good = {"type": "transolver", "hidden_dim": "${width}", "num_heads": 2}
-    model = OmegaConf.create({"width": 8, "model": {"attentions": [good, good], "groups": [{"name": "a", "size": 3}]}})
+    model = OmegaConf.create(
+        {"width": 8, "model": {"attentions": [good, good], "groups": [{"name": "a", "size": 3}]}}
+    )
     made = structure(model.model, Model)
     assert [config.hidden_dim for config in made.attentions] == [8, 8]
     assert made.groups == (TokenSpec("a", 3),)
     model.model.attentions[1].num_heads = "???"
     (problem,) = told(model.model, Model)
-    assert problem.startswith("attentions[1].num_heads: expected an integer of at least 1, got ???;")
+    assert problem.startswith(
+        "attentions[1].num_heads: expected an integer of at least 1, got ???;"
+    )
 
 
 def test_a_structured_config_is_a_mapping_like_any_other():
@@ -152,13 +175,21 @@ def test_a_structured_config_is_a_mapping_like_any_other():
     assert structure(options).hidden_dim == 8
 
 
-@pytest.mark.parametrize("source", [DictConfig(None), DictConfig("???"), ListConfig([]), ListConfig(["a"])], ids=repr)
+@pytest.mark.parametrize(
+    "source", [DictConfig(None), DictConfig("???"), ListConfig([]), ListConfig(["a"])], ids=repr
+)
 def test_what_holds_no_options_is_told_so(source):
     assert told(source)[0].startswith(("type: missing", "expected a mapping of options, got ["))
 
 
 def test_interpolations_without_end_are_refused():
-    endless = {"type": "flare", "hidden_dim": 8, "num_heads": 2, "a": {"b": "${c}"}, "c": {"d": "${a}"}}
+    endless = {
+        "type": "flare",
+        "hidden_dim": 8,
+        "num_heads": 2,
+        "a": {"b": "${c}"},
+        "c": {"d": "${a}"},
+    }
     (problem,) = told(OmegaConf.create(endless))
     assert problem.endswith("more than 64 deep in each other; look for interpolations in a circle")
     growing = {"a0": ["x"] * 50, **{f"a{i + 1}": [f"${{a{i}}}"] * 50 for i in range(5)}}
@@ -169,7 +200,9 @@ def test_interpolations_without_end_are_refused():
 def test_plain_data_means_the_same_whether_the_library_is_imported_or_not():
     endless = {}
     endless["again"] = endless
-    (problem,) = told({"type": "flare", "hidden_dim": 8, "num_heads": 2, "note": endless}, unknown="keep")
+    (problem,) = told(
+        {"type": "flare", "hidden_dim": 8, "num_heads": 2, "note": endless}, unknown="keep"
+    )
     assert "fewer levels" in problem
     endless["and"] = endless
     wrong = [endless] * 30_000

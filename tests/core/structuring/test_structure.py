@@ -48,7 +48,9 @@ def problems_of(source, cls=AttentionConfig, **options):
 
 def test_a_mapping_becomes_the_concrete_config_of_its_type():
     assert structure(GOOD) == TransolverAttentionConfig(hidden_dim=12, num_heads=3)
-    assert structure({**GOOD, "type": "dot_product"}) == DotProductAttentionConfig(hidden_dim=12, num_heads=3)
+    assert structure({**GOOD, "type": "dot_product"}) == DotProductAttentionConfig(
+        hidden_dim=12, num_heads=3
+    )
 
 
 def test_any_mapping_will_do_and_none_is_changed():
@@ -74,7 +76,10 @@ def test_a_concrete_config_is_given_back():
 
 def test_a_config_of_one_variant_is_none_of_another():
     config = DotProductAttentionConfig(hidden_dim=12, num_heads=3)
-    assert problems_of(config, TransolverAttentionConfig)["type"].message == "expected 'transolver', got 'dot_product'"
+    assert (
+        problems_of(config, TransolverAttentionConfig)["type"].message
+        == "expected 'transolver', got 'dot_product'"
+    )
 
 
 def test_unstructure_undoes_structure():
@@ -117,14 +122,20 @@ def test_a_whole_number_is_a_number():
     assert isinstance(structure({**GOOD, "dropout": 1}).dropout, float)
 
 
-@pytest.mark.parametrize("source", [[], "", "transolver", 3, None, [("type", "transolver")], ()], ids=repr)
+@pytest.mark.parametrize(
+    "source", [[], "", "transolver", 3, None, [("type", "transolver")], ()], ids=repr
+)
 def test_only_a_mapping_describes_a_config(source):
     assert problems_of(source)[""].message.startswith("expected a mapping of options, got ")
-    assert problems_of(source, TokenSpec)[""].message.startswith("expected a mapping of options, got ")
+    assert problems_of(source, TokenSpec)[""].message.startswith(
+        "expected a mapping of options, got "
+    )
 
 
 def test_every_problem_is_told_at_once():
-    told = problems_of({"type": "transolver", "num_heads": 0, "dropout": 1.5, "num_slice": 64, "bias": "no", 3: 4})
+    told = problems_of(
+        {"type": "transolver", "num_heads": 0, "dropout": 1.5, "num_slice": 64, "bias": "no", 3: 4}
+    )
     assert {path: problem.message for path, problem in told.items()} == {
         "hidden_dim": "missing: an integer of at least 1 is required",
         "num_heads": "expected an integer of at least 1, got 0",
@@ -149,7 +160,9 @@ def test_problems_beside_an_unknown_type_are_told_as_far_as_they_are_known():
     assert [problem.path for problem in caught.value.problems] == ["type", "num_heads"]
 
 
-@pytest.mark.parametrize("options", [{}, {"type": None}, {"type": 3}, {"type": ["transolver"]}], ids=repr)
+@pytest.mark.parametrize(
+    "options", [{}, {"type": None}, {"type": 3}, {"type": ["transolver"]}], ids=repr
+)
 def test_a_type_that_is_none_lists_what_is_installed(options):
     problem = problems_of({"hidden_dim": 12, "num_heads": 3, **options})["type"]
     assert "the name of an attention variant" in problem.message
@@ -200,15 +213,23 @@ def test_configs_within_configs_are_made_and_their_problems_placed():
 
 @pytest.mark.parametrize("value", ["ab", {"name": "a", "size": 1}, 3, {"a", "b"}], ids=type)
 def test_only_a_list_is_a_list(value):
-    assert problems_of({"attention": GOOD, "groups": value}, Layer)["groups"].message.startswith("expected a list")
+    assert problems_of({"attention": GOOD, "groups": value}, Layer)["groups"].message.startswith(
+        "expected a list"
+    )
 
 
 def test_unknown_options_are_kept_on_request_and_told_on_another():
     options = {**GOOD, "num_slice": 5, "note": {"by": ["me"]}}
     kept = structure(options, unknown="keep")
     assert kept.extra["num_slice"] == 5
-    assert {**unstructure(kept)} == {**unstructure(structure(GOOD)), "num_slice": 5, "note": {"by": ["me"]}}
-    with pytest.warns(UserWarning, match="num_slice: unknown option of 'transolver'; did you mean 'num_slices'?"):
+    assert {**unstructure(kept)} == {
+        **unstructure(structure(GOOD)),
+        "num_slice": 5,
+        "note": {"by": ["me"]},
+    }
+    with pytest.warns(
+        UserWarning, match="num_slice: unknown option of 'transolver'; did you mean 'num_slices'?"
+    ):
         assert structure(options, unknown="warn") == kept
     with pytest.raises(ValueError, match="unknown: expected one of"):
         structure(GOOD, unknown="ignore")
@@ -221,9 +242,9 @@ def test_known_options_bring_no_warning():
 
 
 def test_a_schema_without_room_for_more_keeps_nothing():
-    assert problems_of({"name": "a", "size": 1, "sise": 2}, TokenSpec, unknown="keep")["sise"].suggestion == (
-        "did you mean 'size'?"
-    )
+    assert problems_of({"name": "a", "size": 1, "sise": 2}, TokenSpec, unknown="keep")[
+        "sise"
+    ].suggestion == ("did you mean 'size'?")
 
 
 def test_a_qualified_type_is_kept_as_written():
@@ -240,9 +261,9 @@ def test_an_ambiguous_type_is_told_with_its_place(site):
     with pytest.raises(AmbiguousTypeError) as caught:
         structure({**GOOD, "type": "flow"}, registry=site.registry())
     assert [problem.path for problem in caught.value.problems] == ["type"]
-    assert set(problems_of({"attention": {**GOOD, "type": "flow"}}, Layer, registry=site.registry())) == {
-        "attention.type"
-    }
+    assert set(
+        problems_of({"attention": {**GOOD, "type": "flow"}}, Layer, registry=site.registry())
+    ) == {"attention.type"}
 
 
 @attrs.frozen(kw_only=True)
@@ -261,7 +282,9 @@ def test_each_place_of_a_fixed_list_has_a_config_of_its_own():
     made = structure({"pair": [{"name": "a", "size": 1}, 3, PATTERN]}, Pairs)
     assert made.pair == (TokenSpec("a", 1), 3, AttentionPattern(["a"], ["a"]))
     assert structure(unstructure(made), Pairs) == made
-    assert set(problems_of({"pair": [{"name": "", "size": 1}, "3", {**PATTERN, "x": 1}]}, Pairs)) == {
+    assert set(
+        problems_of({"pair": [{"name": "", "size": 1}, "3", {**PATTERN, "x": 1}]}, Pairs)
+    ) == {
         "pair[0].name",
         "pair[2].x",
     }
@@ -279,7 +302,10 @@ def test_of_several_configs_the_one_that_was_made_is_taken_and_a_mapping_is_not_
 
 
 def test_a_warning_points_at_whoever_asked_however_deep_the_option_stands():
-    for source, cls in (({**GOOD, "note": 1}, AttentionConfig), ({"attentions": {"a": {**GOOD, "note": 1}}}, Pairs)):
+    for source, cls in (
+        ({**GOOD, "note": 1}, AttentionConfig),
+        ({"attentions": {"a": {**GOOD, "note": 1}}}, Pairs),
+    ):
         with pytest.warns(UserWarning, match="note: unknown option of 'transolver'") as told:
             structure(source, cls, unknown="warn")
         assert [warning.filename for warning in told] == [__file__]
@@ -288,7 +314,10 @@ def test_a_warning_points_at_whoever_asked_however_deep_the_option_stands():
 def test_data_without_end_is_a_problem_like_any_other():
     endless = {}
     endless["again"] = endless
-    assert "fewer levels" in problems_of({**GOOD, "note": endless}, unknown="keep")["extra.note"].message
+    assert (
+        "fewer levels"
+        in problems_of({**GOOD, "note": endless}, unknown="keep")["extra.note"].message
+    )
     assert problems_of({**GOOD, "hidden_dim": endless})["hidden_dim"].value is endless
 
 
@@ -300,11 +329,16 @@ def test_names_of_any_kind_are_told_as_unknown():
         "1.5",
         "['']",
     }
-    assert problems_of({**GOOD, 3: 4}, unknown="keep")["extra[3]"].message == "expected text for a key, got 3"
+    assert (
+        problems_of({**GOOD, 3: 4}, unknown="keep")["extra[3]"].message
+        == "expected text for a key, got 3"
+    )
 
 
 def test_a_wrong_option_of_a_wrong_type_and_a_required_one_of_a_nested_config_are_told_together():
-    told = problems_of({"attention": {"type": "transolvr", "hidden_dim": 12, "num_heads": 0}, "first": {}}, Layer)
+    told = problems_of(
+        {"attention": {"type": "transolvr", "hidden_dim": 12, "num_heads": 0}, "first": {}}, Layer
+    )
     assert set(told) == {"attention.type", "attention.num_heads", "first.name", "first.size"}
 
 

@@ -40,7 +40,10 @@ class LaxConfig(SoundConfig):
         rule = SoundConfig.rule_of(option, annotation)
         if option != "sharpness":
             return rule
-        return Rule(rule.expected, lambda value: rule.check(float(value) if isinstance(value, str) else value))
+        return Rule(
+            rule.expected,
+            lambda value: rule.check(float(value) if isinstance(value, str) else value),
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -88,7 +91,9 @@ SOUND = AttentionVariant(
 """A variant that keeps every promise it makes."""
 
 PLACED = attrs.evolve(
-    SOUND, module="kit_modules:PlacedAttention", capabilities=("positions", "token_specs", "deterministic")
+    SOUND,
+    module="kit_modules:PlacedAttention",
+    capabilities=("positions", "token_specs", "deterministic"),
 )
 """Another, of tokens that have places and groups."""
 

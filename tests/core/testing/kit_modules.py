@@ -7,7 +7,14 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from kit_configs import IgnoredConfig, LaxConfig, RoundedConfig, SoundConfig, UnboundedConfig, UnexplainedConfig
+from kit_configs import (
+    IgnoredConfig,
+    LaxConfig,
+    RoundedConfig,
+    SoundConfig,
+    UnboundedConfig,
+    UnexplainedConfig,
+)
 from kit_torch_config import HeavyConfig
 from torch import Tensor, nn
 
@@ -45,11 +52,22 @@ class SoundAttention(QKVAttention):
         super().__init__(structure(config, self.config_class))
 
     def forward(
-        self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, positions=None, token_specs=None
+        self,
+        x,
+        *,
+        attn_mask=None,
+        key_padding_mask=None,
+        freqs=None,
+        positions=None,
+        token_specs=None,
     ) -> Tensor:
         given = {"attn_mask": attn_mask, "key_padding_mask": key_padding_mask}
         given |= {"positions": positions, "token_specs": token_specs}
-        refuse_arguments("sound", dict.fromkeys(given, "for no reason"), **{name: given[name] for name in self.refused})
+        refuse_arguments(
+            "sound",
+            dict.fromkeys(given, "for no reason"),
+            **{name: given[name] for name in self.refused},
+        )
         self.check(x, attn_mask, key_padding_mask, freqs)
         x = self.placed(x, positions)
         queries, keys, values = self.projected(x, freqs)
@@ -76,14 +94,18 @@ class SoundAttention(QKVAttention):
 
     def read(self, queries, keys, values, attn_mask, real):
         dropout = self.dropout if self.training else 0.0
-        return attend(queries, keys, values, attn_mask=attn_mask, key_padding_mask=real, dropout=dropout)
+        return attend(
+            queries, keys, values, attn_mask=attn_mask, key_padding_mask=real, dropout=dropout
+        )
 
     def finished(self, y, x):
         return y
 
 
 class PlacedAttention(SoundAttention):
-    """Tokens read the anchors of the groups that they are given, after their places were added to them."""
+    """Tokens read the anchors of the groups that they are given, after their places were added to
+    them.
+    """
 
     refused = frozenset({"attn_mask", "key_padding_mask"})
 
@@ -92,7 +114,9 @@ class PlacedAttention(SoundAttention):
         super().check(x, None, None, None)
 
     def placed(self, x, positions):
-        return x if positions is None else x + check_positions(positions, x, 3).mean(-1, keepdim=True)
+        return (
+            x if positions is None else x + check_positions(positions, x, 3).mean(-1, keepdim=True)
+        )
 
     def grouped(self, keys, values, token_specs):
         if token_specs is None:
@@ -149,7 +173,15 @@ class Unstructured(SoundAttention):
 
 class Wider(SoundAttention):
     def forward(
-        self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, positions=None, token_specs=None, scale=1.0
+        self,
+        x,
+        *,
+        attn_mask=None,
+        key_padding_mask=None,
+        freqs=None,
+        positions=None,
+        token_specs=None,
+        scale=1.0,
     ):
         return scale * super().forward(
             x,
@@ -194,7 +226,11 @@ class InPlace(SoundAttention):
 
 class Halving(SoundAttention):
     def finished(self, y, x):
-        return y.half().float() if y.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") else y
+        return (
+            y.half().float()
+            if y.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+            else y
+        )
 
 
 class Cancelling(SoundAttention):
@@ -250,7 +286,9 @@ class ByHand(SoundAttention):
         if mask is None:
             return super().read(queries, keys, values, None, None)
         logits = queries @ keys.transpose(-2, -1) / self.head_dim**0.5
-        logits = logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
+        logits = (
+            logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
+        )
         return logits.softmax(-1) @ values
 
 
@@ -273,17 +311,38 @@ class Groupless(PlacedAttention):
 
 class Patternless(MixedAttention):
     def forward(
-        self, x, token_specs, attention_patterns=None, *, key_padding_mask=None, freqs=None, kv_cache=None
+        self,
+        x,
+        token_specs,
+        attention_patterns=None,
+        *,
+        key_padding_mask=None,
+        freqs=None,
+        kv_cache=None,
     ) -> Tensor:
-        return super().forward(x, token_specs, key_padding_mask=key_padding_mask, freqs=freqs, kv_cache=kv_cache)
+        return super().forward(
+            x, token_specs, key_padding_mask=key_padding_mask, freqs=freqs, kv_cache=kv_cache
+        )
 
 
 class Forgetful(MixedAttention):
     def forward(
-        self, x, token_specs, attention_patterns=None, *, key_padding_mask=None, freqs=None, kv_cache=None
+        self,
+        x,
+        token_specs,
+        attention_patterns=None,
+        *,
+        key_padding_mask=None,
+        freqs=None,
+        kv_cache=None,
     ) -> Tensor:
         y = super().forward(
-            x, token_specs, attention_patterns, key_padding_mask=key_padding_mask, freqs=freqs, kv_cache=kv_cache
+            x,
+            token_specs,
+            attention_patterns,
+            key_padding_mask=key_padding_mask,
+            freqs=freqs,
+            kv_cache=kv_cache,
         )
         is_from_cache = any(spec.size is None for spec in token_specs)
         return y + 1e-3 * y.mean(-1, keepdim=True) if is_from_cache else y

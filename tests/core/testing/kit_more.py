@@ -1,4 +1,6 @@
-"""More broken variants: for clauses of a contract that its first mutant does not break, with what the kit says."""
+"""More broken variants: for clauses of a contract that its first mutant does not break, with what
+the kit says.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ class NotEvenSilent(SoundAttention):
 
 class Narrower(SoundAttention):
     def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, positions=None):
-        return super().forward(x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, freqs=freqs)
+        return super().forward(
+            x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, freqs=freqs
+        )
 
 
 class Returning(SoundAttention):
@@ -109,7 +113,9 @@ class PairsByClock(Deaf):
 class FaintMask(SoundAttention):
     def read(self, queries, keys, values, attn_mask, real):
         if attn_mask is not None and attn_mask.dtype == torch.bool:
-            attn_mask = torch.zeros_like(attn_mask, dtype=queries.dtype).masked_fill(~attn_mask, -9.0)
+            attn_mask = torch.zeros_like(attn_mask, dtype=queries.dtype).masked_fill(
+                ~attn_mask, -9.0
+            )
         return super().read(queries, keys, values, attn_mask, real)
 
 
@@ -157,7 +163,16 @@ class Unadded(PlacedAttention):
 
 
 class Secluded(MixedAttention):
-    def forward(self, x, token_specs, attention_patterns=None, *, key_padding_mask=None, freqs=None, kv_cache=None):
+    def forward(
+        self,
+        x,
+        token_specs,
+        attention_patterns=None,
+        *,
+        key_padding_mask=None,
+        freqs=None,
+        kv_cache=None,
+    ):
         stops = np.cumsum([spec.size for spec in token_specs])
         parts = [
             super(Secluded, self).forward(x[:, stop - spec.size : stop], [spec])
@@ -167,16 +182,40 @@ class Secluded(MixedAttention):
 
 
 class Uncaching(MixedAttention):
-    def forward(self, x, token_specs, attention_patterns=None, *, key_padding_mask=None, freqs=None, kv_cache=None):
-        return super().forward(x, token_specs, attention_patterns, key_padding_mask=key_padding_mask, freqs=freqs)
+    def forward(
+        self,
+        x,
+        token_specs,
+        attention_patterns=None,
+        *,
+        key_padding_mask=None,
+        freqs=None,
+        kv_cache=None,
+    ):
+        return super().forward(
+            x, token_specs, attention_patterns, key_padding_mask=key_padding_mask, freqs=freqs
+        )
 
 
 class Misnaming(SoundAttention):
-    def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, positions=None, token_specs=None):
+    def forward(
+        self,
+        x,
+        *,
+        attn_mask=None,
+        key_padding_mask=None,
+        freqs=None,
+        positions=None,
+        token_specs=None,
+    ):
         if positions is not None:
             raise ValueError("I want no positions")
         return super().forward(
-            x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, freqs=freqs, token_specs=token_specs
+            x,
+            attn_mask=attn_mask,
+            key_padding_mask=key_padding_mask,
+            freqs=freqs,
+            token_specs=token_specs,
         )
 
 
@@ -325,14 +364,22 @@ MORE = [
         with_module("Unchecked", config=UncheckedConfig),
         "hidden_dim takes True, wanted an integer of at least 1",
     ),
-    ("bounds", with_module("Unenforced", config=UnenforcedConfig), "sharpness takes 0.0, wanted a number"),
+    (
+        "bounds",
+        with_module("Unenforced", config=UnenforcedConfig),
+        "sharpness takes 0.0, wanted a number",
+    ),
     (
         "options_are_read",
         with_module("NotEvenSilent", config=SilentConfig, silent_options=("level",)),
         "nobody looks at the option 'level'",
     ),
     ("signature", with_module("Narrower"), "the interface 'self' is (x, *, attn_mask=None"),
-    ("time_exponent", attrs.evolve(SOUND, time_exponent=3), "time_exponent is 3, and from 1024 to 2048 tokens"),
+    (
+        "time_exponent",
+        attrs.evolve(SOUND, time_exponent=3),
+        "time_exponent is 3, and from 1024 to 2048 tokens",
+    ),
     (
         "time_exponent",
         with_module("PairsByClock", capabilities=("rope", "deterministic"), time_exponent=1),
@@ -342,22 +389,62 @@ MORE = [
     ("memory_exponent", with_module("PairsInNumpy"), "memory grows with exponent 1.9"),
     ("result", with_module("Returning"), "expected one tensor from forward, got a tuple"),
     ("result", with_module("Shortening"), "has shape (3, 12, 8), and the tokens have (3, 13, 8)"),
-    ("few_tokens", with_module("Undefined"), "1 tokens in 3 samples give numbers or gradients that are not finite"),
+    (
+        "few_tokens",
+        with_module("Undefined"),
+        "1 tokens in 3 samples give numbers or gradients that are not finite",
+    ),
     ("attn_mask", with_module("FaintMask"), "query 0 reads tokens that attn_mask hides from it"),
     ("attn_mask", with_module("RoundedMask"), "are not added to the logits"),
-    ("key_padding_mask", with_module("Unpadded"), "what stands in padding changes what real tokens get"),
-    ("key_padding_mask", with_module("Scaled"), "get something else beside padding than without it"),
-    ("key_padding_mask", with_module("Centred"), "get something else beside padding than without it"),
+    (
+        "key_padding_mask",
+        with_module("Unpadded"),
+        "what stands in padding changes what real tokens get",
+    ),
+    (
+        "key_padding_mask",
+        with_module("Scaled"),
+        "get something else beside padding than without it",
+    ),
+    (
+        "key_padding_mask",
+        with_module("Centred"),
+        "get something else beside padding than without it",
+    ),
     ("rope", with_module("Unturned"), "frequencies do not change the result"),
     ("rope", with_module("Undemanding"), "a call without freqs must be refused; it was accepted"),
-    ("rope", attrs.evolve(SOUND, example={"hidden_dim": 3, "num_heads": 3}), "too narrow to rotate"),
-    ("token_specs", with_module("Unadded", PLACED), "whose sizes do not add up to the tokens must be refused"),
-    ("attention_patterns", with_module("Secluded", GROUPED), "'surface_queries' does not read 'surface_anchors'"),
+    (
+        "rope",
+        attrs.evolve(SOUND, example={"hidden_dim": 3, "num_heads": 3}),
+        "too narrow to rotate",
+    ),
+    (
+        "token_specs",
+        with_module("Unadded", PLACED),
+        "whose sizes do not add up to the tokens must be refused",
+    ),
+    (
+        "attention_patterns",
+        with_module("Secluded", GROUPED),
+        "'surface_queries' does not read 'surface_anchors'",
+    ),
     ("kv_cache", with_module("Uncaching", GROUPED), "leaves its kv_cache empty"),
-    ("refuses_undeclared_arguments", with_module("Misnaming"), "got ValueError: I want no positions"),
-    ("refuses_wrong_shapes", with_module("Unnamed"), "expected a ShapeError, got ValueError: 'three axes, please'"),
+    (
+        "refuses_undeclared_arguments",
+        with_module("Misnaming"),
+        "got ValueError: I want no positions",
+    ),
+    (
+        "refuses_wrong_shapes",
+        with_module("Unnamed"),
+        "expected a ShapeError, got ValueError: 'three axes, please'",
+    ),
     ("gradients_reach_parameters", with_module("Frozen"), "scale asks for no gradient"),
-    ("gradients_reach_parameters", _frozen("q.*"), "q.weight is declared frozen and asks for a gradient"),
+    (
+        "gradients_reach_parameters",
+        _frozen("q.*"),
+        "q.weight is declared frozen and asks for a gradient",
+    ),
     ("gradients_reach_parameters", _frozen("scale"), "names 'scale', which is no parameter"),
     ("gradients_are_right", with_module("Detaching"), "the gradient of"),
     ("no_dropout_in_evaluation", with_module("Dropping"), "dropout acts in evaluation"),
@@ -370,9 +457,21 @@ MORE = [
     ("global_state", with_module("Drawing"), "evaluation draws from torch's generator"),
     ("global_state", with_module("SeedingPython"), "a module changes Python's generator"),
     ("compile", with_module("OtherwiseCompiled"), "a compiled module computes something else"),
-    ("compile", with_module("Counted"), "makes more than 2 graphs for many numbers of tokens: RecompileError"),
-    ("compile", with_module("Looping"), "let no branch, loop, layout or attribute depend on how many tokens"),
-    ("compile", with_module("Stepping"), "makes more than 2 graphs for many numbers of tokens: RecompileError"),
+    (
+        "compile",
+        with_module("Counted"),
+        "makes more than 2 graphs for many numbers of tokens: RecompileError",
+    ),
+    (
+        "compile",
+        with_module("Looping"),
+        "let no branch, loop, layout or attribute depend on how many tokens",
+    ),
+    (
+        "compile",
+        with_module("Stepping"),
+        "makes more than 2 graphs for many numbers of tokens: RecompileError",
+    ),
     ("compile", with_module("Precompiled"), "runs outside of the graph of its compiler"),
     ("export", with_module("Flexible"), "cannot be saved to a file and loaded: SerializeError"),
     ("export", with_module("OddTokensOnly"), "torch.export fails: UserError: Constraints violated"),
@@ -386,7 +485,9 @@ MORE = [
     for check, variant, told in MORE
 ]
 
-SILENT = attrs.evolve(SOUND, config=SilentConfig, module="kit_more:Silent", silent_options=("level",))
+SILENT = attrs.evolve(
+    SOUND, config=SilentConfig, module="kit_more:Silent", silent_options=("level",)
+)
 """A sound variant with an option that only its module sees."""
 
 FROZEN = attrs.evolve(SOUND, module="kit_more:Frozen", frozen_parameters=("sc*",))

@@ -40,7 +40,9 @@ MUTANTS = {
     "bfloat16": with_module("Cancelling"),
     "autocast": with_module("Mixing"),
     "batch_independence": with_module("Gossiping"),
-    "tokens_see_each_other": with_module("Deaf", capabilities=("rope", "deterministic"), time_exponent=1),
+    "tokens_see_each_other": with_module(
+        "Deaf", capabilities=("rope", "deterministic"), time_exponent=1
+    ),
     "permutation": with_module("Counting"),
     "attn_mask": with_module("BooleanMasksAlone"),
     "key_padding_mask": with_module("FaintPadding"),

@@ -7,7 +7,9 @@ import pytest
 from noether_core import registry
 from noether_core.testing import check_variant
 
-BUILT_IN = [entry.name for entry in registry().providers() if entry.distribution == "noether-attention"]
+BUILT_IN = [
+    entry.name for entry in registry().providers() if entry.distribution == "noether-attention"
+]
 
 
 def test_there_are_ten():

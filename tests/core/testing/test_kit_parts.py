@@ -17,7 +17,13 @@ from torch import nn
 from noether_core import AttentionConfig, TokenSpec, unstructure
 from noether_core.schemas.schema import plan_of
 from noether_core.testing import Subject, calls
-from noether_core.testing.alternatives import alternatives, bounds_in, foreign_values, is_fixed, takes_anything
+from noether_core.testing.alternatives import (
+    alternatives,
+    bounds_in,
+    foreign_values,
+    is_fixed,
+    takes_anything,
+)
 from noether_core.testing.comparing import are_alike, largest_error, relative_error
 from noether_core.testing.measuring import Consumption, Operations
 from noether_core.testing.reading import recording
@@ -61,7 +67,12 @@ def test_any_takes_anything():
 
 @pytest.mark.parametrize(
     ("annotation", "is_one"),
-    [(Literal[False], True), (Annotated[Literal["a"], "why"], True), (Literal[1, 2], False), (bool, False)],
+    [
+        (Literal[False], True),
+        (Annotated[Literal["a"], "why"], True),
+        (Literal[1, 2], False),
+        (bool, False),
+    ],
 )
 def test_one_literal_is_fixed(annotation, is_one):
     assert is_fixed(annotation) is is_one
@@ -69,7 +80,9 @@ def test_one_literal_is_fixed(annotation, is_one):
 
 def test_bounds_are_found_in_unions_too():
     assert list(bounds_in(Annotated[int, Ge(2)] | None)) == [(int, (("ge", 2),))]
-    assert list(bounds_in(Annotated[float, Interval(ge=0, le=1)])) == [(float, (("ge", 0), ("le", 1)))]
+    assert list(bounds_in(Annotated[float, Interval(ge=0, le=1)])) == [
+        (float, (("ge", 0), ("le", 1)))
+    ]
     assert list(bounds_in(tuple[str, ...])) == []
 
 

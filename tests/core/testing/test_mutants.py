@@ -12,7 +12,13 @@ from kit_mutants import GROUPED, MUTANTS
 from noether_core.testing import CHECKS, check_variant
 from noether_core.testing.contract import implied_by, name_of
 
-SOUND_VARIANTS = {"sound": SOUND, "placed": PLACED, "grouped": GROUPED, "silent": SILENT, "frozen": FROZEN}
+SOUND_VARIANTS = {
+    "sound": SOUND,
+    "placed": PLACED,
+    "grouped": GROUPED,
+    "silent": SILENT,
+    "frozen": FROZEN,
+}
 NAMES = [name_of(check) for check in CHECKS]
 
 _caught: Counter[str] = Counter()
@@ -55,7 +61,9 @@ def test_a_module_that_is_compiled_too_often_is_caught_by_nothing_else(name):
 
 
 @pytest.mark.parametrize(
-    ("check", "variant", "told"), MORE, ids=[f"{check}-{variant.module[9:]}" for check, variant, _ in MORE]
+    ("check", "variant", "told"),
+    MORE,
+    ids=[f"{check}-{variant.module[9:]}" for check, variant, _ in MORE],
 )
 def test_another_clause_that_is_broken_is_told(check, variant, told):
     (outcome,) = check_variant(variant, only=[check]).outcomes

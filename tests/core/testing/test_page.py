@@ -1,4 +1,6 @@
-"""The page of the kit names every check with its contract, and every field of a record that the kit reads."""
+"""The page of the kit names every check with its contract, and every field of a record that the kit
+reads.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ PAGE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
 
 
 def rows() -> list[tuple[str, str]]:
-    return re.findall(r"^\| `(\w+)` \| (.+) \|$", PAGE.partition("## The checks")[2], flags=re.MULTILINE)
+    return re.findall(
+        r"^\| `(\w+)` \| (.+) \|$", PAGE.partition("## The checks")[2], flags=re.MULTILINE
+    )
 
 
 def test_the_page_tells_the_contract_of_every_check_in_order():
@@ -25,7 +29,9 @@ def test_the_page_tells_the_contract_of_every_check_in_order():
 
 def test_the_page_names_fields_and_members_that_exist():
     fields = {field.name for field in attrs.fields(AttentionVariant)}
-    named = re.findall(r"`(\w+)`", PAGE.partition("## What a record declares")[2].partition("Two options")[0])
+    named = re.findall(
+        r"`(\w+)`", PAGE.partition("## What a record declares")[2].partition("Two options")[0]
+    )
     assert {"example_groups", "frozen_parameters", "silent_options"} <= fields & set(named)
     for member in re.findall(r"`report\.(\w+)", PAGE):
         assert hasattr(Report, member) or member in {field.name for field in attrs.fields(Report)}

@@ -73,7 +73,11 @@ def test_a_type_is_checked_alone_where_no_paths_are_given(run):
 def test_beside_paths_it_is_checked_with_their_tests(run):
     done = run("--noether", "flare", "--noether", "mixed", "test_own.py", "-k", "own or help", "-v")
     assert done.returncode == 0, done.stdout
-    for line in ("test_own.py::test_own PASSED", "noether::flare::help PASSED", "noether::mixed::help PASSED"):
+    for line in (
+        "test_own.py::test_own PASSED",
+        "noether::flare::help PASSED",
+        "noether::mixed::help PASSED",
+    ):
         assert line in done.stdout
     assert "flare of noether-attention 0.1.0: incomplete: 1 passed" in done.stdout
 
@@ -137,7 +141,10 @@ def test_a_class_has_a_test_for_every_check_which_may_be_overridden(run, tmp_pat
 def test_reports_that_cannot_be_written_are_told(run):
     done = run("--noether", "flare", "-k", "help", "--noether-report", "nowhere/report.json")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "reports cannot be written: [Errno 2] No such file or directory: 'nowhere/report.json'" in done.stdout
+    assert (
+        "reports cannot be written: [Errno 2] No such file or directory: 'nowhere/report.json'"
+        in done.stdout
+    )
     assert "INTERNALERROR" not in done.stdout + done.stderr
 
 

@@ -10,17 +10,42 @@ from kit_configs import SOUND
 
 from noether_core import ConfigError
 from noether_core.cli import main
-from noether_core.reports import REPORT_FILE, Outcome, Report, load_reports, save_reports, shipped_report
+from noether_core.reports import (
+    REPORT_FILE,
+    Outcome,
+    Report,
+    load_reports,
+    save_reports,
+    shipped_report,
+)
 
-PASSED = Outcome(check="help", contract="Every option has help.", status="passed", message="7 options", seconds=0.5)
-FAILED = Outcome(check="rope", contract="It rotates.", status="failed", message="toy: it does not turn\nat all")
+PASSED = Outcome(
+    check="help",
+    contract="Every option has help.",
+    status="passed",
+    message="7 options",
+    seconds=0.5,
+)
+FAILED = Outcome(
+    check="rope", contract="It rotates.", status="failed", message="toy: it does not turn\nat all"
+)
 ERROR = Outcome(check="result", contract="It returns.", status="error", message="KeyError: 'x'")
-SKIPPED = Outcome(check="positions", contract="They act.", status="not applicable", message="not declared")
+SKIPPED = Outcome(
+    check="positions", contract="They act.", status="not applicable", message="not declared"
+)
 
 
 def report(*outcomes: Outcome, **facts: object) -> Report:
-    facts = {"type": "toy", "distribution": "acme-toy", "version": "1.2.0", "implied": ["help"], **facts}
-    return Report(noether="0.1.0", torch="2.13.0", python="3.11.7", device="cpu", outcomes=outcomes, **facts)
+    facts = {
+        "type": "toy",
+        "distribution": "acme-toy",
+        "version": "1.2.0",
+        "implied": ["help"],
+        **facts,
+    }
+    return Report(
+        noether="0.1.0", torch="2.13.0", python="3.11.7", device="cpu", outcomes=outcomes, **facts
+    )
 
 
 def test_a_report_passes_where_all_that_is_implied_ran_and_nothing_failed():
@@ -99,7 +124,9 @@ def test_a_text_that_is_no_report_is_refused_with_its_place(text, path, told):
 
 
 def test_an_outcome_has_one_of_four_ends():
-    with pytest.raises(ConfigError, match="status: expected 'passed', 'failed', 'error' or 'not applicable'"):
+    with pytest.raises(
+        ConfigError, match="status: expected 'passed', 'failed', 'error' or 'not applicable'"
+    ):
         attrs.evolve(PASSED, status="skipped")
 
 
@@ -119,7 +146,9 @@ def shipped(site):
 def test_a_package_ships_its_report_beside_its_module(shipped):
     found = shipped_report(shipped(report(PASSED).to_json()))
     assert found.report == report(PASSED)
-    assert str(found) == "passed: 1 passed (noether-attention 0.1.0, torch 2.13.0, Python 3.11.7, cpu)"
+    assert (
+        str(found) == "passed: 1 passed (noether-attention 0.1.0, torch 2.13.0, Python 3.11.7, cpu)"
+    )
     assert found.as_dict()["passed"] is True
 
 
@@ -162,14 +191,19 @@ def test_a_module_that_is_not_there_ships_none(site):
 def test_show_tells_the_report(site, monkeypatch, capsys):
     module = site.install_variant("toy")
     monkeypatch.setattr("noether_core.plugins.registry._default", site.registry())
-    (site.folder / REPORT_FILE).write_text(report(FAILED, version="1.2.0").to_json(), encoding="utf-8")
+    (site.folder / REPORT_FILE).write_text(
+        report(FAILED, version="1.2.0").to_json(), encoding="utf-8"
+    )
 
     assert main(["show", "toy", "--plain"]) == 0
     plain = capsys.readouterr().out
     assert main(["show", "toy", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
 
-    assert "report\tfailed: 1 failed; 1 of 1 did not run (noether-attention 0.1.0, torch 2.13.0" in plain
+    assert (
+        "report\tfailed: 1 failed; 1 of 1 did not run (noether-attention 0.1.0, torch 2.13.0"
+        in plain
+    )
     assert shown["plugin"] == module
     assert shown["report"]["outcomes"][0]["message"] == FAILED.message
 

@@ -59,7 +59,9 @@ def test_a_check_returns_raises_or_says_why_it_does_not_apply():
 def test_derivatives_that_are_there_are_told_from_those_that_are_refused():
     exact = Subject.of(with_module("Exact", memory_exponent=2))
     assert (check_second_derivatives(exact), check_forward_mode(exact)) == ("right", "right")
-    assert check_forward_mode(Subject.of(SOUND)).startswith("refused by NotImplementedError: Trying to use forward AD")
+    assert check_forward_mode(Subject.of(SOUND)).startswith(
+        "refused by NotImplementedError: Trying to use forward AD"
+    )
 
 
 def test_a_report_says_who_made_it_and_on_what():
@@ -73,7 +75,9 @@ def test_a_report_says_who_made_it_and_on_what():
 
 def test_all_failures_are_told_and_not_the_first():
     both = attrs.evolve(MUTANTS["help"], time_exponent=1)
-    assert [bad.check for bad in check_variant(both, only=["help", "result", "time_exponent"]).failures] == [
+    assert [
+        bad.check for bad in check_variant(both, only=["help", "result", "time_exponent"]).failures
+    ] == [
         "help",
         "time_exponent",
     ]
@@ -93,7 +97,10 @@ def test_a_check_that_is_promised_and_does_not_apply_fails():
 
     outcome = run_check(check_turns, Subject.of(SOUND))
     assert outcome.status == "failed"
-    assert outcome.message == "the record asks for this check, which says that it does not apply: no reason"
+    assert (
+        outcome.message
+        == "the record asks for this check, which says that it does not apply: no reason"
+    )
 
 
 def test_whatever_a_variant_raises_is_an_error_with_its_place():
@@ -102,7 +109,11 @@ def test_whatever_a_variant_raises_is_an_error_with_its_place():
         raise KeyError("x")
 
     outcome = run_check(check_nothing, Subject.of(SOUND))
-    assert (outcome.check, outcome.contract, outcome.status) == ("nothing", "It does nothing.", "error")
+    assert (outcome.check, outcome.contract, outcome.status) == (
+        "nothing",
+        "It does nothing.",
+        "error",
+    )
     assert outcome.message.startswith("KeyError: 'x'\nin ")
     assert "test_running.py" in outcome.message
     assert not report_of(Subject.of(SOUND), [outcome]).is_passed
@@ -121,14 +132,19 @@ def test_a_type_is_looked_up_where_it_is_asked_for():
     assert check_variant("sound", registry=registry, only=["help"]).distribution == "in-process"
     with pytest.raises(UnknownTypeError):
         check_variant("sound", only=["help"])
-    with pytest.raises(ValueError, match="there is no check 'hlp'; the checks are config_round_trip"):
+    with pytest.raises(
+        ValueError, match="there is no check 'hlp'; the checks are config_round_trip"
+    ):
         check_variant(SOUND, only=["hlp"])
 
 
 def test_checks_leave_torch_as_it_was():
     torch.manual_seed(3)
     before = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()
-    check_variant(SOUND, only=[name_of(check) for check in CHECKS if name_of(check) not in {"compile", "export"}])
+    check_variant(
+        SOUND,
+        only=[name_of(check) for check in CHECKS if name_of(check) not in {"compile", "export"}],
+    )
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (torch.get_num_threads(), torch.get_default_dtype())
 
@@ -145,7 +161,10 @@ def test_the_command_prints_and_saves_reports(tmp_path, capsys):
     assert main(["transolver", "flare", "--only", "help", "--json", str(file)]) == 1  # incomplete
     printed = capsys.readouterr().out
     assert "transolver of noether-attention 0.1.0: incomplete: 1 passed" in printed
-    assert [told["type"] for told in json.loads(file.read_text())["reports"]] == ["transolver", "flare"]
+    assert [told["type"] for told in json.loads(file.read_text())["reports"]] == [
+        "transolver",
+        "flare",
+    ]
 
 
 def test_the_command_ends_with_zero_where_all_passed(monkeypatch, capsys):
@@ -155,7 +174,8 @@ def test_the_command_ends_with_zero_where_all_passed(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"), [(["nobody"], "'nobody' is not installed"), (["flare", "--only", "hlp"], "no check 'hlp'")]
+    ("arguments", "told"),
+    [(["nobody"], "'nobody' is not installed"), (["flare", "--only", "hlp"], "no check 'hlp'")],
 )
 def test_wrong_usage_of_the_command_ends_with_two(arguments, told, capsys):
     assert main(arguments) == 2

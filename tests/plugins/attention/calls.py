@@ -1,4 +1,6 @@
-"""How modules of each interface are called: sound arguments of any size, for every installed variant."""
+"""How modules of each interface are called: sound arguments of any size, for every installed
+variant.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +47,17 @@ def make(name: str, **options: Any) -> nn.Module:
     return build(name, **options_of(name, **{"init_weights": "xavier", **options}))
 
 
-def arguments_of(name: str, dtype: torch.dtype = torch.float64, count: int = TOKENS) -> dict[str, Any]:
+def arguments_of(
+    name: str, dtype: torch.dtype = torch.float64, count: int = TOKENS
+) -> dict[str, Any]:
     """Return what the variant cannot be called without, for *count* tokens."""
     return _ARGUMENTS[VARIANTS[name].interface](name, dtype, count)
 
 
 def specs_of(count: int) -> list[TokenSpec]:
-    """Return groups of *count* tokens: two of queries and one of anchors with up to two each, and the rest anchors."""
+    """Return groups of *count* tokens: two of queries and one of anchors with up to two each, and
+    the rest anchors.
+    """
     sizes = []
     for _ in GROUPS[:-1]:
         sizes.append(min(2, count - sum(sizes)))
@@ -61,7 +67,9 @@ def specs_of(count: int) -> list[TokenSpec]:
 def _self_arguments(name: str, dtype: torch.dtype, count: int) -> dict[str, Any]:
     arguments = {"x": torch.randn(BATCH, count, HIDDEN, dtype=dtype)}
     if "positions" in VARIANTS[name].capabilities:
-        arguments["positions"] = torch.rand(BATCH, count, VARIANTS[name].example["input_dim"], dtype=dtype)
+        arguments["positions"] = torch.rand(
+            BATCH, count, VARIANTS[name].example["input_dim"], dtype=dtype
+        )
     return arguments
 
 
@@ -88,7 +96,10 @@ def read_argument(name: str) -> str:
 
 def each_tensor(function: Callable[[Tensor], Any], arguments: dict[str, Any]) -> dict[str, Any]:
     """Return *arguments* with every tensor replaced by what *function* makes of it."""
-    return {key: function(value) if isinstance(value, torch.Tensor) else value for key, value in arguments.items()}
+    return {
+        key: function(value) if isinstance(value, torch.Tensor) else value
+        for key, value in arguments.items()
+    }
 
 
 def shortened(name: str, arguments: dict[str, Any], count: int) -> dict[str, Any]:
@@ -106,7 +117,8 @@ def _turns(count: int) -> Tensor:
 
 
 def optional_arguments(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return, for each argument that the interface offers, its capability and a value that changes the result.
+    """Return, for each argument that the interface offers, its capability and a value that changes
+    the result.
 
     The value may bring others, without which it means nothing.
     """
@@ -120,7 +132,10 @@ def optional_arguments(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
             "token_specs": ("token_specs", {"token_specs": specs_of(TOKENS)}),
         },
         "cross": {
-            "attn_mask": ("attn_mask", {"attn_mask": torch.ones(KEYS, TOKENS, dtype=torch.bool).tril()}),
+            "attn_mask": (
+                "attn_mask",
+                {"attn_mask": torch.ones(KEYS, TOKENS, dtype=torch.bool).tril()},
+            ),
             "key_padding_mask": ("key_padding_mask", real),
             "q_freqs": ("rope", {"q_freqs": _turns(KEYS), "k_freqs": _turns(TOKENS)}),
             "k_freqs": ("rope", {"k_freqs": _turns(TOKENS), "q_freqs": _turns(KEYS)}),

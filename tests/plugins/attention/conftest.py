@@ -12,7 +12,9 @@ import torch
 
 from noether_core import AttentionPattern, TokenSpec, build, registry
 
-_FOLDER = pathlib.Path(os.environ.get("NOETHER_PARITY") or pathlib.Path(__file__).parents[4] / "shared" / "parity")
+_FOLDER = pathlib.Path(
+    os.environ.get("NOETHER_PARITY") or pathlib.Path(__file__).parents[4] / "shared" / "parity"
+)
 _FUSED = {"qkv": ("q", "k", "v"), "kv": ("k", "v")}
 
 
@@ -30,21 +32,31 @@ class ParityCase:
 
     @property
     def options(self):
-        return {name: value for name, value in self.facts["config"].items() if name != "qk_norm_kind"}
+        return {
+            name: value for name, value in self.facts["config"].items() if name != "qk_norm_kind"
+        }
 
     def build(self):
-        """Return the module in evaluation mode with the recorded weights; norms without weights have weights of one."""
+        """Return the module in evaluation mode with the recorded weights; norms without weights
+        have weights of one.
+        """
         module = build(self.options).eval()
         state = self.arrays_under("state/")
         if "qk_norm_kind" in self.facts["config"]:
-            ones = {name: value for name, value in module.state_dict().items() if name.endswith("_norm.weight")}
+            ones = {
+                name: value
+                for name, value in module.state_dict().items()
+                if name.endswith("_norm.weight")
+            }
             assert all((value == 1).all() for value in ones.values())
             state = {**ones, **state}
         module.load_state_dict(state)
         return module
 
     def arguments(self, dtype):
-        """Return the arguments of the forward, floating ones in *dtype*; frequencies stay as they are recorded."""
+        """Return the arguments of the forward, floating ones in *dtype*; frequencies stay as they
+        are recorded.
+        """
         return self._arguments(self.facts, dtype)
 
     def second_arguments(self, dtype):
@@ -56,26 +68,36 @@ class ParityCase:
         honoured = registry().get(self.facts["config"]["type"]).capabilities
         arguments = {}
         for name, keys in facts["forward"].items():
-            ours = "key_padding_mask" if name == "attn_mask" and "attn_mask" not in honoured else name
+            ours = (
+                "key_padding_mask" if name == "attn_mask" and "attn_mask" not in honoured else name
+            )
             arguments[ours] = self._argument(keys, None if name.endswith("freqs") else dtype)
         if facts["token_specs"] is not None:
             arguments["token_specs"] = [TokenSpec(**entry) for entry in facts["token_specs"]]
         if self.facts["attention_patterns"] is not None:
-            arguments["attention_patterns"] = [AttentionPattern(**entry) for entry in self.facts["attention_patterns"]]
+            arguments["attention_patterns"] = [
+                AttentionPattern(**entry) for entry in self.facts["attention_patterns"]
+            ]
         return arguments
 
     def array(self, key):
         return torch.from_numpy(self.arrays[key])
 
     def arrays_under(self, prefix):
-        return {key.removeprefix(prefix): self.array(key) for key in self.arrays if key.startswith(prefix)}
+        return {
+            key.removeprefix(prefix): self.array(key)
+            for key in self.arrays
+            if key.startswith(prefix)
+        }
 
     def atol(self, key):
         return self.facts["measured"][key]["suggested_atol"]
 
     @staticmethod
     def gradient_of(module, name):
-        """Return the gradient of a parameter, under its own name or under that of the stack it was recorded in."""
+        """Return the gradient of a parameter, under its own name or under that of the stack it was
+        recorded in.
+        """
         parameters = dict(module.named_parameters())
         if name in parameters:
             return parameters[name].grad
@@ -111,7 +133,9 @@ def _is_rope(facts):
 
 
 def _is_noisy(facts):
-    """Return whether noise was drawn in evaluation, which is a fault of the reference that is mended here."""
+    """Return whether noise was drawn in evaluation, which is a fault of the reference that is
+    mended here.
+    """
     return facts.get("noise") is not None and "deterministic" not in facts["tags"]
 
 
@@ -126,7 +150,9 @@ _KINDS = {
 def _parameters(is_wanted):
     manifest = _FOLDER / "manifest.json"
     if not manifest.exists():
-        reason = f"no recorded numbers in {_FOLDER}; set NOETHER_PARITY to the folder that holds them"
+        reason = (
+            f"no recorded numbers in {_FOLDER}; set NOETHER_PARITY to the folder that holds them"
+        )
         return [pytest.param(None, marks=pytest.mark.skip(reason=reason))]
     cases = json.loads(manifest.read_text(encoding="utf-8"))["cases"]
     return [pytest.param(facts, id=facts["name"]) for facts in cases if is_wanted(facts)]

@@ -1,4 +1,6 @@
-"""What formulas of several variants are made of, in plain operations, and the comparison with a module."""
+"""What formulas of several variants are made of, in plain operations, and the comparison with a
+module.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 def linear(state: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
     """Apply the linear layer that *state* stores under *name*."""
-    return torch.einsum("...i,oi->...o", x, state[f"{name}.weight"]) + state.get(f"{name}.bias", 0.0)
+    return torch.einsum("...i,oi->...o", x, state[f"{name}.weight"]) + state.get(
+        f"{name}.bias", 0.0
+    )
 
 
 def rms_normed(x: Tensor, weight: Tensor) -> Tensor:
@@ -32,7 +36,10 @@ def rotated(x: Tensor, points: Tensor, form: str) -> Tensor:
         first = axis * per_axis + (2 * i if form == "complex" else i)
         second = first + (1 if form == "complex" else per_axis // 2)
         a, b = x[..., first], x[..., second]
-        columns[first], columns[second] = a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()
+        columns[first], columns[second] = (
+            a * angle.cos() - b * angle.sin(),
+            b * angle.cos() + a * angle.sin(),
+        )
     return torch.stack(columns, -1)
 
 
@@ -45,12 +52,16 @@ def with_own_norms(module: nn.Module) -> nn.Module:
     return module
 
 
-def assert_same_numbers(got: Tensor, wanted: Tensor, inputs: Sequence[Tensor], atol: float = 1e-12) -> None:
+def assert_same_numbers(
+    got: Tensor, wanted: Tensor, inputs: Sequence[Tensor], atol: float = 1e-12
+) -> None:
     """Compare outputs, and the gradients of *inputs* for one random cotangent."""
     torch.testing.assert_close(got, wanted, rtol=0, atol=atol)
     cotangent = torch.randn_like(wanted)
     pairs = zip(
-        torch.autograd.grad(got, inputs, cotangent), torch.autograd.grad(wanted, inputs, cotangent), strict=True
+        torch.autograd.grad(got, inputs, cotangent),
+        torch.autograd.grad(wanted, inputs, cotangent),
+        strict=True,
     )
     for gradient, gradient_wanted in pairs:
         torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=10 * atol)

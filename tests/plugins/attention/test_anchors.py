@@ -221,20 +221,27 @@ CASES = {
     ),
 }
 every_case = pytest.mark.parametrize(
-    ("variant", "case"), [(f"{name.partition(',')[0]}_anchor", case) for name, case in CASES.items()], ids=CASES
+    ("variant", "case"),
+    [(f"{name.partition(',')[0]}_anchor", case) for name, case in CASES.items()],
+    ids=CASES,
 )
 
 
 def formula(state, x, case):
-    """Attend over all tokens at once, with minus infinity where a token's group does not read another's."""
+    """Attend over all tokens at once, with minus infinity where a token's group does not read
+    another's.
+    """
     groups = [name for name, (size, _) in case.groups.items() for _ in range(size)]
     may_read = torch.tensor([[key in case.reads[query] for key in groups] for query in groups])
     q, k, v = (
-        linear(state, f"mixed_attention.{name}", x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv"
+        linear(state, f"mixed_attention.{name}", x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2)
+        for name in "qkv"
     )
     logits = torch.einsum("bhid,bhjd->bhij", q, k) / math.sqrt(WIDTH)
     weights = logits.masked_fill(~may_read, -math.inf).softmax(-1)
-    return linear(state, "mixed_attention.proj", torch.einsum("bhij,bhjd->bihd", weights, v).flatten(-2))
+    return linear(
+        state, "mixed_attention.proj", torch.einsum("bhij,bhjd->bihd", weights, v).flatten(-2)
+    )
 
 
 @every_case
@@ -246,14 +253,22 @@ def test_it_is_its_formula(variant, case):
 
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
     for gradient, gradient_wanted in zip(
-        torch.autograd.grad(got, inputs, cotangent), torch.autograd.grad(wanted, inputs, cotangent), strict=True
+        torch.autograd.grad(got, inputs, cotangent),
+        torch.autograd.grad(wanted, inputs, cotangent),
+        strict=True,
     ):
         torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=1e-11)
 
 
 @every_case
 def test_it_is_mixed_attention_with_patterns_written_by_hand(variant, case):
-    options = {"hidden_dim": HIDDEN, "num_heads": HEADS, "init_weights": "torch", "qk_norm": True, "use_rope": True}
+    options = {
+        "hidden_dim": HIDDEN,
+        "num_heads": HEADS,
+        "init_weights": "torch",
+        "qk_norm": True,
+        "use_rope": True,
+    }
     module, x = case.make(variant, **options), case.tokens()
     mixed = MixedAttention(MixedAttentionConfig(**options)).double()
     mixed.load_state_dict(module.mixed_attention.state_dict())
@@ -262,7 +277,12 @@ def test_it_is_mixed_attention_with_patterns_written_by_hand(variant, case):
         "key_padding_mask": torch.rand(BATCH, x.shape[1]) < 0.7,
     }
 
-    by_hand = mixed(x, case.specs, [AttentionPattern((name,), keys) for name, keys in case.reads.items()], **arguments)
+    by_hand = mixed(
+        x,
+        case.specs,
+        [AttentionPattern((name,), keys) for name, keys in case.reads.items()],
+        **arguments,
+    )
 
     torch.testing.assert_close(module(x, case.specs, **arguments), by_hand, rtol=0, atol=1e-12)
 
@@ -285,7 +305,9 @@ def test_groups_that_read_the_same_ask_together_and_meet_no_other_key(monkeypatc
 
     monkeypatch.setattr(mixed_module, "attend", watch)
     for name in ("self, 2 branches", "cross, 2 branches", "joint, 2 branches"):
-        CASES[name].make(f"{name.partition(',')[0]}_anchor")(CASES[name].tokens(), CASES[name].specs)
+        CASES[name].make(f"{name.partition(',')[0]}_anchor")(
+            CASES[name].tokens(), CASES[name].specs
+        )
     assert sorted(met) == sorted([(14, 3), (12, 5), (10, 5), (16, 3), (15, 8)])
 
 
@@ -333,12 +355,16 @@ def test_groups_that_do_not_fit_the_branches_are_refused_by_name(variant, error,
 
 
 def test_no_groups_at_all_are_told_as_none():
-    with pytest.raises(MissingBranchTokensError, match=r"'surface' has no group of tokens; the groups are none$"):
+    with pytest.raises(
+        MissingBranchTokensError, match=r"'surface' has no group of tokens; the groups are none$"
+    ):
         make("self_anchor")(torch.zeros(BATCH, 0, HIDDEN).double(), [])
 
 
 def test_a_missing_anchor_is_told_with_the_suffix_of_the_config():
-    with pytest.raises(MissingAnchorTokenError, match="branch 'surface' has no anchors 'surface-ctx'"):
+    with pytest.raises(
+        MissingAnchorTokenError, match="branch 'surface' has no anchors 'surface-ctx'"
+    ):
         make("self_anchor", "surface", anchor_suffix="-ctx")(
             torch.zeros(BATCH, 3, HIDDEN).double(), [TokenSpec("surface_anchors", 3)]
         )
@@ -356,7 +382,11 @@ def test_a_missing_anchor_is_told_with_the_suffix_of_the_config():
             ),
         ),
         (
-            [TokenSpec("surface_anchors", 3), TokenSpec("volume_anchors", 3), TokenSpec("volume_anchors", 2)],
+            [
+                TokenSpec("surface_anchors", 3),
+                TokenSpec("volume_anchors", 3),
+                TokenSpec("volume_anchors", 2),
+            ],
             "token_specs: 'volume_anchors' names two groups; give each a name of its own",
         ),
         (
@@ -379,7 +409,9 @@ X = torch.zeros(BATCH, 8, HIDDEN, dtype=torch.float64)
 def test_patterns_are_refused_because_the_branches_say_who_reads_whom(variant):
     patterns = [AttentionPattern(("surface_anchors", "volume_anchors"), ("surface_anchors",))]
     for given in (patterns, []):
-        with pytest.raises(UnsupportedArgumentError, match="its branches say which groups read which") as caught:
+        with pytest.raises(
+            UnsupportedArgumentError, match="its branches say which groups read which"
+        ) as caught:
             make(variant)(X, SPECS, given)
         assert (caught.value.variant, caught.value.argument) == (variant, "attention_patterns")
 
@@ -389,13 +421,17 @@ def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them(varian
     freqs = RopeFrequency(WIDTH, 2)(torch.zeros(BATCH, 8, 2))
     with pytest.raises(ShapeError, match="RoPE usage mismatch: use_rope is true"):
         make(variant, use_rope=True)(X, SPECS)
-    with pytest.raises(UnsupportedArgumentError, match="RoPE usage mismatch: use_rope is false") as caught:
+    with pytest.raises(
+        UnsupportedArgumentError, match="RoPE usage mismatch: use_rope is false"
+    ) as caught:
         make(variant)(X, SPECS, freqs=freqs)
     assert (caught.value.variant, caught.value.argument) == (variant, "freqs")
 
 
 @every_variant
-@pytest.mark.parametrize("mask", [torch.ones(1, 8).bool(), torch.ones(BATCH, 7).bool(), torch.ones(BATCH, 8)])
+@pytest.mark.parametrize(
+    "mask", [torch.ones(1, 8).bool(), torch.ones(BATCH, 7).bool(), torch.ones(BATCH, 8)]
+)
 def test_padding_masks_of_another_shape_or_kind_are_refused(variant, mask):
     with pytest.raises(ShapeError, match=r"^key_padding_mask: got"):
         make(variant)(X, SPECS, key_padding_mask=mask)
@@ -403,10 +439,18 @@ def test_padding_masks_of_another_shape_or_kind_are_refused(variant, mask):
 
 @every_variant
 def test_every_shared_option_reaches_the_attention_that_runs_the_patterns(variant):
-    options = {"dropout": 0.25, "qk_norm": True, "init_weights": "xavier", "bias": False, "use_rope": True}
+    options = {
+        "dropout": 0.25,
+        "qk_norm": True,
+        "init_weights": "xavier",
+        "bias": False,
+        "use_rope": True,
+    }
     options["backend"] = "sdpa"
     module = make(variant, **options)
-    assert module.mixed_attention.config == MixedAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, **options)
+    assert module.mixed_attention.config == MixedAttentionConfig(
+        hidden_dim=HIDDEN, num_heads=HEADS, **options
+    )
     assert module.mixed_attention.dropout == 0.25
     assert isinstance(module.mixed_attention.k_norm, RMSNorm)
     assert module.mixed_attention.q.bias is None
@@ -425,7 +469,9 @@ def test_dropout_falls_on_the_output_too(variant):
 
 @every_variant
 def test_parameters_are_those_of_mixed_attention_behind_a_prefix(variant):
-    mixed = MixedAttention(MixedAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, qk_norm=True)).state_dict()
+    mixed = MixedAttention(
+        MixedAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, qk_norm=True)
+    ).state_dict()
     state = make(variant, qk_norm=True).state_dict()
     assert list(state) == [f"mixed_attention.{name}" for name in mixed]
     assert "mixed_attention.q_norm.weight" in state
@@ -462,7 +508,8 @@ def test_a_generic_config_builds_it(variant):
 
 @pytest.mark.parametrize("form", ["concrete", "generic"])
 @pytest.mark.parametrize(
-    ("variant", "other"), [(one, other) for one in FAMILY for other in [*FAMILY, "mixed"] if one != other]
+    ("variant", "other"),
+    [(one, other) for one in FAMILY for other in [*FAMILY, "mixed"] if one != other],
 )
 def test_a_config_of_another_variant_is_refused(variant, other, form):
     options = WIDTHS if other == "mixed" else {**WIDTHS, "branches": ["surface", "volume"]}
@@ -474,7 +521,10 @@ def test_a_config_of_another_variant_is_refused(variant, other, form):
 def test_their_common_config_is_no_variant():
     for _, config_class in FAMILY.values():
         assert issubclass(config_class, MultiBranchAnchorAttentionConfig)
-    assert all(registry().get(name).config is not MultiBranchAnchorAttentionConfig for name in registry().types())
+    assert all(
+        registry().get(name).config is not MultiBranchAnchorAttentionConfig
+        for name in registry().types()
+    )
     with pytest.raises(TypeError, match="type"):
         MultiBranchAnchorAttentionConfig(branches=["surface"], **WIDTHS)
     with pytest.raises(UnknownTypeError):
@@ -488,7 +538,10 @@ FEWEST = {"self_anchor": SOME, "cross_anchor": TWO, "joint_anchor": TWO}
 @every_variant
 @pytest.mark.parametrize("branches", [[], "surface", None, {"surface": "volume"}, 3], ids=str)
 def test_branches_are_a_list(variant, branches):
-    with pytest.raises(ConfigError, match=f"^branches: expected {FEWEST[variant]}, each text that is not empty, got"):
+    with pytest.raises(
+        ConfigError,
+        match=f"^branches: expected {FEWEST[variant]}, each text that is not empty, got",
+    ):
         FAMILY[variant][1](branches=branches, **WIDTHS)
 
 
@@ -496,7 +549,9 @@ def test_branches_are_a_list(variant, branches):
 def test_branches_cannot_be_left_out(variant):
     with pytest.raises(TypeError, match="branches"):
         FAMILY[variant][1](**WIDTHS)
-    with pytest.raises(ConfigError, match=f"^branches: missing: {FEWEST[variant]}, each text that is not empty"):
+    with pytest.raises(
+        ConfigError, match=f"^branches: missing: {FEWEST[variant]}, each text that is not empty"
+    ):
         structure({"type": variant, **WIDTHS})
 
 

@@ -1,4 +1,6 @@
-"""Compiled modules: whole, in few graphs for many numbers of tokens, and with the numbers of eager ones."""
+"""Compiled modules: whole, in few graphs for many numbers of tokens, and with the numbers of eager
+ones.
+"""
 
 import os
 import shutil
@@ -23,7 +25,9 @@ IN_FULL = "aot_eager"
 GENERATED = "inductor"
 
 every_variant = pytest.mark.parametrize("name", VARIANTS)
-every_way = pytest.mark.parametrize(("dynamic", "most"), [(None, 2), (True, 1)], ids=["automatic", "dynamic"])
+every_way = pytest.mark.parametrize(
+    ("dynamic", "most"), [(None, 2), (True, 1)], ids=["automatic", "dynamic"]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +37,9 @@ def _fresh_compiler():
 
 
 def call_of(name, count, *, masked=False, dtype=torch.float64):
-    """Return a call for *count* tokens; groups are all of another size, and so are the queries that are others."""
+    """Return a call for *count* tokens; groups are all of another size, and so are the queries that
+    are others.
+    """
     arguments = arguments_of(name, dtype, count)
     if "token_specs" in arguments:
         part = count // 5
@@ -42,12 +48,16 @@ def call_of(name, count, *, masked=False, dtype=torch.float64):
     if "q" in arguments:
         arguments["q"] = torch.randn(BATCH, count // 2, HIDDEN, dtype=dtype)
     if masked:
-        arguments["key_padding_mask"] = torch.arange(count) < torch.tensor([[count - 3], [count // 2]])
+        arguments["key_padding_mask"] = torch.arange(count) < torch.tensor(
+            [[count - 3], [count // 2]]
+        )
     return arguments
 
 
 def results(module, called, arguments):
-    """Return the result of a call with noise and dropout from one seed, and the gradients of parameters in training."""
+    """Return the result of a call with noise and dropout from one seed, and the gradients of
+    parameters in training.
+    """
     torch.manual_seed(1)
     y = called(**arguments)
     if not module.training:
@@ -56,7 +66,9 @@ def results(module, called, arguments):
 
 
 def assert_compiled(module, each, *, most, dynamic=None, backend=IN_FULL, atol=1e-10):
-    """Compare *each* call with an eager one; every one of them runs a graph, and not more than *most* are made."""
+    """Compare *each* call with an eager one; every one of them runs a graph, and not more than
+    *most* are made.
+    """
     graphs = Graphs(backend, most=most)
     compiled = torch.compile(module, fullgraph=True, backend=graphs, dynamic=dynamic)
     for number, arguments in enumerate(each, start=1):
@@ -73,7 +85,9 @@ def assert_compiled(module, each, *, most, dynamic=None, backend=IN_FULL, atol=1
 @every_way
 def test_training_with_ten_numbers_of_tokens_needs_two_graphs(name, dynamic, most):
     module = make(name, dropout=0.2).double().train()
-    graphs = assert_compiled(module, [call_of(name, count) for count in COUNTS], most=most, dynamic=dynamic)
+    graphs = assert_compiled(
+        module, [call_of(name, count) for count in COUNTS], most=most, dynamic=dynamic
+    )
     assert graphs.count == most
 
 
@@ -90,15 +104,23 @@ def test_evaluation_with_padding_and_ten_numbers_of_tokens_needs_two_graphs(name
 def test_masks_of_pairs_grow_with_the_tokens(name, dtype):
     module, each = make(name).double().train(), [call_of(name, count) for count in COUNTS[:5]]
     for arguments in each:
-        asking, read = arguments.get("q", arguments.get("x")), arguments.get("kv", arguments.get("x"))
+        asking, read = (
+            arguments.get("q", arguments.get("x")),
+            arguments.get("kv", arguments.get("x")),
+        )
         mask = torch.ones(asking.shape[1], read.shape[1], dtype=torch.bool).tril()
-        arguments["attn_mask"] = mask if dtype == torch.bool else torch.zeros(mask.shape).double().where(mask, -3.0)
+        arguments["attn_mask"] = (
+            mask if dtype == torch.bool else torch.zeros(mask.shape).double().where(mask, -3.0)
+        )
     assert_compiled(module, each, most=2)
 
 
 @pytest.mark.parametrize("name", having("rope"))
 def test_rotated_tokens_grow_in_number(name):
-    module, rotation = make(name, hidden_dim=WIDE, use_rope=True).double().train(), RopeFrequency(WIDE // 3, 3)
+    module, rotation = (
+        make(name, hidden_dim=WIDE, use_rope=True).double().train(),
+        RopeFrequency(WIDE // 3, 3),
+    )
     each = []
     for count in COUNTS[:5]:
         arguments = call_of(name, count)

@@ -19,12 +19,16 @@ INF = float("inf")
 
 def make(**options):
     """Return a module in float64 whose norms have weights of their own."""
-    config = DotProductAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, init_weights="torch", **options)
+    config = DotProductAttentionConfig(
+        hidden_dim=HIDDEN, num_heads=HEADS, init_weights="torch", **options
+    )
     return with_own_norms(DotProductAttention(config))
 
 
 def formula(state, x, added=0.0, turn=lambda heads: heads):
-    q, k, v = (linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv")
+    q, k, v = (
+        linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv"
+    )
     if "q_norm.weight" in state:
         q, k = rms_normed(q, state["q_norm.weight"]), rms_normed(k, state["k_norm.weight"])
     logits = torch.einsum("bhid,bhjd->bhij", turn(q), turn(k)) / math.sqrt(WIDTH) + added
@@ -40,12 +44,16 @@ def tokens():
 @pytest.mark.parametrize("qk_norm", [True, False])
 def test_it_is_its_formula(bias, qk_norm):
     module, x = make(bias=bias, qk_norm=qk_norm), tokens()
-    assert_same_numbers(module(x), formula(dict(module.named_parameters()), x), [x, *module.parameters()])
+    assert_same_numbers(
+        module(x), formula(dict(module.named_parameters()), x), [x, *module.parameters()]
+    )
 
 
 @pytest.mark.parametrize("padded", [True, False])
 @pytest.mark.parametrize("kind", ["bool", "float"])
-@pytest.mark.parametrize("shape", [(TOKENS, TOKENS), (HEADS, 1, TOKENS), (BATCH, HEADS, TOKENS, TOKENS)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(TOKENS, TOKENS), (HEADS, 1, TOKENS), (BATCH, HEADS, TOKENS, TOKENS)], ids=str
+)
 def test_it_is_its_formula_under_masks(shape, kind, padded):
     module, x = make(), tokens()
     kept = (torch.rand(shape) < 0.7) | (torch.arange(TOKENS) == 0)
@@ -66,17 +74,24 @@ def test_it_is_its_formula_with_rotary_embeddings(form, qk_norm):
     points = torch.randn(BATCH, TOKENS, POINTS, dtype=torch.float64)
     freqs = RopeFrequency(WIDTH, POINTS, implementation=form)(points)
 
-    wanted = formula(dict(module.named_parameters()), x, turn=lambda heads: rotated(heads, points, form))
+    wanted = formula(
+        dict(module.named_parameters()), x, turn=lambda heads: rotated(heads, points, form)
+    )
 
     assert_same_numbers(module(x, freqs=freqs), wanted, [x, *module.parameters()], atol=2e-6)
 
 
 @pytest.mark.parametrize("form", ["complex", "real"])
 def test_it_compiles_whole_with_all_its_arguments_and_at_most_twice(form):
-    module, rope = make(use_rope=True, qk_norm=True), RopeFrequency(WIDTH, POINTS, implementation=form)
+    module, rope = (
+        make(use_rope=True, qk_norm=True),
+        RopeFrequency(WIDTH, POINTS, implementation=form),
+    )
     graphs = []
     torch._dynamo.reset()
-    compiled = torch.compile(module, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph)
+    compiled = torch.compile(
+        module, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph
+    )
 
     for count in (7, 11, 12, 16):
         x = torch.randn(BATCH, count, HIDDEN, dtype=torch.float64)
@@ -85,7 +100,9 @@ def test_it_compiles_whole_with_all_its_arguments_and_at_most_twice(form):
             "key_padding_mask": torch.arange(count) < torch.tensor([[7], [5]]),
             "freqs": rope(torch.randn(BATCH, count, POINTS)),
         }
-        torch.testing.assert_close(compiled(x, **arguments), module(x, **arguments), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            compiled(x, **arguments), module(x, **arguments), rtol=0, atol=1e-12
+        )
 
     assert len(graphs) <= 2
 
@@ -125,7 +142,9 @@ NAMES = {
 
 @pytest.mark.parametrize(("bias", "qk_norm"), NAMES)
 def test_parameters_have_the_names_of_stored_weights(bias, qk_norm):
-    assert sorted(make(bias=bias, qk_norm=qk_norm).state_dict()) == sorted(NAMES[bias, qk_norm].split())
+    assert sorted(make(bias=bias, qk_norm=qk_norm).state_dict()) == sorted(
+        NAMES[bias, qk_norm].split()
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -194,7 +213,9 @@ def test_it_takes_masks_that_are_described(mask):
         Packed: (place < 5) == (place < 5)[:, None],
     }[type(mask)]
     wanted = module(x, attn_mask=written_out, key_padding_mask=real)
-    torch.testing.assert_close(module(x, attn_mask=mask, key_padding_mask=real), wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        module(x, attn_mask=mask, key_padding_mask=real), wanted, rtol=0, atol=1e-12
+    )
 
 
 def test_samples_that_do_not_add_up_are_refused():

@@ -83,7 +83,11 @@ def test_variants_of_one_interface_have_one_signature(name):
 
 @pytest.mark.parametrize("name", of_interface("self"))
 def test_permuting_tokens_permutes_the_output(name):
-    module, arguments, order = make(name).double().eval(), arguments_of(name), torch.randperm(TOKENS)
+    module, arguments, order = (
+        make(name).double().eval(),
+        arguments_of(name),
+        torch.randperm(TOKENS),
+    )
     permuted = module(**each_tensor(lambda value: value[:, order], arguments))
     torch.testing.assert_close(permuted, module(**arguments)[:, order], rtol=0, atol=1e-12)
 
@@ -123,13 +127,20 @@ def test_padding_changes_no_real_token_and_gets_no_gradient(name):
 def test_what_stands_in_padding_does_not_matter(name):
     module, arguments = make(name).double().eval(), arguments_of(name)
     y = module(**arguments, key_padding_mask=REAL)
-    replaced = {key for key, value in arguments.items() if torch.is_tensor(value) and value.shape[1] == TOKENS}
+    replaced = {
+        key
+        for key, value in arguments.items()
+        if torch.is_tensor(value) and value.shape[1] == TOKENS
+    }
     other = arguments | {
-        key: torch.where(REAL[..., None], arguments[key], 1e3 * torch.randn_like(arguments[key])) for key in replaced
+        key: torch.where(REAL[..., None], arguments[key], 1e3 * torch.randn_like(arguments[key]))
+        for key in replaced
     }
     assert read_argument(name) in replaced
     told = REAL if y.shape[1] == TOKENS else ...
-    torch.testing.assert_close(module(**other, key_padding_mask=REAL)[told], y[told], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        module(**other, key_padding_mask=REAL)[told], y[told], rtol=0, atol=1e-12
+    )
 
 
 @every_masked_variant
@@ -299,7 +310,9 @@ def test_it_compiles_whole_and_computes_the_same(name):
         torch.manual_seed(1)
         wanted = module(**given)
         torch.testing.assert_close(y, wanted)
-        for gradient, gradient_wanted in zip(gradients(module, y), gradients(module, wanted), strict=True):
+        for gradient, gradient_wanted in zip(
+            gradients(module, y), gradients(module, wanted), strict=True
+        ):
             torch.testing.assert_close(gradient, gradient_wanted)
 
 
@@ -334,7 +347,9 @@ def test_with_rotary_embeddings_frequencies_are_required(name):
 
 @every_variant
 def test_without_rotary_embeddings_frequencies_are_refused(name):
-    (argument,) = [argument for argument in optional_arguments(name) if argument in {"freqs", "k_freqs"}]
+    (argument,) = [
+        argument for argument in optional_arguments(name) if argument in {"freqs", "k_freqs"}
+    ]
     _, given = optional_arguments(name)[argument]
     with pytest.raises(UnsupportedArgumentError) as caught:
         make(name)(**arguments_of(name, torch.float32) | {argument: given[argument]})
@@ -355,7 +370,9 @@ def test_masks_of_pairs_hide_keys_whether_boolean_or_added(name, kind):
     kept = (torch.arange(TOKENS) < 9).expand(asking, TOKENS)
     mask = kept if kind == "bool" else torch.zeros(()).where(kept, float("-inf")).double()
     short = module(**shortened(name, arguments, 9))
-    torch.testing.assert_close(module(**arguments, attn_mask=mask)[:, : short.shape[1]], short, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        module(**arguments, attn_mask=mask)[:, : short.shape[1]], short, rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", having("attn_mask"))
@@ -373,7 +390,9 @@ def test_optional_arguments_are_given_by_name(name):
         make(name)(*arguments[: 1 if VARIANTS[name].interface == "self" else None], REAL)
 
 
-TOKEN_ARGUMENTS = [(name, key) for name in VARIANTS for key in ("x", "q", "kv") if key in arguments_of(name)]
+TOKEN_ARGUMENTS = [
+    (name, key) for name in VARIANTS for key in ("x", "q", "kv") if key in arguments_of(name)
+]
 
 
 @pytest.mark.parametrize(("name", "key"), TOKEN_ARGUMENTS)

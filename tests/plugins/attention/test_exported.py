@@ -1,4 +1,6 @@
-"""Exported modules: with any number of tokens, from a file, with the numbers of the module they were made of."""
+"""Exported modules: with any number of tokens, from a file, with the numbers of the module they
+were made of.
+"""
 
 import pytest
 import torch
@@ -19,7 +21,11 @@ every_masked_variant = pytest.mark.parametrize("name", having("key_padding_mask"
 def axes_of(arguments):
     """Return that every number of tokens, and every size of a group, may be any."""
     tokens = {key: {1: Dim.DYNAMIC} for key in arguments}
-    groups = {"token_specs": [[Dim.DYNAMIC] for _ in arguments["token_specs"]]} if "token_specs" in arguments else {}
+    groups = (
+        {"token_specs": [[Dim.DYNAMIC] for _ in arguments["token_specs"]]}
+        if "token_specs" in arguments
+        else {}
+    )
     return tokens | groups
 
 

@@ -23,8 +23,12 @@ ACTIVATIONS = {
 
 
 def make(**options):
-    """Return a module in float64 with latents that tell tokens apart, whose norms have weights of their own."""
-    options = SIZES | {"num_latents": LATENTS, "init_weights": "torch", "latent_init_std": 1.0} | options
+    """Return a module in float64 with latents that tell tokens apart, whose norms have weights of
+    their own.
+    """
+    options = (
+        SIZES | {"num_latents": LATENTS, "init_weights": "torch", "latent_init_std": 1.0} | options
+    )
     return with_own_norms(FLAREAttention(FLAREAttentionConfig(**options)))
 
 
@@ -50,11 +54,18 @@ def normed(x, state, name, *, rmsnorm):
 
 
 def formula(state, x, config, read=None):
-    """Return the output where *read*, ``(batch, tokens)``, says of each token whether the latents read it."""
+    """Return the output where *read*, ``(batch, tokens)``, says of each token whether the latents
+    read it.
+    """
     activate = ACTIVATIONS[config.activation]
     keys, values = (
-        residual_mlp(state, name, x, layers=layers, activate=activate).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2)
-        for name, layers in [("k_proj", config.num_layers_k_proj), ("v_proj", config.num_layers_v_proj)]
+        residual_mlp(state, name, x, layers=layers, activate=activate)
+        .unflatten(-1, (HEADS, WIDTH))
+        .transpose(1, 2)
+        for name, layers in [
+            ("k_proj", config.num_layers_k_proj),
+            ("v_proj", config.num_layers_v_proj),
+        ]
     )
     latents = state["latent_q"].flatten().view(HEADS, config.num_latents, WIDTH)
     if config.qk_norm:
@@ -116,14 +127,22 @@ GROUPS = {
         torch.tensor([0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0]).bool(),
     ),
     "anchors apart and side by side": (
-        [TokenSpec("a_anchors", 2), TokenSpec("a", 4), TokenSpec("b_anchors", 1), TokenSpec("c_anchors", 4)],
+        [
+            TokenSpec("a_anchors", 2),
+            TokenSpec("a", 4),
+            TokenSpec("b_anchors", 1),
+            TokenSpec("c_anchors", 4),
+        ],
         torch.tensor([1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1]).bool(),
     ),
     "some anchors empty": (
         [TokenSpec("a_anchors", 0), TokenSpec("a", 8), TokenSpec("b_anchors", 3)],
         torch.tensor([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1]).bool(),
     ),
-    "anchors empty": ([TokenSpec("a", 5), TokenSpec("a_anchors", 0), TokenSpec("b", 6)], ~EVERYTHING),
+    "anchors empty": (
+        [TokenSpec("a", 5), TokenSpec("a_anchors", 0), TokenSpec("b", 6)],
+        ~EVERYTHING,
+    ),
 }
 
 
@@ -156,7 +175,9 @@ def test_where_no_token_is_read_every_row_is_the_bias_of_the_output():
     module, x = make(), tokens()
     y = module(x, key_padding_mask=torch.zeros(BATCH, TOKENS, dtype=torch.bool))
     y.square().sum().backward()
-    torch.testing.assert_close(y, module.out_proj.bias.expand(BATCH, TOKENS, HIDDEN), rtol=0, atol=0)
+    torch.testing.assert_close(
+        y, module.out_proj.bias.expand(BATCH, TOKENS, HIDDEN), rtol=0, atol=0
+    )
     assert not x.grad.any()
     assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
 
@@ -176,10 +197,14 @@ def test_dropout_falls_on_both_attentions_and_on_the_output():
     module, x = make(num_latents=1, num_layers_v_proj=-1, dropout=0.5), tokens(count=101)
     with torch.no_grad():
         module.v_proj.fc.weight.copy_(-torch.eye(HIDDEN))
-        module.v_proj.fc.bias.fill_(1.0)  # every value is 1, so a latent is the sum of weights that were not dropped
+        module.v_proj.fc.bias.fill_(
+            1.0
+        )  # every value is 1, so a latent is the sum of weights that were not dropped
         module.out_proj.weight.copy_(torch.eye(HIDDEN))
         module.out_proj.bias.zero_()
-        heads = module(x).unflatten(-1, (HEADS, WIDTH)) / 4  # a token keeps its one latent, and features, as doubles
+        heads = (
+            module(x).unflatten(-1, (HEADS, WIDTH)) / 4
+        )  # a token keeps its one latent, and features, as doubles
 
         read = (heads != 0).any(-1)
         assert 0.4 < read.double().mean() < 0.6
@@ -195,9 +220,14 @@ REFUSED_BY_FUSED_KERNELS = (
 )
 
 
-@pytest.mark.parametrize("specs", [None, GROUPS["one group of anchors"][0]], ids=["all tokens", "anchors"])
+@pytest.mark.parametrize(
+    "specs", [None, GROUPS["one group of anchors"][0]], ids=["all tokens", "anchors"]
+)
 def test_the_math_kernel_has_second_derivatives(specs):
-    module, real = make(backend="math", num_latents=2, num_layers_k_proj=0, num_layers_v_proj=-1), REAL["some real"]
+    module, real = (
+        make(backend="math", num_latents=2, num_layers_k_proj=0, num_layers_v_proj=-1),
+        REAL["some real"],
+    )
     x = tokens()
     latents = module.latent_q.detach().clone().requires_grad_()
 
@@ -236,7 +266,9 @@ def test_every_kernel_computes_the_formula(backend):
 def test_it_compiles_whole_with_groups_of_other_sizes():
     module, graphs = make(chunk_size=3), []
     torch._dynamo.reset()
-    compiled = torch.compile(module, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph)
+    compiled = torch.compile(
+        module, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph
+    )
     with torch.no_grad():
         for sizes in ((4, 7, 2), (5, 7, 3), (6, 11, 4)):
             names = ("a", "a_anchors", "b_anchors")
@@ -262,7 +294,11 @@ def test_parameters_have_the_names_of_stored_weights(keys, values):
 @pytest.mark.parametrize(("deep", "flat"), [("k", "v"), ("v", "k")])
 @pytest.mark.parametrize(("ratio", "inner"), RATIOS.items())
 def test_parameters_have_the_shapes_of_stored_weights(ratio, inner, deep, flat):
-    options = {f"{deep}_proj_mlp_ratio": ratio, f"num_layers_{deep}_proj": 1, f"num_layers_{flat}_proj": -1}
+    options = {
+        f"{deep}_proj_mlp_ratio": ratio,
+        f"num_layers_{deep}_proj": 1,
+        f"num_layers_{flat}_proj": -1,
+    }
     assert {name: tuple(value.shape) for name, value in make(**options).state_dict().items()} == {
         "latent_q": (HIDDEN, LATENTS),
         f"{deep}_proj.fc1.weight": (inner, HIDDEN),
@@ -286,18 +322,24 @@ def test_norms_have_the_names_and_shapes_of_stored_weights(rmsnorm, leaves):
 
 
 @pytest.mark.parametrize("std", [0.1, 0.7])
-@pytest.mark.parametrize("mode", ["truncnormal002", "truncnormal002-identity", "xavier", "zeros", "torch"])
+@pytest.mark.parametrize(
+    "mode", ["truncnormal002", "truncnormal002-identity", "xavier", "zeros", "torch"]
+)
 def test_latents_start_normal_with_their_own_deviation_in_every_mode(mode, std):
     latents = make(num_latents=1009, init_weights=mode, latent_init_std=std).latent_q.detach() / std
     count = latents.numel()
     assert abs(latents.mean()) < 5 / math.sqrt(count)
     assert abs(latents.square().mean() - 1) < 5 * math.sqrt(2 / count)
-    assert abs((latents.abs() < 1).double().mean() - 0.6827) < 5 * math.sqrt(0.6827 * 0.3173 / count)
+    assert abs((latents.abs() < 1).double().mean() - 0.6827) < 5 * math.sqrt(
+        0.6827 * 0.3173 / count
+    )
 
 
 def test_a_group_that_is_not_in_the_input_is_refused_by_name():
     specs = [TokenSpec("a", TOKENS), TokenSpec("b_anchors", None)]
-    with pytest.raises(TokenGroupError, match="'b_anchors' is of size None, and flare keeps no keys in a cache"):
+    with pytest.raises(
+        TokenGroupError, match="'b_anchors' is of size None, and flare keeps no keys in a cache"
+    ):
         make()(tokens(), token_specs=specs)
 
 
@@ -331,7 +373,12 @@ def test_options_out_of_their_bounds_are_refused_by_name(option, values, expecte
 
 
 def test_options_at_their_bounds_pass():
-    bounds = {"num_latents": 1, "num_layers_k_proj": -1, "num_layers_v_proj": -1, "anchor_suffix": ""}
+    bounds = {
+        "num_latents": 1,
+        "num_layers_k_proj": -1,
+        "num_layers_v_proj": -1,
+        "anchor_suffix": "",
+    }
     config = FLAREAttentionConfig(**SIZES, **bounds)
     assert {name: getattr(config, name) for name in bounds} == bounds
 

@@ -1,4 +1,6 @@
-"""FLARE over chunks of tokens: the numbers of all tokens at once, and memory that does not grow with them."""
+"""FLARE over chunks of tokens: the numbers of all tokens at once, and memory that does not grow
+with them.
+"""
 
 import pytest
 import torch
@@ -38,7 +40,9 @@ def twins(chunk_size, dtype=torch.float64, **options):
     """Return a module that takes all tokens at once, and one of the same weights that takes a few."""
     options = SIZES | {"init_weights": "torch", "latent_init_std": 1.0} | options
     whole = with_own_norms(FLAREAttention(FLAREAttentionConfig(**options))).to(dtype).eval()
-    streaming = FLAREAttention(FLAREAttentionConfig(**options, chunk_size=chunk_size)).to(dtype).eval()
+    streaming = (
+        FLAREAttention(FLAREAttentionConfig(**options, chunk_size=chunk_size)).to(dtype).eval()
+    )
     streaming.load_state_dict(whole.state_dict())
     return whole, streaming
 
@@ -63,11 +67,15 @@ def test_chunks_of_tokens_give_the_numbers_of_all_at_once(real, specs, backend):
     for chunk_size in (1, 13, 30):
         whole, streaming = twins(chunk_size, backend=backend)
         got = streaming(x, key_padding_mask=real, token_specs=specs)
-        torch.testing.assert_close(got, whole(x, key_padding_mask=real, token_specs=specs), rtol=0, atol=1e-13)
+        torch.testing.assert_close(
+            got, whole(x, key_padding_mask=real, token_specs=specs), rtol=0, atol=1e-13
+        )
 
 
 @pytest.mark.parametrize("norms", [{"rmsnorm": False}, {"rmsnorm": True}], ids=str)
-@pytest.mark.parametrize("options", [{"num_layers_k_proj": -1, "attn_scale": 0.37}, {"v_proj_mlp_ratio": 1.5}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"num_layers_k_proj": -1, "attn_scale": 0.37}, {"v_proj_mlp_ratio": 1.5}], ids=str
+)
 @torch.inference_mode()
 def test_chunks_of_tokens_give_the_same_numbers_with_every_norm_and_width(options, norms):
     whole, streaming = twins(13, qk_norm=True, **norms, **options)
@@ -143,6 +151,8 @@ def test_memory_beyond_tokens_and_result_does_not_grow_with_the_tokens():
 
 @pytest.mark.parametrize("chunk_size", [0, -1, 7.0, True, "7"])
 def test_a_chunk_holds_at_least_one_token(chunk_size):
-    with pytest.raises(ConfigError, match="chunk_size: expected an integer of at least 1 or None") as caught:
+    with pytest.raises(
+        ConfigError, match="chunk_size: expected an integer of at least 1 or None"
+    ) as caught:
         FLAREAttentionConfig(**SIZES, chunk_size=chunk_size)
     assert caught.value.problems[0].keys == ("chunk_size",)

@@ -1,4 +1,6 @@
-"""Modules whose tokens come in groups, compiled and exported: sizes are inputs of the graph, names belong to it."""
+"""Modules whose tokens come in groups, compiled and exported: sizes are inputs of the graph, names
+belong to it.
+"""
 
 import itertools
 
@@ -30,12 +32,16 @@ PATTERNS = [
     AttentionPattern(("surface_queries",), ("volume_anchors",)),
     AttentionPattern(("volume_anchors",), ("volume_anchors", "surface_anchors")),
 ]
-every_variant = pytest.mark.parametrize("variant", ["mixed", "self_anchor", "cross_anchor", "joint_anchor"])
+every_variant = pytest.mark.parametrize(
+    "variant", ["mixed", "self_anchor", "cross_anchor", "joint_anchor"]
+)
 
 
 def make(variant, **options):
     branches = {} if variant == "mixed" else {"branches": ["surface", "volume"]}
-    return build(variant, hidden_dim=HIDDEN, num_heads=HEADS, init_weights="torch", **branches, **options).eval()
+    return build(
+        variant, hidden_dim=HIDDEN, num_heads=HEADS, init_weights="torch", **branches, **options
+    ).eval()
 
 
 def call(variant, sizes, *, rope=False):
@@ -60,7 +66,9 @@ def test_ten_layouts_take_two_graphs_and_one_if_they_are_known_to_differ(variant
     compiled = torch.compile(module, backend=counter, fullgraph=True, dynamic=dynamic)
     for sizes in LAYOUTS:
         arguments, freqs = call(variant, sizes, rope=True)
-        torch.testing.assert_close(compiled(*arguments, **freqs), module(*arguments, **freqs), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            compiled(*arguments, **freqs), module(*arguments, **freqs), rtol=0, atol=1e-6
+        )
     assert counter.frame_count == (1 if dynamic else 2)
 
 
@@ -71,7 +79,10 @@ def test_compiled_gradients_are_those_of_eager_calls(variant):
     for sizes in LAYOUTS[:2]:
         arguments, _ = call(variant, sizes)
         inputs = [arguments[0].requires_grad_(), *module.parameters()]
-        got, wanted = (torch.autograd.grad(form(*arguments).square().sum(), inputs) for form in (compiled, module))
+        got, wanted = (
+            torch.autograd.grad(form(*arguments).square().sum(), inputs)
+            for form in (compiled, module)
+        )
         for gradient, gradient_wanted in zip(got, wanted, strict=True):
             torch.testing.assert_close(gradient, gradient_wanted, rtol=1e-4, atol=1e-5)
 
@@ -93,7 +104,9 @@ def test_an_exported_file_takes_groups_of_other_sizes(variant, rope, tmp_path):
     module, loaded = exported(variant, tmp_path / "module.pt2", use_rope=rope)
     for sizes in LAYOUTS:
         arguments, freqs = call(variant, sizes, rope=rope)
-        torch.testing.assert_close(loaded(*arguments, **freqs), module(*arguments, **freqs), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            loaded(*arguments, **freqs), module(*arguments, **freqs), rtol=0, atol=1e-6
+        )
 
 
 def test_an_exported_file_refuses_groups_that_do_not_add_up(tmp_path):

@@ -25,7 +25,12 @@ RADIUS = 0.4
 
 def make(**options):
     """Return a module in float64 whose norms have weights of their own."""
-    sizes = {"hidden_dim": HIDDEN, "num_heads": HEADS, "input_dim": POINTS, "relpos_mlp_hidden_dim": INNER}
+    sizes = {
+        "hidden_dim": HIDDEN,
+        "num_heads": HEADS,
+        "input_dim": POINTS,
+        "relpos_mlp_hidden_dim": INNER,
+    }
     config = IrregularNatAttentionConfig(
         **{**sizes, "radius": RADIUS, "max_degree": DEGREE, "init_weights": "torch", **options}
     )
@@ -48,13 +53,17 @@ def chunks(monkeypatch):
 
 
 def seen(positions, radius, degree, real=None):
-    """Return who is seen by whom, by sorting a full matrix of distances: numbers of tokens, -1 for nobody."""
+    """Return who is seen by whom, by sorting a full matrix of distances: numbers of tokens, -1 for
+    nobody.
+    """
     batch, count, _ = positions.shape
     real = torch.ones(batch, count, dtype=torch.bool) if real is None else real
     squares = (positions.double()[:, :, None] - positions.double()[:, None]).square().sum(-1)
     found = torch.full((batch, count, degree), -1)
     for b, i in real.nonzero().tolist():
-        others = [j for j in range(count) if j != i and real[b, j] and squares[b, i, j] <= radius**2]
+        others = [
+            j for j in range(count) if j != i and real[b, j] and squares[b, i, j] <= radius**2
+        ]
         others.sort(key=lambda j: (squares[b, i, j].item(), j))
         row = [i, *others][:degree]
         found[b, i, : len(row)] = torch.tensor(row)
@@ -62,12 +71,18 @@ def seen(positions, radius, degree, real=None):
 
 
 def formula(state, x, positions, real=None):
-    """Return the output with every pair of tokens worked out, those that do not see each other masked."""
-    q, k, v = (linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv")
+    """Return the output with every pair of tokens worked out, those that do not see each other
+    masked.
+    """
+    q, k, v = (
+        linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv"
+    )
     if "q_norm.weight" in state:
         q, k = rms_normed(q, state["q_norm.weight"]), rms_normed(k, state["k_norm.weight"])
     offsets = positions[:, None] - positions[:, :, None]
-    bias = linear(state, "relpos_fc2", torch.nn.functional.gelu(linear(state, "relpos_fc1", offsets)))
+    bias = linear(
+        state, "relpos_fc2", torch.nn.functional.gelu(linear(state, "relpos_fc1", offsets))
+    )
     logits = torch.einsum("bhid,bhjd->bhij", q, k) / math.sqrt(WIDTH) + bias.permute(0, 3, 1, 2)
 
     sees = torch.zeros(BATCH, TOKENS, TOKENS + 1, dtype=torch.bool)  # nobody is the last column
@@ -118,7 +133,9 @@ def lattice(per_side, coordinates):
 def around(count):
     """Return a circle of points and its centre, from which all are equally far."""
     angles = torch.arange(count) * (math.pi / 2 / count * 4)
-    return torch.cat([torch.zeros(1, 2), torch.stack([angles.cos().round(decimals=6), angles.sin()], -1)])[None]
+    return torch.cat(
+        [torch.zeros(1, 2), torch.stack([angles.cos().round(decimals=6), angles.sin()], -1)]
+    )[None]
 
 
 CLOUDS = {
@@ -146,13 +163,17 @@ def test_neighbours_are_those_of_a_full_distance_matrix(cloud, radius, degree):
     assert torch.equal(found.neighbours, seen(positions, radius, degree))
 
 
-@pytest.mark.parametrize("cloud", ["in three dimensions", "with ties and duplicates", "all in one place"])
+@pytest.mark.parametrize(
+    "cloud", ["in three dimensions", "with ties and duplicates", "all in one place"]
+)
 def test_padding_is_nobodys_neighbour_and_has_none(cloud):
     positions = CLOUDS[cloud].clone()
     real = scattered(*positions.shape[:2]) < 0.6
     wanted = seen(positions, 0.3, 5, real)
     positions[~real] = float("nan")
-    assert torch.equal(nearest_neighbours(positions, real, radius=0.3, max_degree=5).neighbours, wanted)
+    assert torch.equal(
+        nearest_neighbours(positions, real, radius=0.3, max_degree=5).neighbours, wanted
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -170,9 +191,9 @@ def test_a_token_as_far_as_the_radius_is_seen():
 
 
 def test_of_tokens_in_one_place_each_sees_itself_and_the_first_ones():
-    assert nearest_neighbours(torch.zeros(1, 5, 2), None, radius=1.0, max_degree=3).neighbours.tolist() == [
-        [[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 0, 1], [4, 0, 1]]
-    ]
+    assert nearest_neighbours(
+        torch.zeros(1, 5, 2), None, radius=1.0, max_degree=3
+    ).neighbours.tolist() == [[[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 0, 1], [4, 0, 1]]]
 
 
 @pytest.mark.usefixtures("chunks")
@@ -220,7 +241,9 @@ def test_the_walk_visits_every_token_once_and_padding_last(cloud):
 def test_the_walk_goes_from_near_to_near():
     positions = scattered(1, 4096, 3)
     walk = nearest_neighbours(positions, None, radius=0.1, max_degree=1).walk[0]
-    steps, random_steps = (points.diff(dim=0).norm(dim=1).mean() for points in (positions[0, walk], positions[0]))
+    steps, random_steps = (
+        points.diff(dim=0).norm(dim=1).mean() for points in (positions[0, walk], positions[0])
+    )
     assert steps < random_steps / 4
 
 
@@ -230,7 +253,9 @@ def test_the_order_of_the_walk_changes_nothing_but_rounding():
     given = module._reading(*nearest_neighbours(positions, None, radius=RADIUS, max_degree=DEGREE))
     projected = [layer(x).flatten(0, 1) for layer in (module.q, module.k, module.v)]
     one, other = (
-        read_neighbours(Tokens(*projected, positions.flatten(0, 1)), module._relpos_weights(), reading)
+        read_neighbours(
+            Tokens(*projected, positions.flatten(0, 1)), module._relpos_weights(), reading
+        )
         for reading in (given, given._replace(walk=torch.randperm(BATCH * TOKENS)))
     )
     torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
@@ -238,7 +263,12 @@ def test_the_order_of_the_walk_changes_nothing_but_rounding():
 
 @pytest.mark.usefixtures("chunks")
 def test_gradients_by_chunks_are_those_of_finite_differences():
-    module, x, positions, real = make(relpos_mlp_dropout=0.4, dropout=0.3), tokens(), points(), MASKS["some real"]
+    module, x, positions, real = (
+        make(relpos_mlp_dropout=0.4, dropout=0.3),
+        tokens(),
+        points(),
+        MASKS["some real"],
+    )
 
     def called(x, positions, *_):
         torch.manual_seed(3)
@@ -250,7 +280,11 @@ def test_gradients_by_chunks_are_those_of_finite_differences():
 @pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("shape", [(0, TOKENS), (BATCH, 0), (BATCH, 1)])
 def test_few_tokens_and_none_are_read_by_chunks_too(shape):
-    module, x, positions = make(), torch.randn(*shape, HIDDEN).double(), torch.rand(*shape, POINTS).double()
+    module, x, positions = (
+        make(),
+        torch.randn(*shape, HIDDEN).double(),
+        torch.rand(*shape, POINTS).double(),
+    )
     y = module(x.requires_grad_(), positions=positions)
     y.sum().backward()
     assert y.shape == x.grad.shape == x.shape
@@ -271,7 +305,9 @@ def test_under_autocast_chunks_compute_what_is_computed_at_once(monkeypatch):
         torch.testing.assert_close(chunked, whole, rtol=0, atol=2**-8 * largest)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own, on first use
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
+)  # torch's own, on first use
 @pytest.mark.parametrize("at_once", [0, 1 << 22])
 @pytest.mark.parametrize("moved", ["tokens", "positions"])
 def test_derivatives_in_forward_mode_are_there_and_not_zero(moved, at_once, monkeypatch):
@@ -322,7 +358,10 @@ def test_ten_numbers_of_points_take_at_most_two_graphs(dynamic, most):
     torch._dynamo.reset()
     compiled = torch.compile(module, fullgraph=True, backend=graphs, dynamic=dynamic)
     for count in COUNTS:
-        x, positions = torch.randn(BATCH, count, HIDDEN).double(), torch.rand(BATCH, count, POINTS).double()
+        x, positions = (
+            torch.randn(BATCH, count, HIDDEN).double(),
+            torch.rand(BATCH, count, POINTS).double(),
+        )
         real = torch.rand(BATCH, count) < 0.8
         torch.testing.assert_close(
             compiled(x, positions=positions, key_padding_mask=real),
@@ -347,11 +386,15 @@ def test_it_is_exported_with_any_number_of_points_and_comes_back_from_a_file(mas
 
     count = torch.export.Dim("count", min=2, max=1 << 20)
     example = given(TOKENS)
-    exported = torch.export.export(module, (), example, dynamic_shapes={key: {1: count} for key in example})
+    exported = torch.export.export(
+        module, (), example, dynamic_shapes={key: {1: count} for key in example}
+    )
     torch.export.save(exported, tmp_path / "module.pt2")
     loaded = torch.export.load(tmp_path / "module.pt2").module()
     for tokens_given in map(given, COUNTS):
-        torch.testing.assert_close(loaded(**tokens_given), module(**tokens_given), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            loaded(**tokens_given), module(**tokens_given), rtol=0, atol=1e-12
+        )
 
 
 def test_graphs_never_gather_all_keys_and_values():
@@ -366,28 +409,40 @@ def test_graphs_never_gather_all_keys_and_values():
 
 def test_a_second_derivative_is_there_for_one_chunk():
     module, x, positions = make(), tokens(), points()
-    (gradient,) = torch.autograd.grad(module(x, positions=positions).square().sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(
+        module(x, positions=positions).square().sum(), x, create_graph=True
+    )
     gradient.square().sum().backward()
     assert x.grad.any()
 
 
 @pytest.mark.usefixtures("chunks")
-@pytest.mark.parametrize("loss", [torch.Tensor.sum, lambda y: y.square().sum()], ids=["linear", "square"])
+@pytest.mark.parametrize(
+    "loss", [torch.Tensor.sum, lambda y: y.square().sum()], ids=["linear", "square"]
+)
 def test_a_second_derivative_of_several_chunks_is_refused(loss):
     module, x, positions = make().requires_grad_(requires_grad=False), tokens(), points()
     (gradient,) = torch.autograd.grad(loss(module(x, positions=positions)), x, create_graph=True)
-    with pytest.raises(DerivativeError, match="no second derivative where tokens are read chunk by chunk"):
+    with pytest.raises(
+        DerivativeError, match="no second derivative where tokens are read chunk by chunk"
+    ):
         gradient.square().sum().backward()
 
 
 @pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("second", ["tokens", "positions", "q.weight", "relpos_fc1.weight"])
 @pytest.mark.parametrize("first", ["tokens", "positions", "v.weight"])
-def test_a_derivative_of_one_gradient_by_chunks_along_another_is_refused_and_not_in_parts(first, second):
+def test_a_derivative_of_one_gradient_by_chunks_along_another_is_refused_and_not_in_parts(
+    first, second
+):
     module, x, positions = make(), tokens(), points()
     inputs = {"tokens": x, "positions": positions, **dict(module.named_parameters())}
-    (gradient,) = torch.autograd.grad(module(x, positions=positions).sin().sum(), inputs[first], create_graph=True)
-    with pytest.raises(DerivativeError, match="no second derivative where tokens are read chunk by chunk"):
+    (gradient,) = torch.autograd.grad(
+        module(x, positions=positions).sin().sum(), inputs[first], create_graph=True
+    )
+    with pytest.raises(
+        DerivativeError, match="no second derivative where tokens are read chunk by chunk"
+    ):
         torch.autograd.grad(gradient.sin().sum(), inputs[second])
 
 
@@ -399,7 +454,9 @@ def test_positions_of_padding_may_be_anything(at_once, monkeypatch):
     results = []
     for given in (positions, lost):
         y = module(x, positions=given, key_padding_mask=real)
-        results.append([y, *torch.autograd.grad(y.square().sum(), [x, positions, *module.parameters()])])
+        results.append(
+            [y, *torch.autograd.grad(y.square().sum(), [x, positions, *module.parameters()])]
+        )
     for one, other in zip(*results, strict=True):
         assert torch.equal(one, other)
 
@@ -439,7 +496,9 @@ def test_two_hundred_thousand_points_run_forward_and_backward():
 def test_a_degree_beyond_the_tokens_costs_nothing():
     module = make(max_degree=10**9).float()
     with Largest() as largest:
-        module(torch.randn(1, TOKENS, HIDDEN), positions=torch.rand(1, TOKENS, POINTS)).sum().backward()
+        module(
+            torch.randn(1, TOKENS, HIDDEN), positions=torch.rand(1, TOKENS, POINTS)
+        ).sum().backward()
     assert largest.numel < 10**5
 
 
@@ -453,7 +512,9 @@ def test_large_queries_and_keys_do_not_leave_float16(at_once, monkeypatch):
 
 
 def test_positions_are_required():
-    with pytest.raises(ShapeError, match=r"positions: got None, wanted points of shape .* = \(2, 13, 2\)"):
+    with pytest.raises(
+        ShapeError, match=r"positions: got None, wanted points of shape .* = \(2, 13, 2\)"
+    ):
         make()(tokens())
 
 
@@ -476,7 +537,9 @@ def test_positions_of_another_shape_or_kind_are_refused(spoil, message):
 def test_positions_that_are_no_points_are_told_with_their_token(value):
     positions = points().detach()
     positions[1, 7, 0] = value
-    with pytest.raises(PositionError, match=rf"^positions: got \[ *{value}.* for token 7 of sample 1"):
+    with pytest.raises(
+        PositionError, match=rf"^positions: got \[ *{value}.* for token 7 of sample 1"
+    ):
         make()(tokens(), positions=positions)
 
 
@@ -486,7 +549,9 @@ NAMES = "q k v proj relpos_fc1 relpos_fc2"
 @pytest.mark.parametrize("bias", [True, False])
 def test_parameters_have_the_names_of_stored_weights(bias):
     leaves = ["weight", "bias"] if bias else ["weight"]
-    assert sorted(make(bias=bias).state_dict()) == sorted(f"{name}.{leaf}" for name in NAMES.split() for leaf in leaves)
+    assert sorted(make(bias=bias).state_dict()) == sorted(
+        f"{name}.{leaf}" for name in NAMES.split() for leaf in leaves
+    )
 
 
 def test_weights_of_the_fused_layout_give_the_same_numbers():

@@ -14,7 +14,11 @@ BATCH, HEADS, WIDTH, POINTS, KV_DIM = 2, 3, 13, 3, 17
 HIDDEN = HEADS * WIDTH
 BRANCHES = ("surface", "volume", "wake")
 ANCHOR_SIZES, QUERY_SIZES, KEYS = (3, 5, 2), (7, 11, 19), 23
-MIXED_READS = {"surface": ("volume", "surface"), "volume": ("wake",), "wake": ("surface", "wake", "volume")}
+MIXED_READS = {
+    "surface": ("volume", "surface"),
+    "volume": ("wake",),
+    "wake": ("surface", "wake", "volume"),
+}
 
 ANCHORED = ["self_anchor", "cross_anchor", "joint_anchor"]
 GROUPED = ["mixed", *ANCHORED]
@@ -28,7 +32,9 @@ def joined(of, names):
 
 @attrs.frozen(eq=False)
 class Scene:
-    """A module and tokens by group: anchors, which are read, and queries; for the perceiver ``kv`` is what is read."""
+    """A module and tokens by group: anchors, which are read, and queries; for the perceiver ``kv``
+    is what is read.
+    """
 
     module: torch.nn.Module
     tokens: dict
@@ -58,7 +64,11 @@ class Scene:
         """Return the output of a call by group: of those *given*, beside those that are *cached*."""
         call = _call_cross if self.module.config.type == "perceiver" else _call_grouped
         asking, y = call(self, given, cached, cache)
-        return dict(zip(asking, y.split([self.tokens[name].shape[1] for name in asking], dim=1), strict=True))
+        return dict(
+            zip(
+                asking, y.split([self.tokens[name].shape[1] for name in asking], dim=1), strict=True
+            )
+        )
 
     def freqs(self, names):
         return self.rope(joined(self.points, names)) if self.rope and names else None
@@ -69,21 +79,30 @@ class Scene:
     def over(self, span):
         """Return the same scene with the tokens in *span* of every group."""
         parts = (self.tokens, self.real, self.points)
-        tokens, real, points = (part and {name: value[:, span] for name, value in part.items()} for part in parts)
+        tokens, real, points = (
+            part and {name: value[:, span] for name, value in part.items()} for part in parts
+        )
         return attrs.evolve(self, tokens=tokens, real=real, points=points)
 
     def with_tokens(self, change):
-        return attrs.evolve(self, tokens={name: change(value) for name, value in self.tokens.items()})
+        return attrs.evolve(
+            self, tokens={name: change(value) for name, value in self.tokens.items()}
+        )
 
 
 def _call_grouped(scene, given, cached, cache):
     specs = [TokenSpec(name, None) for name in cached]
     specs += [TokenSpec(name, scene.tokens[name].shape[1]) for name in given]
-    arguments = {"freqs": scene.freqs(given), "key_padding_mask": scene.mask(given), "kv_cache": cache}
+    arguments = {
+        "freqs": scene.freqs(given),
+        "key_padding_mask": scene.mask(given),
+        "kv_cache": cache,
+    }
     if scene.module.config.type == "mixed":
         anchors = dict(zip(BRANCHES, scene.anchors, strict=True))
         arguments["attention_patterns"] = [
-            AttentionPattern((spec.name,), [anchors[branch] for branch in MIXED_READS[spec.domain]]) for spec in specs
+            AttentionPattern((spec.name,), [anchors[branch] for branch in MIXED_READS[spec.domain]])
+            for spec in specs
         ]
     return given, scene.module(joined(scene.tokens, given), specs, **arguments)
 
@@ -106,7 +125,12 @@ def _call_cross(scene, given, cached, cache):
 def make(variant, *, rope=None, padded=False, suffix="_anchors", **options):
     """Return a scene in float64 with a module whose norms have weights of their own."""
     own = {"mixed": {}, "perceiver": {"kv_dim": KV_DIM}}
-    sizes = {"hidden_dim": HIDDEN, "num_heads": HEADS, "init_weights": "torch", "use_rope": rope is not None}
+    sizes = {
+        "hidden_dim": HIDDEN,
+        "num_heads": HEADS,
+        "init_weights": "torch",
+        "use_rope": rope is not None,
+    }
     branches = {"branches": BRANCHES, "anchor_suffix": suffix}
     module = build(variant, **{**sizes, **own.get(variant, branches), **options}).double()
     for name, parameter in module.named_parameters():
@@ -115,12 +139,19 @@ def make(variant, *, rope=None, padded=False, suffix="_anchors", **options):
 
     anchors = dict(zip((branch + suffix for branch in BRANCHES), ANCHOR_SIZES, strict=True))
     anchors = {"kv": KEYS} if variant == "perceiver" else anchors
-    counts = anchors | {f"{branch}_queries": size for branch, size in zip(BRANCHES, QUERY_SIZES, strict=True)}
+    counts = anchors | {
+        f"{branch}_queries": size for branch, size in zip(BRANCHES, QUERY_SIZES, strict=True)
+    }
     widths = {name: KV_DIM if name == "kv" else module.config.hidden_dim for name in counts}
     return Scene(
         module,
-        {name: torch.randn(BATCH, n, widths[name], dtype=torch.float64) for name, n in counts.items()},
-        {name: torch.arange(n) < torch.tensor([[n // 2], [n - 2]]) for name, n in counts.items()} if padded else None,
+        {
+            name: torch.randn(BATCH, n, widths[name], dtype=torch.float64)
+            for name, n in counts.items()
+        },
+        {name: torch.arange(n) < torch.tensor([[n // 2], [n - 2]]) for name, n in counts.items()}
+        if padded
+        else None,
         {name: torch.randn(BATCH, n, POINTS) for name, n in counts.items()},
         None if rope is None else RopeFrequency(WIDTH, POINTS, implementation=rope),
     )
@@ -144,7 +175,9 @@ def assert_same(got, wanted):
 
 
 def test_every_variant_that_takes_a_cache_is_here():
-    variants = {name for name in registry().types() if "kv_cache" in registry().get(name).capabilities}
+    variants = {
+        name for name in registry().types() if "kv_cache" in registry().get(name).capabilities
+    }
     assert variants == {*GROUPED, "perceiver"}
 
 
@@ -203,14 +236,22 @@ def test_queries_may_come_in_chunks(variant, options):
 @every_option
 @pytest.mark.parametrize("fresh", [(0,), (1, 2)], ids=str)
 @every_grouped_variant
-def test_anchors_given_afresh_stand_beside_cached_ones_and_replace_those_of_their_name(variant, fresh, options):
+def test_anchors_given_afresh_stand_beside_cached_ones_and_replace_those_of_their_name(
+    variant, fresh, options
+):
     scene = make(variant, **options)
     cache = filled(scene)
     given = [scene.anchors[place] for place in fresh]
-    changed = attrs.evolve(scene, tokens=scene.tokens | {name: -scene.tokens[name] for name in given})
+    changed = attrs.evolve(
+        scene, tokens=scene.tokens | {name: -scene.tokens[name] for name in given}
+    )
     wanted = changed.run(scene.everything)
 
-    got = changed.run([*scene.queries, *given], cache, cached=[name for name in scene.anchors if name not in given])
+    got = changed.run(
+        [*scene.queries, *given],
+        cache,
+        cached=[name for name in scene.anchors if name not in given],
+    )
 
     assert_same(got, {name: wanted[name] for name in [*scene.queries, *given]})
     again = changed.run(scene.queries, cache, cached=scene.anchors)
@@ -256,11 +297,16 @@ def test_a_cache_holds_the_groups_that_are_read_and_no_other(variant):
 @pytest.mark.parametrize("padded", [True, False])
 @every_variant
 def test_a_cache_takes_the_memory_of_keys_values_and_masks_and_no_more(variant, padded, dtype):
-    scene, cache = make(variant, padded=padded, qk_norm=True).with_tokens(lambda value: value.to(dtype)), KVCache()
+    scene, cache = (
+        make(variant, padded=padded, qk_norm=True).with_tokens(lambda value: value.to(dtype)),
+        KVCache(),
+    )
     scene.module.to(dtype)
     scene.run(scene.everything, cache)
     tokens = KEYS if variant == "perceiver" else sum(ANCHOR_SIZES)
-    assert cache.nbytes == 2 * BATCH * HEADS * tokens * WIDTH * dtype.itemsize + (BATCH * tokens if padded else 0)
+    assert cache.nbytes == 2 * BATCH * HEADS * tokens * WIDTH * dtype.itemsize + (
+        BATCH * tokens if padded else 0
+    )
     for tensor in tensors(cache):
         assert tensor.is_contiguous()
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
@@ -292,7 +338,10 @@ def test_no_graph_is_kept_by_default(variant):
 @every_option
 @every_variant
 def test_with_a_kept_graph_gradients_flow_through_both_passes(variant, options):
-    scene, cache = make(variant, **options).with_tokens(torch.Tensor.requires_grad_), KVCache(keep_graph=True)
+    scene, cache = (
+        make(variant, **options).with_tokens(torch.Tensor.requires_grad_),
+        KVCache(keep_graph=True),
+    )
     inputs = [*scene.tokens.values(), *scene.module.parameters()]
     whole = scene.run(scene.everything)
     cotangents = {name: torch.randn_like(y) for name, y in whole.items()}
@@ -301,7 +350,9 @@ def test_with_a_kept_graph_gradients_flow_through_both_passes(variant, options):
     second = scene.run(scene.queries, cache, cached=scene.anchors)
 
     got, wanted = (
-        torch.autograd.grad(sum((y * cotangents[name]).sum() for name, y in outputs.items()), inputs)
+        torch.autograd.grad(
+            sum((y * cotangents[name]).sum() for name, y in outputs.items()), inputs
+        )
         for outputs in (first | second, whole)
     )
     for gradient, gradient_wanted in zip(got, wanted, strict=True):
@@ -310,7 +361,9 @@ def test_with_a_kept_graph_gradients_flow_through_both_passes(variant, options):
 
 @pytest.mark.parametrize("keep_graph", [True, False])
 @every_variant
-def test_what_is_cached_does_not_follow_later_changes_of_tokens_masks_and_weights(variant, keep_graph):
+def test_what_is_cached_does_not_follow_later_changes_of_tokens_masks_and_weights(
+    variant, keep_graph
+):
     scene = make(variant, padded=True)
     cache = filled(scene, keep_graph=keep_graph)
     before = [tensor.clone() for tensor in tensors(cache)]
@@ -319,7 +372,9 @@ def test_what_is_cached_does_not_follow_later_changes_of_tokens_masks_and_weight
             tensor.zero_()
         for mask in scene.real.values():
             mask.logical_not_()
-    assert all(torch.equal(tensor, kept) for tensor, kept in zip(tensors(cache), before, strict=True))
+    assert all(
+        torch.equal(tensor, kept) for tensor, kept in zip(tensors(cache), before, strict=True)
+    )
 
 
 @every_variant
@@ -352,9 +407,21 @@ def like(scene, **options):
 MISFITS = {
     "batch": (lambda scene: scene.with_tokens(lambda value: value[:1]), "batch 2", "batch 1"),
     "heads": (lambda scene: like(scene, num_heads=13), "heads 3", "heads 13"),
-    "head width": (lambda scene: like(scene, hidden_dim=HEADS * 7), "head width 13", "head width 7"),
-    "dtype": (lambda scene: with_module(scene, lambda it: it.float()), "dtype torch.float64", "dtype torch.float32"),
-    "device": (lambda scene: with_module(scene, lambda it: it.to("meta")), "device cpu", "device meta"),
+    "head width": (
+        lambda scene: like(scene, hidden_dim=HEADS * 7),
+        "head width 13",
+        "head width 7",
+    ),
+    "dtype": (
+        lambda scene: with_module(scene, lambda it: it.float()),
+        "dtype torch.float64",
+        "dtype torch.float32",
+    ),
+    "device": (
+        lambda scene: with_module(scene, lambda it: it.to("meta")),
+        "device cpu",
+        "device meta",
+    ),
 }
 
 
@@ -373,7 +440,9 @@ def test_a_cache_that_does_not_fit_is_refused_with_both_values(variant, change, 
 @every_variant
 def test_a_group_that_is_not_in_the_cache_is_told_by_name(variant):
     scene = make(variant)
-    with pytest.raises(CacheError, match=f"^kv_cache: '{scene.missed}' is not in the cache, which holds nothing$"):
+    with pytest.raises(
+        CacheError, match=f"^kv_cache: '{scene.missed}' is not in the cache, which holds nothing$"
+    ):
         scene.run(scene.queries, KVCache(), cached=scene.anchors)
 
 
@@ -382,7 +451,9 @@ def test_a_group_that_is_not_in_the_cache_is_told_beside_those_that_are(variant)
     scene = make(variant)
     cache = filled(scene)
     del cache._groups["volume_anchors"]
-    message = "kv_cache: 'volume_anchors' is not in the cache, which holds surface_anchors, wake_anchors"
+    message = (
+        "kv_cache: 'volume_anchors' is not in the cache, which holds surface_anchors, wake_anchors"
+    )
     with pytest.raises(CacheError, match=f"^{message}$"):
         scene.run(scene.queries, cache, cached=scene.anchors)
 
@@ -410,16 +481,25 @@ def test_a_cache_serves_one_module_until_it_is_cleared(variant):
     assert not any(reference() is not None for reference in kept)
     other.run(other.anchors, cache)
     wanted = other.run(other.everything)
-    assert_same(other.run(other.queries, cache, cached=other.anchors), {name: wanted[name] for name in other.queries})
+    assert_same(
+        other.run(other.queries, cache, cached=other.anchors),
+        {name: wanted[name] for name in other.queries},
+    )
 
 
 def test_branches_that_do_not_read_each_other_may_fill_a_cache_one_after_the_other():
-    module = build("self_anchor", hidden_dim=15, num_heads=3, branches=["a", "b"], init_weights="torch").double()
+    module = build(
+        "self_anchor", hidden_dim=15, num_heads=3, branches=["a", "b"], init_weights="torch"
+    ).double()
     x, cache = torch.randn(2, 11, 15, dtype=torch.float64), KVCache()
     whole = module(x, [TokenSpec("a_anchors", 4), TokenSpec("b_anchors", 7)])
 
-    first = module(x[:, :4], [TokenSpec("a_anchors", 4), TokenSpec("b_anchors", None)], kv_cache=cache)
-    second = module(x[:, 4:], [TokenSpec("a_anchors", None), TokenSpec("b_anchors", 7)], kv_cache=cache)
+    first = module(
+        x[:, :4], [TokenSpec("a_anchors", 4), TokenSpec("b_anchors", None)], kv_cache=cache
+    )
+    second = module(
+        x[:, 4:], [TokenSpec("a_anchors", None), TokenSpec("b_anchors", 7)], kv_cache=cache
+    )
 
     torch.testing.assert_close(torch.cat([first, second], dim=1), whole, rtol=0, atol=1e-12)
     assert set(cache) == {"a_anchors", "b_anchors"}

@@ -44,7 +44,9 @@ every_pattern = pytest.mark.parametrize("patterns", PATTERNS.values(), ids=PATTE
 
 def make(**options):
     """Return a module in float64 whose norms have weights of their own."""
-    config = MixedAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, init_weights="torch", **options)
+    config = MixedAttentionConfig(
+        hidden_dim=HIDDEN, num_heads=HEADS, init_weights="torch", **options
+    )
     return with_own_norms(MixedAttention(config))
 
 
@@ -62,17 +64,23 @@ def tokens():
 
 def formula(state, x, patterns, *, sizes=SIZES, real=None, turn=lambda heads: heads):
     """Attend sample by sample and pattern by pattern, over the keys that are real."""
-    q, k, v = (linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv")
+    q, k, v = (
+        linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for name in "qkv"
+    )
     if "q_norm.weight" in state:
         q, k = rms_normed(q, state["q_norm.weight"]), rms_normed(k, state["k_norm.weight"])
     q, k = turn(q), turn(k)
     where = dict(zip(sizes, torch.arange(x.shape[1]).split(list(sizes.values())), strict=True))
 
     samples = list(torch.zeros_like(q))
-    for b, (asking, answering) in itertools.product(range(BATCH), patterns or [(list(sizes), list(sizes))]):
+    for b, (asking, answering) in itertools.product(
+        range(BATCH), patterns or [(list(sizes), list(sizes))]
+    ):
         i, j = (torch.cat([where[name] for name in names]) for names in (asking, answering))
         j = j if real is None else j[real[b, j]]
-        weights = (torch.einsum("hid,hjd->hij", q[b][:, i], k[b][:, j]) / math.sqrt(WIDTH)).softmax(-1)
+        weights = (torch.einsum("hid,hjd->hij", q[b][:, i], k[b][:, j]) / math.sqrt(WIDTH)).softmax(
+            -1
+        )
         samples[b] = samples[b].index_copy(1, i, torch.einsum("hij,hjd->hid", weights, v[b][:, j]))
     return linear(state, "proj", torch.stack(samples).transpose(1, 2).flatten(-2))
 
@@ -82,7 +90,9 @@ def formula(state, x, patterns, *, sizes=SIZES, real=None, turn=lambda heads: he
 def test_it_is_its_formula(patterns, bias, qk_norm):
     module, x = make(bias=bias, qk_norm=qk_norm), tokens()
     got = module(x, specs_of(SIZES), patterns_of(patterns))
-    assert_same_numbers(got, formula(dict(module.named_parameters()), x, patterns), [x, *module.parameters()])
+    assert_same_numbers(
+        got, formula(dict(module.named_parameters()), x, patterns), [x, *module.parameters()]
+    )
 
 
 MASKS = {
@@ -111,13 +121,22 @@ def test_it_is_its_formula_with_rotary_embeddings(case, form, qk_norm):
 
     got = module(x, specs_of(SIZES), patterns_of(patterns), freqs=freqs)
 
-    wanted = formula(dict(module.named_parameters()), x, patterns, turn=lambda heads: rotated(heads, points, form))
+    wanted = formula(
+        dict(module.named_parameters()),
+        x,
+        patterns,
+        turn=lambda heads: rotated(heads, points, form),
+    )
     assert_same_numbers(got, wanted, [x, *module.parameters()], atol=2e-6)
 
 
 @pytest.mark.parametrize("form", ["complex", "real"])
 def test_a_batch_may_share_its_frequencies(form):
-    module, x, patterns = make(use_rope=True), tokens(), patterns_of(PATTERNS["groups that lie apart"])
+    module, x, patterns = (
+        make(use_rope=True),
+        tokens(),
+        patterns_of(PATTERNS["groups that lie apart"]),
+    )
     rope, points = RopeFrequency(WIDTH, POINTS, implementation=form), torch.randn(TOKENS, POINTS)
     wanted = module(x, specs_of(SIZES), patterns, freqs=rope(points.expand(BATCH, TOKENS, POINTS)))
     for shared in (points, points[None]):
@@ -128,7 +147,11 @@ def test_a_batch_may_share_its_frequencies(form):
 @pytest.mark.parametrize(
     "patterns",
     [
-        [((S,), (V,)), ((V,), (S,)), ((W,), (W, V))],  # a group without tokens is the only one that is read
+        [
+            ((S,), (V,)),
+            ((V,), (S,)),
+            ((W,), (W, V)),
+        ],  # a group without tokens is the only one that is read
         [((S, V), (V, S)), ((W,), (V,))],
         [((V,), (V,)), ((S, W), (W, V, S))],
         None,
@@ -144,17 +167,25 @@ def test_groups_without_tokens_ask_nothing_and_answer_nothing(patterns, padded):
 
 
 def test_no_tokens_at_all_give_no_tokens():
-    y = make()(torch.zeros(BATCH, 0, HIDDEN).double(), specs_of({S: 0, V: 0}), patterns_of([((S, V), (V,))]))
+    y = make()(
+        torch.zeros(BATCH, 0, HIDDEN).double(),
+        specs_of({S: 0, V: 0}),
+        patterns_of([((S, V), (V,))]),
+    )
     assert y.shape == (BATCH, 0, HIDDEN)
     assert make()(torch.zeros(BATCH, 0, HIDDEN).double(), []).shape == (BATCH, 0, HIDDEN)
 
 
 def test_a_group_whose_keys_are_all_padding_gets_the_bias_of_the_projection():
     module, x, real = make(), tokens(), torch.arange(TOKENS).expand(BATCH, TOKENS) >= 5
-    y = module(x, specs_of(SIZES), patterns_of([((V,), (S,)), ((S, W), (S, W))]), key_padding_mask=real)
+    y = module(
+        x, specs_of(SIZES), patterns_of([((V,), (S,)), ((S, W), (S, W))]), key_padding_mask=real
+    )
     y.square().sum().backward()
 
-    torch.testing.assert_close(y[:, 5:12], module.proj.bias.expand(BATCH, 7, HIDDEN), rtol=0, atol=0)
+    torch.testing.assert_close(
+        y[:, 5:12], module.proj.bias.expand(BATCH, 7, HIDDEN), rtol=0, atol=0
+    )
     assert (y[:, 12:] != module.proj.bias).any(-1).all()
     assert not x.grad[:, 5:12].any()
     assert all(parameter.grad.isfinite().all() for parameter in [x, *module.parameters()])
@@ -162,7 +193,9 @@ def test_a_group_whose_keys_are_all_padding_gets_the_bias_of_the_projection():
 
 def test_groups_that_all_read_all_are_dot_product_attention():
     module, x = make(qk_norm=True), tokens()
-    plain = DotProductAttention(DotProductAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, qk_norm=True)).double()
+    plain = DotProductAttention(
+        DotProductAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, qk_norm=True)
+    ).double()
     plain.load_state_dict(module.state_dict())
     torch.testing.assert_close(module(x, specs_of(SIZES)), plain(x), rtol=0, atol=1e-12)
 
@@ -190,7 +223,11 @@ def test_keys_that_lie_behind_each_other_are_read_where_they_lie(monkeypatch):
 
 
 def test_dropout_falls_on_attention_weights_and_on_the_output():
-    module, x, patterns = make(dropout=0.5), tokens(), patterns_of(PATTERNS["groups that lie apart"])
+    module, x, patterns = (
+        make(dropout=0.5),
+        tokens(),
+        patterns_of(PATTERNS["groups that lie apart"]),
+    )
     with torch.no_grad():
         module.v.weight.zero_()
         module.v.bias.fill_(1.0)  # every row read is the sum of the weights that were not dropped
@@ -212,7 +249,9 @@ NAMES = {
 
 @pytest.mark.parametrize(("bias", "qk_norm"), NAMES)
 def test_parameters_have_the_names_of_stored_weights(bias, qk_norm):
-    assert sorted(make(bias=bias, qk_norm=qk_norm).state_dict()) == sorted(NAMES[bias, qk_norm].split())
+    assert sorted(make(bias=bias, qk_norm=qk_norm).state_dict()) == sorted(
+        NAMES[bias, qk_norm].split()
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -230,7 +269,9 @@ def test_weights_of_the_fused_layout_give_the_same_numbers(bias):
 
 
 ALL = "'surface', 'volume', 'wake'"
-QUERIES_MATCH = "attention_patterns: the set of query tokens must exactly match the groups of `token_specs`;"
+QUERIES_MATCH = (
+    "attention_patterns: the set of query tokens must exactly match the groups of `token_specs`;"
+)
 MISFITS = {
     "sizes that do not add up": (
         {S: 5, V: 7, W: 10},
@@ -276,7 +317,9 @@ MISFITS = {
 
 
 @pytest.mark.parametrize(("sizes", "patterns", "message"), MISFITS.values(), ids=MISFITS)
-def test_groups_and_patterns_that_do_not_fit_are_refused_with_names_and_numbers(sizes, patterns, message):
+def test_groups_and_patterns_that_do_not_fit_are_refused_with_names_and_numbers(
+    sizes, patterns, message
+):
     with pytest.raises(TokenGroupError, match=f"^{re.escape(message)}$") as caught:
         make()(tokens(), specs_of(sizes), patterns_of(patterns))
     assert isinstance(caught.value, ValueError)
@@ -316,7 +359,9 @@ def test_a_padding_mask_is_one_boolean_per_token_of_the_whole_input(mask, messag
 
 
 def test_tokens_of_another_width_are_refused():
-    with pytest.raises(ShapeError, match=r"^x: got shape \(2, 23, 38\), wanted \(batch, tokens, 39\)$"):
+    with pytest.raises(
+        ShapeError, match=r"^x: got shape \(2, 23, 38\), wanted \(batch, tokens, 39\)$"
+    ):
         make()(tokens()[..., 1:], specs_of(SIZES))
 
 
@@ -324,14 +369,19 @@ def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them():
     freqs = RopeFrequency(WIDTH, POINTS)(torch.zeros(BATCH, TOKENS, POINTS))
     with pytest.raises(ShapeError, match="RoPE usage mismatch: use_rope is true"):
         make(use_rope=True)(tokens(), specs_of(SIZES))
-    with pytest.raises(UnsupportedArgumentError, match="RoPE usage mismatch: use_rope is false") as caught:
+    with pytest.raises(
+        UnsupportedArgumentError, match="RoPE usage mismatch: use_rope is false"
+    ) as caught:
         make()(tokens(), specs_of(SIZES), freqs=freqs)
     assert (caught.value.variant, caught.value.argument) == ("mixed", "freqs")
 
 
 def test_frequencies_are_those_of_the_whole_input():
     freqs = RopeFrequency(WIDTH, POINTS)(torch.zeros(BATCH, 12, POINTS))
-    with pytest.raises(ShapeError, match=r"^freqs: got shape \(2, 12, 6\), wanted \(batch, tokens, width\) = \(2, 23"):
+    with pytest.raises(
+        ShapeError,
+        match=r"^freqs: got shape \(2, 12, 6\), wanted \(batch, tokens, width\) = \(2, 23",
+    ):
         make(use_rope=True)(tokens(), specs_of(SIZES), freqs=freqs)
 
 
@@ -363,8 +413,14 @@ def test_a_config_of_another_variant_is_refused(config):
 
 
 def test_what_is_no_pattern_is_refused():
-    with pytest.raises(TokenGroupError, match="expected a list of AttentionPattern, got a dict in it"):
-        make()(torch.zeros(1, 4, HIDDEN, dtype=torch.float64), [TokenSpec("a", 4)], [{"query_tokens": ["a"]}])
+    with pytest.raises(
+        TokenGroupError, match="expected a list of AttentionPattern, got a dict in it"
+    ):
+        make()(
+            torch.zeros(1, 4, HIDDEN, dtype=torch.float64),
+            [TokenSpec("a", 4)],
+            [{"query_tokens": ["a"]}],
+        )
 
 
 def test_groups_and_patterns_may_come_from_generators():
@@ -387,14 +443,26 @@ def watched(monkeypatch):
 
 EQUAL = {"a": 2, "b": 5, "c": 2, "d": 5, "e": 2, "f": 5}
 SHARED = {
-    "each pair reads its first": ([(("a", "b"), ("a",)), (("c", "d"), ("c",)), (("e", "f"), ("e",))], [(6, 7, 2)]),
-    "pairs read each other, in any order": ([(("d", "c"), ("b", "a")), (("a", "b"), ("c", "d"))], [(4, 7, 7)]),
+    "each pair reads its first": (
+        [(("a", "b"), ("a",)), (("c", "d"), ("c",)), (("e", "f"), ("e",))],
+        [(6, 7, 2)],
+    ),
+    "pairs read each other, in any order": (
+        [(("d", "c"), ("b", "a")), (("a", "b"), ("c", "d"))],
+        [(4, 7, 7)],
+    ),
     "one reads more": (
         [(("a", "b"), ("a",)), (("c", "d"), ("c",)), (("e", "f"), ("e", "f"))],
         [(2, 7, 2), (2, 7, 2), (2, 7, 7)],
     ),
-    "queries that stand apart": ([(("a", "c"), ("a",)), (("b", "d"), ("d",))], [(2, 4, 2), (2, 10, 5)]),
-    "equal queries that stand apart": ([(("a", "d"), ("a",)), (("b", "c"), ("c",))], [(2, 7, 2)] * 2),
+    "queries that stand apart": (
+        [(("a", "c"), ("a",)), (("b", "d"), ("d",))],
+        [(2, 4, 2), (2, 10, 5)],
+    ),
+    "equal queries that stand apart": (
+        [(("a", "d"), ("a",)), (("b", "c"), ("c",))],
+        [(2, 7, 2)] * 2,
+    ),
     "keys that two read": ([(("a", "b"), ("a", "b")), (("c", "d"), ("b", "c"))], [(2, 7, 7)] * 2),
     "groups that read the same": (
         [(("a",), ("c", "b")), (("b", "d"), ("b", "c")), (("c",), ("a",))],
@@ -439,7 +507,9 @@ def test_a_module_looks_a_layout_up_only_when_it_is_another_one():
     wanted = make()
     wanted.load_state_dict(module.state_dict())
     for some in (None, patterns, patterns[::-1], None):
-        torch.testing.assert_close(module(x, specs_of(SIZES), some), wanted(x, specs_of(SIZES), some), rtol=0, atol=0)
+        torch.testing.assert_close(
+            module(x, specs_of(SIZES), some), wanted(x, specs_of(SIZES), some), rtol=0, atol=0
+        )
         wanted._last = None
     with pytest.raises(TokenGroupError):
         module(x[:, 1:], specs_of(SIZES), patterns)
@@ -449,7 +519,9 @@ def test_a_key_that_is_named_twice_counts_twice():
     module, x = make(), tokens()
     patterns = [((S, V, W), (S, V, S))]
     got = module(x, specs_of(SIZES), patterns_of(patterns))
-    assert_same_numbers(got, formula(dict(module.named_parameters()), x, patterns), [x, *module.parameters()])
+    assert_same_numbers(
+        got, formula(dict(module.named_parameters()), x, patterns), [x, *module.parameters()]
+    )
 
 
 def test_the_kernel_is_that_of_the_config(monkeypatch):
@@ -466,7 +538,10 @@ def test_the_kernel_is_that_of_the_config(monkeypatch):
 
 
 def test_gradients_of_gradients_are_those_of_the_formula_with_the_kernel_that_has_them():
-    module, x = make(backend="math"), torch.randn(1, 6, HIDDEN, dtype=torch.float64, requires_grad=True)
+    module, x = (
+        make(backend="math"),
+        torch.randn(1, 6, HIDDEN, dtype=torch.float64, requires_grad=True),
+    )
     specs = specs_of({"a": 2, "b": 1, "c": 2, "d": 1})
     patterns = patterns_of([(("a", "b"), ("a",)), (("c", "d"), ("c",))])
     assert torch.autograd.gradgradcheck(lambda x: module(x, specs, patterns)[..., :3], x)

@@ -27,9 +27,12 @@ def test_outputs_are_those_of_the_reference(parity_case):
 def test_outputs_in_float64_are_those_of_the_reference_to_rounding(parity_case):
     output = parity_case.build().double()(**parity_case.arguments(torch.float64))
     assert output.dtype == torch.float64
-    # A norm after the rotation divides out what complex64 lacks of modulus one; ours stands before it.
+    # A norm after the rotation divides out what complex64 lacks of modulus one; ours stands before
+    # it.
     is_normed_after = "after_rope" in parity_case.facts["config"].get("qk_norm_kind", "")
-    assert_within(output, parity_case.array("out_f64"), parity_case.atol("out") if is_normed_after else 1e-12)
+    assert_within(
+        output, parity_case.array("out_f64"), parity_case.atol("out") if is_normed_after else 1e-12
+    )
 
 
 def test_gradients_are_those_of_the_reference(parity_case):
@@ -43,7 +46,9 @@ def test_gradients_are_those_of_the_reference(parity_case):
 
 
 def test_noise_of_training_is_what_the_reference_draws_in_evaluation_too(noisy_case, monkeypatch):
-    """The reference draws noise in evaluation; here evaluation has none, which its formula is compared with."""
+    """The reference draws noise in evaluation; here evaluation has none, which its formula is
+    compared with.
+    """
     monkeypatch.setattr(noise, "draw_uniform", lambda _: noisy_case.array("noise/u"))
     module, arguments = noisy_case.build().train(), noisy_case.arguments(torch.float32)
     for name in noisy_case.facts["grad_inputs"]:
@@ -59,7 +64,9 @@ def test_noise_of_training_is_what_the_reference_draws_in_evaluation_too(noisy_c
     assert not torch.allclose(calm, output, atol=1e-3)
 
 
-@pytest.mark.parametrize(("dtype", "suffix"), [(torch.float32, ""), (torch.float64, "_f64")], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "suffix"), [(torch.float32, ""), (torch.float64, "_f64")], ids=str
+)
 def test_a_second_forward_reads_what_the_first_one_cached(cached_case, dtype, suffix):
     module, cache = cached_case.build().to(dtype), KVCache()
     first, second = cached_case.arguments(dtype), cached_case.second_arguments(dtype)
@@ -71,8 +78,12 @@ def test_a_second_forward_reads_what_the_first_one_cached(cached_case, dtype, su
     again = module(**second, kv_cache=cache)
     again.mul(cached_case.array(facts["cotangent"])).sum().backward()
 
-    assert_within(output, cached_case.array(f"out{suffix}"), cached_case.atol("out") if not suffix else 1e-12)
-    assert_within(again, cached_case.array(f"out2{suffix}"), cached_case.atol("out2") if not suffix else 1e-12)
+    assert_within(
+        output, cached_case.array(f"out{suffix}"), cached_case.atol("out") if not suffix else 1e-12
+    )
+    assert_within(
+        again, cached_case.array(f"out2{suffix}"), cached_case.atol("out2") if not suffix else 1e-12
+    )
     for name in facts["grad_inputs"]:
         key = f"grad2/in/{name}"
         assert_within(second[name].grad, cached_case.array(key), cached_case.atol(key))
@@ -80,7 +91,10 @@ def test_a_second_forward_reads_what_the_first_one_cached(cached_case, dtype, su
 
 def test_a_cache_holds_the_keys_and_values_of_the_reference(cached_case):
     module, cache = cached_case.build(), KVCache()
-    first, second = cached_case.arguments(torch.float32), cached_case.second_arguments(torch.float32)
+    first, second = (
+        cached_case.arguments(torch.float32),
+        cached_case.second_arguments(torch.float32),
+    )
     module(**first, kv_cache=cache)
     like = module(**second, kv_cache=cache).unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
 
@@ -92,7 +106,11 @@ def test_a_cache_holds_the_keys_and_values_of_the_reference(cached_case):
     assert {name for name, _ in recorded} == set(cache)
     for (name, kind), key in recorded.items():
         stored = cache.read(module, name, like)
-        assert_within(stored.keys if kind == "k" else stored.values, cached_case.array(key), cached_case.atol("out"))
+        assert_within(
+            stored.keys if kind == "k" else stored.values,
+            cached_case.array(key),
+            cached_case.atol("out"),
+        )
 
 
 @pytest.fixture

@@ -18,14 +18,18 @@ REAL = torch.arange(KEYS) < torch.tensor([[7], [5]])
 SHAPES = [
     shape
     for axes in range(5)
-    for shape in itertools.product(*((1, size) for size in (BATCH, HEADS, QUERIES, KEYS)[4 - axes :]))
+    for shape in itertools.product(
+        *((1, size) for size in (BATCH, HEADS, QUERIES, KEYS)[4 - axes :])
+    )
 ]
 
 
 def make(**options):
     """Return a module in float64 whose norms have weights of their own."""
     options = {"kv_dim": KV_DIM, "init_weights": "torch"} | options
-    return with_own_norms(PerceiverAttention(PerceiverAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, **options)))
+    return with_own_norms(
+        PerceiverAttention(PerceiverAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, **options))
+    )
 
 
 def unturned(heads):
@@ -33,14 +37,22 @@ def unturned(heads):
 
 
 def formula(state, q, kv, *, added=0.0, turn_queries=unturned, turn_keys=unturned):
-    """Return the output where *added* is added to the logits; a query with minus infinity everywhere reads zeros."""
+    """Return the output where *added* is added to the logits; a query with minus infinity
+    everywhere reads zeros.
+    """
     queries, keys, values = (
         linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2)
         for name, x in [("q", q), ("k", kv), ("v", kv)]
     )
     if "q_norm.weight" in state:
-        queries, keys = rms_normed(queries, state["q_norm.weight"]), rms_normed(keys, state["k_norm.weight"])
-    logits = torch.einsum("bhid,bhjd->bhij", turn_queries(queries), turn_keys(keys)) / math.sqrt(WIDTH) + added
+        queries, keys = (
+            rms_normed(queries, state["q_norm.weight"]),
+            rms_normed(keys, state["k_norm.weight"]),
+        )
+    logits = (
+        torch.einsum("bhid,bhjd->bhij", turn_queries(queries), turn_keys(keys)) / math.sqrt(WIDTH)
+        + added
+    )
     reads = (logits > -math.inf).any(-1, keepdim=True)
     weights = logits.masked_fill(~reads, 0.0).softmax(-1) * reads
     return linear(state, "proj", torch.einsum("bhij,bhjd->bihd", weights, values).flatten(-2))
@@ -67,7 +79,10 @@ def points_of(count):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("qk_norm", [True, False])
 def test_it_is_its_formula(qk_norm, bias, kv_dim):
-    module, (q, kv) = make(bias=bias, qk_norm=qk_norm, kv_dim=kv_dim), tokens(kv_dim=kv_dim or HIDDEN)
+    module, (q, kv) = (
+        make(bias=bias, qk_norm=qk_norm, kv_dim=kv_dim),
+        tokens(kv_dim=kv_dim or HIDDEN),
+    )
     state = dict(module.named_parameters())
     assert_same_numbers(module(q, kv), formula(state, q, kv), [q, kv, *state.values()])
 
@@ -91,7 +106,11 @@ def test_it_is_its_formula_under_padding_and_masks_of_every_shape(shape, kind):
 @pytest.mark.parametrize("form", ["complex", "real"])
 def test_it_is_its_formula_with_rotary_embeddings_of_queries_and_keys(form, qk_norm):
     module, (q, kv) = make(use_rope=True, qk_norm=qk_norm), tokens()
-    rope, q_points, k_points = RopeFrequency(WIDTH, POINTS, implementation=form), points_of(QUERIES), points_of(KEYS)
+    rope, q_points, k_points = (
+        RopeFrequency(WIDTH, POINTS, implementation=form),
+        points_of(QUERIES),
+        points_of(KEYS),
+    )
     state = dict(module.named_parameters())
 
     got = module(q, kv, q_freqs=rope(q_points), k_freqs=rope(k_points))
@@ -108,10 +127,15 @@ def test_it_is_its_formula_with_rotary_embeddings_of_queries_and_keys(form, qk_n
 
 @pytest.mark.parametrize("form", ["complex", "real"])
 def test_it_compiles_whole_with_all_its_arguments_and_at_most_twice(form):
-    module, rope = make(use_rope=True, qk_norm=True), RopeFrequency(WIDTH, POINTS, implementation=form)
+    module, rope = (
+        make(use_rope=True, qk_norm=True),
+        RopeFrequency(WIDTH, POINTS, implementation=form),
+    )
     graphs = []
     torch._dynamo.reset()
-    compiled = torch.compile(module, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph)
+    compiled = torch.compile(
+        module, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph
+    )
 
     for queries in (7, 11, 12, 16):
         keys = queries + 6
@@ -122,7 +146,9 @@ def test_it_compiles_whole_with_all_its_arguments_and_at_most_twice(form):
             "q_freqs": rope(points_of(queries)),
             "k_freqs": rope(points_of(keys)),
         }
-        torch.testing.assert_close(compiled(q, kv, **arguments), module(q, kv, **arguments), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            compiled(q, kv, **arguments), module(q, kv, **arguments), rtol=0, atol=1e-12
+        )
 
     assert len(graphs) <= 2
 
@@ -132,7 +158,9 @@ def test_it_compiles_whole_with_a_cache():
     torch._dynamo.reset()
     compiled = torch.compile(module, fullgraph=True, backend="eager")
     compiled(q, kv, key_padding_mask=REAL, kv_cache=cache)
-    torch.testing.assert_close(compiled(q, None, kv_cache=cache), module(q, kv, key_padding_mask=REAL))
+    torch.testing.assert_close(
+        compiled(q, None, kv_cache=cache), module(q, kv, key_padding_mask=REAL)
+    )
 
 
 STRUCTURED = {
@@ -147,7 +175,9 @@ STRUCTURED = {
 def test_masks_that_describe_who_reads_whom_are_the_written_ones(mask, reads, chunk_size):
     module, (q, kv) = make(chunk_size=chunk_size), tokens()
     written = reads(torch.arange(QUERIES)[:, None], torch.arange(KEYS))
-    wanted = formula(dict(module.named_parameters()), q, kv, added=logits_of(written & REAL[:, None, None]))
+    wanted = formula(
+        dict(module.named_parameters()), q, kv, added=logits_of(written & REAL[:, None, None])
+    )
     for gradients in (True, False):
         with torch.set_grad_enabled(gradients):
             got = module(q, kv, attn_mask=mask, key_padding_mask=REAL)
@@ -172,7 +202,9 @@ def test_the_math_kernel_has_second_derivatives():
 @pytest.mark.parametrize("backend", ["auto", "sdpa"])
 def test_fused_kernels_refuse_second_derivatives(backend):
     q, kv = tokens()
-    (slope,) = torch.autograd.grad(make(backend=backend)(q, kv).square().sum(), q, create_graph=True)
+    (slope,) = torch.autograd.grad(
+        make(backend=backend)(q, kv).square().sum(), q, create_graph=True
+    )
     with pytest.raises(RuntimeError, match=REFUSED_BY_FUSED_KERNELS):
         slope.square().sum().backward()
 
@@ -180,11 +212,16 @@ def test_fused_kernels_refuse_second_derivatives(backend):
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of torch.func.jvp
 @pytest.mark.parametrize("chunk_size", [None, 3])
 def test_the_math_kernel_has_derivatives_in_forward_mode(chunk_size):
-    module, (q, kv) = make(backend="math", chunk_size=chunk_size), [each.detach() for each in tokens()]
+    module, (q, kv) = (
+        make(backend="math", chunk_size=chunk_size),
+        [each.detach() for each in tokens()],
+    )
     directions = torch.randn_like(q), torch.randn_like(kv)
     with torch.no_grad():
         _, slope = torch.func.jvp(module, (q, kv), directions)
-        ahead, behind = (module(q + step * directions[0], kv + step * directions[1]) for step in (1e-6, -1e-6))
+        ahead, behind = (
+            module(q + step * directions[0], kv + step * directions[1]) for step in (1e-6, -1e-6)
+        )
     torch.testing.assert_close(slope, (ahead - behind) / 2e-6, rtol=1e-6, atol=1e-7)
     assert slope.any()
 
@@ -246,14 +283,22 @@ def test_dropout_falls_on_attention_weights_and_on_the_output():
 
 @pytest.mark.parametrize("kv_dim", [KV_DIM, None])
 def test_parameters_have_the_names_and_shapes_of_stored_weights(kv_dim):
-    shapes = {name: tuple(value.shape) for name, value in make(kv_dim=kv_dim, qk_norm=True).state_dict().items()}
+    shapes = {
+        name: tuple(value.shape)
+        for name, value in make(kv_dim=kv_dim, qk_norm=True).state_dict().items()
+    }
     assert shapes == {
         **{f"{name}.weight": (HIDDEN, HIDDEN) for name in ("q", "proj")},
         **{f"{name}.weight": (HIDDEN, kv_dim or HIDDEN) for name in ("k", "v")},
         **{f"{name}.bias": (HIDDEN,) for name in ("q", "k", "v", "proj")},
         **{f"{name}.weight": (WIDTH,) for name in ("q_norm", "k_norm")},
     }
-    assert list(make(bias=False).state_dict()) == ["q.weight", "k.weight", "v.weight", "proj.weight"]
+    assert list(make(bias=False).state_dict()) == [
+        "q.weight",
+        "k.weight",
+        "v.weight",
+        "proj.weight",
+    ]
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -273,11 +318,17 @@ def test_weights_of_the_fused_layout_give_the_same_numbers(bias):
 @pytest.mark.parametrize(
     ("kv", "message"),
     [
-        (torch.zeros(BATCH, KEYS, 17), r"^kv: got shape \(2, 11, 17\), wanted \(batch, tokens, 13\)$"),
+        (
+            torch.zeros(BATCH, KEYS, 17),
+            r"^kv: got shape \(2, 11, 17\), wanted \(batch, tokens, 13\)$",
+        ),
         (torch.zeros(KEYS, KV_DIM), r"^kv: got shape \(11, 13\), wanted"),
         (torch.zeros(5, KEYS, KV_DIM), "^kv: got a batch of 5, wanted 2"),
         (torch.zeros(BATCH, KEYS, KV_DIM, device="meta"), "^kv: got a tensor on meta, wanted cpu"),
-        (torch.zeros(BATCH, KEYS, KV_DIM).long(), r"^kv: got torch\.int64, wanted a floating dtype$"),
+        (
+            torch.zeros(BATCH, KEYS, KV_DIM).long(),
+            r"^kv: got torch\.int64, wanted a floating dtype$",
+        ),
         (None, r"^kv: got None, wanted \(batch, keys, 13\), or a kv_cache"),
     ],
 )
@@ -287,7 +338,9 @@ def test_tokens_to_read_that_do_not_fit_are_refused(kv, message):
 
 
 def test_tokens_that_ask_of_another_width_are_refused():
-    with pytest.raises(ShapeError, match=r"^q: got shape \(2, 11, 13\), wanted \(batch, tokens, 69\)$"):
+    with pytest.raises(
+        ShapeError, match=r"^q: got shape \(2, 11, 13\), wanted \(batch, tokens, 69\)$"
+    ):
         make()(tokens()[1], tokens()[1])
 
 
@@ -298,7 +351,9 @@ def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them(missin
 
     with pytest.raises(ShapeError, match=f"^{missing}: RoPE usage mismatch"):
         make(use_rope=True)(*tokens(), **freqs | {missing: None})
-    with pytest.raises(ShapeError, match=rf"^{missing}: got shape \(2, 2, 11\), wanted .* \(2, {count}, "):
+    with pytest.raises(
+        ShapeError, match=rf"^{missing}: got shape \(2, 2, 11\), wanted .* \(2, {count}, "
+    ):
         make(use_rope=True)(*tokens(), **freqs | {missing: rope(points_of(2))})
     with pytest.raises(UnsupportedArgumentError, match="RoPE usage mismatch") as caught:
         make()(*tokens(), **{missing: freqs[missing]})
@@ -306,7 +361,9 @@ def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them(missin
 
 
 def test_a_padding_mask_in_the_place_of_an_attention_mask_is_refused_with_a_hint():
-    with pytest.raises(ShapeError, match=r"^attn_mask: got shape \(2, 11\), .* real tokens as key_padding_mask$"):
+    with pytest.raises(
+        ShapeError, match=r"^attn_mask: got shape \(2, 11\), .* real tokens as key_padding_mask$"
+    ):
         make()(*tokens(), attn_mask=REAL)
 
 
@@ -350,7 +407,11 @@ def test_an_attention_mask_is_held_against_the_cached_keys():
     ("argument", "value", "reason"),
     [
         ("key_padding_mask", REAL, "the cache keeps the mask of its own"),
-        ("k_freqs", torch.ones(BATCH, KEYS, 11, dtype=torch.complex64), "cached keys are rotated already"),
+        (
+            "k_freqs",
+            torch.ones(BATCH, KEYS, 11, dtype=torch.complex64),
+            "cached keys are rotated already",
+        ),
     ],
 )
 def test_what_belongs_to_cached_tokens_is_refused_by_name(argument, value, reason):

@@ -1,4 +1,6 @@
-"""Cross-attention over chunks of queries and of keys: the numbers of all at once, and memory that does not grow."""
+"""Cross-attention over chunks of queries and of keys: the numbers of all at once, and memory that
+does not grow.
+"""
 
 import itertools
 import math
@@ -21,7 +23,9 @@ REAL = torch.arange(KEYS) < torch.tensor([[23], [17]])
 SHAPES = [
     shape
     for axes in range(5)
-    for shape in itertools.product(*((1, size) for size in (BATCH, HEADS, QUERIES, KEYS)[4 - axes :]))
+    for shape in itertools.product(
+        *((1, size) for size in (BATCH, HEADS, QUERIES, KEYS)[4 - axes :])
+    )
 ]
 CHUNKS = [1, 7, 23]
 """Tokens at once: of these the last is more than there are queries."""
@@ -31,13 +35,19 @@ def twins(chunk_size, dtype=torch.float64, **options):
     """Return a module that takes all tokens at once, and one of the same weights that takes a few."""
     options = SIZES | {"init_weights": "torch"} | options
     whole = with_own_norms(PerceiverAttention(PerceiverAttentionConfig(**options))).to(dtype).eval()
-    streaming = PerceiverAttention(PerceiverAttentionConfig(**options, chunk_size=chunk_size)).to(dtype).eval()
+    streaming = (
+        PerceiverAttention(PerceiverAttentionConfig(**options, chunk_size=chunk_size))
+        .to(dtype)
+        .eval()
+    )
     streaming.load_state_dict(whole.state_dict())
     return whole, streaming
 
 
 def tokens(queries=QUERIES, keys=KEYS, dtype=torch.float64):
-    return torch.randn(BATCH, queries, HIDDEN, dtype=dtype), torch.randn(BATCH, keys, KV_DIM, dtype=dtype)
+    return torch.randn(BATCH, queries, HIDDEN, dtype=dtype), torch.randn(
+        BATCH, keys, KV_DIM, dtype=dtype
+    )
 
 
 def products(module, *arguments, **options):
@@ -54,7 +64,9 @@ def test_chunks_give_the_numbers_of_all_at_once(chunk_size, backend):
     (whole, streaming), (q, kv) = twins(chunk_size, qk_norm=True, backend=backend), tokens()
     for real in (None, REAL, REAL & torch.tensor([[True], [False]]), torch.zeros_like(REAL)):
         wanted = whole(q, kv, key_padding_mask=real)
-        torch.testing.assert_close(streaming(q, kv, key_padding_mask=real), wanted, rtol=0, atol=1e-13)
+        torch.testing.assert_close(
+            streaming(q, kv, key_padding_mask=real), wanted, rtol=0, atol=1e-13
+        )
 
 
 @pytest.mark.parametrize("kind", ["bool", "float"])
@@ -75,7 +87,10 @@ def test_masks_of_every_shape_are_cut_with_queries_and_keys(shape, kind):
 def test_frequencies_are_cut_with_their_tokens(form, batch):
     (whole, streaming), (q, kv) = twins(7, use_rope=True), tokens()
     rope = RopeFrequency(WIDTH, POINTS, implementation=form)
-    freqs = {"q_freqs": rope(torch.rand(*batch, QUERIES, POINTS)), "k_freqs": rope(torch.rand(*batch, KEYS, POINTS))}
+    freqs = {
+        "q_freqs": rope(torch.rand(*batch, QUERIES, POINTS)),
+        "k_freqs": rope(torch.rand(*batch, KEYS, POINTS)),
+    }
     torch.testing.assert_close(streaming(q, kv, **freqs), whole(q, kv, **freqs), rtol=0, atol=1e-6)
 
 
@@ -84,7 +99,9 @@ def test_a_cache_is_filled_whole_and_read_by_chunks_of_queries():
     (whole, streaming), (q, kv) = twins(7), tokens()
     cache, of_whole = KVCache(), KVCache()
     wanted = whole(q, kv, key_padding_mask=REAL, kv_cache=of_whole)
-    torch.testing.assert_close(streaming(q, kv, key_padding_mask=REAL, kv_cache=cache), wanted, rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        streaming(q, kv, key_padding_mask=REAL, kv_cache=cache), wanted, rtol=0, atol=1e-13
+    )
     assert cache.nbytes == of_whole.nbytes
     torch.testing.assert_close(streaming(q, None, kv_cache=cache), wanted, rtol=0, atol=1e-13)
 
@@ -94,7 +111,9 @@ def test_keys_that_can_be_kept_are_made_once_for_all_chunks_of_queries(monkeypat
     (_, streaming), (q, kv) = twins(None), tokens(queries=2000, keys=4000)
     monkeypatch.setattr("noether_core.nn.streaming._BYTES_IN_CACHE", BATCH * HIDDEN * 8 * 64)
     queries_that_a_cache_would_have_to_fit = 1
-    assert products(streaming, q, kv) == queries_that_a_cache_would_have_to_fit + 2 + 2 * math.ceil(2000 / 64)
+    assert products(streaming, q, kv) == queries_that_a_cache_would_have_to_fit + 2 + 2 * math.ceil(
+        2000 / 64
+    )
 
 
 @torch.no_grad()
@@ -104,7 +123,9 @@ def test_many_keys_are_made_anew_for_every_chunk_of_queries(monkeypatch):
     monkeypatch.setattr("noether_core.nn.streaming._BYTES_IN_CACHE", BATCH * HIDDEN * 8 * 64)
     monkeypatch.setattr(chunks, "_KEPT", 2 * BATCH * 4000 * HIDDEN * 8 - 1)
     of_queries, of_keys = 16 * KV_DIM, 512
-    assert products(streaming, q, kv) == math.ceil(2000 / of_queries) * (2 + 2 * math.ceil(4000 / of_keys))
+    assert products(streaming, q, kv) == math.ceil(2000 / of_queries) * (
+        2 + 2 * math.ceil(4000 / of_keys)
+    )
     torch.testing.assert_close(streaming(q, kv), wanted, rtol=0, atol=1e-13)
 
 
@@ -129,7 +150,9 @@ def test_where_gradients_are_asked_for_the_chunk_size_changes_nothing(asks):
     (whole, streaming), (q, kv) = twins(7), tokens()
     mask = torch.randn(QUERIES, KEYS, dtype=torch.float64)
     frozen = streaming.requires_grad_(requires_grad=False)
-    torch.testing.assert_close(frozen(q, kv, attn_mask=mask), whole(q, kv, attn_mask=mask), rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        frozen(q, kv, attn_mask=mask), whole(q, kv, attn_mask=mask), rtol=0, atol=1e-13
+    )
     assert products(frozen, q, kv, attn_mask=mask) > 4
     asking = asks(q, kv, mask)
     assert products(frozen, q, kv, attn_mask=mask) == 4
@@ -158,7 +181,9 @@ def test_bad_masks_are_refused_before_anything_is_computed():
     (_, streaming), (q, kv) = twins(7), tokens()
     with pytest.raises(ShapeError, match=r"^attn_mask: got shape \(19, 17\), wanted"):
         streaming(q, kv, attn_mask=torch.zeros(QUERIES, 17))
-    with pytest.raises(ShapeError, match=r"^kv: got None, wanted \(batch, keys, 13\), or a kv_cache"):
+    with pytest.raises(
+        ShapeError, match=r"^kv: got None, wanted \(batch, keys, 13\), or a kv_cache"
+    ):
         streaming(q, None)
 
 
@@ -167,7 +192,9 @@ def test_where_there_is_nothing_to_read_every_row_is_the_bias_of_the_projection(
     (_, streaming), (q, kv) = twins(7), tokens()
     wanted = streaming.proj.bias.expand(BATCH, QUERIES, HIDDEN)
     torch.testing.assert_close(streaming(q, kv[:, :0]), wanted, rtol=0, atol=0)
-    torch.testing.assert_close(streaming(q, kv, key_padding_mask=torch.zeros_like(REAL)), wanted, rtol=0, atol=0)
+    torch.testing.assert_close(
+        streaming(q, kv, key_padding_mask=torch.zeros_like(REAL)), wanted, rtol=0, atol=0
+    )
     assert streaming(q[:, :0], kv).shape == (BATCH, 0, HIDDEN)
 
 
@@ -195,7 +222,11 @@ def test_memory_beyond_tokens_and_result_does_not_grow_with_the_tokens(grows):
     _, streaming = twins(64)
     peaks = []
     for count in (1024, 4096):
-        sizes = {"queries": {"queries": count}, "keys": {"keys": count}, "both": {"queries": count, "keys": count}}
+        sizes = {
+            "queries": {"queries": count},
+            "keys": {"keys": count},
+            "both": {"queries": count, "keys": count},
+        }
         q, kv = tokens(**sizes[grows])
         with Consumption() as consumption:
             y = streaming(q, kv)
@@ -205,6 +236,8 @@ def test_memory_beyond_tokens_and_result_does_not_grow_with_the_tokens(grows):
 
 @pytest.mark.parametrize("chunk_size", [0, -1, 7.0, True, "7"])
 def test_a_chunk_holds_at_least_one_token(chunk_size):
-    with pytest.raises(ConfigError, match="chunk_size: expected an integer of at least 1 or None") as caught:
+    with pytest.raises(
+        ConfigError, match="chunk_size: expected an integer of at least 1 or None"
+    ) as caught:
         PerceiverAttentionConfig(**SIZES, chunk_size=chunk_size)
     assert caught.value.problems[0].keys == ("chunk_size",)

@@ -1,4 +1,6 @@
-"""Slices that are gathered and read chunk by chunk: the numbers of the form that holds every weight, in less memory."""
+"""Slices that are gathered and read chunk by chunk: the numbers of the form that holds every
+weight, in less memory.
+"""
 
 import copy
 import math
@@ -40,34 +42,49 @@ VARIANTS = {
         "use_overparameterization": False,
         "temperature_activation": "sigmoid",
     },
-    "plusplus, exponential": {"type": "transolver_plusplus", "num_slices": 7, "temperature_activation": "exp"},
+    "plusplus, exponential": {
+        "type": "transolver_plusplus",
+        "num_slices": 7,
+        "temperature_activation": "exp",
+    },
 }
 
 each_variant = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 
 
 def make(options, **others):
-    """Return a module in float64 with different temperatures in its heads, some of which are cut off."""
-    module = build({"hidden_dim": HIDDEN, "num_heads": HEADS, "init_weights": "torch", **options, **others}).double()
+    """Return a module in float64 with different temperatures in its heads, some of which are cut
+    off.
+    """
+    module = build(
+        {"hidden_dim": HIDDEN, "num_heads": HEADS, "init_weights": "torch", **options, **others}
+    ).double()
     heads = module.num_heads
     with torch.no_grad():
         for name in ("temperature", "bias"):
             if isinstance(getattr(module, name, None), torch.Tensor):
                 getattr(module, name).copy_(
-                    torch.tensor([0.3, 0.9, -0.6 if name == "bias" else 0.7])[:heads].view(1, heads, 1, 1)
+                    torch.tensor([0.3, 0.9, -0.6 if name == "bias" else 0.7])[:heads].view(
+                        1, heads, 1, 1
+                    )
                 )
     return module
 
 
 def twins(options, *, chunk, **others):
     """Return a module that streams and one that holds every weight, of the same weights."""
-    streaming, holding = make(options, chunk_size=chunk, **others), make(options, backend="math", **others)
+    streaming, holding = (
+        make(options, chunk_size=chunk, **others),
+        make(options, backend="math", **others),
+    )
     holding.load_state_dict(streaming.state_dict())
     return streaming, holding
 
 
 def tokens(batch=BATCH, count=TOKENS, **options):
-    return torch.randn(batch, count, HIDDEN, **{"dtype": torch.float64, "requires_grad": True, **options})
+    return torch.randn(
+        batch, count, HIDDEN, **{"dtype": torch.float64, "requires_grad": True, **options}
+    )
 
 
 def results(module, x, seed=0, **arguments):
@@ -101,7 +118,9 @@ def test_chunk_by_chunk_training_gives_the_numbers_of_all_at_once(options, chunk
     streaming, holding = twins(options, chunk=chunk)
     x = tokens()
     assert STREAMED in operations_of(streaming, x)
-    assert_same(results(streaming, x, key_padding_mask=real), results(holding, x, key_padding_mask=real))
+    assert_same(
+        results(streaming, x, key_padding_mask=real), results(holding, x, key_padding_mask=real)
+    )
 
 
 @each_variant
@@ -110,7 +129,9 @@ def test_samples_that_fit_into_a_chunk_are_computed_together(options, chunk):
     streaming, holding = twins(options, chunk=chunk)
     x, real = tokens(batch=13), torch.rand(13, TOKENS) < 0.7
     assert STREAMED in operations_of(streaming, x)
-    assert_same(results(streaming, x, key_padding_mask=real), results(holding, x, key_padding_mask=real))
+    assert_same(
+        results(streaming, x, key_padding_mask=real), results(holding, x, key_padding_mask=real)
+    )
 
 
 @each_variant
@@ -146,10 +167,16 @@ def test_dropout_drops_weights_among_slices_and_scales_the_others():
     means = means / (sums.weights[..., None] + 1e-5)
     q, k, v = torch.einsum("bhgi,oi->bhgo", means, operands.qkv_weight).split(WIDTH, -1)
     shares = (torch.einsum("bhgi,bhji->bhgj", q, k) / WIDTH**0.5).softmax(-1)
-    kept = dropout_at(torch.ones(BATCH * HEADS * 7, 7).double(), 0.4, seed, torch.arange(BATCH * HEADS * 7))
+    kept = dropout_at(
+        torch.ones(BATCH * HEADS * 7, 7).double(), 0.4, seed, torch.arange(BATCH * HEADS * 7)
+    )
     states = (operands.x @ operands.state_weight.t()).view(BATCH, TOKENS, HEADS, WIDTH)
-    logits = torch.einsum("bnhd,hdg->bhng", states, operands.logit_weight) + operands.logit_bias[:, None]
-    read = torch.einsum("bhng,bhgj,bhjd->bnhd", logits.softmax(-1), shares * kept.view_as(shares), v)
+    logits = (
+        torch.einsum("bnhd,hdg->bhng", states, operands.logit_weight) + operands.logit_bias[:, None]
+    )
+    read = torch.einsum(
+        "bhng,bhgj,bhjd->bnhd", logits.softmax(-1), shares * kept.view_as(shares), v
+    )
     wanted = read.flatten(2) @ operands.out_weight.t() + operands.out_bias
     assert 0.4 < (kept == 0).double().mean() + 0.1 < 0.6
     torch.testing.assert_close(y, wanted, rtol=0, atol=1e-12)
@@ -162,7 +189,9 @@ def test_its_gradients_are_those_of_small_differences(options):
 
     def call(x, *values):
         torch.manual_seed(0)
-        return torch.func.functional_call(module, dict(zip(names, values, strict=True)), x, {"key_padding_mask": REAL})
+        return torch.func.functional_call(
+            module, dict(zip(names, values, strict=True)), x, {"key_padding_mask": REAL}
+        )
 
     assert torch.autograd.gradcheck(call, (tokens(), *parameters), fast_mode=True)
 
@@ -182,7 +211,9 @@ def test_there_is_no_second_derivative_in_chunks_and_the_error_says_what_has_one
     assert torch.autograd.gradgradcheck(call, (tokens(count=3),), fast_mode=True)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # torch's own, where it loads the rules
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script:DeprecationWarning"
+)  # torch's own, where it loads the rules
 @each_variant
 def test_forward_mode_derivatives_are_those_of_the_form_that_holds_all(options):
     streaming, holding = (module.eval() for module in twins(options, chunk=3))
@@ -200,7 +231,9 @@ def test_torch_func_gives_gradients_of_each_sample(options):
 
     def of_each_sample(module):
         weights = dict(module.named_parameters())
-        loss = lambda weights, sample: torch.func.functional_call(module, weights, sample[None]).square().sum()  # noqa: E731
+        loss = lambda weights, sample: (
+            torch.func.functional_call(module, weights, sample[None]).square().sum()
+        )  # noqa: E731
         return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
 
     got, wanted = of_each_sample(streaming), of_each_sample(holding)
@@ -279,7 +312,11 @@ def test_layouts_of_tokens_and_of_gradients_do_not_matter(options):
 @pytest.mark.parametrize(("batch", "count"), [(0, 7), (3, 0)])
 def test_nothing_in_gives_nothing_out(options, batch, count):
     module = make(options)
-    operands, choices = operands_of(module, tokens(batch, count)) if options["type"] == "transolver" else (None, None)
+    operands, choices = (
+        operands_of(module, tokens(batch, count))
+        if options["type"] == "transolver"
+        else (None, None)
+    )
     if operands is not None:
         y, sums = run_forward(operands, choices)
         assert y.shape == (batch, count, HIDDEN)
@@ -326,7 +363,9 @@ def test_memory_beyond_input_and_output_does_not_grow_with_tokens(is_folded):
     assert backward[0] == backward[1]
 
 
-IN_PLACE = {torch.ops.aten.baddbmm_: lambda total, left, right, *_, **__: 2 * math.prod(left) * right[-1]}
+IN_PLACE = {
+    torch.ops.aten.baddbmm_: lambda total, left, right, *_, **__: 2 * math.prod(left) * right[-1]
+}
 """Products that torch's counter leaves out."""
 
 
@@ -341,22 +380,38 @@ def test_weights_are_folded_exactly_where_that_takes_fewer_operations(heads, num
         with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
             run_forward(operands, choices)
         counted.append(counter.get_total_flops())
-    assert build("transolver", hidden_dim=hidden_dim, num_heads=heads, num_slices=num_slices).is_folded == (
-        counted[1] < counted[0]
+    assert build(
+        "transolver", hidden_dim=hidden_dim, num_heads=heads, num_slices=num_slices
+    ).is_folded == (counted[1] < counted[0])
+
+
+def chunk_of(
+    tokens,
+    heads,
+    num_slices,
+    *,
+    batch=1,
+    chosen=None,
+    recorded=True,
+    draws_noise=False,
+    device="cpu",
+):
+    module = build(
+        "transolver", hidden_dim=heads, num_heads=heads, num_slices=num_slices, chunk_size=chosen
     )
-
-
-def chunk_of(tokens, heads, num_slices, *, batch=1, chosen=None, recorded=True, draws_noise=False, device="cpu"):
-    module = build("transolver", hidden_dim=heads, num_heads=heads, num_slices=num_slices, chunk_size=chosen)
     x = torch.empty(batch, tokens, 1, device=device, requires_grad=recorded)
-    return slices.tokens_at_once(module.requires_grad_(requires_grad=False), x, draws_noise=draws_noise)
+    return slices.tokens_at_once(
+        module.requires_grad_(requires_grad=False), x, draws_noise=draws_noise
+    )
 
 
 @pytest.mark.parametrize(
     ("heads", "num_slices", "chunk"),
     [(8, 64, 4096), (8, 65, 2048), (8, 512, 512), (1, 1, 4096), (3, 7, 4096), (64, 4096, 512)],
 )
-def test_a_chunk_has_512_to_4096_tokens_whose_weights_take_eight_mebibytes_if_they_can(heads, num_slices, chunk):
+def test_a_chunk_has_512_to_4096_tokens_whose_weights_take_eight_mebibytes_if_they_can(
+    heads, num_slices, chunk
+):
     assert chunk_of(2**22, heads, num_slices) == chunk
 
 
@@ -369,23 +424,34 @@ def test_other_devices_get_larger_chunks():
 )
 def test_few_tokens_are_cut_into_four_chunks(tokens, chunk):
     assert chunk_of(tokens, 8, 64) == chunk
-    assert chunk_of(tokens // 3, 8, 64, batch=3) == (chunk_of(tokens - tokens % 3, 8, 64) if chunk else None)
+    assert chunk_of(tokens // 3, 8, 64, batch=3) == (
+        chunk_of(tokens - tokens % 3, 8, 64) if chunk else None
+    )
 
 
 def test_sums_over_tokens_have_more_bits_than_half_precision():
-    operands, choices = operands_of(make(VARIANTS["transolver"]), tokens(batch=1, count=1200), chunk=1)
-    half = slices.Operands._make(None if each is None else each.detach().bfloat16() for each in operands)
+    operands, choices = operands_of(
+        make(VARIANTS["transolver"]), tokens(batch=1, count=1200), chunk=1
+    )
+    half = slices.Operands._make(
+        None if each is None else each.detach().bfloat16() for each in operands
+    )
     _, sums = run_forward(half, choices)  # in bfloat16, 256 + 1 is 256
-    torch.testing.assert_close(sums.weights.sum(dim=-1), torch.full((1, HEADS), 1200.0), rtol=0.01, atol=0)
+    torch.testing.assert_close(
+        sums.weights.sum(dim=-1), torch.full((1, HEADS), 1200.0), rtol=0.01, atol=0
+    )
 
 
 def test_tiles_are_of_like_size():
     operands, choices = operands_of(make(VARIANTS["transolver"]), tokens(count=10), chunk=9)
-    assert [tile.rows for tile in tiles_of(operands, choices)] == [slice(at, at + 5) for at in (0, 5, 10, 15)]
+    assert [tile.rows for tile in tiles_of(operands, choices)] == [
+        slice(at, at + 5) for at in (0, 5, 10, 15)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("options", "most"), [({}, 4096), ({"recorded": False}, 1024), ({"draws_noise": True}, 8192), ({"chosen": 77}, 77)]
+    ("options", "most"),
+    [({}, 4096), ({"recorded": False}, 1024), ({"draws_noise": True}, 8192), ({"chosen": 77}, 77)],
 )
 def test_weights_are_held_where_it_pays_for_gradients_and_for_noise(options, most):
     assert chunk_of(most, 8, 64, **options) is None
@@ -398,7 +464,10 @@ def test_weights_of_few_tokens_are_held_however_many_slices_there_are():
 
 
 def test_a_parameter_that_learns_is_recorded_as_well():
-    module, x = build("transolver", hidden_dim=8, num_heads=8, num_slices=64), torch.empty(1, 2048, 8)
+    module, x = (
+        build("transolver", hidden_dim=8, num_heads=8, num_slices=64),
+        torch.empty(1, 2048, 8),
+    )
     assert slices.tokens_at_once(module, x) is None
     with torch.no_grad():
         assert slices.tokens_at_once(module, x) == 512

@@ -71,7 +71,9 @@ def test_samples_of_padding_alone_have_finite_gradients():
     module, x = make(), tokens()
     y = module(x, key_padding_mask=torch.zeros(BATCH, TOKENS, dtype=torch.bool))
     y.square().sum().backward()
-    torch.testing.assert_close(y, module.proj.project.bias.expand(BATCH, TOKENS, HIDDEN), rtol=0, atol=0)
+    torch.testing.assert_close(
+        y, module.proj.project.bias.expand(BATCH, TOKENS, HIDDEN), rtol=0, atol=0
+    )
     assert not x.grad.any()
     assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
 
@@ -80,7 +82,9 @@ def test_dropout_falls_on_the_attention_of_slices_and_on_the_output():
     module, x = make(dropout=0.5), tokens()
     with torch.no_grad():
         module.in_project_fx.project.weight.zero_()
-        module.in_project_fx.project.bias.fill_(1.0)  # every slice is 1 (but for 1e-5), whatever the tokens
+        module.in_project_fx.project.bias.fill_(
+            1.0
+        )  # every slice is 1 (but for 1e-5), whatever the tokens
         module.v.project.weight.copy_(torch.eye(WIDTH))
         module.proj.project.weight.copy_(torch.eye(HIDDEN))
         module.proj.project.bias.zero_()
@@ -95,18 +99,25 @@ def test_parameters_have_the_names_and_shapes_of_stored_weights():
     shapes = {name: tuple(value.shape) for name, value in make().state_dict().items()}
     assert shapes == {
         "temperature": (1, HEADS, 1, 1),
-        **{f"{name}.project.weight": (HIDDEN, HIDDEN) for name in ("in_project_x", "in_project_fx", "proj")},
+        **{
+            f"{name}.project.weight": (HIDDEN, HIDDEN)
+            for name in ("in_project_x", "in_project_fx", "proj")
+        },
         **{f"{name}.project.bias": (HIDDEN,) for name in ("in_project_x", "in_project_fx", "proj")},
         "in_project_slice.project.weight": (SLICES, WIDTH),
         "in_project_slice.project.bias": (SLICES,),
         **{f"{name}.project.weight": (WIDTH, WIDTH) for name in "qkv"},
     }
-    assert sorted(make(bias=False).state_dict()) == sorted(name for name in shapes if not name.endswith("bias"))
+    assert sorted(make(bias=False).state_dict()) == sorted(
+        name for name in shapes if not name.endswith("bias")
+    )
 
 
 def test_the_temperature_starts_at_a_half_in_every_mode():
     for mode in ("zeros", "truncnormal002", "torch"):
-        module = build("transolver", hidden_dim=HIDDEN, num_heads=HEADS, num_slices=SLICES, init_weights=mode)
+        module = build(
+            "transolver", hidden_dim=HIDDEN, num_heads=HEADS, num_slices=SLICES, init_weights=mode
+        )
         assert torch.equal(module.temperature, torch.full((1, HEADS, 1, 1), 0.5))
 
 
@@ -131,18 +142,22 @@ def test_slices_are_counted_from_one(slices):
         TransolverAttentionConfig(hidden_dim=8, num_heads=2, num_slices=slices)
 
 
-@pytest.mark.parametrize(("option", "reason"), [("use_rope", "slices have no position"), ("qk_norm", "without norms")])
+@pytest.mark.parametrize(
+    ("option", "reason"), [("use_rope", "slices have no position"), ("qk_norm", "without norms")]
+)
 def test_options_that_slices_cannot_honour_are_refused_with_the_reason(option, reason):
     with pytest.raises(ConfigError, match=reason) as caught:
         TransolverAttentionConfig(hidden_dim=8, num_heads=2, **{option: True})
     assert caught.value.problems[0].keys == (option,)
-    assert TransolverAttentionConfig(hidden_dim=8, num_heads=2, **{option: False}) == TransolverAttentionConfig(
-        hidden_dim=8, num_heads=2
-    )
+    assert TransolverAttentionConfig(
+        hidden_dim=8, num_heads=2, **{option: False}
+    ) == TransolverAttentionConfig(hidden_dim=8, num_heads=2)
 
 
 def test_a_generic_config_builds_it():
-    generic = AttentionConfig(type="transolver", hidden_dim=HIDDEN, num_heads=HEADS, num_slices=SLICES)
+    generic = AttentionConfig(
+        type="transolver", hidden_dim=HIDDEN, num_heads=HEADS, num_slices=SLICES
+    )
     concrete = TransolverAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, num_slices=SLICES)
     assert TransolverAttention(generic).config == concrete
     assert TransolverAttention(concrete).config is concrete

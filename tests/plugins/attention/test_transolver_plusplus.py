@@ -29,7 +29,9 @@ POSITIVE = {
 
 
 def make(**options):
-    """Return a module in float64 with a temperature of its own in every head, some of which are cut off."""
+    """Return a module in float64 with a temperature of its own in every head, some of which are cut
+    off.
+    """
     options = SIZES | {"num_slices": SLICES, "init_weights": "torch"} | options
     module = TransolverPlusPlusAttention(TransolverPlusPlusAttentionConfig(**options)).double()
     with torch.no_grad():
@@ -80,15 +82,21 @@ def tokens(count=TOKENS):
 
 
 def assert_formula(module, *, real=None, uniform=None):
-    """Compare outputs and the gradients of the input and of every parameter; weights are as sharp as 1 / 0.01."""
+    """Compare outputs and the gradients of the input and of every parameter; weights are as sharp
+    as 1 / 0.01.
+    """
     x = tokens()
     wanted = formula(dict(module.named_parameters()), x, module.config, real=real, uniform=uniform)
-    assert_same_numbers(module(x, key_padding_mask=real), wanted, [x, *module.parameters()], atol=1e-10)
+    assert_same_numbers(
+        module(x, key_padding_mask=real), wanted, [x, *module.parameters()], atol=1e-10
+    )
 
 
 @pytest.fixture
 def uniform(monkeypatch):
-    """Return the numbers that are drawn in place of random ones, the least and the greatest among them."""
+    """Return the numbers that are drawn in place of random ones, the least and the greatest among
+    them.
+    """
     uniform = torch.rand(BATCH, HEADS, TOKENS, SLICES, dtype=torch.float64)
     uniform[0, 0, 0, 0], uniform[1, 2, 5, 3] = 0.0, 1 - 2.0**-24
     monkeypatch.setattr(noise, "draw_uniform", lambda logits: uniform.expand(logits.shape))
@@ -99,7 +107,9 @@ def uniform(monkeypatch):
 def draws(monkeypatch):
     """Return the list that the shape of every draw is written to."""
     draws, draw = [], noise.draw_uniform
-    monkeypatch.setattr(noise, "draw_uniform", lambda logits: draws.append(logits.shape) or draw(logits))
+    monkeypatch.setattr(
+        noise, "draw_uniform", lambda logits: draws.append(logits.shape) or draw(logits)
+    )
     return draws
 
 
@@ -164,7 +174,9 @@ def test_without_gumbel_softmax_training_draws_no_noise(draws):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_noise_is_finite_for_every_uniform_number_and_that_of_its_formula(dtype):
-    uniform = torch.cat([torch.arange(1009) / 1009, torch.tensor([2.0**-24, 1 - 2.0**-24])]).to(dtype)
+    uniform = torch.cat([torch.arange(1009) / 1009, torch.tensor([2.0**-24, 1 - 2.0**-24])]).to(
+        dtype
+    )
     eps = torch.finfo(dtype).eps
     exact = gumbel(uniform.double(), eps)
     got = gumbel_noise(uniform)
@@ -240,7 +252,9 @@ def test_samples_of_padding_alone_have_finite_gradients():
     module, x = make(), tokens()
     y = module(x, key_padding_mask=torch.zeros(BATCH, TOKENS, dtype=torch.bool))
     y.square().sum().backward()
-    torch.testing.assert_close(y, module.to_out[0].project.bias.expand(BATCH, TOKENS, HIDDEN), rtol=0, atol=0)
+    torch.testing.assert_close(
+        y, module.to_out[0].project.bias.expand(BATCH, TOKENS, HIDDEN), rtol=0, atol=0
+    )
     assert not x.grad.any()
     assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
 
@@ -292,7 +306,9 @@ def test_without_bias_no_linear_layer_has_one_and_the_temperature_keeps_its_own(
 
 
 def test_without_adaptive_temperature_there_is_no_projection_for_it():
-    wanted = {name: shape for name, shape in SHAPES.items() if not name.startswith("proj_temperature")}
+    wanted = {
+        name: shape for name, shape in SHAPES.items() if not name.startswith("proj_temperature")
+    }
     assert shapes_of(use_adaptive_temperature=False) == wanted
 
 
@@ -304,14 +320,22 @@ def test_without_overparameterization_one_layer_makes_the_slices_of_all_heads():
     assert shapes_of(use_overparameterization=False) == SHAPES | one_layer
 
 
-@pytest.mark.parametrize(("overparameterized", "slices"), [(True, SLICES), (True, 3), (False, SLICES), (False, 3)])
-@pytest.mark.parametrize("mode", ["truncnormal002", "truncnormal", "truncnormal002-identity", "xavier", "torch"])
+@pytest.mark.parametrize(
+    ("overparameterized", "slices"), [(True, SLICES), (True, 3), (False, SLICES), (False, 3)]
+)
+@pytest.mark.parametrize(
+    "mode", ["truncnormal002", "truncnormal", "truncnormal002-identity", "xavier", "torch"]
+)
 def test_slices_start_orthogonal_in_every_mode_but_zeros(mode, overparameterized, slices):
     options = SIZES | {"num_slices": slices, "use_overparameterization": overparameterized}
-    weight = build("transolver_plusplus", **options, init_weights=mode).in_project_slice.project.weight
+    weight = build(
+        "transolver_plusplus", **options, init_weights=mode
+    ).in_project_slice.project.weight
     weight = weight if weight.shape[0] <= weight.shape[1] else weight.T
     torch.testing.assert_close(weight @ weight.T, torch.eye(len(weight)), rtol=0, atol=1e-5)
-    assert not build("transolver_plusplus", **options, init_weights="zeros").in_project_slice.project.weight.any()
+    assert not build(
+        "transolver_plusplus", **options, init_weights="zeros"
+    ).in_project_slice.project.weight.any()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -319,12 +343,16 @@ def test_slices_start_orthogonal_also_where_few_bits_are_the_default(dtype):
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        weight = build("transolver_plusplus", **SIZES, num_slices=SLICES).in_project_slice.project.weight
+        weight = build(
+            "transolver_plusplus", **SIZES, num_slices=SLICES
+        ).in_project_slice.project.weight
     finally:
         torch.set_default_dtype(before)
     assert weight.dtype == dtype
     exact = weight.float()
-    torch.testing.assert_close(exact.T @ exact, torch.eye(WIDTH), rtol=0, atol=2 * torch.finfo(dtype).eps)
+    torch.testing.assert_close(
+        exact.T @ exact, torch.eye(WIDTH), rtol=0, atol=2 * torch.finfo(dtype).eps
+    )
 
 
 @pytest.mark.parametrize("mode", ["truncnormal002", "xavier", "zeros", "torch"])
@@ -338,7 +366,9 @@ def test_weights_of_the_fused_layout_give_the_same_numbers(bias):
     module, twin, x = make(bias=bias).eval(), make(bias=bias).eval(), tokens()
     state = module.state_dict()
     for leaf in ["weight", "bias"] if bias else ["weight"]:
-        state[f"qkv.project.{leaf}"] = torch.cat([state.pop(f"{part}.project.{leaf}") for part in "qkv"])
+        state[f"qkv.project.{leaf}"] = torch.cat(
+            [state.pop(f"{part}.project.{leaf}") for part in "qkv"]
+        )
     assert not torch.equal(twin(x), module(x))
 
     twin.load_state_dict(state)
@@ -389,7 +419,9 @@ def test_options_have_the_defaults_of_stored_configs():
         (TransolverPlusPlusAttention, TransolverAttentionConfig(**SIZES), "transolver"),
     ],
 )
-def test_a_config_that_inherits_the_options_of_another_variant_builds_its_own_alone(module, config, type):
+def test_a_config_that_inherits_the_options_of_another_variant_builds_its_own_alone(
+    module, config, type
+):
     with pytest.raises(ConfigError, match=f"^type: expected '.*', got '{type}'") as caught:
         module(config)
     assert caught.value.problems[0].keys == ("type",)

@@ -104,7 +104,9 @@ def test_the_tokens_interface_gets_groups_that_add_up_and_gives_the_tokens_back_
 @pytest.mark.parametrize("interface", CONFIGS)
 def test_frequencies_are_made_from_positions_where_the_config_asks_for_rotation(interface):
     adapter, *_ = _called(interface, use_rope=True)
-    frequencies = [value for name, value in adapter.attention.options.items() if name.endswith("freqs")]
+    frequencies = [
+        value for name, value in adapter.attention.options.items() if name.endswith("freqs")
+    ]
     assert frequencies
     assert all(freqs.shape == (2, 11, 3) and freqs.is_complex() for freqs in frequencies)
 

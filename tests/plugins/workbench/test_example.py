@@ -1,4 +1,6 @@
-"""The example that ships: as it is, and with the attention of every other built-in variant in fewer steps."""
+"""The example that ships: as it is, and with the attention of every other built-in variant in fewer
+steps.
+"""
 
 import functools
 import json
@@ -16,7 +18,9 @@ from noether_core import registry
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "airfoil.yaml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
 NAMED = re.search(r"^attention: (\{type: (\w+).*)$", TEXT, flags=re.MULTILINE)
-LINES = {name: line for line, name in re.findall(r"^# +(\{type: (\w+).*)$", TEXT, flags=re.MULTILINE)}
+LINES = {
+    name: line for line, name in re.findall(r"^# +(\{type: (\w+).*)$", TEXT, flags=re.MULTILINE)
+}
 LINES[NAMED[2]] = NAMED[1]
 """What the file says of the attention, and what its comment says to write instead."""
 
@@ -25,29 +29,54 @@ FEWER = "training.steps=240"
 
 
 def _run(type, folder):
-    """Run the example with an attention, on one thread, and return the errors over those of the mean predictor."""
+    """Run the example with an attention, on one thread, and return the errors over those of the
+    mean predictor.
+    """
     file = folder / f"{type}.yaml"
     file.write_text(TEXT.replace(NAMED[0], f"attention: {LINES[type]}"))
-    command = [sys.executable, "-m", "noether_core.cli", "run", file, *([] if type == NAMED[2] else [FEWER])]
+    command = [
+        sys.executable,
+        "-m",
+        "noether_core.cli",
+        "run",
+        file,
+        *([] if type == NAMED[2] else [FEWER]),
+    ]
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         return done.stderr
     result = json.loads((folder / "runs" / type / "result.json").read_text())
-    return {name: error / result["relative_errors_of_mean"][name] for name, error in result["relative_errors"].items()}
+    return {
+        name: error / result["relative_errors_of_mean"][name]
+        for name, error in result["relative_errors"].items()
+    }
 
 
 @pytest.fixture(scope="module")
 def ratios(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        in_turn = sorted(LINES, key=lambda name: name != "irregular_nat")  # the slowest first, to leave none over
-        return dict(zip(in_turn, pool.map(functools.partial(_run, folder=folder), in_turn), strict=True))
+        in_turn = sorted(
+            LINES, key=lambda name: name != "irregular_nat"
+        )  # the slowest first, to leave none over
+        return dict(
+            zip(in_turn, pool.map(functools.partial(_run, folder=folder), in_turn), strict=True)
+        )
 
 
 def test_the_file_offers_every_built_in_variant():
-    provided = {entry.name for entry in registry().providers() if entry.provider.startswith("noether-attention ")}
+    provided = {
+        entry.name
+        for entry in registry().providers()
+        if entry.provider.startswith("noether-attention ")
+    }
     assert set(LINES) == provided
 
 

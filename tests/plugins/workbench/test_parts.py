@@ -12,7 +12,12 @@ from noether_plugins.attention.dot_product.config import DotProductAttentionConf
 from noether_plugins.workbench.data import FlowBatch, FlowUnits, held_out_aerofoils, training_set
 from noether_plugins.workbench.evaluation import mean_errors
 from noether_plugins.workbench.experiment import DataConfig, Experiment, TrainingConfig
-from noether_plugins.workbench.memory import OutOfMemoryError, check_need, check_within, is_out_of_memory
+from noether_plugins.workbench.memory import (
+    OutOfMemoryError,
+    check_need,
+    check_within,
+    is_out_of_memory,
+)
 from noether_plugins.workbench.model import FlowTransformer
 from noether_plugins.workbench.outputs import OutputError, staged
 from noether_plugins.workbench.training import DivergedError, _learning_rate, train
@@ -28,7 +33,10 @@ SMALL = Experiment(
 def _batch(scale=1.0):
     torch.manual_seed(0)
     return FlowBatch(
-        torch.randn(5, 7, 4), torch.randn(5, 11, 3), scale * torch.randn(5, 7) + 3, scale * torch.randn(5, 11, 2) - 2
+        torch.randn(5, 7, 4),
+        torch.randn(5, 11, 3),
+        scale * torch.randn(5, 7) + 3,
+        scale * torch.randn(5, 11, 2) - 2,
     )
 
 
@@ -82,7 +90,9 @@ def test_need_is_checked_against_the_limit_and_told_with_both_numbers():
     experiment = Experiment(attention=ATTENTION, memory_limit=2.0)
     check_need(experiment)
     check_within(2 * 2**30, experiment)
-    with pytest.raises(OutOfMemoryError, match=r"at least 3\.00 GiB and memory_limit is 2\.00 GiB; lower training"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"at least 3\.00 GiB and memory_limit is 2\.00 GiB; lower training"
+    ):
         check_within(3 * 2**30, experiment)
 
 
@@ -139,7 +149,10 @@ def test_a_training_that_leaves_the_numbers_is_told():
 
 def test_a_disk_that_fills_up_is_told_as_what_it_is(tmp_path):
     with (
-        pytest.raises(OutputError, match="run: cannot be written: No space left on device; name another folder"),
+        pytest.raises(
+            OutputError,
+            match="run: cannot be written: No space left on device; name another folder",
+        ),
         staged(tmp_path / "run", overwrite=False),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -152,5 +165,8 @@ def test_other_files_of_the_folder_stay(tmp_path):
     with staged(tmp_path / "run", overwrite=False) as stage:
         _fill(stage)
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
-    with pytest.raises(OutputError, match="already holds a run"), staged(tmp_path / "run", overwrite=False):
+    with (
+        pytest.raises(OutputError, match="already holds a run"),
+        staged(tmp_path / "run", overwrite=False),
+    ):
         pass

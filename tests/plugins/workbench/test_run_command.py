@@ -31,7 +31,11 @@ def test_a_run_writes_its_result_weights_config_and_picture(noether, tiny, tmp_p
     assert result["steps"] == len(result["losses"]) == 4
     assert not result["interrupted"]
     assert result["provider"].startswith("noether-attention ")
-    assert set(result["relative_errors"]) == set(result["relative_errors_of_mean"]) == {"pressure", "velocity"}
+    assert (
+        set(result["relative_errors"])
+        == set(result["relative_errors_of_mean"])
+        == {"pressure", "velocity"}
+    )
     assert result["parameters"] > 0
     assert result["seconds_per_step"] > 0
     assert result["peak_memory_bytes"] > 2**20
@@ -39,7 +43,9 @@ def test_a_run_writes_its_result_weights_config_and_picture(noether, tiny, tmp_p
         assert text in done.stdout
 
 
-def test_the_weights_carry_their_config_where_no_torch_is_needed_to_read_it(noether, tiny, tmp_path):
+def test_the_weights_carry_their_config_where_no_torch_is_needed_to_read_it(
+    noether, tiny, tmp_path
+):
     assert noether("run", tiny, "--output", "out").returncode == 0
     with safe_open(tmp_path / "out" / "weights.safetensors", framework="numpy") as file:
         told = json.loads(file.metadata()["noether"])
@@ -83,7 +89,9 @@ def test_a_run_on_a_terminal_shows_a_bar(tiny, tmp_path):
     mine, theirs = pty.openpty()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "100"}
     command = [NOETHER, "run", str(tiny)]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs
+    )
     os.close(theirs)
     shown = b""
     while chunk := _read(mine):
@@ -132,7 +140,12 @@ def _start(file, folder):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [NOETHER, "run", str(file)]
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -140,22 +153,37 @@ def _start(file, folder):
     ("change", "told"),
     [
         (("depth: 1}", "depth: 1"), "tiny.yaml:3:"),
-        (("type: transolver", "type: transolvr"), "tiny.yaml:1:19: attention.type: 'transolvr' is not installed"),
+        (
+            ("type: transolver", "type: transolvr"),
+            "tiny.yaml:1:19: attention.type: 'transolvr' is not installed",
+        ),
         (
             ("num_slices", "num_slice"),
             "attention.num_slice: unknown option of 'transolver'; did you mean 'num_slices'?",
         ),
-        (("depth: 1", "depth: 0"), "tiny.yaml:2:16: model.depth: expected an integer from 1 to 1000, got 0"),
+        (
+            ("depth: 1", "depth: 0"),
+            "tiny.yaml:2:16: model.depth: expected an integer from 1 to 1000, got 0",
+        ),
         (("batch_size: 3", "batch_size: 7"), "training.batch_size: 7 is more than data.n_train 6"),
-        (("model:", "memory_limit: 0.001\nmodel:"), "memory_limit is 0.00 GiB; lower training.batch_size"),
+        (
+            ("model:", "memory_limit: 0.001\nmodel:"),
+            "memory_limit is 0.00 GiB; lower training.batch_size",
+        ),
         (("hidden_dim: 8", "hidden_dim: 8000000"), "lower attention.hidden_dim or model.depth"),
         (("n_train: 6", "n_train: 6000000000"), "lower data.n_train"),
-        (("num_slices: 3", "num_slices: 3000000000000000000"), "lower the sizes of attention or model"),
+        (
+            ("num_slices: 3", "num_slices: 3000000000000000000"),
+            "lower the sizes of attention or model",
+        ),
         (
             ("num_slices: 3", "num_slices: 30000000000000000000"),
             "attention.num_slices: expected an integer of at least 1",
         ),
-        (("type: transolver", "use_rope: true, type: dot_product"), "attention.num_slices: unknown option"),
+        (
+            ("type: transolver", "use_rope: true, type: dot_product"),
+            "attention.num_slices: unknown option",
+        ),
         (
             (
                 "{type: transolver, hidden_dim: 8, num_heads: 2, num_slices: 3}",
@@ -163,11 +191,16 @@ def _start(file, folder):
             ),
             "attention.num_heads: heads of width 2 cannot rotate by two coordinates",
         ),
-        (("device: cpu", "device: gpu"), "training.device: expected 'auto', 'cpu' or 'cuda', got 'gpu'"),
+        (
+            ("device: cpu", "device: gpu"),
+            "training.device: expected 'auto', 'cpu' or 'cuda', got 'gpu'",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_bad_input_is_told_without_a_traceback_and_writes_nothing(noether, tiny, tmp_path, change, told):
+def test_bad_input_is_told_without_a_traceback_and_writes_nothing(
+    noether, tiny, tmp_path, change, told
+):
     tiny.write_text(tiny.read_text().replace(*change))
     done = noether("run", tiny)
     assert done.returncode == 1
@@ -200,10 +233,16 @@ def test_wrong_usage_exits_with_two(noether):
 
 
 def test_values_of_the_command_line_go_before_those_of_the_file(noether, tiny, tmp_path):
-    done = noether("run", tiny, "attention.num_slices=5", "model.depth=2", "seed=3", "--output", "run")
+    done = noether(
+        "run", tiny, "attention.num_slices=5", "model.depth=2", "seed=3", "--output", "run"
+    )
     assert done.returncode == 0, done.stderr
     experiment = json.loads((tmp_path / "run" / "result.json").read_text())["experiment"]
-    assert (experiment["attention"]["num_slices"], experiment["model"]["depth"], experiment["seed"]) == (5, 2, 3)
+    assert (
+        experiment["attention"]["num_slices"],
+        experiment["model"]["depth"],
+        experiment["seed"],
+    ) == (5, 2, 3)
     assert experiment["data"]["n_train"] == 6
 
 

@@ -3,7 +3,12 @@ import pytest
 
 from noether_plugins.tasks.airfoil import BOX, NacaSection, evaluate_field, generate, sample
 from noether_plugins.tasks.airfoil.contours import distances, is_inside
-from noether_plugins.tasks.airfoil.geometry import DEFAULT_PANELS, naca_contour, turn_into_stream, turn_to_chord
+from noether_plugins.tasks.airfoil.geometry import (
+    DEFAULT_PANELS,
+    naca_contour,
+    turn_into_stream,
+    turn_to_chord,
+)
 from noether_plugins.tasks.airfoil.panels import solve
 from noether_plugins.tasks.airfoil.tokens import CLEARANCE, draw_surface_tokens
 
@@ -42,7 +47,9 @@ def test_a_batch_holds_what_sample_draws_from_its_own_random_streams():
         assert batch.sections[index] == alone.section
         assert batch.angles_of_attack[index] == np.float32(alone.angle_of_attack)
         for name in SHAPES.keys() - {"angles_of_attack"}:
-            assert np.array_equal(getattr(batch, name)[index], getattr(alone, name).astype(np.float32)), name
+            assert np.array_equal(
+                getattr(batch, name)[index], getattr(alone, name).astype(np.float32)
+            ), name
 
 
 def test_the_same_seed_gives_the_same_samples_however_many_are_asked_for():
@@ -76,7 +83,9 @@ def test_sections_and_angles_fill_the_ranges_they_are_drawn_from():
 def test_surface_tokens_lie_on_the_section_turned_by_its_angle_of_attack(samples):
     for drawn in samples:
         in_chord_frame = turn_to_chord(drawn.surface_positions, drawn.angle_of_attack)
-        np.testing.assert_allclose(distances(naca_contour(drawn.section), in_chord_frame), 0, atol=1e-12)
+        np.testing.assert_allclose(
+            distances(naca_contour(drawn.section), in_chord_frame), 0, atol=1e-12
+        )
 
 
 def test_surface_tokens_run_over_the_upper_side_to_the_nose_and_back_below(samples):
@@ -105,7 +114,8 @@ def test_surface_pressures_never_exceed_that_of_stagnation(samples):
 
 def test_surface_pressures_agree_with_four_times_as_many_panels(samples):
     for drawn in samples:
-        # Nodes are spaced evenly in an angle, so the same draws give the same places at either resolution.
+        # Nodes are spaced evenly in an angle, so the same draws give the same places at either
+        # resolution.
         coarse, fine = (
             draw_surface_tokens(np.random.default_rng(1), solve(contour_of(drawn, n_panels)), 61)[2]
             for n_panels in (DEFAULT_PANELS, 4 * DEFAULT_PANELS)
@@ -116,16 +126,21 @@ def test_surface_pressures_agree_with_four_times_as_many_panels(samples):
 def test_volume_tokens_lie_in_the_box_clear_of_the_body_at_the_distance_they_say(samples):
     for drawn in samples:
         for axis, (low, high) in enumerate(BOX):
-            assert np.all((drawn.volume_positions[:, axis] >= low) & (drawn.volume_positions[:, axis] <= high))
+            assert np.all(
+                (drawn.volume_positions[:, axis] >= low) & (drawn.volume_positions[:, axis] <= high)
+            )
         assert not is_inside(contour_of(drawn), drawn.volume_positions).any()
         assert drawn.volume_distances.min() >= CLEARANCE
-        np.testing.assert_allclose(drawn.volume_distances, distances(contour_of(drawn), drawn.volume_positions))
+        np.testing.assert_allclose(
+            drawn.volume_distances, distances(contour_of(drawn), drawn.volume_positions)
+        )
 
 
 def test_volume_tokens_are_denser_near_the_surface_and_still_reach_the_corners():
     away = generate(0, 8, 4, 500).volume_distances
 
-    # An even spread puts some 5 % of them within a tenth of a chord and 63 % farther than half a chord.
+    # An even spread puts some 5 % of them within a tenth of a chord and 63 % farther than half a
+    # chord.
     assert np.mean(away < 0.1) > 0.25
     assert np.mean(away > 0.5) > 0.2
 
@@ -133,7 +148,9 @@ def test_volume_tokens_are_denser_near_the_surface_and_still_reach_the_corners()
 def test_volume_velocities_agree_with_four_times_as_many_panels(samples):
     for drawn in samples:
         fine = solve(contour_of(drawn, 4 * DEFAULT_PANELS)).velocity(drawn.volume_positions)
-        np.testing.assert_allclose(drawn.volume_velocities, fine, atol=5e-3)  # of a speed that is of order 1
+        np.testing.assert_allclose(
+            drawn.volume_velocities, fine, atol=5e-3
+        )  # of a speed that is of order 1
 
 
 @pytest.mark.parametrize(
@@ -160,15 +177,21 @@ def test_a_field_covers_the_box_and_shows_the_flow_outside_the_body():
     assert field.is_inside.shape == field.distances.shape == (19, 23)
     assert field.positions[0, 0].tolist() == [-0.75, -1.0]
     assert field.positions[-1, -1].tolist() == [1.75, 1.0]
-    assert np.array_equal(field.is_inside, is_inside(field.flow.nodes, field.positions.reshape(-1, 2)).reshape(19, 23))
+    assert np.array_equal(
+        field.is_inside, is_inside(field.flow.nodes, field.positions.reshape(-1, 2)).reshape(19, 23)
+    )
     assert 0 < field.is_inside.sum() < 20
-    np.testing.assert_allclose(field.velocities[outside], field.flow.velocity(field.positions[outside]), atol=1e-12)
+    np.testing.assert_allclose(
+        field.velocities[outside], field.flow.velocity(field.positions[outside]), atol=1e-12
+    )
     assert not field.velocities[field.is_inside].any()
     np.testing.assert_array_equal(field.flow.nodes, turn_into_stream(naca_contour(section), 6.0))
 
 
 def test_a_field_with_the_trailing_edge_on_a_grid_point_counts_it_as_inside():
-    field = evaluate_field(NacaSection(camber=0, camber_position=0.4, thickness=0.12), 0.0, rows=5, columns=11)
+    field = evaluate_field(
+        NacaSection(camber=0, camber_position=0.4, thickness=0.12), 0.0, rows=5, columns=11
+    )
 
     assert field.positions[2, 7].tolist() == [1.0, 0.0]
     assert field.is_inside[2, 7]

@@ -1,12 +1,24 @@
 import numpy as np
 import pytest
 
-from noether_plugins.tasks.airfoil.contours import close_contour, distances, is_inside, node_normals, signed_area
-from noether_plugins.tasks.airfoil.geometry import NacaSection, naca_contour, turn_into_stream, turn_to_chord
+from noether_plugins.tasks.airfoil.contours import (
+    close_contour,
+    distances,
+    is_inside,
+    node_normals,
+    signed_area,
+)
+from noether_plugins.tasks.airfoil.geometry import (
+    NacaSection,
+    naca_contour,
+    turn_into_stream,
+    turn_to_chord,
+)
 
 NACA_2412 = NacaSection(camber=0.02, camber_position=0.4, thickness=0.12)
 
-# Abbott and von Doenhoff, Theory of Wing Sections, appendix III: NACA 0012, in percent of the chord.
+# Abbott and von Doenhoff, Theory of Wing Sections, appendix III: NACA 0012, in percent of the
+# chord.
 NACA_0012_STATIONS = [2.5, 5.0, 10.0, 20.0, 30.0, 50.0, 70.0, 90.0, 95.0]
 NACA_0012_ORDINATES = [2.615, 3.555, 4.683, 5.737, 6.002, 5.294, 3.664, 1.448, 0.807]
 
@@ -26,7 +38,9 @@ def test_a_symmetric_section_has_the_tabulated_ordinates_less_what_closes_the_ta
     upper = np.interp(x, nodes[2000::-1, 0], nodes[2000::-1, 1])
     lower = np.interp(x, nodes[2000:, 0], nodes[2000:, 1])
 
-    np.testing.assert_allclose(upper, expected, atol=1e-5)  # the table has five decimals of the chord
+    np.testing.assert_allclose(
+        upper, expected, atol=1e-5
+    )  # the table has five decimals of the chord
     np.testing.assert_allclose(lower, -expected, atol=1e-5)
 
 
@@ -44,7 +58,9 @@ def test_a_cambered_section_is_as_thick_at_right_angles_to_its_mean_line_as_with
     flat = naca_contour(NacaSection(camber=0, camber_position=0.4, thickness=0.15), 60)
     nodes = naca_contour(section, 60)
 
-    across = nodes[1:30] - nodes[59:30:-1]  # upper minus lower node of the same place on the mean line
+    across = (
+        nodes[1:30] - nodes[59:30:-1]
+    )  # upper minus lower node of the same place on the mean line
     np.testing.assert_allclose(np.hypot(*across.T), 2 * flat[1:30, 1], atol=1e-12)
     x = flat[1:30, 0]
     slopes = 2 * 0.06 / np.where(x < 0.4, 0.4, 0.6) ** 2 * (0.4 - x)
@@ -71,10 +87,18 @@ def test_nodes_gather_at_nose_and_tail():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("camber", -0.01), ("camber", 0.1), ("camber_position", 0.0), ("thickness", 12), ("thickness", float("nan"))],
+    [
+        ("camber", -0.01),
+        ("camber", 0.1),
+        ("camber_position", 0.0),
+        ("thickness", 12),
+        ("thickness", float("nan")),
+    ],
 )
 def test_a_section_outside_its_family_is_refused_with_the_value(name, value):
-    with pytest.raises(ValueError, match=rf"^{name}: {value} is outside .*; give it as a fraction of the chord"):
+    with pytest.raises(
+        ValueError, match=rf"^{name}: {value} is outside .*; give it as a fraction of the chord"
+    ):
         NacaSection(**{"camber": 0.02, "camber_position": 0.4, "thickness": 0.12, name: value})
 
 
@@ -111,7 +135,9 @@ def test_points_that_are_no_contour_are_refused_with_the_reason(points, message)
 def test_node_normals_point_outward_and_converge_at_second_order_on_a_smooth_body():
     errors = []
     for n_panels in (40, 80):
-        nodes = turn_into_stream(circle(n_panels) * [1.0, 0.5], 20)  # an ellipse, where they are not exact by symmetry
+        nodes = turn_into_stream(
+            circle(n_panels) * [1.0, 0.5], 20
+        )  # an ellipse, where they are not exact by symmetry
         angles = np.linspace(0, 2 * np.pi, n_panels + 1)
         exact = np.stack([0.5 * np.cos(angles), np.sin(angles)], axis=1)
         exact = turn_into_stream(exact / np.hypot(*exact.T)[:, None] + [0.5, 0], 20) - [0.5, 0]
@@ -143,7 +169,9 @@ def test_a_positive_angle_of_attack_raises_the_nose_and_leaves_mid_chord():
     turned = turn_into_stream(np.array([(0.0, 0.0), (0.5, 0.0), (1.0, 0.0)]), 30)
 
     root = np.sqrt(3) / 4
-    np.testing.assert_allclose(turned, [(0.5 - root, 0.25), (0.5, 0.0), (0.5 + root, -0.25)], atol=1e-12)
+    np.testing.assert_allclose(
+        turned, [(0.5 - root, 0.25), (0.5, 0.0), (0.5 + root, -0.25)], atol=1e-12
+    )
 
 
 def test_turning_to_the_chord_undoes_turning_into_the_stream():

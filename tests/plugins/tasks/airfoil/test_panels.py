@@ -14,17 +14,21 @@ def points_of(z):
 
 
 def cylinder(n_panels):
-    """The unit circle from its rear stagnation point on, where the Kutta condition makes the circulation zero."""
+    """The unit circle from its rear stagnation point on, where the Kutta condition makes the
+    circulation zero.
+    """
     angles = np.linspace(0, 2 * np.pi, n_panels + 1)
     return points_of(np.exp(1j * angles[:-1])), angles
 
 
 @attrs.frozen
 class Joukowski:
-    """The exact flow around the image of a circle through zeta = 1 under z = zeta + 1 / zeta, cusped at z = 2.
+    """The exact flow around the image of a circle through zeta = 1 under z = zeta + 1 / zeta,
+    cusped at z = 2.
 
-    Milne-Thomson, Theoretical Aerodynamics, chapter 6: the flow around the circle with the circulation that puts the
-    rear stagnation point at zeta = 1, over the derivative of the map, all turned so that the stream is along +x.
+    Milne-Thomson, Theoretical Aerodynamics, chapter 6: the flow around the circle with the
+    circulation that puts the rear stagnation point at zeta = 1, over the derivative of the map, all
+    turned so that the stream is along +x.
     """
 
     center: complex
@@ -46,7 +50,9 @@ class Joukowski:
 
     def circle(self, count, scale=1.0):
         start = np.angle(1 - self.center)
-        return self.center + scale * self.radius * np.exp(1j * (start + 2 * np.pi * np.arange(count) / count))
+        return self.center + scale * self.radius * np.exp(
+            1j * (start + 2 * np.pi * np.arange(count) / count)
+        )
 
     def place(self, zeta):
         return self.turn * (zeta + 1 / zeta)
@@ -54,7 +60,11 @@ class Joukowski:
     def velocity(self, zeta):
         """Conjugate velocity u - i v at ``place(zeta)``."""
         away = zeta - self.center
-        around = self.turn - (self.radius / away) ** 2 / self.turn + self.circulation / (2j * np.pi * away)
+        around = (
+            self.turn
+            - (self.radius / away) ** 2 / self.turn
+            + self.circulation / (2j * np.pi * away)
+        )
         return around / (1 - zeta**-2) / self.turn
 
 
@@ -70,7 +80,9 @@ def test_cp_on_a_cylinder_is_exact_to_second_order():
     errors = []
     for n_panels in (40, 80, 160, 320):
         nodes, angles = cylinder(n_panels)
-        errors.append(np.abs(solve(nodes).pressure_coefficients - (1 - 4 * np.sin(angles) ** 2)).max())
+        errors.append(
+            np.abs(solve(nodes).pressure_coefficients - (1 - 4 * np.sin(angles) ** 2)).max()
+        )
 
     assert errors[2] < 2e-3  # measured 1.5e-3, of a Cp that reaches -3
     np.testing.assert_allclose(orders(errors), 2, atol=0.05)
@@ -86,7 +98,9 @@ def test_velocity_around_a_cylinder_is_exact_to_second_order():
     z = 1.4 * np.exp(1j * np.linspace(0, 2 * np.pi, 37))
     exact = points_of(np.conj(1 - z**-2))
 
-    errors = [np.abs(solve(cylinder(n)[0]).velocity(points_of(z)) - exact).max() for n in (40, 80, 160)]
+    errors = [
+        np.abs(solve(cylinder(n)[0]).velocity(points_of(z)) - exact).max() for n in (40, 80, 160)
+    ]
 
     assert errors[-1] < 1e-4
     np.testing.assert_allclose(orders(errors), 2, atol=0.05)
@@ -119,12 +133,16 @@ def test_cp_of_a_joukowski_section_is_exact_up_to_its_cusp():
     for n_panels in (80, 160, 320):
         zeta = JOUKOWSKI.circle(n_panels)
         flow = solve(points_of(JOUKOWSKI.place(zeta)))
-        exact = 1 - np.abs(JOUKOWSKI.velocity(zeta[1:])) ** 2  # without the cusp, where the map has no derivative
+        exact = (
+            1 - np.abs(JOUKOWSKI.velocity(zeta[1:])) ** 2
+        )  # without the cusp, where the map has no derivative
         errors.append(np.abs(flow.pressure_coefficients[1:-1] - exact))
 
     assert errors[1].max() < 0.025  # measured 0.021, at the nose, of a Cp that reaches -1.9
     assert errors[1].mean() < 0.0025
-    off_cusp = [each[len(each) // 8 : -(len(each) // 8)].max() for each in errors]  # at the cusp it is of first order
+    off_cusp = [
+        each[len(each) // 8 : -(len(each) // 8)].max() for each in errors
+    ]  # at the cusp it is of first order
     assert np.all(orders(off_cusp) > 1.7)  # measured 1.8 and 2.0
 
 
@@ -171,8 +189,9 @@ def lift_slope(thickness):
 def lift_slope_excess_per_thickness():
     """First-order growth of the lift slope over 2 pi, by conformal mapping (Theodorsen).
 
-    The map of a flat plate to a circle takes a section of half thickness y to a near circle whose mean radius exceeds
-    the plate's by 1 / pi times the integral of y / (x (1 - x)) over the chord, and lift grows with that radius.
+    The map of a flat plate to a circle takes a section of half thickness y to a near circle whose
+    mean radius exceeds the plate's by 1 / pi times the integral of y / (x (1 - x)) over the chord,
+    and lift grows with that radius.
     """
     angles = (np.arange(2000) + 0.5) * np.pi / 2000
     x = 0.5 * (1 + np.cos(angles))
@@ -183,16 +202,22 @@ def lift_slope_excess_per_thickness():
 def test_the_lift_slope_of_a_thin_section_tends_to_two_pi_in_proportion_to_its_thickness():
     slopes = {thickness: lift_slope(thickness) / (2 * np.pi) for thickness in (0.001, 0.01, 0.02)}
 
-    assert slopes[0.001] == pytest.approx(1, abs=1e-3)  # thin-aerofoil theory, Katz and Plotkin, section 5.4
+    assert slopes[0.001] == pytest.approx(
+        1, abs=1e-3
+    )  # thin-aerofoil theory, Katz and Plotkin, section 5.4
     for thickness, slope in slopes.items():
         assert slope - 1 == pytest.approx(lift_slope_excess_per_thickness() * thickness, rel=0.03)
 
 
 def test_the_zero_lift_angle_of_a_thin_section_is_that_of_its_mean_line():
     nodes = naca_contour(NacaSection(camber=0.02, camber_position=0.4, thickness=0.001))
-    at_rest, raised = (solve(turn_into_stream(nodes, angle)).lift_coefficient() for angle in (0.0, -2.0774))
+    at_rest, raised = (
+        solve(turn_into_stream(nodes, angle)).lift_coefficient() for angle in (0.0, -2.0774)
+    )
 
-    assert at_rest == pytest.approx(2 * np.pi * np.deg2rad(2.0774), rel=5e-3)  # by Glauert's integral over the slope
+    assert at_rest == pytest.approx(
+        2 * np.pi * np.deg2rad(2.0774), rel=5e-3
+    )  # by Glauert's integral over the slope
     assert raised == pytest.approx(0, abs=1e-3)
 
 
@@ -208,7 +233,9 @@ def test_far_away_the_stream_is_free_and_what_is_left_is_that_of_a_vortex():
 
 def test_beside_the_surface_the_fluid_moves_along_it_at_the_surface_speed():
     flow = solve(turn_into_stream(naca_contour(NACA_2412, 400), 4.0))
-    middle = slice(20, -20)  # at the tail the sides are too near each other for a step of any length
+    middle = slice(
+        20, -20
+    )  # at the tail the sides are too near each other for a step of any length
     normals = ((node_normals(flow.nodes)[1:] + node_normals(flow.nodes)[:-1]) / 2)[middle]
     beside = ((flow.nodes[1:] + flow.nodes[:-1]) / 2)[middle] + 2e-4 * normals
 
@@ -216,7 +243,8 @@ def test_beside_the_surface_the_fluid_moves_along_it_at_the_surface_speed():
 
     along = velocity @ np.array([[0, -1], [1, 0]])
     speeds = ((flow.speeds[1:] + flow.speeds[:-1]) / 2)[middle]
-    # The step is 1/80 of the nose radius, and speeds up to 1.6 change by about that share across it.
+    # The step is 1/80 of the nose radius, and speeds up to 1.6 change by about that share across
+    # it.
     np.testing.assert_allclose((velocity * normals).sum(axis=1), 0, atol=0.03)
     np.testing.assert_allclose((along * normals).sum(axis=1), speeds, atol=0.05)
 
@@ -226,17 +254,22 @@ def test_the_field_has_neither_sources_nor_vorticity():
     points = 0.5 * np.array([(-0.2, 0.1), (1.0, 0.4), (2.2, 0.2), (1.0, -0.3)])
     step = 2e-5
     d_dx, d_dy = (
-        (flow.velocity(points + step * axis) - flow.velocity(points - step * axis)) / (2 * step) for axis in np.eye(2)
+        (flow.velocity(points + step * axis) - flow.velocity(points - step * axis)) / (2 * step)
+        for axis in np.eye(2)
     )
 
     assert np.abs(d_dx).max() > 0.1  # or the next two would hold of a uniform stream
-    np.testing.assert_allclose(d_dx[:, 0] + d_dy[:, 1], 0, atol=5e-7)  # step^2 times third derivatives of order 100
+    np.testing.assert_allclose(
+        d_dx[:, 0] + d_dy[:, 1], 0, atol=5e-7
+    )  # step^2 times third derivatives of order 100
     np.testing.assert_allclose(d_dx[:, 1] - d_dy[:, 0], 0, atol=5e-7)
 
 
 def test_pressure_adds_up_to_the_lift_of_the_circulation_and_to_no_drag():
     flow = solve(turn_into_stream(naca_contour(NACA_2412), 4.0))
-    across = np.diff(flow.nodes, axis=0) @ np.array([[0, -1], [1, 0]])  # outward, as long as the panel
+    across = np.diff(flow.nodes, axis=0) @ np.array(
+        [[0, -1], [1, 0]]
+    )  # outward, as long as the panel
     pressures = (flow.pressure_coefficients[1:] + flow.pressure_coefficients[:-1]) / 2
 
     drag, lift = -pressures @ across
@@ -252,7 +285,9 @@ def test_circulation_is_the_line_integral_of_velocity_around_the_body():
 
     around = (velocity * points_of(1j * ring)).sum() * 2 * np.pi / 200
 
-    assert flow.circulation == pytest.approx(around, rel=1e-9)  # the rule is spectrally accurate on a ring
+    assert flow.circulation == pytest.approx(
+        around, rel=1e-9
+    )  # the rule is spectrally accurate on a ring
     assert panel_lengths(flow.nodes).sum() == pytest.approx(2.04, abs=0.01)
 
 
@@ -261,10 +296,14 @@ def test_the_thinnest_section_is_solved_without_saw_teeth(n_panels):
     nodes = naca_contour(NacaSection(camber=0.06, camber_position=0.3, thickness=0.01), n_panels)
     speeds = np.abs(solve(turn_into_stream(nodes, 3.0)).speeds)
 
-    quarter = n_panels // 4  # ends short of the kink in the mean line's curvature, where speed truly has a kink too
+    quarter = (
+        n_panels // 4
+    )  # ends short of the kink in the mean line's curvature, where speed truly has a kink too
     for side in (speeds[1:quarter], speeds[-quarter:-1]):
         assert np.abs(np.diff(side, 3)).max() < 2e-3  # a saw-tooth of height h would show as 8 h
-    assert np.abs(np.diff(speeds))[[0, 1, -2, -1]].max() < 0.02  # nor does the trailing edge itself jump
+    assert (
+        np.abs(np.diff(speeds))[[0, 1, -2, -1]].max() < 0.02
+    )  # nor does the trailing edge itself jump
 
 
 def test_the_direction_of_the_contour_does_not_matter():
@@ -276,7 +315,9 @@ def test_the_direction_of_the_contour_does_not_matter():
 def test_velocity_on_a_node_is_refused_with_the_point():
     flow = solve(cylinder(40)[0])
 
-    with pytest.raises(ValueError, match=r"^points: \[1\. 0\.\] is a node of the contour; .* take speeds"):
+    with pytest.raises(
+        ValueError, match=r"^points: \[1\. 0\.\] is a node of the contour; .* take speeds"
+    ):
         flow.velocity(np.array([(3.0, 0.0), (1.0, 0.0)]))
 
 

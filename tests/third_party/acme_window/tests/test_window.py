@@ -35,9 +35,14 @@ def tokens(number: int = TOKENS) -> Tensor:
     return torch.randn(BATCH, number, HIDDEN, dtype=torch.float64)
 
 
-def formula(module: WindowAttention, x: Tensor, *, freqs: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+def formula(
+    module: WindowAttention, x: Tensor, *, freqs: Tensor | None = None, real: Tensor | None = None
+) -> Tensor:
     """Full attention with a band for a mask."""
-    q, k, v = (layer(x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for layer in (module.q, module.k, module.v))
+    q, k, v = (
+        layer(x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2)
+        for layer in (module.q, module.k, module.v)
+    )
     q, k = module.q_norm(q), module.k_norm(k)
     if freqs is not None:
         q, k = rotate(q, freqs), rotate(k, freqs)
@@ -101,7 +106,9 @@ def test_a_token_sees_nothing_beyond_its_window() -> None:
 
     (gradient,) = torch.autograd.grad(module(x)[:, 11].sum(), x)
 
-    assert gradient.abs().sum(dim=(0, 2)).nonzero().flatten().tolist() == list(range(11 - 4, 11 + 4 + 1))
+    assert gradient.abs().sum(dim=(0, 2)).nonzero().flatten().tolist() == list(
+        range(11 - 4, 11 + 4 + 1)
+    )
 
 
 def test_no_tokens_give_no_tokens() -> None:
@@ -135,7 +142,9 @@ def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
     kept = []
     for number in (512, 1024):
         sizes: list[int] = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.numel()), lambda _: None):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, s=sizes: s.append(t.numel()), lambda _: None
+        ):
             attention()(tokens(number).requires_grad_())
         kept.append(max(sizes))
 

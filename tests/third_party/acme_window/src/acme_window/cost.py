@@ -10,9 +10,15 @@ from noether_core import hookimpl
 @hookimpl
 def noether_command(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.description = "Print how many pairs of query and key a window leaves, against full attention."
-    parser.add_argument("--tokens", type=_count, required=True, metavar="N", help="length of the sequence")
-    parser.add_argument("--window", type=_count, required=True, metavar="W", help="tokens seen on either side")
+    parser.description = (
+        "Print how many pairs of query and key a window leaves, against full attention."
+    )
+    parser.add_argument(
+        "--tokens", type=_count, required=True, metavar="N", help="length of the sequence"
+    )
+    parser.add_argument(
+        "--window", type=_count, required=True, metavar="W", help="tokens seen on either side"
+    )
     parser.set_defaults(run=run)
 
 
@@ -24,7 +30,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def pairs(tokens: int, window: int) -> int:
-    """Return how many pairs of tokens stand at most *window* places apart, each token with itself included."""
+    """Return how many pairs of tokens stand at most *window* places apart, each token with itself
+    included.
+    """
     reach = min(window, tokens - 1)
     return tokens + reach * (2 * tokens - reach - 1)
 

@@ -37,11 +37,13 @@ _REFUSED = {
 class WindowAttention(nn.Module):
     """Every token reads the tokens that stand at most ``window`` places away from it.
 
-    ``softmax(q_i k_j^T / sqrt(d))`` over the keys with ``|i - j| <= window``, in each head of width ``d`` by itself.
-    Queries are taken in blocks of ``window`` tokens, and a block reads itself and its two neighbours under a mask that
-    cuts the band out, so time and memory grow with tokens times window.
+    ``softmax(q_i k_j^T / sqrt(d))`` over the keys with ``|i - j| <= window``, in each head of width
+    ``d`` by itself. Queries are taken in blocks of ``window`` tokens, and a block reads itself and
+    its two neighbours under a mask that cuts the band out, so time and memory grow with tokens
+    times window.
 
-    Beltagy et al., Longformer, 2020 (arXiv 2004.05150), section 3.1, without dilation and without global tokens.
+    Beltagy et al., Longformer, 2020 (arXiv 2004.05150), section 3.1, without dilation and without
+    global tokens.
 
     Args:
         config: Its own config, or a generic one of its type.
@@ -63,7 +65,9 @@ class WindowAttention(nn.Module):
         self.q, self.k, self.v, self.proj = (
             nn.Linear(self.hidden_dim, self.hidden_dim, bias=self.config.bias) for _ in range(4)
         )
-        self.q_norm, self.k_norm = (RMSNorm(self.head_dim) if self.config.qk_norm else nn.Identity() for _ in range(2))
+        self.q_norm, self.k_norm = (
+            RMSNorm(self.head_dim) if self.config.qk_norm else nn.Identity() for _ in range(2)
+        )
         init_weights_(self, self.config.init_weights, output=self.proj)
 
     def forward(
@@ -81,8 +85,8 @@ class WindowAttention(nn.Module):
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             attn_mask: Refused.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by no token; it still
-                reads, so its own rows of the result mean nothing.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
+                no token; it still reads, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens; exactly if ``use_rope``.
             positions: Refused.
             token_specs: Refused.
@@ -91,10 +95,17 @@ class WindowAttention(nn.Module):
             ``(batch, tokens, hidden_dim)``.
 
         Raises:
-            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are missing.
+            ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are
+                missing.
             UnsupportedArgumentError: If an argument cannot be honoured.
         """
-        refuse_arguments("acme_window", _REFUSED, attn_mask=attn_mask, positions=positions, token_specs=token_specs)
+        refuse_arguments(
+            "acme_window",
+            _REFUSED,
+            attn_mask=attn_mask,
+            positions=positions,
+            token_specs=token_specs,
+        )
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="acme_window", use_rope=self.use_rope)
@@ -106,9 +117,15 @@ class WindowAttention(nn.Module):
         if freqs is not None:
             queries, keys = rotate(queries, freqs), rotate(keys, freqs)
 
-        real = x.new_ones(x.shape[:2], dtype=torch.bool) if key_padding_mask is None else key_padding_mask
+        real = (
+            x.new_ones(x.shape[:2], dtype=torch.bool)
+            if key_padding_mask is None
+            else key_padding_mask
+        )
         dropout = self.dropout if self.training else 0.0
-        read = _attend_in_window(queries, keys, values, real=real, window=self.window, dropout=dropout)
+        read = _attend_in_window(
+            queries, keys, values, real=real, window=self.window, dropout=dropout
+        )
         return functional.dropout(self.proj(merge_heads(read)), self.dropout, self.training)
 
 
@@ -129,7 +146,9 @@ def _attend_in_window(
         ``(batch, heads, tokens, head_dim)``.
     """
     batch, heads, tokens, width = queries.shape
-    count = tokens // window + 2  # never one or none, which compilers would make graphs of their own for
+    count = (
+        tokens // window + 2
+    )  # never one or none, which compilers would make graphs of their own for
 
     # Every block is an entry of the batch, so that one call attends in all of them.
     read = attend(
@@ -145,7 +164,8 @@ def _attend_in_window(
 
 
 def _blocks(x: Tensor, size: int, count: int, margin: int = 0) -> Tensor:
-    """Return *x* cut into blocks of *size* tokens, each with a margin of the tokens on either side of it.
+    """Return *x* cut into blocks of *size* tokens, each with a margin of the tokens on either side
+    of it.
 
     Args:
         x: ``(batch, heads, tokens, width)``.
@@ -161,6 +181,8 @@ def _blocks(x: Tensor, size: int, count: int, margin: int = 0) -> Tensor:
 
 
 def _band(window: int, device: torch.device) -> Tensor:
-    """Return which keys of a block with its margins each of its queries sees, ``(window, 3 * window)`` booleans."""
+    """Return which keys of a block with its margins each of its queries sees, ``(window, 3 *
+    window)`` booleans.
+    """
     places = torch.arange(3 * window, device=device)
     return (places[window : 2 * window, None] - places).abs() <= window
