@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     from noether_core.saving.writing import save
     from noether_core.schemas import AttentionConfig, AttentionPattern, TokenSpec
     from noether_core.structuring.blocks import structure_block
-    from noether_core.structuring.files import dump, load
     from noether_core.structuring.json_schema import json_schema
-    from noether_core.structuring.structurer import structure, unstructure
+    from noether_core.structuring.load import dump, load
+    from noether_core.structuring.structure import structure, unstructure
 
 _HOMES = {
     "build": "building",
-    **dict.fromkeys(("dump", "load"), "structuring.files"),
+    **dict.fromkeys(("dump", "load"), "structuring.load"),
     "json_schema": "structuring.json_schema",
     "load_locked": "locking.checking",
     "load_module": "saving.loading",
     "save": "saving.writing",
     "structure_block": "structuring.blocks",
-    **dict.fromkeys(("structure", "unstructure"), "structuring.structurer"),
+    **dict.fromkeys(("structure", "unstructure"), "structuring.structure"),
     **dict.fromkeys(("AttentionConfig", "AttentionPattern", "TokenSpec"), "schemas"),
     **dict.fromkeys(("AttentionVariant", "hookimpl", "hookspec_version"), "hookspecs"),
     **dict.fromkeys(("Provenance", "provenance_of"), "provenance"),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from noether_core.errors import PluginError, shown
 from noether_core.hookspecs import AttentionVariant
-from noether_core.plugins.loading import import_object, label
+from noether_core.plugins.imports import import_object, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.provenance import record
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.structuring.resolving import resolved
-from noether_core.structuring.structurer import structure, unstructure
+from noether_core.structuring.omegaconf import resolved
+from noether_core.structuring.structure import structure, unstructure
 
 if TYPE_CHECKING:
     from torch import nn

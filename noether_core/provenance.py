@@ -13,7 +13,7 @@ from annotated_types import Ge, Predicate
 
 from noether_core.errors import Difference, DifferenceName
 from noether_core.hookspecs import AttentionVariant
-from noether_core.plugins.index import EntryPoint
+from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import IN_PROCESS
 from noether_core.schemas.accepted import accepted_by, schema_hash
 from noether_core.schemas.modules.attention import Name

@@ -120,7 +120,7 @@ def _add_plugin_commands(
 
     A name that the core or another package has as well is used in its qualified form.
     """
-    from noether_core.plugins.catalogue import Catalogue
+    from noether_core.plugins.resolution import Catalogue
 
     entries = Catalogue().commands()
     names = [entry.name for entry in entries]

@@ -148,7 +148,7 @@ def _as_data(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def _version() -> str:
-    from noether_core.plugins.versions import core_version
+    from noether_core.plugins.metadata import core_version
 
     try:
         return core_version()

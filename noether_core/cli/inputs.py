@@ -64,7 +64,7 @@ def document_in(file: str, format: Any) -> Any:
 
 def _path(text: str) -> Any:
     """Return the place that ``--at`` names; argparse tells what it refuses."""
-    from noether_core.structuring.places import Place
+    from noether_core.structuring.paths import Place
 
     try:
         return Place(text)

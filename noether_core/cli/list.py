@@ -8,7 +8,7 @@ from typing import Any
 
 from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
 from noether_core.cli.table import add_table_options, print_json, print_table
-from noether_core.plugins.candidates import (
+from noether_core.plugins.resolution import (
     AMBIGUOUS,
     BLOCKED,
     CHOSEN,

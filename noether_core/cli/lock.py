@@ -48,7 +48,7 @@ def _configs(options: argparse.Namespace) -> list[AttentionConfig]:
         ConfigError: If anything is wrong with any of them; all of it is told.
     """
     from noether_core.errors import ConfigError, Problem
-    from noether_core.structuring.files import check_placed
+    from noether_core.structuring.load import check_placed
 
     configs: list[AttentionConfig] = []
     problems: list[Problem] = []

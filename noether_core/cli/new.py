@@ -63,7 +63,7 @@ def _refuse_taken(type: str) -> None:
     """Refuse a type that an installed package provides: users of both would have to qualify it for
     ever.
     """
-    from noether_core.plugins.catalogue import Catalogue
+    from noether_core.plugins.resolution import Catalogue
 
     if providers := Catalogue().providers(type):
         taken = " and ".join(entry.provider for entry in providers)
@@ -75,7 +75,7 @@ def _refuse_taken(type: str) -> None:
 def _write(names: Names, interface: str) -> None:
     """Write all files into a new folder, which appears with the last of them."""
     from noether_core.hookspecs import hookspec_version
-    from noether_core.plugins.versions import core_version
+    from noether_core.plugins.metadata import core_version
     from noether_core.scaffold import files_of
 
     files = files_of(names, interface, version=core_version(), api_version=hookspec_version)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from noether_core.errors import Problem
     from noether_core.locking.checking import Locked
     from noether_core.structuring.documents import Document
-    from noether_core.structuring.files import Checked
+    from noether_core.structuring.load import Checked
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> di
     others.
     """
     from noether_core.errors import ConfigError
-    from noether_core.structuring.files import check_placed
+    from noether_core.structuring.load import check_placed
 
     configs: list[dict[str, str]] = []
     problems: list[Problem] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
 from noether_core.cli.table import add_table_options, print_json, print_table
-from noether_core.plugins.candidates import Candidate
+from noether_core.plugins.resolution import Candidate
 
 _COLUMNS = ("candidate", "version", "state", "plugin", "file", "metadata")
 
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
     No plugin is imported, so one that is there may still be found broken when it is used.
     """
-    from noether_core.plugins.verdict import verdict_on
+    from noether_core.plugins.resolution import verdict_on
 
     known, faults = chosen_catalogue(options)
     verdict = verdict_on(options.type, known)
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:
-    from noether_core.plugins.homes import file_of
+    from noether_core.plugins.imports import file_of
 
     entry = candidate.entry
     row = {

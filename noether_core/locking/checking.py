@@ -11,15 +11,15 @@ import attrs
 from noether_core.errors import ConfigError, Difference, Problem
 from noether_core.locking import LOCK_FILE
 from noether_core.locking.lock import attention_configs, provenance_here, read_lock
+from noether_core.plugins.metadata import CORE, core_version
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
-from noether_core.plugins.versions import CORE, core_version
 from noether_core.provenance import Provenance, differences_between, missing
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.documents import Format, read
-from noether_core.structuring.files import structure_document
-from noether_core.structuring.structurer import Unknown
+from noether_core.structuring.load import structure_document
+from noether_core.structuring.structure import Unknown
 
 _S = TypeVar("_S", bound=Schema)
 _Path = str | os.PathLike[str]
@@ -160,7 +160,7 @@ def load_locked(
             than it is locked to; every problem carries its file, line and column.
         PluginError: If the package that provides the type cannot be used.
     """
-    from noether_core.structuring.overrides import override
+    from noether_core.structuring.paths import override
 
     locked = Locked(lock, registry=registry)
     document = override(read(path, format), overrides)

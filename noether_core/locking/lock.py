@@ -10,15 +10,15 @@ import attrs
 
 from noether_core.errors import ConfigError, Problem
 from noether_core.files import write_whole
+from noether_core.plugins.metadata import core_version
 from noether_core.plugins.registry import Registry
-from noether_core.plugins.versions import core_version
 from noether_core.provenance import Provenance, provenance_in
 from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.rules import Because
 from noether_core.schemas.schema import Schema, invariant, plan_of
-from noether_core.schemas.types import Because
 from noether_core.structuring.documents import Document, read
-from noether_core.structuring.files import structure_document
-from noether_core.structuring.structurer import unstructure
+from noether_core.structuring.load import structure_document
+from noether_core.structuring.structure import unstructure
 
 _HEADLINE: Final = (
     "# Written by 'noether lock', for 'noether validate --locked' and 'noether run --locked'.\n"
@@ -101,7 +101,7 @@ def write_lock(lock: Lock, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    from noether_core.structuring.documents.writing import write
+    from noether_core.structuring.documents.write import write
 
     write_whole(path, _HEADLINE + write(unstructure(lock), "toml"))
 

@@ -1,7 +1,7 @@
 """Pieces that attention variants share; module files of plugins import from here."""
 
 from noether_core.nn import slices
-from noether_core.nn.attending import attend
+from noether_core.nn.attention import attend, combine_masks
 from noether_core.nn.cache import KeyValues, KVCache, join_key_values
 from noether_core.nn.checks import (
     check_attn_mask,
@@ -11,19 +11,28 @@ from noether_core.nn.checks import (
     check_tokens,
     refuse_arguments,
 )
-from noether_core.nn.derivatives import is_transformed, refuse_derivatives
-from noether_core.nn.dtypes import dtype_of_results, dtype_of_sums
-from noether_core.nn.groups import Layout, group_sizes, layout_of
-from noether_core.nn.heads import merge_heads, project_heads, split_heads
+from noether_core.nn.groups import (
+    Cut,
+    Layout,
+    Pieces,
+    Runs,
+    cut_groups,
+    group_sizes,
+    layout_of,
+    take_runs,
+)
 from noether_core.nn.initialisation import init_weights_
-from noether_core.nn.masks import combine_masks
+from noether_core.nn.layers import Projection, QKVAttention, merge_heads, project_heads, split_heads
 from noether_core.nn.noise import draw_seed, dropout_at, gumbel, uniform_at
 from noether_core.nn.norm import RMSNorm
-from noether_core.nn.operators import define_operator
+from noether_core.nn.operators import (
+    define_operator,
+    dtype_of_results,
+    dtype_of_sums,
+    is_transformed,
+    refuse_derivatives,
+)
 from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, tells_sums
-from noether_core.nn.pieces import Cut, Pieces, Runs, cut_groups, take_runs
-from noether_core.nn.projection import Projection
-from noether_core.nn.qkv import QKVAttention
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_

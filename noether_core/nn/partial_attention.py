@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import DerivativeError
-from noether_core.nn.dtypes import dtype_of_results, dtype_of_sums
+from noether_core.nn.operators import dtype_of_results, dtype_of_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

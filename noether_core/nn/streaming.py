@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noether_core.nn.derivatives import is_recorded, is_transformed
+from noether_core.nn.operators import is_recorded, is_transformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,5 +1,5 @@
 """Which package provides which type.
 
-Nothing is imported here: `noether_core.plugins.index` must cost little enough for ``noether
+Nothing is imported here: `noether_core.plugins.metadata` must cost little enough for ``noether
 --help``.
 """

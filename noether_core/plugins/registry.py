@@ -15,13 +15,18 @@ from typing import Any
 from noether_core import hookspecs
 from noether_core.errors import PluginError, shown
 from noether_core.hookspecs import AttentionVariant, hookimpl
-from noether_core.plugins.catalogue import Catalogue
-from noether_core.plugins.extensions import Extension, Extensions, sound_extension
-from noether_core.plugins.hooks import Hooks
-from noether_core.plugins.index import ATTENTION, EntryPoint, Fault, Index
-from noether_core.plugins.loading import import_object, import_plugin, plugin_error, told
-from noether_core.plugins.messages import ambiguous_type, unknown_type
-from noether_core.plugins.versions import CORE, core_version, required_core
+from noether_core.plugins.hooks import Extension, Extensions, Hooks, sound_extension
+from noether_core.plugins.imports import import_object, import_plugin, plugin_error, told
+from noether_core.plugins.metadata import (
+    ATTENTION,
+    CORE,
+    EntryPoint,
+    Fault,
+    Index,
+    core_version,
+    required_core,
+)
+from noether_core.plugins.resolution import Catalogue, ambiguous_type, unknown_type
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import plan_of
 

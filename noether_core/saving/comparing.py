@@ -7,7 +7,7 @@ from typing import NamedTuple
 import attrs
 
 from noether_core.errors import Difference
-from noether_core.plugins.index import EntryPoint
+from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import Registry
 from noether_core.provenance import Provenance, differences_between, missing, provenance_in
 from noether_core.saving.contents import Contents

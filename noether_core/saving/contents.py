@@ -20,7 +20,7 @@ from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.plain import plain
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.documents import parse
-from noether_core.structuring.structurer import structure
+from noether_core.structuring.structure import structure
 
 if TYPE_CHECKING:
     from io import BufferedReader

@@ -27,7 +27,7 @@ from noether_core.saving.contents import Contents, opened, read_contents
 from noether_core.saving.filling import fill
 from noether_core.saving.tensors import read_tensor
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.structuring.structurer import structure
+from noether_core.structuring.structure import structure
 
 if TYPE_CHECKING:
     import torch

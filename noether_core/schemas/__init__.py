@@ -3,8 +3,8 @@
 from noether_core.schemas.frozen_mapping import FrozenMapping
 from noether_core.schemas.help_text import help_of
 from noether_core.schemas.modules.attention import AttentionConfig, AttentionPattern, TokenSpec
+from noether_core.schemas.rules import Backend, Because, Distinct, InitWeightsMode
 from noether_core.schemas.schema import Schema, invariant
-from noether_core.schemas.types import Backend, Because, Distinct, InitWeightsMode
 
 __all__ = [
     "AttentionConfig",

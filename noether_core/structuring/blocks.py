@@ -14,8 +14,8 @@ from noether_core.plugins.registry import Registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import plan_of
-from noether_core.structuring.resolving import resolved
-from noether_core.structuring.structurer import structure
+from noether_core.structuring.omegaconf import resolved
+from noether_core.structuring.structure import structure
 
 CONSTRUCTOR: Final = "attention_constructor"
 ARGUMENTS: Final = "attention_arguments"

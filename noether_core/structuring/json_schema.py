@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from noether_core.errors import PluginError
-from noether_core.plugins.index import EntryPoint
+from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
-from noether_core.schemas.bounds import bounds_of
 from noether_core.schemas.help_text import help_of
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.plain import plain
-from noether_core.schemas.rules import is_schema
+from noether_core.schemas.rules import bounds_of, is_schema
 from noether_core.schemas.schema import Field, Schema, plan_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

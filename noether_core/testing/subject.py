@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from noether_core.building import build
 from noether_core.errors import ConfigError
 from noether_core.hookspecs import AttentionVariant, Capability
-from noether_core.plugins.index import Index
-from noether_core.plugins.loading import import_object
+from noether_core.plugins.imports import import_object
+from noether_core.plugins.metadata import Index
 from noether_core.plugins.registry import IN_PROCESS, Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.frozen_mapping import EMPTY

@@ -12,7 +12,7 @@ from hypothesis import settings
 from light_environment import variant_source
 
 from noether_core import Registry
-from noether_core.plugins.index import scan
+from noether_core.plugins.metadata import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ from noether_core import AttentionConfig, Registry
 from noether_core.schemas.schema import plan_of, problems_of
 
 if TYPE_CHECKING:
-    from noether_core.plugins.index import EntryPoint
+    from noether_core.plugins.metadata import EntryPoint
 
 INSTALLED: dict[str, type[AttentionConfig]] = {}
 """Config classes of everything that is installed, by qualified name."""

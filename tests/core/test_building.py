@@ -21,7 +21,7 @@ from noether_core import (
     registry,
     structure,
 )
-from noether_core.plugins.index import Index
+from noether_core.plugins.metadata import Index
 
 OPTIONS = {"hidden_dim": 8, "num_heads": 2}
 

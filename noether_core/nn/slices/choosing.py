@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from noether_core.nn.derivatives import is_recorded, is_transformed
+from noether_core.nn.operators import is_recorded, is_transformed
 from noether_core.nn.streaming import tokens_that_fit
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from noether_core.nn.attending import attend
+from noether_core.nn.attention import attend
 from noether_core.nn.noise import draw_seed, dropout_at
 from noether_core.nn.slices.choosing import backend_among
 

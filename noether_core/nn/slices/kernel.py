@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import DerivativeError
-from noether_core.nn.dtypes import dtype_of_results
-from noether_core.nn.operators import define_operator
+from noether_core.nn.operators import define_operator, dtype_of_results
 from noether_core.nn.slices.among import Sums
 from noether_core.nn.slices.operands import Choices, Operands
 from noether_core.nn.slices.passes import empty_sums, run_backward, run_forward

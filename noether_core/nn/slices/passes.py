@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noether_core.nn.dtypes import dtype_of_sums
+from noether_core.nn.operators import dtype_of_sums
 from noether_core.nn.slices.among import Sums, among_gradients, attend_among
 from noether_core.nn.slices.operands import Operands, present
 from noether_core.nn.slices.tiles import add_product_, tiles_of

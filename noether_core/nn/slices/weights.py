@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from noether_core.nn.dtypes import dtype_of_sums
 from noether_core.nn.noise import gumbel, uniform_at
+from noether_core.nn.operators import dtype_of_sums
 from noether_core.nn.slices.operands import present
 from noether_core.nn.slices.temperatures import (
     Temperatures,

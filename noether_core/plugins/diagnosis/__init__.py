@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
-from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.diagnosis import clashes, code, imports, metadata, settings
 from noether_core.plugins.diagnosis.environment import Environment, environment_of
 from noether_core.plugins.diagnosis.finding import Finding
 from noether_core.plugins.diagnosis.processes import Outcome, outcomes
-from noether_core.plugins.loading import told
+from noether_core.plugins.imports import told
+from noether_core.plugins.resolution import Catalogue
 
 __all__ = ["Diagnosis", "Finding", "Outcome", "diagnose"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from noether_core.plugins.candidates import AMBIGUOUS, candidates
 from noether_core.plugins.diagnosis.environment import Environment
 from noether_core.plugins.diagnosis.finding import Finding, warning
-from noether_core.plugins.index import EntryPoint
+from noether_core.plugins.metadata import EntryPoint
+from noether_core.plugins.resolution import AMBIGUOUS, candidates
 
 
 def types(environment: Environment) -> Iterator[Finding]:

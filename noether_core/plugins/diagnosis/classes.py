@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from noether_core.plugins.homes import file_of
+from noether_core.plugins.imports import file_of
 from noether_core.spelling import did_you_mean
 
 

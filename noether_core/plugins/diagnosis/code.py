@@ -10,8 +10,8 @@ from urllib.request import url2pathname
 
 from noether_core.plugins.diagnosis.environment import Environment
 from noether_core.plugins.diagnosis.finding import Finding, error, warning, without
-from noether_core.plugins.homes import file_of
-from noether_core.plugins.index import EntryPoint
+from noether_core.plugins.imports import file_of
+from noether_core.plugins.metadata import EntryPoint
 
 
 def missing_code(environment: Environment) -> Iterator[Finding]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.diagnosis.installed import Installed, all_installed
-from noether_core.plugins.index import EntryPoint, is_leftover, metadata_folders, searched_path
+from noether_core.plugins.metadata import EntryPoint, is_leftover, metadata_folders, searched_path
+from noether_core.plugins.resolution import Catalogue
 
 
 @attrs.frozen

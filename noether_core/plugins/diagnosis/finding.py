@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import attrs
 
-from noether_core.plugins.index import EntryPoint
+from noether_core.plugins.metadata import EntryPoint
 
 Severity = Literal["error", "warning"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from noether_core.plugins.index import canonical, is_leftover, metadata_folders
+from noether_core.plugins.metadata import canonical, is_leftover, metadata_folders
 
 _MOST_BYTES = 1 << 24
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from noether_core.plugins.diagnosis.environment import Environment
 from noether_core.plugins.diagnosis.finding import Finding
 from noether_core.plugins.diagnosis.installed import Installed, name_from
-from noether_core.plugins.index import GROUPS
-from noether_core.plugins.versions import CORE
+from noether_core.plugins.metadata import CORE, GROUPS
 from noether_core.spelling import nearest
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from noether_core.errors import NoetherError, PluginError
 from noether_core.hookspecs import AttentionVariant
 from noether_core.plugins.diagnosis.classes import complaint_about
-from noether_core.plugins.index import ATTENTION, COMMAND, EXTENSION, EntryPoint, Index
-from noether_core.plugins.loading import import_object, told
+from noether_core.plugins.imports import import_object, told
+from noether_core.plugins.metadata import ATTENTION, COMMAND, EXTENSION, EntryPoint, Index
 from noether_core.plugins.registry import IN_PROCESS, Registry, registry
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from noether_core.plugins.index import EntryPoint, searched_path
+from noether_core.plugins.metadata import EntryPoint, searched_path
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "

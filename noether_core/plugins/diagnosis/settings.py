@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from noether_core.plugins.catalogue import names_of
 from noether_core.plugins.diagnosis.environment import Environment
 from noether_core.plugins.diagnosis.finding import Finding
 from noether_core.plugins.registry import IN_PROCESS
+from noether_core.plugins.resolution import names_of
 from noether_core.spelling import did_you_mean
 
 

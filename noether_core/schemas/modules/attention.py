@@ -11,9 +11,8 @@ from annotated_types import Ge, Interval, MinLen
 from noether_core.errors import ConfigError, Problem, shown
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.plain import fingerprint_of
-from noether_core.schemas.rules import Check, Rule, refuse, rule_for
+from noether_core.schemas.rules import Check, InitWeightsMode, Rule, refuse, rule_for
 from noether_core.schemas.schema import Schema, invariant, plan_of
-from noether_core.schemas.types import InitWeightsMode
 
 Name = Annotated[str, MinLen(1)]
 

@@ -6,8 +6,13 @@ import os
 from typing import BinaryIO, Final
 
 from noether_core.errors import ConfigError, Problem
-from noether_core.structuring.documents.document import Document, Format, parse
-from noether_core.structuring.documents.source import LARGEST_TEXT, Source
+from noether_core.structuring.documents.document import (
+    LARGEST_TEXT,
+    Document,
+    Format,
+    Source,
+    parse,
+)
 
 FORMATS: Final[dict[str, Format]] = {
     ".yaml": "yaml",

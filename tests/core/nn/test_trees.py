@@ -7,7 +7,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from noether_core import AttentionPattern, TokenSpec
-from noether_core.nn.trees import register_groups
+from noether_core.nn.groups import register_groups
 
 SPEC = TokenSpec("surface_anchors", 7)
 PATTERN = AttentionPattern(["surface", "volume"], ["surface"])

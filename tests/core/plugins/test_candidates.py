@@ -4,10 +4,8 @@ import sys
 
 import pytest
 
-from noether_core.plugins.candidates import candidates
-from noether_core.plugins.catalogue import Catalogue
-from noether_core.plugins.index import ATTENTION, EntryPoint, scan
-from noether_core.plugins.verdict import verdict_on
+from noether_core.plugins.metadata import ATTENTION, EntryPoint, scan
+from noether_core.plugins.resolution import Catalogue, candidates, verdict_on
 
 
 @pytest.fixture

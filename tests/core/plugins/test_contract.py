@@ -3,8 +3,7 @@
 import pytest
 
 from noether_core import PluginError, hookspecs
-from noether_core.plugins.index import EntryPoint
-from noether_core.plugins.versions import core_version, required_core
+from noether_core.plugins.metadata import EntryPoint, core_version, required_core
 
 
 def install(site, version):

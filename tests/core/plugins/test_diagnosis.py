@@ -14,7 +14,7 @@ from noether_core.plugins import diagnosis
 from noether_core.plugins.diagnosis import Outcome, diagnose, imports, settings
 from noether_core.plugins.diagnosis.classes import complaint_about
 from noether_core.plugins.diagnosis.processes import outcomes
-from noether_core.plugins.index import ATTENTION, EntryPoint
+from noether_core.plugins.metadata import ATTENTION, EntryPoint
 
 ENTRY = EntryPoint(ATTENTION, "flow", "acme_flow", "acme-flow", "1.2.0", "/site/acme.dist-info")
 

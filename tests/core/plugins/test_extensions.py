@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from noether_core import ConfigError, PluginError, build
-from noether_core.plugins.index import scan
+from noether_core.plugins.metadata import scan
 from noether_core.structuring.documents import parse
-from noether_core.structuring.files import check_placed
+from noether_core.structuring.load import check_placed
 
 SIZES = {"hidden_dim": 8, "num_heads": 2}
 MODULE = """

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from noether_core.plugins.homes import file_of
+from noether_core.plugins.imports import file_of
 
 
 @pytest.fixture

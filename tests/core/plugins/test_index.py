@@ -8,7 +8,7 @@ from importlib import metadata
 
 import pytest
 
-from noether_core.plugins.index import ATTENTION, COMMAND, EntryPoint, canonical, scan
+from noether_core.plugins.metadata import ATTENTION, COMMAND, EntryPoint, canonical, scan
 
 ONE = "[noether.attention]\nwindow = acme_window\n"
 

@@ -20,7 +20,7 @@ from noether_core import (
     registry,
     structure,
 )
-from noether_core.plugins.index import Index
+from noether_core.plugins.metadata import Index
 
 RECORD = """
 from noether_core import AttentionVariant, hookimpl
@@ -297,7 +297,7 @@ import sys, threading
 sys.path.insert(0, sys.argv[1])
 sys.setswitchinterval(1e-5)
 from noether_core import Registry
-from noether_core.plugins.index import scan
+from noether_core.plugins.metadata import scan
 
 known = Registry(index=scan([sys.argv[1]]))
 types = known.types()

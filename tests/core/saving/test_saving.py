@@ -34,7 +34,7 @@ from noether_core import (
     save,
     structure,
 )
-from noether_core.plugins.index import Index
+from noether_core.plugins.metadata import Index
 from noether_core.saving.header import DTYPES, read_header
 
 OPTIONS = {"hidden_dim": 8, "num_heads": 2}

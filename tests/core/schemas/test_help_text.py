@@ -11,7 +11,7 @@ import pytest
 from annotated_types import Ge
 
 from noether_core import AttentionConfig, AttentionPattern, AttentionVariant, Registry, TokenSpec
-from noether_core.plugins.index import scan
+from noether_core.plugins.metadata import scan
 from noether_core.schemas import Schema, help_of
 from noether_core.schemas.schema import plan_of
 

@@ -19,9 +19,9 @@ import attrs
 from noether_core import AttentionConfig, ConfigError, Registry, unstructure
 from noether_core.schemas import Schema
 from noether_core.structuring.documents import Document, Format, read_from
-from noether_core.structuring.documents.writing import write
-from noether_core.structuring.files import check_placed, structure_document
-from noether_core.structuring.places import Place
+from noether_core.structuring.documents.write import write
+from noether_core.structuring.load import check_placed, structure_document
+from noether_core.structuring.paths import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

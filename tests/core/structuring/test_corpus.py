@@ -17,7 +17,7 @@ import pytest
 from corpus import Experiment, document, read_through
 
 from noether_core.errors import Problem
-from noether_core.structuring.documents import yaml_reader
+from noether_core.structuring.documents import yaml
 
 LIBYAML, ITS_DOUBLE = "_events_of", "_slow_events_of"
 NUMBERS = {LIBYAML: range(20_000), ITS_DOUBLE: range(0, 4_500, 3)}
@@ -78,7 +78,7 @@ REFUSALS = {
 def tell(parser):
     """Print what becomes of each document, a line each, then the memory in kilobytes that all took."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    yaml_reader._events_of = getattr(yaml_reader, parser)
+    yaml._events_of = getattr(yaml, parser)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in NUMBERS[parser]:
         print(json.dumps(outcome(document(number))), flush=True)

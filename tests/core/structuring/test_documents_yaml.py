@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from noether_core.errors import ConfigError
-from noether_core.structuring.documents import parse, yaml_reader
+from noether_core.structuring.documents import parse, yaml
 
 
 @pytest.fixture(params=["libyaml", "its double in Python"], autouse=True)
 def either_parser(request, monkeypatch):
     if request.param != "libyaml":
-        monkeypatch.setattr(yaml_reader, "_events_of", yaml_reader._slow_events_of)
+        monkeypatch.setattr(yaml, "_events_of", yaml._slow_events_of)
 
 
 def data(text):

@@ -4,7 +4,7 @@ import pytest
 
 from noether_core import ConfigError, TokenSpec, load
 from noether_core.structuring.documents import parse
-from noether_core.structuring.overrides import override
+from noether_core.structuring.paths import override
 
 TEXT = """\
 attention: {type: flare, num_heads: 2}

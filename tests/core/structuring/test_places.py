@@ -4,8 +4,8 @@ import pytest
 
 from noether_core.errors import MOST_PROBLEMS
 from noether_core.structuring.documents import parse
-from noether_core.structuring.files import check_placed
-from noether_core.structuring.places import Place
+from noether_core.structuring.load import check_placed
+from noether_core.structuring.paths import Place
 
 DATA = {
     "model": {"attention": {"type": "a"}, "blocks": [{"attention": 1}, {"attention": 2}]},

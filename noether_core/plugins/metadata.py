@@ -1,10 +1,4 @@
-"""What is installed: entry points of every distribution, read from metadata without importing
-anything.
-
-`importlib.metadata` tells the same and takes longer to import than this whole scan; it is asked
-only for what is not a plain folder on ``sys.path``. Nor is ``typing`` imported: what is read here
-decides how fast every command starts.
-"""
+"""Which plugins installed packages announce, and in which versions; from metadata alone."""
 
 from __future__ import annotations
 
@@ -277,3 +271,44 @@ def _is_import_path(value: str) -> bool:
     module, colon, attribute = value.partition(":")
     parts = module.split(".") + (attribute.split(".") if colon else [])
     return all(part.isidentifier() and part.isascii() for part in parts)
+
+
+CORE = "noether-attention"
+"""Noether's own distribution."""
+
+
+def core_version() -> str:
+    """Return the version of Noether that is installed."""
+    from importlib.metadata import version
+
+    return version(CORE)
+
+
+def required_core(entry: EntryPoint) -> str:
+    """Return which versions of Noether the distribution of a plugin asks for: ``>=2.0``, or
+    nothing.
+    """
+    try:
+        with open(
+            os.path.join(entry.origin, "METADATA"), encoding="utf-8", errors="replace"
+        ) as file:
+            headers = file.read().partition("\n\n")[0].splitlines()
+    except OSError:  # registered in this process, or installed in an archive
+        return ""
+    requirements = (
+        line.removeprefix("Requires-Dist:") for line in headers if line.startswith("Requires-Dist:")
+    )
+    return next((versions for name, versions in map(_parts_of, requirements) if name == CORE), "")
+
+
+def _parts_of(requirement: str) -> tuple[str, str]:
+    """Return the distribution and the versions that a requirement names; extras and markers are
+    left out.
+    """
+    wanted = requirement.partition(";")[0].strip()
+    length = next(
+        (at for at, char in enumerate(wanted) if not (char.isalnum() or char in "-_.")), len(wanted)
+    )
+    return canonical(wanted[:length]), wanted[length:].partition("]")[2].strip(" ()") or wanted[
+        length:
+    ].strip(" ()")

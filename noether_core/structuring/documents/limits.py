@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from noether_core.errors import ConfigError, Problem, shown
 from noether_core.schemas.frozen_mapping import MOST_DIGITS, is_writable
-from noether_core.structuring.documents.source import LARGEST_TEXT
+from noether_core.structuring.documents.document import LARGEST_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

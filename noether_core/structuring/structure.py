@@ -1,4 +1,4 @@
-"""From mappings to configs, strictly, with every problem at once."""
+"""From mappings to configs and back; the one file that knows cattrs."""
 
 from __future__ import annotations
 
@@ -6,27 +6,110 @@ import functools
 import inspect
 import itertools
 import sys
+import types
 import warnings
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    overload,
+)
+
+import cattrs
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, shown
-from noether_core.plugins.messages import installed_types, owners
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
+from noether_core.plugins.resolution import installed_types, owners
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.plain import plain
-from noether_core.schemas.rules import holds_schema, refuse
+from noether_core.schemas.rules import holds_schema, is_schema, refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
 from noether_core.spelling import did_you_mean
+
+_Hook = Callable[[Any, Any], Any]
+
+
+def new_converter(make: Callable[[Any, type[Schema]], Schema]) -> cattrs.Converter:
+    """Return a converter that leaves every config to *make*, and every scalar to the rule of its
+    field.
+
+    All hooks are registered here, before first use: cattrs keeps stale ones when that happens while
+    it structures.
+    """
+    converter = cattrs.Converter()
+    converter.register_structure_hook_func(lambda _: True, lambda value, _: value)
+    for holds, factory in _CONTAINERS:
+        converter.register_structure_hook_factory(holds, factory)
+    converter.register_structure_hook_func(is_schema, make)
+    return converter
+
+
+def _items_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
+    """Walk a list or a mapping whose items can hold configs; anything else is left to the rule of
+    its field.
+    """
+    arguments = get_args(annotation)
+    is_fixed = get_origin(annotation) is tuple and arguments[-1] is not Ellipsis
+    kind = Mapping if get_origin(annotation) is Mapping else (list, tuple)
+
+    def walk(value: Any, _: Any) -> Any:
+        if not isinstance(value, kind) or (is_fixed and len(value) != len(arguments)):
+            return value
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        items = arguments if is_fixed else itertools.repeat(arguments[1 if kind is Mapping else 0])
+        made: dict[Any, Any] = {}
+        problems: list[Problem] = []
+        for (key, entry), item in zip(pairs, items, strict=False):
+            try:
+                made[key] = converter.structure(entry, item)
+            except ConfigError as error:
+                problems.extend(problem.within(key) for problem in error.problems)
+                if len(problems) > MOST_PROBLEMS:
+                    break
+        if problems:
+            raise ConfigError(problems)
+        return made if isinstance(value, Mapping) else tuple(made.values())
+
+    return walk
+
+
+def _optional_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
+    """Make the config of ``SomeConfig | None``; other unions of configs are left to the rule of
+    their field.
+    """
+    some = [member for member in get_args(annotation) if member is not type(None)]
+
+    def make(value: Any, _: Any) -> Any:
+        return value if value is None or len(some) > 1 else converter.structure(value, some[0])
+
+    return make
+
+
+def _annotated_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
+    bare = get_args(annotation)[0]
+    return lambda value, _: converter.structure(value, bare)
+
+
+_CONTAINERS: tuple[
+    tuple[Callable[[Any], bool], Callable[[Any, cattrs.BaseConverter], _Hook]], ...
+] = (
+    (lambda cls: get_origin(cls) in (tuple, Sequence, Mapping) and holds_schema(cls), _items_hook),
+    (lambda cls: get_origin(cls) in (Union, types.UnionType) and holds_schema(cls), _optional_hook),
+    (lambda cls: get_origin(cls) is Annotated and holds_schema(cls), _annotated_hook),
+)
+
 
 Unknown = Literal["error", "keep", "warn"]
 """What becomes of options that a config does not know: a problem, an entry of ``extra``, or that
 and a warning.
 """
 
-if TYPE_CHECKING:
-    import cattrs
 
 _S = TypeVar("_S", bound=Schema)
 _UNKNOWN = frozenset(get_args(Unknown))
@@ -82,7 +165,7 @@ def structure(
 def _structure_resolved(
     source: Any, cls: type[Schema], make: Callable[[Any, type[Schema]], Schema]
 ) -> Schema:
-    from noether_core.structuring.resolving import from_resolved
+    from noether_core.structuring.omegaconf import from_resolved
 
     return from_resolved(source, lambda data: make(data, cls))
 
@@ -144,7 +227,6 @@ class _Structurer:
     @functools.cached_property
     def converter(self) -> cattrs.Converter:
         """What walks lists and mappings of configs; most configs hold none and never need it."""
-        from noether_core.structuring.converter import new_converter
 
         return new_converter(self.make)
 

@@ -1,4 +1,4 @@
-"""From OmegaConf's containers to plain data, for callers who have imported that library."""
+"""Configs of OmegaConf and Hydra as plain data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from noether_core.errors import ConfigError, Problem
-from noether_core.structuring.documents.plain import DEEPEST, TOO_DEEP
+from noether_core.structuring.documents.limits import DEEPEST, TOO_DEEP
 
 MOST_CONTAINERS: Final = 10_000
 """Mappings and lists that interpolations may spread a config over; OmegaConf takes about a

@@ -1,4 +1,4 @@
-"""Attention of queries to keys and values, by the kernel that is asked for."""
+"""Scaled dot-product attention: one call for every mask and backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 from noether_core.nn.causal import attend_causally
 from noether_core.nn.flex import attend_by_flex
 from noether_core.nn.kernels import kernel_of
-from noether_core.nn.masks import combine_masks
 from noether_core.nn.packed import attend_packed, attend_packed_at_once, is_packed_at_once
 from noether_core.nn.structured_masks import Causal, Packed, SlidingWindow, StructuredMask
 from noether_core.nn.windows import attend_in_windows
@@ -19,6 +18,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from noether_core.schemas import Backend
+
+
+def combine_masks(attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:
+    """Return one mask with four axes that hides what either mask hides, or None where there is
+    none.
+
+    Args:
+        attn_mask: As in `noether_core.nn.attend`; a boolean one stays boolean.
+        key_padding_mask: As in `noether_core.nn.attend`.
+
+    Returns:
+        A mask that broadcasts to ``(batch, heads, queries, keys)``; with padding alone, ``(batch,
+        1, 1, keys)``.
+    """
+    if attn_mask is not None:
+        # The fast kernels take masks with all four axes only.
+        attn_mask = attn_mask[(None,) * (4 - attn_mask.dim())]
+    if key_padding_mask is None:
+        return attn_mask
+
+    real = key_padding_mask[:, None, None, :]
+    if attn_mask is None:
+        return real
+    if attn_mask.dtype == torch.bool:
+        return attn_mask & real
+    return attn_mask.masked_fill(~real, float("-inf"))
 
 
 def attend(

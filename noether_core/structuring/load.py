@@ -1,4 +1,4 @@
-"""From a file to a config and back."""
+"""From files to configs and back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.documents import FORMATS, Document, Format, read
-from noether_core.structuring.structurer import Unknown, or_warn, structure, unstructure
+from noether_core.structuring.structure import Unknown, or_warn, structure, unstructure
 
 if TYPE_CHECKING:
-    from noether_core.structuring.overrides import Overridden
-    from noether_core.structuring.places import Place
+    from noether_core.structuring.paths import Overridden, Place
 
 _S = TypeVar("_S", bound=Schema)
 _Path = str | os.PathLike[str]
@@ -69,7 +68,7 @@ def load(
     document = read(path, format)
     if not overrides:
         return structure_document(document, cls, unknown=unknown, registry=registry)
-    from noether_core.structuring.overrides import override
+    from noether_core.structuring.paths import override
 
     return structure_document(
         override(document, overrides), cls, unknown=unknown, registry=registry
@@ -191,6 +190,6 @@ def dump(
             f"{os.fspath(path)}: the suffix tells no format; use one of {', '.join(FORMATS)}"
         )
     from noether_core.files import write_whole
-    from noether_core.structuring.documents.writing import write
+    from noether_core.structuring.documents.write import write
 
     write_whole(path, write(unstructure(config, defaults=defaults), chosen))

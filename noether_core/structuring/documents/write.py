@@ -1,15 +1,33 @@
-"""The YAML writer: what it writes, readers of YAML 1.1 and of 1.2 read alike."""
+"""Plain data as text of each format."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from noether_core.structuring.documents.escapes import escaped
+from noether_core.errors import ConfigError, Problem, shown
+from noether_core.structuring.documents.document import LARGEST_TEXT, Format
+from noether_core.structuring.documents.limits import Limits, problems_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_RISKY: Final = (
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+"""What is not printable, and what some reader takes for the end of a line or the mark of an
+encoding.
+"""
+
+
+def escaped(text: str) -> str:
+    r"""Return *text* with its risky characters, which stand in double quotes, written as
+    ``\u0085``.
+    """
+    return re.sub(_RISKY, lambda found: f"\\u{ord(found.group()):04x}", text)
+
 
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*+(?: [A-Za-z0-9_./+-]++)*+")
 """Text that may stand without quotes, unless it is one of the words below."""
@@ -95,3 +113,43 @@ def _fraction(value: float) -> str:
         return ".inf" if value > 0 else "-.inf"
     text = repr(value)
     return text if "." in text else text.replace("e", ".0e")
+
+
+def write(data: Any, format: Format) -> str:
+    """Return plain data as text, which `parse` reads as the same data; tuples become lists.
+
+    Raises:
+        ConfigError: If *data* is not plain or the format cannot hold it: TOML has no null and holds
+            a mapping at its top, JSON has neither infinities nor NaN, and none has half a
+            character.
+    """
+    limits, writer = _WRITERS[format]
+    if problems := problems_in(data, limits):
+        raise ConfigError(problems)
+    text = writer(data)
+    if len(text) > LARGEST_TEXT:
+        raise ConfigError(
+            [Problem(message=f"the document would have more than {LARGEST_TEXT} characters")]
+        )
+    return text
+
+
+def _write_json(data: Any) -> str:
+    import json
+
+    return escaped(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _write_toml(data: Any) -> str:
+    if not isinstance(data, dict):
+        raise ConfigError([Problem(message=f"TOML holds a mapping, got {shown(data)}", value=data)])
+    import tomli_w
+
+    return escaped(tomli_w.dumps(data))
+
+
+_WRITERS: Final[dict[Format, tuple[Limits, Callable[[Any], str]]]] = {
+    "yaml": (Limits(), write_yaml),
+    "toml": (Limits(no_null="TOML has no null"), _write_toml),
+    "json": (Limits(no_infinity="JSON has no infinity and no NaN"), _write_json),
+}

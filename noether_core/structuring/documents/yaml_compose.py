@@ -1,23 +1,98 @@
-"""From the events of a YAML document to plain data and the spot of every key and value, in one
-pass.
-"""
+"""YAML composed from its events: bounded, without repeated keys, every value in its place."""
 
 from __future__ import annotations
 
 import copy
+import re
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
-from noether_core.errors import ConfigError, quoted_if_long
-from noether_core.structuring.documents.plain import DEEPEST, MOST_PROBLEMS, TOO_DEEP, Refused
-from noether_core.structuring.documents.spots import Spot, repeated
-from noether_core.structuring.documents.yaml_scalars import meaning
-from noether_core.structuring.documents.yaml_tags import tagged_collection, tagged_scalar
+from noether_core.errors import ConfigError, quoted_if_long, shown
+from noether_core.structuring.documents.document import Spot, repeated
+from noether_core.structuring.documents.limits import (
+    DEEPEST,
+    MOST_PROBLEMS,
+    TOO_DEEP,
+    Refused,
+    whole_number,
+)
+
+CONSTANTS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+
+_NUMBER_STARTS: Final = frozenset("+-.0123456789")
+_NUMBER: Final = re.compile(
+    r"(?P<whole>[-+]?[0-9]+)|0o(?P<octal>[0-7]+)|0x(?P<hexadecimal>[0-9a-fA-F]+)"
+    r"|(?P<fraction>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)"
+)
+_BASES: Final = {"whole": 10, "octal": 8, "hexadecimal": 16}
+
+
+def meaning(text: str) -> Any:
+    """Return what the plain scalar *text* means: None, a bool, a number, a `Refused` one, or the
+    text itself.
+    """
+    if text in CONSTANTS:
+        return CONSTANTS[text]
+    return _number(text) if text[0] in _NUMBER_STARTS else text
+
+
+def _number(text: str) -> Any:
+    match = _NUMBER.fullmatch(text)
+    if match is None or match.lastgroup is None:
+        return text
+    if match.lastgroup == "fraction":
+        return float(text)
+    return whole_number(match[match.lastgroup], _BASES[match.lastgroup])
+
+
+_CORE: Final = "tag:yaml.org,2002:"
+_SCALARS: Final[dict[str, type]] = {"int": int, "float": float, "bool": bool, "null": NoneType}
+_NAMES: Final = frozenset({"str", "map", "seq", *_SCALARS})
+
+
+def tagged_scalar(tag: str, text: str) -> Any:
+    """Return what the scalar *text* means under *tag*, or why it is `Refused`."""
+    name = tag.removeprefix(_CORE)
+    if tag in ("!", f"{_CORE}str"):
+        return text
+    value = meaning(text)
+    if name == "float" and type(value) is int and text.lstrip("+-").isdecimal():
+        return float(text)
+    return value if type(value) is _SCALARS.get(name) else _refused(tag, text)
+
+
+def tagged_collection(tag: str, name: str) -> Refused | None:
+    """Return why *tag* is refused on a collection, of which the core schema has *name*: ``map`` or
+    ``seq``.
+    """
+    return (
+        None
+        if tag in ("!", _CORE + name)
+        else _refused(tag, "a mapping" if name == "map" else "a list")
+    )
+
+
+def _refused(tag: str, found: str) -> Refused:
+    short = tag.replace(_CORE, "!!", 1)
+    if tag.startswith(_CORE) and tag.removeprefix(_CORE) in _NAMES:
+        return Refused(f"the tag {short} does not fit {quoted_if_long(found)}")
+    return Refused(
+        f"the tag {shown(short)} is not allowed", "remove it; a config holds plain data only"
+    )
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from noether_core.errors import Problem
-    from noether_core.structuring.documents.source import Source
+    from noether_core.structuring.documents.document import Source
 
     _Composed = tuple[Any, Spot]
     _Event = Any  # PyYAML's types make the marks optional, which every event has

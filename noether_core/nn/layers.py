@@ -1,0 +1,143 @@
+"""Linear layers of attention: heads, projections, and the four of queries, keys, values and output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from noether_core.nn.initialisation import init_weights_
+from noether_core.nn.norm import RMSNorm
+from noether_core.nn.rope import rotate
+from noether_core.nn.state_dicts import accept_fused_
+
+if TYPE_CHECKING:
+    from noether_core.nn.rope import Frequencies
+    from noether_core.schemas import AttentionConfig
+
+
+def split_heads(x: Tensor, num_heads: int, *, shares: int = 1) -> Tensor:
+    """Give every head its own contiguous share of the features.
+
+    Args:
+        x: ``(batch, tokens, num_heads * head_dim)``; head ``h`` owns the features from ``h *
+            head_dim`` on.
+        num_heads: Number of heads; divides the width of *x*.
+        shares: Into how many equal shares the tokens fall, one behind the other; each becomes an
+            entry of the batch.
+
+    Returns:
+        ``(batch * shares, num_heads, tokens / shares, head_dim)``, a view where the layout of *x*
+        allows it.
+    """
+    batch, tokens, width = x.shape
+    return x.reshape(batch * shares, tokens // shares, num_heads, width // num_heads).transpose(
+        1, 2
+    )
+
+
+def merge_heads(x: Tensor, *, shares: int = 1) -> Tensor:
+    """Undo `split_heads`.
+
+    Args:
+        x: ``(batch * shares, num_heads, tokens / shares, head_dim)``.
+        shares: What `split_heads` was given.
+
+    Returns:
+        ``(batch, tokens, num_heads * head_dim)``.
+    """
+    entries, num_heads, tokens, head_dim = x.shape
+    return x.transpose(1, 2).reshape(entries // shares, shares * tokens, num_heads * head_dim)
+
+
+def project_heads(
+    x: Tensor,
+    layer: nn.Module,
+    num_heads: int,
+    *,
+    norm: nn.Module | None = None,
+    freqs: Frequencies | None = None,
+    shares: int = 1,
+) -> Tensor:
+    """Return the queries, keys or values of every head: projected, then normalised, then rotated.
+
+    Args:
+        x: ``(batch, tokens, width)``.
+        layer: Projects tokens to ``num_heads * head_dim`` features.
+        num_heads: Number of heads.
+        norm: Normalises each head over ``head_dim``, where it is given.
+        freqs: What `RopeFrequency` returned for the tokens, where they are rotated; shared out as
+            these are.
+        shares: As in `split_heads`.
+
+    Returns:
+        ``(batch * shares, num_heads, tokens / shares, head_dim)``.
+    """
+    heads = split_heads(layer(x), num_heads, shares=shares)
+    if norm is not None:
+        heads = norm(heads)
+    return heads if freqs is None else rotate(heads, freqs)
+
+
+class Projection(nn.Module):
+    """A linear layer as the child ``project``, so that ``q`` is stored as ``q.project.weight``.
+
+    Args:
+        in_features: Width of what goes in.
+        out_features: Width of what comes out.
+        bias: Whether a bias is added.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool) -> None:
+        super().__init__()
+        self.project = nn.Linear(in_features, out_features, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project *x*, ``(..., in_features)``, to ``(..., out_features)``."""
+        projected: Tensor = self.project(x)
+        return projected
+
+
+class QKVAttention(nn.Module):
+    """The layers of attention over tokens of one width; a variant inherits them and brings its
+    forward.
+
+    ``q``, ``k``, ``v`` and ``proj`` are linear layers of ``hidden_dim`` by ``hidden_dim``;
+    ``q_norm`` and ``k_norm`` are norms over a head with ``qk_norm``, and None without. Weights that
+    were stacked into ``qkv`` load.
+
+    Args:
+        config: The concrete config of the variant.
+    """
+
+    config: AttentionConfig
+
+    def __init__(self, config: AttentionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.hidden_dim = config.hidden_dim
+        self.num_heads = config.num_heads
+        self.head_dim = config.head_dim
+        self.use_rope = config.use_rope
+        self.dropout = config.dropout
+
+        self.q, self.k, self.v, self.proj = (
+            nn.Linear(self.hidden_dim, self.hidden_dim, bias=config.bias) for _ in range(4)
+        )
+        self.q_norm, self.k_norm = (
+            RMSNorm(self.head_dim) if config.qk_norm else None for _ in range(2)
+        )
+        init_weights_(self, config.init_weights, output=self.proj)
+        accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+
+    def project_output(self, read: Tensor, *, shares: int = 1) -> Tensor:
+        """Return what the heads read, ``(batch, heads, tokens, head_dim)``, as tokens ``(batch,
+        tokens, hidden_dim)``.
+
+        Tokens that were split into *shares*, as `split_heads` does it, stand in one entry of the
+        batch again. In training, features of the result are dropped with the probability
+        ``dropout``.
+        """
+        y: Tensor = self.proj(merge_heads(read, shares=shares))
+        return functional.dropout(y, self.dropout) if self.training and self.dropout else y

@@ -1,0 +1,374 @@
+"""Which plugin a type means, and why: what is installed, blocked, preferred and ambiguous."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import namedtuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from noether_core.errors import AmbiguousTypeError, ConfigError, Problem, UnknownTypeError, shown
+from noether_core.plugins.imports import file_of
+from noether_core.plugins.metadata import (
+    ATTENTION,
+    COMMAND,
+    EXTENSION,
+    EntryPoint,
+    Fault,
+    Index,
+    canonical,
+    scan,
+)
+from noether_core.spelling import did_you_mean
+
+
+class Catalogue:
+    """The plugins that are installed, and those added in this process; nothing is ever imported.
+
+    Args:
+        block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the
+            environment variable ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
+        prefer: Plugins that a bare type means where several provide it, likewise, the first of them
+            before all others. What ``NOETHER_PREFER`` names comes after them.
+        index: What is installed; read from the metadata on ``sys.path`` on first use where it is
+            None.
+    """
+
+    def __init__(
+        self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None
+    ) -> None:
+        self._block = _names(block, "block", "NOETHER_BLOCK")
+        self._prefer = _names(prefer, "prefer", "NOETHER_PREFER")
+        self._fixed = index
+        self._scanned = index
+        self._added: dict[str, EntryPoint] = {}
+
+    @property
+    def index(self) -> Index:
+        """What the installed distributions announce; scanned once."""
+        if self._scanned is None:
+            self._scanned = scan()
+        return self._scanned
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What in the metadata of installed distributions could not be read."""
+        return self.index.faults
+
+    @property
+    def blocking(self) -> Mapping[str, str]:
+        """What names plugins to leave out, in one spelling, and where it stands: ``block`` or
+        ``NOETHER_BLOCK``.
+        """
+        return self._block
+
+    @property
+    def preferring(self) -> Mapping[str, str]:
+        """What names plugins to prefer, the first before all others, and where: ``prefer`` or
+        ``NOETHER_PREFER``.
+        """
+        return self._prefer
+
+    def refresh(self) -> None:
+        """Look again at what is installed."""
+        self._scanned = self._fixed
+
+    def add(self, entry: EntryPoint) -> None:
+        """Add a plugin that is not installed; one of the same qualified name gives way."""
+        self._added[entry.qualified_name] = entry
+
+    def types(self) -> tuple[str, ...]:
+        """Return the names of all types, sorted."""
+        return tuple(sorted({entry.name for entry in self.providers()}))
+
+    def providers(self, type: str | None = None) -> tuple[EntryPoint, ...]:
+        """Return the plugins of a type, bare or qualified, or those of all types."""
+        entries = tuple(entry for entry in self._all_of(ATTENTION) if not self.is_blocked(entry))
+        return entries if type is None else entries_of(type, entries)
+
+    def chosen(self, type: str) -> tuple[EntryPoint, ...]:
+        """Return the one plugin that *type*, bare or qualified, means; several where nothing
+        decides between them.
+        """
+        entries = self.providers(type)
+        preferred = self.preferred(entries)
+        return entries if preferred is None else (preferred,)
+
+    def preferred(self, entries: Sequence[EntryPoint]) -> EntryPoint | None:
+        """Return the one of several plugins of one type that is preferred, if any is."""
+        if len(entries) > 1:
+            for name in self._prefer:
+                for entry in entries:
+                    if name in names_of(entry):
+                        return entry
+        return None
+
+    def commands(self) -> tuple[EntryPoint, ...]:
+        """Return the plugins that add a command."""
+        return tuple(entry for entry in self._all_of(COMMAND) if not self.is_blocked(entry))
+
+    def extensions(self) -> tuple[EntryPoint, ...]:
+        """Return the plugins that take part in building, by name."""
+        entries = (entry for entry in self._all_of(EXTENSION) if not self.is_blocked(entry))
+        return tuple(sorted(entries, key=lambda entry: entry.qualified_name))
+
+    def blocked(self) -> tuple[EntryPoint, ...]:
+        """Return the plugins of types that are installed and left out."""
+        return tuple(entry for entry in self._all_of(ATTENTION) if self.is_blocked(entry))
+
+    def is_blocked(self, entry: EntryPoint) -> bool:
+        """Return whether a plugin is left out."""
+        return any(name in self._block for name in names_of(entry))
+
+    def _all_of(self, group: str) -> tuple[EntryPoint, ...]:
+        return (
+            *self.index.of(group),
+            *(entry for entry in self._added.values() if entry.group == group),
+        )
+
+
+def entries_of(type: str, entries: Iterable[EntryPoint]) -> tuple[EntryPoint, ...]:
+    """Return those of *entries* that *type*, bare or qualified, may mean."""
+    distribution, colon, name = type.rpartition(":")
+    wanted = canonical(distribution)
+    return tuple(
+        entry
+        for entry in entries
+        if entry.name == name and (not colon or entry.distribution == wanted)
+    )
+
+
+def names_of(entry: EntryPoint) -> tuple[str, str]:
+    """Return the names by which a plugin is blocked and preferred."""
+    return entry.distribution, entry.qualified_name
+
+
+def _names(given: Iterable[str], argument: str, variable: str) -> dict[str, str]:
+    """Return the names of plugins that are given, then those of an environment variable, each with
+    where it stands.
+    """
+    given = (given,) if isinstance(given, str) else given
+    names = [(name, argument) for name in given]
+    names += [(name, variable) for name in os.environ.get(variable, "").split(",")]
+    named: dict[str, str] = {}
+    for name, place in names:
+        if name.strip():
+            named.setdefault(_canonical_name(name), place)
+    return named
+
+
+def _canonical_name(name: str) -> str:
+    distribution, colon, bare = name.strip().partition(":")
+    return canonical(distribution) + colon + bare
+
+
+CHOSEN = "chosen"
+PREFERRED = "preferred"
+PASSED_OVER = "passed over"
+AMBIGUOUS = "ambiguous"
+BLOCKED = "blocked"
+SHADOWED = "shadowed"
+
+_LINKS = {PREFERRED: "by", PASSED_OVER: "for", AMBIGUOUS: "with", BLOCKED: "by", SHADOWED: "by"}
+
+
+class Candidate(namedtuple("Candidate", "entry state reason")):  # noqa: PYI024  as quick to import as the index
+    """A plugin that a type may mean, and what becomes of it."""
+
+    __slots__ = ()
+
+    entry: EntryPoint
+    """The plugin."""
+
+    state: str
+    """``chosen``, ``preferred``, ``passed over``, ``ambiguous``, ``blocked`` or ``shadowed``."""
+
+    reason: str
+    """By what, for what or with what it is so: ``NOETHER_BLOCK=acme-flow``."""
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether it is the plugin that the type means."""
+        return self.state in {CHOSEN, PREFERRED}
+
+    @property
+    def told(self) -> str:
+        """The state and its reason: ``blocked by NOETHER_BLOCK=acme-flow``."""
+        return (
+            f"{self.state} {_LINKS[self.state]} {self.reason}" if self.reason else str(self.state)
+        )
+
+
+def candidates(known: Catalogue, type: str | None = None) -> tuple[Candidate, ...]:
+    """Return the plugins that *type*, bare or qualified, may mean, or those of all types; nothing
+    is imported.
+
+    Plugins that are blocked come after those that are not, and copies that another copy of their
+    distribution hides come last.
+    """
+
+    def of_type(entries: Iterable[EntryPoint]) -> Iterable[EntryPoint]:
+        return entries if type is None else entries_of(type, entries)
+
+    rivals: dict[str, list[EntryPoint]] = {}
+    for entry in of_type(known.providers()):
+        rivals.setdefault(entry.name, []).append(entry)
+    counting = {entry.qualified_name: entry for entry in known.index.of(ATTENTION)}
+    hidden = [entry for entry in known.index.shadowed if entry.group == ATTENTION]
+    return (
+        *(candidate for entries in rivals.values() for candidate in _judged(entries, known)),
+        *(
+            Candidate(entry, BLOCKED, _setting(entry, known.blocking))
+            for entry in of_type(known.blocked())
+        ),
+        *(
+            Candidate(entry, SHADOWED, _shade(entry, counting[entry.qualified_name]))
+            for entry in of_type(hidden)
+        ),
+    )
+
+
+def _judged(entries: Sequence[EntryPoint], known: Catalogue) -> Iterator[Candidate]:
+    """Yield what becomes of the plugins of one type, none of which is blocked."""
+    preferred = known.preferred(entries)
+    for entry in entries:
+        if len(entries) == 1:
+            yield Candidate(entry, CHOSEN, "")
+        elif preferred is None:
+            others = " and ".join(other.qualified_name for other in entries if other is not entry)
+            yield Candidate(entry, AMBIGUOUS, others)
+        elif entry is preferred:
+            yield Candidate(entry, PREFERRED, _setting(entry, known.preferring))
+        else:
+            yield Candidate(entry, PASSED_OVER, preferred.qualified_name)
+
+
+def _setting(entry: EntryPoint, named: Mapping[str, str]) -> str:
+    """Return what names a plugin first, where it stands: ``NOETHER_BLOCK=acme-flow``."""
+    return next(f"{place}={name}" for name, place in named.items() if name in names_of(entry))
+
+
+def _shade(entry: EntryPoint, counting: EntryPoint) -> str:
+    """Return which plugin counts in the place of *entry*, of the same name in another copy of its
+    distribution.
+    """
+    if entry.origin == counting.origin:
+        return f"{counting.value}, which stands above it"
+    return f"{counting.version} in {os.path.dirname(counting.origin)}"
+
+
+_MOST_NAMES = 20
+
+
+def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
+    """Return the error that nothing provides *type*."""
+    installed = catalogue.types()
+    blocked = [
+        entry.qualified_name
+        for entry in catalogue.blocked()
+        if entry.name == type.rpartition(":")[2]
+    ]
+    spellings = (*installed, *(entry.qualified_name for entry in catalogue.providers()))
+    hint = f"{' and '.join(blocked)} is blocked." if blocked else did_you_mean(type, spellings)
+    hints = (hint, *_of_registering(type, catalogue), installed_types(installed))
+    problem = Problem(
+        keys=("type",),
+        message=f"{shown(type)} is not installed",
+        value=type,
+        suggestion=" ".join(filter(None, hints)),
+    )
+    return UnknownTypeError(type, installed, [problem])
+
+
+def _of_registering(type: str, catalogue: Catalogue) -> Iterator[str]:
+    """Yield what kept a type from being registered in this process, as far as that can be known."""
+    for fault in catalogue.faults:
+        if fault.origin == "NOETHER_REGISTER":
+            yield f"NOETHER_REGISTER: {fault.reason}."
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        yield (
+            "This is a worker process: what another process registered is not known here. Set NOETHER_REGISTER to a "
+            f"module that registers {shown(type)} when it is imported."
+        )
+
+
+def ambiguous_type(type: str, providers: Sequence[EntryPoint]) -> AmbiguousTypeError:
+    """Return the error that several packages provide *type*."""
+    spellings = [entry.qualified_name for entry in providers]
+    problem = Problem(
+        keys=("type",),
+        message=f"{shown(type)} is provided by {' and '.join(entry.provider for entry in providers)}",
+        value=type,
+        suggestion=f"write {' or '.join(map(repr, spellings))}",
+    )
+    return AmbiguousTypeError(type, spellings, [problem])
+
+
+def owners(option: str, types: Sequence[str]) -> str | None:
+    """Return the sentence that says which types an option belongs to, or None where it belongs to
+    none.
+    """
+    more = f" and {len(types) - _MOST_NAMES} more" if len(types) > _MOST_NAMES else ""
+    return f"{option!r} is an option of {', '.join(types[:_MOST_NAMES])}{more}" if types else None
+
+
+def installed_types(types: Sequence[str]) -> str:
+    """Return the sentence that lists what is installed."""
+    more = f" and {len(types) - _MOST_NAMES} more" if len(types) > _MOST_NAMES else ""
+    return f"Installed: {', '.join(types[:_MOST_NAMES]) or 'none'}{more}."
+
+
+class Verdict(namedtuple("Verdict", "type candidates means resolves sentence")):  # noqa: PYI024  as candidates are
+    """What a type means, and why."""
+
+    __slots__ = ()
+
+    type: str
+    """The type that was asked for, bare or qualified."""
+
+    candidates: tuple[Candidate, ...]
+    """Every plugin that it may mean."""
+
+    means: str | None
+    """The qualified name of the one that it means; None where it means none."""
+
+    resolves: bool
+    """Whether there is one, and its code is there too. It may still be found broken when it is
+    imported.
+    """
+
+    sentence: str
+    """All of that for a reader, with the way out."""
+
+
+def verdict_on(type: str, known: Catalogue) -> Verdict:
+    """Return what *type* means by what is *known*; no plugin is imported."""
+    found = candidates(known, type)
+    meant = next((candidate for candidate in found if candidate.is_meant), None)
+    if meant is None:
+        return Verdict(type, found, None, False, _refusal(type, known))
+    entry = meant.entry
+    whose = f"of {entry.provider}" if entry.origin else "registered in this process"
+    because = f", {meant.told}" if meant.reason else ""
+    sentence = f"{shown(type)} is {entry.qualified_name} {whose}{because}"
+    try:
+        file_of(entry.value)
+    except ImportError as error:
+        return Verdict(
+            type, found, entry.qualified_name, False, f"{sentence}, and cannot be used: {error}."
+        )
+    return Verdict(type, found, entry.qualified_name, True, f"{sentence}.")
+
+
+def _refusal(type: str, known: Catalogue) -> str:
+    """Return why *type* means no plugin."""
+    rivals = known.chosen(type)
+    if rivals:
+        return f"{_told(ambiguous_type(type, rivals))}, or name one of them in NOETHER_PREFER."
+    return _told(unknown_type(type, known))
+
+
+def _told(error: ConfigError) -> str:
+    (problem,) = error.problems
+    return f"{problem.message}; {problem.suggestion}"
