@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from noether_core import CacheError, ShapeError
-from noether_core.nn import KeyValues, KVCache, join_key_values
+from noether_core.nn import KeyValues, KVCache
+from noether_core.nn.cache import join_key_values
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 7, 5
 QUERIES = torch.zeros(BATCH, HEADS, 11, WIDTH)
