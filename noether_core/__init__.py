@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         UnsupportedBackendError,
     )
     from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
-    from noether_core.locking.checking import load_locked
     from noether_core.plugins.registry import Registry, registry
     from noether_core.provenance import Provenance, provenance_of
     from noether_core.saving.loading import load_module
@@ -47,7 +46,6 @@ _HOMES = {
     "build": "building",
     **dict.fromkeys(("dump", "load"), "structuring.load"),
     "json_schema": "structuring.json_schema",
-    "load_locked": "locking.checking",
     "load_module": "saving.loading",
     "save": "saving.writing",
     "structure_block": "structuring.blocks",
@@ -110,7 +108,6 @@ __all__ = [
     "hookspec_version",
     "json_schema",
     "load",
-    "load_locked",
     "load_module",
     "provenance_of",
     "registry",
