@@ -25,8 +25,6 @@ from noether_core import (
     AttentionConfig,
     AttentionVariant,
     Registry,
-    SavedModuleError,
-    UnsavableModuleError,
     build,
     load_module,
     provenance_of,
@@ -34,6 +32,7 @@ from noether_core import (
     save,
     structure,
 )
+from noether_core.errors import SavedModuleError, UnsavableModuleError
 from noether_core.plugins.metadata import Index
 from noether_core.saving.header import DTYPES, read_header
 
