@@ -10,7 +10,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from noether_core import ConfigError, DerivativeError, build
+from noether_core import ConfigError, build
+from noether_core.errors import DerivativeError
 from noether_core.nn import draw_seed, dropout_at, slices
 from noether_core.nn.slices.kernel import _attend
 from noether_core.nn.slices.passes import run_backward, run_forward
