@@ -73,9 +73,7 @@ def _check_installed() -> None:
 
 
 def _experiment(options: argparse.Namespace) -> Experiment:
-    from noether_core import load, load_locked
+    from noether_core import load
     from noether_plugins.workbench.experiment import Experiment
 
-    if options.locked is None:
-        return load(options.file, Experiment, overrides=options.overrides)
-    return load_locked(options.file, Experiment, lock=options.locked, overrides=options.overrides)
+    return load(options.file, Experiment, lock=options.locked, overrides=options.overrides)

@@ -16,11 +16,11 @@ from noether_core import (
     TokenGroupError,
     TokenSpec,
     UnknownTypeError,
-    UnsupportedArgumentError,
     build,
     registry,
     structure,
 )
+from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import RMSNorm, RopeFrequency
 from noether_plugins.attention.anchor.config import (
     CrossAnchorAttentionConfig,

@@ -24,7 +24,8 @@ from calls import (
 )
 from torch import nn
 
-from noether_core import AttentionConfig, ShapeError, UnsupportedArgumentError, build
+from noether_core import AttentionConfig, ShapeError, build
+from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import KVCache
 from noether_core.schemas import InitWeightsMode
 
