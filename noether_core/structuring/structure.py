@@ -255,7 +255,6 @@ class _Structurer:
     @functools.cached_property
     def converter(self) -> cattrs.Converter:
         """What walks lists and mappings of configs; most configs hold none and never need it."""
-
         return new_converter(self.make)
 
     def _concrete_class(self, options: Mapping[str, Any]) -> type[AttentionConfig]:

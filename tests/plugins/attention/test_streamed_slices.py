@@ -234,7 +234,7 @@ def test_torch_func_gives_gradients_of_each_sample(options):
         weights = dict(module.named_parameters())
         loss = lambda weights, sample: (
             torch.func.functional_call(module, weights, sample[None]).square().sum()
-        )  # noqa: E731
+        )
         return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
 
     got, wanted = of_each_sample(streaming), of_each_sample(holding)
