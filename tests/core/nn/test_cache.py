@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from noether_core import CacheError, ShapeError
+from noether_core import ShapeError
+from noether_core.errors import CacheError
 from noether_core.nn import KeyValues, KVCache
 from noether_core.nn.cache import join_key_values
 
