@@ -11,6 +11,7 @@ TYPE_CHECKING = False  # what type checkers take for typing's; importing that wo
 if TYPE_CHECKING:
     from typing import Any
 
+    from noether_core.any_attention import AnyAttention
     from noether_core.building import build
     from noether_core.errors import (
         AmbiguousTypeError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from noether_core.structuring.structure import structure, unstructure
 
 _HOMES = {
+    "AnyAttention": "any_attention",
     "build": "building",
     **dict.fromkeys(("dump", "load"), "structuring.load"),
     "json_schema": "structuring.json_schema",
@@ -82,6 +84,7 @@ _HOMES = {
 
 __all__ = [
     "AmbiguousTypeError",
+    "AnyAttention",
     "AttentionConfig",
     "AttentionPattern",
     "AttentionVariant",
