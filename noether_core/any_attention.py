@@ -286,11 +286,14 @@ def _check_widths(config: AttentionConfig) -> None:
 
 
 def _arguments_taken(capabilities: tuple[str, ...], module: nn.Module) -> frozenset[str]:
-    """Return the arguments that a variant honours, by its record or else its signature."""
-    if not capabilities:
-        return frozenset(inspect.signature(module.forward).parameters)
+    """Return the arguments that a variant honours.
+
+    Its ``forward`` declares them. An extension may have wrapped it in one that takes anything;
+    behind that, the record knows.
+    """
+    declared = () if capabilities else inspect.signature(module.forward).parameters
     rotations = _ROTATIONS if "rope" in capabilities else ()
-    return frozenset((*capabilities, *rotations))
+    return frozenset((*declared, *capabilities, *rotations))
 
 
 # Groups, and anchors among them

@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 import attrs
 import pytest
 from annotated_types import Ge
-from fresh_environment import fresh_environment  # noqa: F401  a fixture for all tests below
+from fresh_environment import (  # noqa: F401  fixtures for all tests below
+    base_environment,
+    fresh_environment,
+)
 
 from noether_core.schemas import AttentionConfig
 
@@ -31,7 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _is_fresh(item: pytest.Item) -> bool:
-    return "fresh_environment" in getattr(item, "fixturenames", ())
+    names = getattr(item, "fixturenames", ())
+    return "fresh_environment" in names or "base_environment" in names
 
 
 @attrs.frozen(kw_only=True)

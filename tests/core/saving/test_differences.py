@@ -12,17 +12,8 @@ import attrs
 import pytest
 from flow import STRIDE, WIDER, WINDOW, flow_files
 
-from noether_core import (
-    ConfigError,
-    PluginError,
-    ProvenanceError,
-    ProvenanceWarning,
-    SavedModuleError,
-    build,
-    load_module,
-    provenance_of,
-    save,
-)
+from noether_core import ConfigError, PluginError, build, load_module, provenance_of, save
+from noether_core.errors import ProvenanceError, ProvenanceWarning, SavedModuleError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
