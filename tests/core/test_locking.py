@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import attrs
 import pytest
 from annotated_types import MinLen
-from flow import WINDOW, flow_files
 
 from noether_core import (
     AmbiguousTypeError,
@@ -29,6 +28,7 @@ from noether_core import (
 from noether_core.locking.checking import Locked
 from noether_core.locking.lock import attention_configs, lock_of, read_lock, write_lock
 from noether_core.schemas import Schema
+from tests.core.flow import WINDOW, flow_files
 
 NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 CORE = version("noether-attention")

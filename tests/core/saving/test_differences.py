@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from flow import STRIDE, WIDER, WINDOW, flow_files
 
 from noether_core import (
     ConfigError,
@@ -23,6 +22,7 @@ from noether_core import (
     provenance_of,
     save,
 )
+from tests.core.flow import STRIDE, WIDER, WINDOW, flow_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection
