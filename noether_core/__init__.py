@@ -1,135 +1,90 @@
 """Attention variants as plugins: a config's ``type`` names one, and `build` makes its module.
 
-Every name here is imported on first use, so that ``import noether_core`` costs next to nothing. For
-pytest, which would compile the whole package anew since its plugin lies within:
-PYTEST_DONT_REWRITE.
+Every name here is imported on first use, so that ``import noether_core`` costs next to nothing.
+Errors that are not here are imported from `noether_core.errors`. For pytest, which would compile
+the whole package anew since its plugin lies within: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # what type checkers take for typing's; importing that would be most of this import's cost
+# Type checkers take this for typing's constant, whose import would cost more than all else here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from noether_core.building import build
-    from noether_core.errors import (
-        AmbiguousTypeError,
-        CacheError,
-        ConfigError,
-        DerivativeError,
-        MaskError,
-        NoetherError,
-        PluginError,
-        Problem,
-        ProvenanceError,
-        ProvenanceWarning,
-        SavedModuleError,
-        ShapeError,
-        TokenGroupError,
-        UnknownTypeError,
-        UnsavableModuleError,
-        UnsupportedArgumentError,
-        UnsupportedBackendError,
-    )
-    from noether_core.hookspecs import AttentionVariant, hookimpl, hookspec_version
-    from noether_core.locking.checking import load_locked
-    from noether_core.plugins.registry import Registry, registry
-    from noether_core.provenance import Provenance, provenance_of
-    from noether_core.saving.loading import load_module
-    from noether_core.saving.writing import save
-    from noether_core.schemas import AttentionConfig, AttentionPattern, TokenSpec
-    from noether_core.structuring.blocks import structure_block
-    from noether_core.structuring.json_schema import json_schema
-    from noether_core.structuring.load import dump, load
-    from noether_core.structuring.structure import structure, unstructure
+    from noether_core.building import build as build
+    from noether_core.errors import AmbiguousTypeError as AmbiguousTypeError
+    from noether_core.errors import ConfigError as ConfigError
+    from noether_core.errors import MaskError as MaskError
+    from noether_core.errors import NoetherError as NoetherError
+    from noether_core.errors import PluginError as PluginError
+    from noether_core.errors import Problem as Problem
+    from noether_core.errors import ShapeError as ShapeError
+    from noether_core.errors import TokenGroupError as TokenGroupError
+    from noether_core.errors import UnknownTypeError as UnknownTypeError
+    from noether_core.hookspecs import AttentionVariant as AttentionVariant
+    from noether_core.hookspecs import hookimpl as hookimpl
+    from noether_core.hookspecs import hookspec_version as hookspec_version
+    from noether_core.plugins.registry import Registry as Registry
+    from noether_core.plugins.registry import registry as registry
+    from noether_core.provenance import Provenance as Provenance
+    from noether_core.provenance import provenance_of as provenance_of
+    from noether_core.saving.loading import load_module as load_module
+    from noether_core.saving.writing import save as save
+    from noether_core.schemas import AttentionConfig as AttentionConfig
+    from noether_core.schemas import AttentionPattern as AttentionPattern
+    from noether_core.schemas import TokenSpec as TokenSpec
+    from noether_core.structuring.blocks import structure_block as structure_block
+    from noether_core.structuring.json_schema import json_schema as json_schema
+    from noether_core.structuring.load import dump as dump
+    from noether_core.structuring.load import load as load
+    from noether_core.structuring.structure import structure as structure
+    from noether_core.structuring.structure import unstructure as unstructure
 
-_HOMES = {
+# The same names for run time, each with the module below this one that it is imported from.
+_MODULES = {
     "build": "building",
-    **dict.fromkeys(("dump", "load"), "structuring.load"),
-    "json_schema": "structuring.json_schema",
-    "load_locked": "locking.checking",
+    "AmbiguousTypeError": "errors",
+    "ConfigError": "errors",
+    "MaskError": "errors",
+    "NoetherError": "errors",
+    "PluginError": "errors",
+    "Problem": "errors",
+    "ShapeError": "errors",
+    "TokenGroupError": "errors",
+    "UnknownTypeError": "errors",
+    "AttentionVariant": "hookspecs",
+    "hookimpl": "hookspecs",
+    "hookspec_version": "hookspecs",
+    "Registry": "plugins.registry",
+    "registry": "plugins.registry",
+    "Provenance": "provenance",
+    "provenance_of": "provenance",
     "load_module": "saving.loading",
     "save": "saving.writing",
+    "AttentionConfig": "schemas",
+    "AttentionPattern": "schemas",
+    "TokenSpec": "schemas",
     "structure_block": "structuring.blocks",
-    **dict.fromkeys(("structure", "unstructure"), "structuring.structure"),
-    **dict.fromkeys(("AttentionConfig", "AttentionPattern", "TokenSpec"), "schemas"),
-    **dict.fromkeys(("AttentionVariant", "hookimpl", "hookspec_version"), "hookspecs"),
-    **dict.fromkeys(("Provenance", "provenance_of"), "provenance"),
-    **dict.fromkeys(("Registry", "registry"), "plugins.registry"),
-    **dict.fromkeys(
-        (
-            "AmbiguousTypeError",
-            "CacheError",
-            "ConfigError",
-            "DerivativeError",
-            "MaskError",
-            "NoetherError",
-            "PluginError",
-            "Problem",
-            "ProvenanceError",
-            "ProvenanceWarning",
-            "SavedModuleError",
-            "ShapeError",
-            "TokenGroupError",
-            "UnknownTypeError",
-            "UnsavableModuleError",
-            "UnsupportedArgumentError",
-            "UnsupportedBackendError",
-        ),
-        "errors",
-    ),
+    "json_schema": "structuring.json_schema",
+    "dump": "structuring.load",
+    "load": "structuring.load",
+    "structure": "structuring.structure",
+    "unstructure": "structuring.structure",
 }
 
-__all__ = [
-    "AmbiguousTypeError",
-    "AttentionConfig",
-    "AttentionPattern",
-    "AttentionVariant",
-    "CacheError",
-    "ConfigError",
-    "DerivativeError",
-    "MaskError",
-    "NoetherError",
-    "PluginError",
-    "Problem",
-    "Provenance",
-    "ProvenanceError",
-    "ProvenanceWarning",
-    "Registry",
-    "SavedModuleError",
-    "ShapeError",
-    "TokenGroupError",
-    "TokenSpec",
-    "UnknownTypeError",
-    "UnsavableModuleError",
-    "UnsupportedArgumentError",
-    "UnsupportedBackendError",
-    "build",
-    "dump",
-    "hookimpl",
-    "hookspec_version",
-    "json_schema",
-    "load",
-    "load_locked",
-    "load_module",
-    "provenance_of",
-    "registry",
-    "save",
-    "structure",
-    "structure_block",
-    "unstructure",
-]
+__all__ = sorted(_MODULES)  # noqa: PLE0605  derived, so that no name stands here a third time
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_MODULES})

@@ -1,38 +1,35 @@
-"""The contract with plugins: the hooks they implement, and the record by which a plugin describes
-its variant.
-"""
+"""The contract with plugins: the hooks they implement, and the record of their variant."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import attrs
 import pluggy
-from annotated_types import Ge, MinLen
+from annotated_types import Ge
 
 from noether_core.errors import ConfigError, Problem
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.modules.attention import AttentionConfig, Name
 from noether_core.schemas.rules import Rule, refuse, rule_for
 from noether_core.schemas.schema import Schema, faults_of, invariant, plan_of, problems_of
+from noether_core.schemas.small_values import small_options
 
 if TYPE_CHECKING:
     from torch import nn
 
 hookspec_version = 1
-"""Version of this contract. A plugin states the one it was written for; newer ones than this are
-refused.
-"""
+"""Version of this contract. Plugins that were written for a newer one are refused."""
 
 oldest_version = 1
 """Version of this contract from which on plugins work as they are."""
 
 CHANGES: Mapping[int, str] = {}
-"""What an author has to change to come to each version, for those above 1 that asked for a change.
-"""
+"""What an author has to change to come to a version, for each above 1 that needs a change."""
 
 hookspec = pluggy.HookspecMarker("noether")
 hookimpl = pluggy.HookimplMarker("noether")
@@ -77,23 +74,29 @@ class AttentionVariant(Schema):
     """How the module is called."""
 
     capabilities: tuple[Capability, ...] = ()
-    """What the module honours; every other argument of its interface it refuses by name."""
+    """What the module honours beyond what its interface requires."""
 
-    time_exponent: Annotated[float, Ge(0)]
+    time_exponent: Annotated[float, Ge(0)] | None = None
     """Exponent of the number of tokens in the time of a forward pass: 2 for every pair of tokens.
+
+    None promises nothing; the kit measures and prints it.
     """
 
-    memory_exponent: Annotated[float, Ge(0)]
-    """Exponent of the number of tokens in the memory of a forward pass."""
+    memory_exponent: Annotated[float, Ge(0)] | None = None
+    """Exponent of the number of tokens in the memory of a forward pass, likewise."""
 
-    summary: Annotated[str, MinLen(1)]
-    """The idea in one line."""
+    summary: str = ""
+    """The idea in one line; the first line of the config's docstring where it is left out."""
 
     reference: str = ""
     """Where the variant was published."""
 
     example: Mapping[str, Any] = EMPTY
-    """Options of a smallest config, without ``type``."""
+    """Options of a small config, without ``type``.
+
+    Where it is left out, it is made of small values that the annotations of the required options
+    accept. A config whose options must agree in ways that no annotation says needs it.
+    """
 
     example_groups: Mapping[str, Annotated[int, Ge(0)] | None] = EMPTY
     """Groups of tokens of a smallest call: the size of one that stays as tokens grow in number,
@@ -106,8 +109,24 @@ class AttentionVariant(Schema):
     silent_options: tuple[Name, ...] = ()
     """Options that change neither weights nor numbers nor the work done, such as one that logs."""
 
-    api_version: Annotated[int, Ge(1)]
+    api_version: Annotated[int, Ge(1)] = 1
     """The `hookspec_version` that the plugin was written for."""
+
+    def __attrs_post_init__(self) -> None:
+        """Make what was left out from the config, and check every field."""
+        if not _faults_of_config(self.config):
+            self._fill_in()
+        Schema.__attrs_post_init__(self)
+
+    def _fill_in(self) -> None:
+        if self.summary == "":
+            # docstrings are gone under `python -OO`, and a plugin must work there too
+            lines = inspect.cleandoc(self.config.__doc__ or "").splitlines()
+            object.__setattr__(self, "summary", lines[0] if lines else self.config.__name__)
+        if isinstance(self.example, Mapping) and not self.example:
+            options = small_options(self.config)
+            if not problems_of(self.config, options):
+                object.__setattr__(self, "example", options)
 
     @property
     def type(self) -> str:
@@ -131,10 +150,13 @@ class AttentionVariant(Schema):
     @staticmethod
     def example_is_sound(config: ConfigClass, example: Mapping[str, Any]) -> Problem | None:
         """Return a problem unless the example makes a config."""
-        unknown = sorted(example.keys() - plan_of(config).options)
-        problems = [f"{name}: unknown option" for name in unknown] or list(
-            map(str, problems_of(config, example))
-        )
+        plan = plan_of(config)
+        if plan.required and not example:
+            return _example_wanted(config, sorted(plan.required))
+        unknown = sorted(example.keys() - plan.options)
+        problems = [f"{name}: unknown option" for name in unknown]
+        if not problems:
+            problems = [str(problem) for problem in problems_of(config, example)]
         if not problems:
             return None
         return Problem(
@@ -157,7 +179,7 @@ class AttentionVariant(Schema):
 
 
 class AttentionHooks:
-    """Hooks of the group ``noether.attention``: one entry point per variant, its name is the type."""
+    """Hooks of the group ``noether.attention``: one entry point per variant, named as its type."""
 
     @hookspec
     def noether_attention_variant(self) -> AttentionVariant:  # type: ignore[empty-body]
@@ -165,7 +187,7 @@ class AttentionHooks:
 
 
 class CommandHooks:
-    """Hooks of the group ``noether.command``: one entry point per command, its name is the command."""
+    """Hooks of the group ``noether.command``: one entry point per command, named as the command."""
 
     @hookspec
     def noether_command(self, parser: argparse.ArgumentParser) -> None:
@@ -178,8 +200,7 @@ class CommandHooks:
 
 
 class ExtensionHooks:
-    """Hooks of the group ``noether.extension``: packages that take part in building, each by any of
-    these.
+    """Hooks of the group ``noether.extension``: packages that take part in building.
 
     Extensions are called in the order of their names, ``distribution:name``; those marked with
     ``@hookimpl(tryfirst=True)`` before, with ``trylast=True`` after all others.
@@ -189,8 +210,9 @@ class ExtensionHooks:
     def noether_validate_config(
         self, config: AttentionConfig
     ) -> Problem | Iterable[Problem] | None:
-        """Return what is wrong with a config that is sound by itself; asked by ``build`` and
-        ``noether validate``.
+        """Return what is wrong with a config that is sound by itself.
+
+        Called by ``build`` and ``noether validate``.
         """
 
     @hookspec
@@ -199,23 +221,42 @@ class ExtensionHooks:
 
     @hookspec
     def noether_after_build(self, module: nn.Module, config: AttentionConfig) -> nn.Module | None:
-        """Return what is to be used in the place of a module just made; None for the module itself."""
+        """Return what is to be used in place of a module just made; None for the module itself."""
 
 
 _MODULE_PATH = "an import path such as 'acme_window.module:WindowAttention'"
 
 
 def _sound_config(value: Any) -> Any:
-    faults = list(faults_of(value))
-    if not faults and not issubclass(value, AttentionConfig):
-        faults = [f"{value.__qualname__} is no subclass of AttentionConfig"]
-    if not faults and len(_type_names(value)) != 1:
-        faults = [
-            f"{value.__qualname__} must annotate its type with one literal: type: Literal['name'] = 'name'"
-        ]
+    faults = _faults_of_config(value)
     if faults:
         raise ConfigError([Problem(message=fault, value=value) for fault in faults])
     return value
+
+
+def _faults_of_config(value: Any) -> list[str]:
+    """Return every reason for which *value* cannot be the config of a variant."""
+    faults = list(faults_of(value))
+    if faults:
+        return faults
+    if not issubclass(value, AttentionConfig):
+        return [f"{value.__qualname__} is no subclass of AttentionConfig"]
+    if len(_type_names(value)) != 1:
+        literal = "type: Literal['name'] = 'name'"
+        return [f"{value.__qualname__} must annotate its type with one literal: {literal}"]
+    return []
+
+
+def _example_wanted(config: ConfigClass, required: Sequence[str]) -> Problem:
+    """Return the problem that no example could be made, and what stands in its way."""
+    problems = problems_of(config, small_options(config))
+    reasons = "; ".join(str(problem) for problem in problems)
+    wanted = ", ".join(f"{name!r}: ..." for name in required)
+    return Problem(
+        keys=("example",),
+        message=f"small values of {', '.join(required)} make no {config.__name__}: {reasons}",
+        suggestion=f"give the record one: example={{{wanted}}}",
+    )
 
 
 def _sound_module_path(value: Any) -> Any:
@@ -225,7 +266,7 @@ def _sound_module_path(value: Any) -> Any:
 
 
 def _type_names(config: type[AttentionConfig]) -> tuple[Any, ...]:
-    """Return the literals that the config's field ``type`` accepts, if its default is one of them."""
+    """Return the literals that the field ``type`` accepts, if its default is one of them."""
     (field,) = (field for field in plan_of(config).fields if field.option == "type")
     names = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     return names if field.default in names else ()

@@ -12,14 +12,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import attrs
 from annotated_types import Ge
 
+from noether_core.atomic_writes import write_whole
 from noether_core.errors import ConfigError, Problem
-from noether_core.files import write_whole
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.schemas.modules.attention import Name
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.documents import Document, parse, read
-from noether_core.structuring.load import structure_document
-from noether_core.structuring.structure import unstructure
+from noether_core.structuring.structure import structure_document, unstructure
 
 REPORT_FILE = "noether-report.json"
 """File of reports that a package ships, beside the module that its entry point names."""

@@ -12,7 +12,10 @@ import pytest
 from annotated_types import Ge
 
 from noether_core.schemas import AttentionConfig
-from tests.fresh_environment import fresh_environment  # noqa: F401  a fixture for all tests below
+from tests.fresh_environment import (  # noqa: F401  fixtures for all tests below
+    base_environment,
+    fresh_environment,
+)
 
 _SEED = 0
 
@@ -68,7 +71,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _is_fresh(item: pytest.Item) -> bool:
-    return "fresh_environment" in getattr(item, "fixturenames", ())
+    names = getattr(item, "fixturenames", ())
+    return "fresh_environment" in names or "base_environment" in names
 
 
 @attrs.frozen(kw_only=True)

@@ -6,8 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from noether_core.cli.inputs import add_input_options, document_in, files_of
-from noether_core.cli.locked import lock_file
-from noether_core.locking import LOCK_FILE
+from noether_core.cli.locked import LOCK_FILE, lock_file
 
 if TYPE_CHECKING:
     from noether_core.schemas.modules.attention import AttentionConfig
@@ -30,8 +29,8 @@ def run(options: argparse.Namespace) -> int:
     """Write the lock file and return 0; tell what is wrong with the configs, write nothing and
     return 1.
     """
-    from noether_core.locking.lock import lock_of, write_lock
     from noether_core.plugins.registry import registry
+    from noether_core.structuring.lock import lock_of, write_lock
 
     configs = _configs(options)
     lock = lock_of(configs, registry())

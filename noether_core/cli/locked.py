@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from noether_core.locking import LOCK_FILE, SUFFIX
+LOCK_FILE = "noether.lock"
+"""Name of a lock file where none is given."""
+
+SUFFIX = ".lock"
+"""How the names of lock files end, by which they are told from configs."""
 
 
 def add_locked_option(parser: argparse.ArgumentParser) -> None:

@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
         "module": variant.module,
         "interface": variant.interface,
         "capabilities": list(variant.capabilities),
-        "time": f"tokens ** {variant.time_exponent:g}",
-        "memory": f"tokens ** {variant.memory_exponent:g}",
+        "time": _growth(variant.time_exponent),
+        "memory": _growth(variant.memory_exponent),
         "reference": variant.reference,
         "report": str(report),
     }
@@ -70,6 +70,11 @@ def run(options: argparse.Namespace) -> int:
     print()
     print_table(described, ("option", "accepts", "default", "help"), plain=options.plain)
     return 0
+
+
+def _growth(exponent: float | None) -> str:
+    """Return how time or memory grow with the tokens, as a variant's record says."""
+    return "not promised" if exponent is None else f"tokens ** {exponent:g}"
 
 
 def _options(config: Any) -> list[dict[str, Any]]:

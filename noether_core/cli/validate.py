@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from noether_core.errors import Problem
-    from noether_core.locking.checking import Locked
     from noether_core.structuring.documents import Document
     from noether_core.structuring.load import Checked
+    from noether_core.structuring.lock import Locked
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def _results(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.locked is None:
         return [_result(file, options, None) for file in files_of(options)]
     from noether_core.errors import ConfigError
-    from noether_core.locking.checking import Locked
+    from noether_core.structuring.lock import Locked
 
     try:
         locked = Locked(options.locked)

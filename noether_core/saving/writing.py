@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from noether_core.atomic_writes import replacing
 from noether_core.errors import UnsavableModuleError
-from noether_core.files import replacing
 from noether_core.provenance import Provenance, provenance_of
 from noether_core.saving.contents import Contents, contents_of, metadata_of
 from noether_core.saving.header import Header, header_bytes, in_order

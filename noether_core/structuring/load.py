@@ -12,9 +12,10 @@ from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.documents import FORMATS, Document, Format, read
-from noether_core.structuring.structure import Unknown, or_warn, structure, unstructure
+from noether_core.structuring.structure import Unknown, structure, structure_document, unstructure
 
 if TYPE_CHECKING:
+    from noether_core.structuring.lock import Locked
     from noether_core.structuring.paths import Overridden, Place
 
 _S = TypeVar("_S", bound=Schema)
@@ -28,6 +29,7 @@ def load(
     format: Format | None = None,
     unknown: Unknown = "error",
     overrides: Sequence[str] = (),
+    lock: _Path | None = None,
     registry: Registry | None = None,
 ) -> AttentionConfig: ...
 @overload
@@ -38,6 +40,7 @@ def load(
     format: Format | None = None,
     unknown: Unknown = "error",
     overrides: Sequence[str] = (),
+    lock: _Path | None = None,
     registry: Registry | None = None,
 ) -> _S: ...
 def load(
@@ -47,6 +50,7 @@ def load(
     format: Format | None = None,
     unknown: Unknown = "error",
     overrides: Sequence[str] = (),
+    lock: _Path | None = None,
     registry: Registry | None = None,
 ) -> Schema:
     """Return the config that a YAML, TOML or JSON file describes.
@@ -58,44 +62,36 @@ def load(
         unknown: What becomes of options that the config does not know, as in `structure`.
         overrides: Values that go before those of the file, each as ``path=value``, the value as in
             YAML: ``model.depth=6``. Their problems are placed at the command line.
+        lock: A lock file, which ``noether lock`` writes: every type that the config needs must have
+            the provider that stands there, and a bare type means that one. None for no lock.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
-        ConfigError: If the file cannot be read or anything is wrong with the config; every problem
-            carries its file, line and column.
+        ConfigError: If a file cannot be read, anything is wrong with the config, or a provider is
+            another than it is locked to; every problem carries its file, line and column.
         PluginError: If the package that provides the type cannot be used.
     """
-    document = read(path, format)
+    locked = _locked(lock, registry)  # first: problems of a lock hide those of what is under it
+    document = _overridden(read(path, format), overrides)
+    if locked is not None:
+        return locked.structure(document, cls, unknown=unknown)
+    return structure_document(document, cls, unknown=unknown, registry=registry)
+
+
+def _locked(lock: _Path | None, registry: Registry | None) -> Locked | None:
+    if lock is None:
+        return None
+    from noether_core.structuring.lock import Locked
+
+    return Locked(lock, registry=registry)
+
+
+def _overridden(document: Document, overrides: Sequence[str]) -> Document | Overridden:
     if not overrides:
-        return structure_document(document, cls, unknown=unknown, registry=registry)
+        return document
     from noether_core.structuring.paths import override
 
-    return structure_document(
-        override(document, overrides), cls, unknown=unknown, registry=registry
-    )
-
-
-def structure_document(
-    document: Document | Overridden,
-    cls: type[_S],
-    *,
-    unknown: Unknown = "error",
-    registry: Registry | None = None,
-) -> _S:
-    """Return the config that a parsed document describes; its problems carry file, line and column.
-
-    Raises:
-        ConfigError: If anything is wrong with it.
-        PluginError: If the package that provides a type cannot be used.
-    """
-    if unknown == "warn":
-        return or_warn(
-            lambda choice: structure_document(document, cls, unknown=choice, registry=registry)
-        )
-    try:
-        return structure(document.data, cls, unknown=unknown, registry=registry)
-    except ConfigError as error:
-        raise error.with_problems(document.locate(problem) for problem in error.problems) from None
+    return override(document, overrides)
 
 
 class Checked(NamedTuple):
@@ -189,7 +185,7 @@ def dump(
         raise ValueError(
             f"{os.fspath(path)}: the suffix tells no format; use one of {', '.join(FORMATS)}"
         )
-    from noether_core.files import write_whole
+    from noether_core.atomic_writes import write_whole
     from noether_core.structuring.documents.write import write
 
     write_whole(path, write(unstructure(config, defaults=defaults), chosen))

@@ -10,6 +10,7 @@ import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -31,6 +32,10 @@ from noether_core.schemas.plain import plain
 from noether_core.schemas.rules import holds_schema, is_schema, refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
 from noether_core.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from noether_core.structuring.documents import Document
+    from noether_core.structuring.paths import Overridden
 
 _Hook = Callable[[Any, Any], Any]
 
@@ -170,6 +175,29 @@ def _structure_resolved(
     return from_resolved(source, lambda data: make(data, cls))
 
 
+def structure_document(
+    document: Document | Overridden,
+    cls: type[_S],
+    *,
+    unknown: Unknown = "error",
+    registry: Registry | None = None,
+) -> _S:
+    """Return the config that a document describes; its problems carry file, line and column.
+
+    Raises:
+        ConfigError: If anything is wrong with it.
+        PluginError: If the package that provides a type cannot be used.
+    """
+    if unknown == "warn":
+        return or_warn(
+            lambda choice: structure_document(document, cls, unknown=choice, registry=registry)
+        )
+    try:
+        return structure(document.data, cls, unknown=unknown, registry=registry)
+    except ConfigError as error:
+        raise error.with_problems(document.locate(problem) for problem in error.problems) from None
+
+
 def unstructure(config: Schema, *, defaults: bool = True) -> dict[str, Any]:
     """Return *config* as a plain dict, ``type`` first, ready for YAML, TOML and JSON.
 
@@ -227,7 +255,6 @@ class _Structurer:
     @functools.cached_property
     def converter(self) -> cattrs.Converter:
         """What walks lists and mappings of configs; most configs hold none and never need it."""
-
         return new_converter(self.make)
 
     def _concrete_class(self, options: Mapping[str, Any]) -> type[AttentionConfig]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import noether_core
+from noether_core import errors
 
 IMPORT_IN_EVERY_ORDER = """
 import importlib, itertools, sys
@@ -55,12 +58,42 @@ def test_every_public_name_is_there_and_listed(name):
     value = getattr(noether_core, name)
     assert value is getattr(noether_core, name)
     assert name in dir(noether_core)
-    assert name in noether_core._HOMES
 
 
-def test_the_public_names_are_sorted_and_none_stands_twice():
+def imports_for_type_checkers():
+    """Return the module of every name that type checkers see, by reading the file."""
+    tree = ast.parse(Path(noether_core.__file__).read_text(encoding="utf-8"))
+    (block,) = (statement for statement in tree.body if isinstance(statement, ast.If))
+    found = {}
+    for statement in block.body:
+        assert isinstance(statement, ast.ImportFrom)
+        if statement.module == "typing":
+            continue
+        for alias in statement.names:
+            assert alias.asname == alias.name, "type checkers take only `a as a` for exported"
+            assert alias.name not in found
+            found[alias.name] = statement.module.removeprefix("noether_core.")
+    return found
+
+
+def test_type_checkers_and_the_interpreter_see_the_same_names():
+    assert imports_for_type_checkers() == noether_core._MODULES
+
+
+def test_the_public_names_are_sorted_and_at_most_thirty():
     assert noether_core.__all__ == sorted(set(noether_core.__all__))
-    assert set(noether_core.__all__) == set(noether_core._HOMES)
+    assert len(noether_core.__all__) <= 30
+
+
+def test_errors_beyond_those_of_the_front_door_are_public_where_they_are_defined():
+    defined = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.NoetherError)
+    }
+    assert {"CacheError", "ProvenanceError", "UnsupportedArgumentError"} < defined
+    page = Path(__file__).parents[2].joinpath("docs", "errors.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(defined) if f"`{name}`" not in page] == []
 
 
 def test_everything_can_be_imported_at_once():

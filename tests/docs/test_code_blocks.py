@@ -58,10 +58,8 @@ def test_the_readmes_problems_are_what_such_a_file_gets(tmp_path, monkeypatch):
 
 def test_the_readmes_commands_are_the_two_that_do_everything():
     first, second = (block.text.strip() for block in blocks(README) if block.language == "bash")
-    assert (
-        first
-        == "python -m pip install -c constraints.txt . && noether run docs/examples/airfoil.yaml"
-    )
+    install = "python -m pip install -c constraints.txt '.[run]'"
+    assert first == f"{install} && noether run docs/examples/airfoil.yaml"
     assert second == "python -m pip install -c constraints.txt -e '.[test]' && python -m pytest"
     assert second in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("--quiet ", "")
 

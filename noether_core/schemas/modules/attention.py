@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_origin
 
 import attrs
@@ -185,6 +185,25 @@ def _divisors_around(number: int, whole: int) -> list[int]:
         next((divisor for divisor in side if whole % divisor == 0), None) for side in (below, above)
     )
     return [divisor for divisor in nearest if divisor is not None]
+
+
+def attention_configs_in(
+    value: Any, keys: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], AttentionConfig]]:
+    """Yield every attention config that *value* is or holds, each with its path."""
+    if isinstance(value, AttentionConfig):
+        yield keys, value
+    for key, item in _items_of(value):
+        yield from attention_configs_in(item, (*keys, key))
+
+
+def _items_of(value: Any) -> Iterable[tuple[str | int, Any]]:
+    """Return what a config, a mapping or a list holds, by option, key or position."""
+    if isinstance(value, Schema):
+        return [(field.option, getattr(value, field.name)) for field in plan_of(type(value)).fields]
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, (list, tuple)) else ()
 
 
 @attrs.frozen

@@ -201,7 +201,6 @@ def _complaint_of(source: Source, error: MarkedYAMLError) -> Problem:
     """Return *error* as a problem: where it was noticed, or where what the text's end left open
     began.
     """
-
     noticed, opened = _index(error.problem_mark), _index(error.context_mark)
     found = source.text[noticed : noticed + 1]
     before = source.text[source.text.rfind("\n", 0, noticed) + 1 : noticed]

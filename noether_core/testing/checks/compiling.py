@@ -63,7 +63,9 @@ def check_compile(subject: Subject) -> None:
 
 
 def _steps(subject: Subject) -> tuple[int, ...]:
-    return (*_STEPS, _FARTHEST if subject.variant.time_exponent <= 1 else _FAR)
+    exponent = subject.variant.time_exponent
+    is_linear = exponent is not None and exponent <= 1
+    return (*_STEPS, _FARTHEST if is_linear else _FAR)
 
 
 def _check_compiled(

@@ -145,7 +145,8 @@ def _functions(subject: Subject) -> Iterator[Function]:
     """Yield what is differentiated; many tokens only where their time does not grow with the
     square.
     """
-    sizes = (0, _MANY) if subject.variant.time_exponent <= 1 else (0,)
+    exponent = subject.variant.time_exponent
+    sizes = (0, _MANY) if exponent is not None and exponent <= 1 else (0,)
     for steps in sizes:
         arguments = subject.larger_call(steps)
         for is_training in (True, False):

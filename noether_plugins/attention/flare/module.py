@@ -12,7 +12,6 @@ from torch.nn import functional
 from noether_core import AttentionConfig, TokenGroupError, TokenSpec, structure
 from noether_core.nn import (
     Cut,
-    Frequencies,
     KeyChunk,
     RMSNorm,
     attend,
@@ -27,7 +26,6 @@ from noether_core.nn import (
     layout_of,
     merge_heads,
     project_heads,
-    refuse_arguments,
     split_heads,
     take_runs,
     tells_sums,
@@ -38,12 +36,6 @@ from noether_plugins.attention.flare.residual_mlp import residual_mlp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-_REFUSED = {
-    "attn_mask": "tokens meet in latents, never in pairs; key_padding_mask hides tokens",
-    "freqs": "latents have no position to rotate by",
-    "positions": "it does not look at points",
-}
 
 
 class FLAREAttention(nn.Module):
@@ -110,21 +102,15 @@ class FLAREAttention(nn.Module):
         self,
         x: Tensor,
         *,
-        attn_mask: Tensor | None = None,
         key_padding_mask: Tensor | None = None,
-        freqs: Frequencies | None = None,
-        positions: Tensor | None = None,
         token_specs: Sequence[TokenSpec] | None = None,
     ) -> Tensor:
         """Exchange information between tokens through latents.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            attn_mask: Refused.
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
                 no latent; it still reads the latents, so its own rows of the result mean nothing.
-            freqs: Refused.
-            positions: Refused.
             token_specs: Groups of the tokens, one behind the other. Where one or more end in
                 ``anchor_suffix``, the latents read those alone; all tokens read the latents.
 
@@ -134,10 +120,8 @@ class FLAREAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
             TokenGroupError: If the groups do not add up to the tokens, or one is of size None.
-            UnsupportedArgumentError: If an argument cannot be honoured.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
-        refuse_arguments("flare", _REFUSED, attn_mask=attn_mask, freqs=freqs, positions=positions)
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         read = self._read_groups(token_specs, x.shape[1])

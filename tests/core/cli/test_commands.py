@@ -160,6 +160,15 @@ def test_show_tells_the_record_and_every_option(run):
     assert "num_slices\tan integer of at least 1\t512\t" in plain
 
 
+def test_show_says_which_growth_a_variant_does_not_promise(run, installed, site):
+    module = site.install_variant("flow", "acme-flow")
+    environment = installed("acme-other")
+    file = site.folder / f"{module}.py"
+    file.write_text(file.read_text().replace("time_exponent=1", "time_exponent=None"))
+    shown = json.loads(run("show", "flow", "--json", **environment).stdout)
+    assert (shown["time"], shown["memory"]) == ("not promised", "tokens ** 1")
+
+
 def test_show_of_an_unknown_type_suggests_the_nearest(run):
     done = run("show", "transolvr")
     assert done.returncode == 1

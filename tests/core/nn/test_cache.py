@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from noether_core import CacheError, ShapeError
+from noether_core import ShapeError
+from noether_core.errors import CacheError
 from noether_core.nn import KeyValues, KVCache, join_key_values
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 7, 5

@@ -5,7 +5,8 @@ import re
 import pytest
 import torch
 
-from noether_core import ShapeError, UnsupportedArgumentError
+from noether_core import ShapeError
+from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import (
     RopeFrequency,
     check_attn_mask,

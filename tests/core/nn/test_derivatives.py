@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from noether_core import DerivativeError
+from noether_core.errors import DerivativeError
 from noether_core.nn import is_transformed, refuse_derivatives
 
 

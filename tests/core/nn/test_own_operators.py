@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from noether_core import DerivativeError
+from noether_core.errors import DerivativeError
 from noether_core.nn import define_operator
 
 

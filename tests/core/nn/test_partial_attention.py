@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from noether_core import DerivativeError
+from noether_core.errors import DerivativeError
 from noether_core.nn import KeyChunk, attend_to_chunks, tells_sums
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 7, 11, 5

@@ -19,7 +19,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from noether_core import SavedModuleError, build, load_module, save
+from noether_core import build, load_module, save
+from noether_core.errors import SavedModuleError
 from noether_core.saving.contents import read_contents
 from noether_core.saving.loading import _read
 from noether_core.saving.tensors import dtype_named

@@ -97,7 +97,7 @@ def test_a_config_cannot_be_changed(config):
 def test_a_config_is_read_back_from_its_own_text(config):
     assert (
         eval(repr(config), {**globals(), **{c.__name__: c for c in INSTALLED.values()}}) == config
-    )  # noqa: S307
+    )
 
 
 def test_no_two_of_the_examples_are_equal():

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from noether_core import AttentionConfig, ConfigError, ShapeError, UnsupportedArgumentError, build
-from noether_core.errors import UnsupportedBackendError
+from noether_core import AttentionConfig, ConfigError, ShapeError, build
+from noether_core.errors import UnsupportedArgumentError, UnsupportedBackendError
 from noether_core.nn import Causal, Packed, RopeFrequency, SlidingWindow
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 from noether_plugins.attention.dot_product.module import DotProductAttention

@@ -8,7 +8,8 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from noether_core import ConfigError, DerivativeError, ShapeError
+from noether_core import ConfigError, ShapeError
+from noether_core.errors import DerivativeError
 from noether_plugins.attention.irregular_nat import chunks as chunking
 from noether_plugins.attention.irregular_nat import reading
 from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig

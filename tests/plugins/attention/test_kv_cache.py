@@ -7,7 +7,8 @@ import attrs
 import pytest
 import torch
 
-from noether_core import AttentionPattern, CacheError, ShapeError, TokenSpec, build, registry
+from noether_core import AttentionPattern, ShapeError, TokenSpec, build, registry
+from noether_core.errors import CacheError
 from noether_core.nn import KVCache, RopeFrequency
 
 BATCH, HEADS, WIDTH, POINTS, KV_DIM = 2, 3, 13, 3, 17

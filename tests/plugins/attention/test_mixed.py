@@ -14,9 +14,9 @@ from noether_core import (
     ShapeError,
     TokenGroupError,
     TokenSpec,
-    UnsupportedArgumentError,
     build,
 )
+from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import RopeFrequency
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 from noether_plugins.attention.dot_product.module import DotProductAttention

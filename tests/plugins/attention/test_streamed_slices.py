@@ -10,7 +10,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from noether_core import ConfigError, DerivativeError, build
+from noether_core import ConfigError, build
+from noether_core.errors import DerivativeError
 from noether_core.nn import draw_seed, dropout_at, slices
 from noether_core.nn.slices.kernel import _attend
 from noether_core.nn.slices.passes import run_backward, run_forward
@@ -228,7 +229,7 @@ def test_torch_func_gives_gradients_of_each_sample(options):
         weights = dict(module.named_parameters())
         loss = lambda weights, sample: (
             torch.func.functional_call(module, weights, sample[None]).square().sum()
-        )  # noqa: E731
+        )
         return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
 
     got, wanted = of_each_sample(streaming), of_each_sample(holding)

@@ -8,7 +8,8 @@ from acme_window.cost import pairs
 from acme_window.module import WindowAttention
 from torch import Tensor
 
-from noether_core import TokenSpec, UnsupportedArgumentError, build, registry
+from noether_core import TokenSpec, build, registry
+from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import RopeFrequency, rotate
 from noether_core.testing import VariantTests
 

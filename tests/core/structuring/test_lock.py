@@ -22,12 +22,12 @@ from noether_core import (
     AttentionConfig,
     ConfigError,
     Registry,
-    load_locked,
+    load,
     structure,
 )
-from noether_core.locking.checking import Locked
-from noether_core.locking.lock import attention_configs, lock_of, read_lock, write_lock
 from noether_core.schemas import Schema
+from noether_core.schemas.modules.attention import attention_configs_in
+from noether_core.structuring.lock import Locked, lock_of, read_lock, write_lock
 from tests.core.flow import WINDOW, flow_files
 
 NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
@@ -187,7 +187,7 @@ def test_under_a_lock_a_bare_type_means_what_it_is_locked_to_whoever_comes_besid
     done = beside.noether("validate", "flow.yaml", "--locked")
     assert (done.returncode, done.stdout) == (0, "flow.yaml: good: flow\n"), done.stderr
     monkeypatch.setenv("NOETHER_PREFER", "aaa-flow")
-    config = load_locked(
+    config = load(
         beside.folder / "flow.yaml", lock=beside.folder / "noether.lock", registry=beside.registry()
     )
     assert (type(config).__module__, config.window) == ("acme_flow_1_0", 7)
@@ -419,7 +419,7 @@ def test_configs_within_configs_are_locked_wherever_they_stand(place):
         Model,
         registry=known,
     )
-    assert [keys for keys, _ in attention_configs(config)] == [
+    assert [keys for keys, _ in attention_configs_in(config)] == [
         ("first",),
         ("blocks", 0),
         ("blocks", 1),
@@ -436,18 +436,18 @@ def test_a_file_of_configs_within_configs_is_loaded_under_a_lock(place):
     model, file = before.folder / before.write("model.json", text), before.folder / "noether.lock"
     config = structure(json.loads(text), Model, registry=before.registry())
     write_lock(lock_of([config], before.registry()), file)
-    assert load_locked(model, Model, lock=file, registry=before.registry()) == config
+    assert load(model, Model, lock=file, registry=before.registry()) == config
 
     after = place("after").install("acme-flow", "2.0")
     with pytest.raises(ConfigError) as caught:
-        load_locked(model, Model, lock=file, registry=after.registry())
+        load(model, Model, lock=file, registry=after.registry())
     assert [(problem.path, problem.line) for problem in caught.value.problems] == [
         ("first.type", 3),
         ("blocks[0].type", 9),
         ("named.a.type", 16),
     ]
     with pytest.raises(ConfigError) as caught:
-        load_locked(model, Model, lock=file, registry=place("nowhere").registry())
+        load(model, Model, lock=file, registry=place("nowhere").registry())
     assert len(caught.value.problems) == 3
     assert all(
         problem.message.startswith("missing of 'flow': locked to acme-flow 1.0")
@@ -459,17 +459,15 @@ def test_overrides_and_other_problems_are_told_as_by_load(place):
     here = place("here").install("acme-flow")
     lock(here)
     arguments = {"lock": here.folder / "noether.lock", "registry": here.registry()}
-    assert load_locked(here.folder / "flow.yaml", overrides=["window=3"], **arguments).window == 3
+    assert load(here.folder / "flow.yaml", overrides=["window=3"], **arguments).window == 3
     with pytest.raises(
         ConfigError, match="command line: window: expected an integer of at least 1, got 0"
     ):
-        load_locked(here.folder / "flow.yaml", overrides=["window=0"], **arguments)
+        load(here.folder / "flow.yaml", overrides=["window=0"], **arguments)
     here.write("flow.yaml", FLOW + "windw: 3\n")
     with pytest.raises(ConfigError, match=r"flow\.yaml:4:1: windw: unknown option"):
-        load_locked(here.folder / "flow.yaml", **arguments)
-    assert dict(load_locked(here.folder / "flow.yaml", unknown="keep", **arguments).extra) == {
-        "windw": 3
-    }
+        load(here.folder / "flow.yaml", **arguments)
+    assert dict(load(here.folder / "flow.yaml", unknown="keep", **arguments).extra) == {"windw": 3}
 
 
 def test_a_lock_is_read_as_it_was_written(place):

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files and folders are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from noether_core.files import replacing, write_whole
+from noether_core.atomic_writes import publish_folder, replacing, staged_folder, write_whole
 
 
 def names(folder):
@@ -219,4 +219,168 @@ def test_no_file_stays_open(tmp_path):
     for _ in range(5):
         leave_behind(tmp_path)
         write_whole(tmp_path / "file", "new")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def write_run(folder, text):
+    for name in ("config", "result", "weights"):
+        (Path(folder) / name).write_text(text)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return the folder of an older run, which holds a file of somebody else as well."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_run(folder, "old")
+    (folder / "notes").write_text("mine")
+    return folder
+
+
+NEW = {"config": "new", "result": "new", "weights": "new"}
+OLD = {"config": "old", "result": "old", "weights": "old"}
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_folder_that_is_missing_or_empty_becomes_the_staged_one_at_once(tmp_path, is_there):
+    folder = tmp_path / "run"
+    if is_there:
+        folder.mkdir()
+    with staged_folder(folder, last="result") as stage:
+        write_run(stage, "new")
+        assert folder.exists() == is_there
+        assert not (folder / "config").exists()
+    assert contents(folder) == NEW
+    assert names(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_new_folder_has_the_permissions_of_any_new_folder(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        with staged_folder(tmp_path / "run", last="result") as stage:
+            write_run(stage, "new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o777 & ~mask
+
+
+def test_files_of_an_older_folder_are_replaced_and_others_stay(run, tmp_path):
+    with staged_folder(run, last="result") as stage:
+        write_run(stage, "new")
+        assert contents(run) == OLD | {"notes": "mine"}
+    assert contents(run) == NEW | {"notes": "mine"}
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_link_to_a_folder_stays_one(run, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(run)
+    with staged_folder(link, last="result") as stage:
+        write_run(stage, "new")
+    assert link.is_symlink()
+    assert contents(run) == NEW | {"notes": "mine"}
+
+
+def test_a_block_that_fails_leaves_the_older_folder_and_nothing_else(run, tmp_path):
+    def fail_with_half_a_run():
+        with staged_folder(run, last="result") as stage:
+            (Path(stage) / "config").write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_with_half_a_run()
+    assert contents(run) == OLD | {"notes": "mine"}
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_folder_without_its_last_file_is_not_published(run, tmp_path):
+    def publish_half_a_run():
+        with staged_folder(run, last="result") as stage:
+            (Path(stage) / "config").write_text("new")
+
+    with pytest.raises(FileNotFoundError):
+        publish_half_a_run()
+    assert contents(run) == OLD | {"notes": "mine"}
+    assert names(tmp_path) == ["run"]
+
+
+def steps_on_disk(monkeypatch):
+    """Return a list that grows by what is done to the disk, in order."""
+    steps = []
+
+    def note(verb, path):
+        steps.append((verb, Path(path).name))
+
+    def sync(handle):
+        note("sync", Path(f"/proc/self/fd/{handle}").readlink())
+
+    real_replace, real_unlink = os.replace, os.unlink
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", lambda a, b: (note("move", b), real_replace(a, b)))
+    monkeypatch.setattr(os, "unlink", lambda path: (note("remove", path), real_unlink(path)))
+    return steps
+
+
+def test_the_last_file_goes_first_and_comes_last_on_the_disk_too(run, tmp_path, monkeypatch):
+    stage = tmp_path / "stage"
+    stage.mkdir()
+    write_run(stage, "new")
+    steps = steps_on_disk(monkeypatch)
+    publish_folder(stage, run, last="result")
+    assert steps == [
+        ("sync", "config"),
+        ("sync", "weights"),
+        ("sync", "result"),
+        ("remove", "result"),
+        ("sync", "run"),
+        ("move", "config"),
+        ("move", "weights"),
+        ("sync", "run"),
+        ("move", "result"),
+        ("sync", "run"),
+    ]
+
+
+@pytest.mark.parametrize("moved", range(3))
+def test_while_files_are_replaced_there_is_no_last_one(run, monkeypatch, moved):
+    real, left = os.replace, list(range(moved))
+
+    def replace(one, other):
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left.pop()
+        real(one, other)
+
+    def publish():
+        with staged_folder(run, last="result") as stage:
+            write_run(stage, "new")
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(OSError, match="No space left"):
+        publish()
+    assert "result" not in contents(run)
+
+
+def test_a_staged_folder_of_a_killed_process_is_removed_by_the_next_one(tmp_path):
+    left = Path(tempfile.mkdtemp(dir=tmp_path, prefix=".run-", suffix=".noether.part"))
+    write_run(left, "lost")
+    with staged_folder(tmp_path / "run", last="result") as stage:
+        write_run(stage, "new")
+        with staged_folder(tmp_path / "other", last="result") as beside:
+            write_run(beside, "other")
+        write_whole(tmp_path / "file", "new")
+    assert names(tmp_path) == ["file", "other", "run"]
+    assert contents(tmp_path / "run") == NEW
+
+
+def test_no_folder_stays_open(tmp_path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with staged_folder(tmp_path / "run", last="result") as stage:
+            write_run(stage, "new")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
