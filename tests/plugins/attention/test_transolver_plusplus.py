@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from noether_core import AttentionConfig, ConfigError, build, structure
-from noether_core.nn import gumbel as gumbel_noise
+from noether_core.nn.noise import gumbel as gumbel_noise
 from noether_plugins.attention.dot_product.module import DotProductAttention
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
