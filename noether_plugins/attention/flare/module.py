@@ -11,26 +11,21 @@ from torch.nn import functional
 
 from noether_core import AttentionConfig, TokenGroupError, TokenSpec, structure
 from noether_core.nn import (
-    Cut,
-    KeyChunk,
     RMSNorm,
     attend,
-    attend_to_chunks,
     check_key_padding_mask,
     check_tokens,
-    chunks_of,
-    cut_groups,
-    dtype_of_results,
     group_sizes,
     init_weights_,
     layout_of,
     merge_heads,
     project_heads,
     split_heads,
-    take_runs,
-    tells_sums,
-    tokens_at_once,
 )
+from noether_core.nn.groups import GroupSplit, select_groups, split_groups
+from noether_core.nn.operators import dtype_of_results
+from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, has_fused_kernel
+from noether_core.nn.streaming import choose_chunk_size, chunks_of
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.residual_mlp import residual_mlp
 
@@ -172,11 +167,13 @@ class FLAREAttention(nn.Module):
         """
         if self.backend == "flex":  # it tells no sums to merge by
             return None
-        logits = 0 if tells_sums(x, self.backend) else self.num_heads * self.num_latents
+        logits = 0 if has_fused_kernel(x, self.backend) else self.num_heads * self.num_latents
         width = max(self._widest, logits)
-        return tokens_at_once(self, x, width=width, least=self.num_latents, chosen=self.chunk_size)
+        return choose_chunk_size(
+            self, x, width=width, least=self.num_latents, chosen=self.chunk_size
+        )
 
-    def _stream(self, x: Tensor, real: Tensor | None, cut: Cut | None, chunk: int) -> Tensor:
+    def _stream(self, x: Tensor, real: Tensor | None, cut: GroupSplit | None, chunk: int) -> Tensor:
         """Return the result for the tokens *x*, *chunk* of them at a time.
 
         Args:
@@ -211,7 +208,9 @@ class FLAREAttention(nn.Module):
             values = project_heads(tokens, self.v_proj, self.num_heads)
             yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
 
-    def _read_groups(self, token_specs: Sequence[TokenSpec] | None, tokens: int) -> Cut | None:
+    def _read_groups(
+        self, token_specs: Sequence[TokenSpec] | None, tokens: int
+    ) -> GroupSplit | None:
         """Return where the tokens are cut for those that the latents read, None where they read
         all.
         """
@@ -225,20 +224,20 @@ class FLAREAttention(nn.Module):
                 )
             sizes[name] = size
         anchors = [name for name in sizes if name.endswith(self.anchor_suffix)]
-        return cut_groups(sizes, [anchors]) if anchors else None
+        return split_groups(sizes, [anchors]) if anchors else None
 
 
-def _take(tensor: Tensor, cut: Cut | None, *, dim: int) -> Tensor:
+def _take(tensor: Tensor, cut: GroupSplit | None, *, dim: int) -> Tensor:
     """Return the tokens that are read; the tensor itself where all are, as a part's gradient costs
     a tensor more.
     """
-    return tensor if cut is None else take_runs(tensor, cut, dim=dim)
+    return tensor if cut is None else select_groups(tensor, cut, dim=dim)
 
 
-def _spans(cut: Cut) -> list[slice]:
+def _spans(cut: GroupSplit) -> list[slice]:
     """Return where the tokens stand that are read."""
     bounds = [0, *itertools.accumulate(cut.lengths)]
-    return [slice(bounds[first], bounds[stop]) for first, stop in cut.runs[0]]
+    return [slice(bounds[first], bounds[stop]) for first, stop in cut.selections[0]]
 
 
 def _between(spans: Sequence[slice], tokens: int) -> Iterator[slice]:

@@ -11,25 +11,24 @@ from noether_core import AttentionConfig, ShapeError, structure
 from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import (
     Frequencies,
-    KeyChunk,
     KeyValues,
     KVCache,
     RMSNorm,
     StructuredMask,
     accept_fused_,
     attend,
-    attend_to_chunks,
     check_attn_mask,
     check_freqs,
     check_key_padding_mask,
     check_tokens,
-    chunks_of,
     combine_masks,
-    dtype_of_results,
     init_weights_,
     merge_heads,
     project_heads,
 )
+from noether_core.nn.operators import dtype_of_results
+from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks
+from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.perceiver.call import Call, Tokens, take_keys, take_queries
 from noether_plugins.attention.perceiver.chunks import Chunks, chunks_of_call
 from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
