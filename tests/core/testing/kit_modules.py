@@ -7,15 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from kit_configs import (
-    IgnoredConfig,
-    LaxConfig,
-    RoundedConfig,
-    SoundConfig,
-    UnboundedConfig,
-    UnexplainedConfig,
-)
-from kit_torch_config import HeavyConfig
 from torch import Tensor, nn
 
 from noether_core import structure
@@ -35,6 +26,15 @@ from noether_core.nn import (
 )
 from noether_core.nn.groups import select_groups, split_groups
 from noether_plugins.attention.mixed.module import MixedAttention
+from tests.core.testing.kit_configs import (
+    IgnoredConfig,
+    LaxConfig,
+    RoundedConfig,
+    SoundConfig,
+    UnboundedConfig,
+    UnexplainedConfig,
+)
+from tests.core.testing.kit_torch_config import HeavyConfig
 
 if TYPE_CHECKING:
     from noether_core import AttentionConfig
