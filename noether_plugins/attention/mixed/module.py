@@ -18,7 +18,6 @@ from noether_core.nn import (
     check_key_padding_mask,
     check_tokens,
     layout_of,
-    project_heads,
 )
 from noether_core.nn.cache import join_key_values
 from noether_core.nn.groups import GroupSplit, Selection, SplitTokens, select_groups
@@ -101,7 +100,7 @@ class MixedAttention(QKVAttention):
 
         if not plan.calls:
             # No group has tokens.
-            return self.project_output(project_heads(x, self.q, self.num_heads))
+            return self.project_output(self.project_queries(x))
 
         if plan.is_whole:
             return self._attend_at_once(x, plan, key_padding_mask, freqs)
@@ -147,11 +146,9 @@ class MixedAttention(QKVAttention):
 
         # No name holds queries, keys and values, so that their memory is free for the output.
         result = self._kernel(
-            project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs, parts=parts),
-            project_heads(
-                tokens, self.k, self.num_heads, norm=self.k_norm, freqs=key_freqs, parts=parts
-            ),
-            project_heads(tokens, self.v, self.num_heads, parts=parts),
+            self.project_queries(x, freqs, parts=parts),
+            self.project_keys(tokens, key_freqs, parts=parts),
+            self.project_values(tokens, parts=parts),
             real,
         )
         return self.project_output(result, parts=parts)
@@ -165,7 +162,7 @@ class MixedAttention(QKVAttention):
         cache: KVCache | None,
     ) -> list[Tensor]:
         """Return the results of the calls of the kernel, ``(batch, heads, queries, head_dim)``."""
-        queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
+        queries = self.project_queries(x, freqs)
         cached = [self._cached(call.cached, cache, queries) for call in plan.calls]
         fresh = self._fresh(x, plan, real, freqs) if plan.fresh else None
 
@@ -203,8 +200,8 @@ class MixedAttention(QKVAttention):
     ) -> _SplitKeyValues:
         """Return the keys and values of the groups that are attended to, and of no other."""
         tokens, real, freqs = _select(x, real, freqs, plan.attended)
-        keys = project_heads(tokens, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
-        values = project_heads(tokens, self.v, self.num_heads)
+        keys = self.project_keys(tokens, freqs)
+        values = self.project_values(tokens)
         return _SplitKeyValues(KeyValues(keys, values, real), plan.key_lengths)
 
     def _kernel(self, queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None) -> Tensor:
