@@ -18,7 +18,7 @@ from noether_plugins.workbench.experiment import Experiment
 from tests.docs.pages import blocks, follow
 from tests.fresh_environment import ROOT
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MADE = {
     "tutorial.md": ("runs/transolver/flow.png", "runs/dot_product/result.json"),
