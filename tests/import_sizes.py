@@ -17,8 +17,9 @@ IMPORTS = {
     "noether_core": "import noether_core",
     "noether_core.schemas": "import noether_core.schemas",
     "noether_core.cli": "import noether_core.cli",
-    "all that noether_core offers": (
-        "import noether_core as core; [getattr(core, name) for name in core.__all__]"
+    "all that noether_core offers without torch": (
+        "import noether_core as core\n"
+        "for name in set(core.__all__) - {'AnyAttention'}: getattr(core, name)"
     ),
 }
 

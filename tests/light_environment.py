@@ -56,6 +56,8 @@ class Module(nn.Module):
 """
 
 
+_METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"
+
 _WHEEL = """\
 Wheel-Version: 1.0
 Generator: tests
@@ -119,7 +121,7 @@ def write_wheel(
     metadata = f"{stem}.dist-info"
     contents = {
         **files,
-        f"{metadata}/METADATA": f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n",
+        f"{metadata}/METADATA": _METADATA.format(distribution, version),
         f"{metadata}/WHEEL": _WHEEL,
         f"{metadata}/entry_points.txt": f"[{group}]\n{announced}",
     }
