@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fresh_environment import ROOT
 from jsonschema import Draft202012Validator
-from pages import blocks, follow
 from sybil import Sybil
 from sybil.document import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from noether_core import ConfigError, json_schema, load, structure
 from noether_plugins.workbench.experiment import Experiment
+from tests.docs.pages import blocks, follow
+from tests.fresh_environment import ROOT
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MADE = {
     "tutorial.md": ("runs/transolver/flow.png", "runs/dot_product/result.json"),

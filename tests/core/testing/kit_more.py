@@ -12,14 +12,14 @@ import attrs
 import numpy as np
 import torch
 from annotated_types import Gt
-from kit_configs import PLACED, SOUND, SilentConfig, SoundConfig, with_module
-from kit_modules import Deaf, PlacedAttention, SoundAttention
-from kit_mutants import GROUPED
 from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
 from noether_core.schemas.rules import Rule
 from noether_plugins.attention.mixed.module import MixedAttention
+from tests.core.testing.kit_configs import PLACED, SOUND, SilentConfig, SoundConfig, with_module
+from tests.core.testing.kit_modules import Deaf, PlacedAttention, SoundAttention
+from tests.core.testing.kit_mutants import GROUPED
 
 
 @attrs.frozen(kw_only=True)
@@ -496,9 +496,14 @@ MORE = [
 ]
 
 SILENT = attrs.evolve(
-    SOUND, config=SilentConfig, module="kit_more:Silent", silent_options=("level",)
+    SOUND,
+    config=SilentConfig,
+    module="tests.core.testing.kit_more:Silent",
+    silent_options=("level",),
 )
 """A sound variant with an option that only its module sees."""
 
-FROZEN = attrs.evolve(SOUND, module="kit_more:Frozen", frozen_parameters=("sc*",))
+FROZEN = attrs.evolve(
+    SOUND, module="tests.core.testing.kit_more:Frozen", frozen_parameters=("sc*",)
+)
 """A sound variant with a parameter that is never trained."""
