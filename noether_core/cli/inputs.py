@@ -64,10 +64,10 @@ def document_in(file: str, format: Any) -> Any:
 
 def _path(text: str) -> Any:
     """Return the place that ``--at`` names; argparse tells what it refuses."""
-    from noether_core.structuring.paths import Place
+    from noether_core.structuring.paths import DocumentPath
 
     try:
-        return Place(text)
+        return DocumentPath(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -47,13 +47,13 @@ def _configs(options: argparse.Namespace) -> list[AttentionConfig]:
         ConfigError: If anything is wrong with any of them; all of it is told.
     """
     from noether_core.errors import ConfigError, Problem
-    from noether_core.structuring.load import check_placed
+    from noether_core.structuring.checking import check_configs
 
     configs: list[AttentionConfig] = []
     problems: list[Problem] = []
     for file in files_of(options):
         try:
-            for checked in check_placed(document_in(file, options.format), options.at):
+            for checked in check_configs(document_in(file, options.format), options.at):
                 problems += checked.problems
                 configs += [] if checked.config is None else [checked.config]
         except ConfigError as error:

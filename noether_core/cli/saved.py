@@ -36,11 +36,11 @@ def show_file(file: str, options: argparse.Namespace) -> int:
 def _facts(file: str) -> dict[str, Any]:
     """Return what a file says, and in what that differs from what is installed, as plain data."""
     from noether_core.saving.contents import opened, read_contents
-    from noether_core.schemas.plain import plain
+    from noether_core.schemas.unstructure import unstructure
 
     with opened(file) as source:
         contents, header = read_contents(source, file)
-    said, infos = plain(contents), header.tensors.values()
+    said, infos = unstructure(contents), header.tensors.values()
     return {
         "file": file,
         "config": {"type": said["config"].get("type"), **said["config"]},

@@ -79,8 +79,8 @@ def _growth(exponent: float | None) -> str:
 
 def _options(config: Any) -> list[dict[str, Any]]:
     from noether_core.schemas import help_of
-    from noether_core.schemas.plain import plain
     from noether_core.schemas.schema import plan_of
+    from noether_core.schemas.unstructure import unstructure
 
     plan = plan_of(config)
     texts = help_of(config)
@@ -91,7 +91,9 @@ def _options(config: Any) -> list[dict[str, Any]]:
         {
             "option": field.option,
             "accepts": field.expected,
-            "default": None if field.option in plan.required else plain(field.default_value()),
+            "default": None
+            if field.option in plan.required
+            else unstructure(field.default_value()),
             "required": field.option in plan.required,
             "help": texts.get(field.option, ""),
         }

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from noether_core.errors import Problem
+    from noether_core.structuring.checking import CheckedConfig
     from noether_core.structuring.documents import Document
-    from noether_core.structuring.load import Checked
     from noether_core.structuring.lock import Locked
 
 
@@ -68,13 +68,13 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> di
     others.
     """
     from noether_core.errors import ConfigError
-    from noether_core.structuring.load import check_placed
+    from noether_core.structuring.checking import check_configs
 
     configs: list[dict[str, str]] = []
     problems: list[Problem] = []
     try:
         document = document_in(file, options.format)
-        for checked in check_placed(
+        for checked in check_configs(
             document, options.at, registry=None if locked is None else locked.registry
         ):
             found = checked.problems if locked is None else _under_lock(locked, checked, document)
@@ -86,7 +86,7 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> di
     return _told(name_of(file), configs, problems)
 
 
-def _under_lock(locked: Locked, checked: Checked, document: Document) -> Sequence[Problem]:
+def _under_lock(locked: Locked, checked: CheckedConfig, document: Document) -> Sequence[Problem]:
     """Return what is wrong with a config, and in what its providers are others than they are locked
     to.
     """

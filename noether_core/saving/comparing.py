@@ -12,7 +12,7 @@ from noether_core.plugins.registry import Registry
 from noether_core.provenance import Provenance, differences_between, missing, provenance_in
 from noether_core.saving.contents import Contents
 from noether_core.schemas.accepted import accepted_by, changes_between
-from noether_core.schemas.plain import plain
+from noether_core.schemas.unstructure import unstructure
 
 
 class Comparison(NamedTuple):
@@ -66,5 +66,5 @@ def _in_words(
     if difference.name != "schema" or entry is None:
         return difference
     here = accepted_by(registry.get(entry.qualified_name).config)
-    changes = "; ".join(changes_between(plain(contents.schema), here))
+    changes = "; ".join(changes_between(unstructure(contents.schema), here))
     return attrs.evolve(difference, before="other options", here=changes) if changes else difference

@@ -17,8 +17,8 @@ from noether_core.provenance import Provenance
 from noether_core.saving.header import Header, TensorInfo, read_header
 from noether_core.schemas.accepted import canonical_json
 from noether_core.schemas.frozen_mapping import EMPTY
-from noether_core.schemas.plain import plain
 from noether_core.schemas.schema import Schema
+from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.documents import parse
 from noether_core.structuring.structure import structure
 
@@ -111,7 +111,7 @@ def contents_of(header: Header, name: str) -> Contents:
 
 def metadata_of(contents: Contents, tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
     """Return the text by which a file with *tensors* says *contents*."""
-    told = plain(contents).items()
+    told = unstructure(contents).items()
     texts = {
         _FORMAT_KEY: _FORMAT,
         **{f"{_PREFIX}{key}": canonical_json(value) for key, value in told},

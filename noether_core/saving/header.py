@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from noether_core.errors import ConfigError, SavedModuleError, shown
 from noether_core.structuring.documents import parse
-from noether_core.structuring.documents.write import escaped
+from noether_core.structuring.documents.writing import escaped
 
 _LENGTH: Final = 8
 """Bytes that tell the length of the header."""

@@ -13,7 +13,7 @@ from noether_core.saving.header import Header, header_bytes, in_order
 from noether_core.saving.tensors import bytes_of, digest_of, infos_of, unsaved_buffers
 from noether_core.schemas.accepted import accepted_by
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.structuring.structure import unstructure
+from noether_core.schemas.unstructure import unstructure
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,14 +14,15 @@ from noether_core.plugins.metadata import CORE, core_version
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.provenance import Provenance, differences_between, missing, provenance_in
+from noether_core.schemas.bounds import Because
 from noether_core.schemas.modules.attention import AttentionConfig, attention_configs_in
-from noether_core.schemas.rules import Because
 from noether_core.schemas.schema import Schema, invariant
+from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.documents import Document, read
-from noether_core.structuring.structure import Unknown, structure_document, unstructure
+from noether_core.structuring.structure import Unknown, structure_document
 
 if TYPE_CHECKING:
-    from noether_core.structuring.paths import Overridden
+    from noether_core.structuring.paths import OverriddenDocument
 
 _HEADLINE: Final = (
     "# Written by 'noether lock', for 'noether validate --locked' and 'noether run --locked'.\n"
@@ -77,7 +78,7 @@ def write_lock(lock: Lock, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    from noether_core.structuring.documents.write import write
+    from noether_core.structuring.documents.writing import write
 
     write_whole(path, _HEADLINE + write(unstructure(lock), "toml"))
 
@@ -122,7 +123,7 @@ class Locked:
         self.registry = known.with_preference(map(_qualified_name, lock.types))
 
     def structure(
-        self, document: Document | Overridden, cls: type[_S], *, unknown: Unknown = "error"
+        self, document: Document | OverriddenDocument, cls: type[_S], *, unknown: Unknown = "error"
     ) -> _S:
         """Return the config that a document describes, if all that it needs is what is locked.
 

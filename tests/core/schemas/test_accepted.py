@@ -14,9 +14,9 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, MaxLen, MinLen, Predicate
 
 from noether_core import AttentionConfig, registry
-from noether_core.schemas import Because, Distinct, Schema
+from noether_core.schemas import Because, Distinct, InitWeightsMode, Schema
 from noether_core.schemas.accepted import accepted_by, changes_between, schema_hash
-from noether_core.schemas.rules import InitWeightsMode, Rule
+from noether_core.schemas.rules import Rule
 
 TOY_HASH = "06a1485b165debd76e8f07e72089c07541b003bd30574e1fcc0cb27b82053ba9"
 """Of the class below. Saved modules and lock files hold such hashes: that of a class that stays may

@@ -131,12 +131,12 @@ def test_the_format_may_be_said_where_the_suffix_does_not(tmp_path):
     path = tmp_path / "attention.conf"
     config = structure({"type": "transolver", "hidden_dim": 8, "num_heads": 2})
     with pytest.raises(
-        ValueError, match=r"attention\.conf: the suffix tells no format; use one of \.yaml"
+        ValueError, match=r"attention\.conf: the suffix names no format; use one of \.yaml"
     ):
         dump(config, path)
     dump(config, path, format="toml")
     assert load(path, format="toml") == config
-    with pytest.raises(ConfigError, match="tells no format"):
+    with pytest.raises(ConfigError, match="names no format"):
         load(path)
 
 

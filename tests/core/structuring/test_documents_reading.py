@@ -52,7 +52,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path, format):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("a.txt", "the suffix '.txt' tells no format"), ("yaml", None)]
+    ("name", "message"), [("a.txt", "the suffix '.txt' names no format"), ("yaml", None)]
 )
 def test_a_suffix_that_tells_no_format_is_refused(tmp_path, name, message):
     path = tmp_path / name
@@ -60,7 +60,7 @@ def test_a_suffix_that_tells_no_format_is_refused(tmp_path, name, message):
 
     found = problem(path)
 
-    assert found.message == (message or "the name has no suffix that tells a format")
+    assert found.message == (message or "the name has no suffix that names a format")
     assert found.suggestion == "use one of .yaml, .yml, .toml, .json"
 
 
