@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from noether_core.any_attention import AnyAttention as AnyAttention
     from noether_core.building import build as build
     from noether_core.errors import AmbiguousTypeError as AmbiguousTypeError
     from noether_core.errors import ConfigError as ConfigError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 # The same names for run time, each with the module below this one that it is imported from.
 _MODULES = {
+    "AnyAttention": "any_attention",
     "build": "building",
     "AmbiguousTypeError": "errors",
     "ConfigError": "errors",

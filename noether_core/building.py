@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from noether_core.errors import PluginError, shown
+from noether_core.errors import MissingExtraError, PluginError, shown
 from noether_core.hookspecs import AttentionVariant
 from noether_core.plugins.imports import import_object, label
 from noether_core.plugins.registry import Registry
@@ -103,9 +103,12 @@ def _structured(source: object, options: Mapping[str, Any], known: Registry) -> 
 
 def _module_class(variant: AttentionVariant, label: str) -> type[nn.Module]:
     """Import the class of a variant's module; torch comes with it."""
-    found = import_object(variant.module, label)
-    from torch import nn
+    try:
+        from torch import nn
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("building a module", error.name or "torch", "torch") from error
 
+    found = import_object(variant.module, label)
     if not isinstance(found, type) or not issubclass(found, nn.Module):
         raise PluginError(label, f"{variant.module} is no subclass of torch.nn.Module")
     return found

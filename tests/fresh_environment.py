@@ -56,11 +56,22 @@ class FreshEnvironment:
 
 @pytest.fixture(scope="session")
 def fresh_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
-    """An environment that holds the project and nothing else; whoever installs more takes it out
-    again.
+    """An environment that holds the project with what runs need, and nothing else.
+
+    Whoever installs more takes it out again.
     """
-    folder = tmp_path_factory.mktemp("fresh") / "environment"
+    return _environment_with(f"{ROOT}[run]", tmp_path_factory.mktemp("fresh"))
+
+
+@pytest.fixture(scope="session")
+def base_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
+    """An environment that holds the project as it is without extras: no torch."""
+    return _environment_with(str(ROOT), tmp_path_factory.mktemp("base"))
+
+
+def _environment_with(requirement: str, parent: Path) -> FreshEnvironment:
+    folder = parent / "environment"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     environment = FreshEnvironment(folder)
-    environment.pip("install", "-c", ROOT / "constraints.txt", ROOT)
+    environment.pip("install", "-c", ROOT / "constraints.txt", requirement)
     return environment

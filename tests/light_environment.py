@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
-from fresh_environment import FreshEnvironment
+from tests.fresh_environment import FreshEnvironment
 
 VARIANT = '''\
 from typing import Annotated, Literal

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 import torch
-from fresh_environment import ROOT
 
 from noether_core import build, registry
 from tests.benchmarks import __main__ as command
@@ -20,6 +19,7 @@ from tests.benchmarks.results import Beside, Bound, Claim, Curve, Growth
 from tests.benchmarks.straightforward import FORMS
 from tests.benchmarks.tables import amount, lines, markdown
 from tests.benchmarks.workloads import FAMILIES, peers, step, variant, variants
+from tests.fresh_environment import ROOT
 
 CLAIM = Claim("ours / theirs", 0.5, [0.3, 0.6, 0.4, 0.5, 0.7], (0.0021, 0.0042), "seconds", 2)
 TOLD = Claim("told / only", math.inf, [3.0], (3e7, 1e7), "bytes")

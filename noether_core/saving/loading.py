@@ -14,6 +14,7 @@ from noether_core.errors import (
     ConfigError,
     Difference,
     DifferenceName,
+    MissingExtraError,
     Problem,
     ProvenanceError,
     ProvenanceWarning,
@@ -69,8 +70,10 @@ def load_module(
         ProvenanceError: If there is a difference that is refused; each is told.
         ConfigError: If the config is no longer one of its type.
         PluginError: If the package that provides the type cannot be used.
+        MissingExtraError: If torch is not installed.
     """
     refused = _refused(strict)
+    _check_installed()
     saved = _read(os.fspath(path))
     known = default_registry() if registry is None else registry
     entry, differences = compare(saved.contents, known)
@@ -86,6 +89,13 @@ def load_module(
     if differences:
         warnings.warn(told_differences(saved.file, differences), ProvenanceWarning, stacklevel=2)
     return module
+
+
+def _check_installed() -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("loading a module", error.name or "torch", "torch") from error
 
 
 class _Saved(NamedTuple):

@@ -32,9 +32,12 @@ from noether_core.testing.checks.configs import (
 from noether_core.testing.checks.costs import check_memory_exponent, check_time_exponent
 from noether_core.testing.checks.derivatives import check_forward_mode, check_second_derivatives
 from noether_core.testing.checks.options import check_options_are_read
-from noether_core.testing.checks.record import check_construction, check_signature
+from noether_core.testing.checks.record import (
+    check_capabilities,
+    check_construction,
+    check_signature,
+)
 from noether_core.testing.checks.refusals import (
-    check_refuses_undeclared_arguments,
     check_refuses_wrong_dtypes,
     check_refuses_wrong_shapes,
 )
@@ -87,6 +90,7 @@ __all__ = [
     "check_batch_independence",
     "check_bfloat16",
     "check_bounds",
+    "check_capabilities",
     "check_compile",
     "check_config_is_strict",
     "check_config_round_trip",
@@ -115,7 +119,6 @@ __all__ = [
     "check_options_are_read",
     "check_permutation",
     "check_positions",
-    "check_refuses_undeclared_arguments",
     "check_refuses_wrong_dtypes",
     "check_refuses_wrong_shapes",
     "check_result",

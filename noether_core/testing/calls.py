@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 Arguments = Mapping[str, Any]
 
-SIGNATURES: Mapping[Interface, str] = {
-    "self": "x, *, attn_mask=None, key_padding_mask=None, freqs=None, positions=None, token_specs=None",
-    "cross": "q, kv, *, attn_mask=None, key_padding_mask=None, q_freqs=None, k_freqs=None, kv_cache=None",
-    "tokens": "x, token_specs, attention_patterns=None, *, key_padding_mask=None, freqs=None, kv_cache=None",
+REQUIRED: Mapping[Interface, tuple[str, ...]] = {
+    "self": ("x",),
+    "cross": ("q", "kv"),
+    "tokens": ("x", "token_specs"),
 }
+"""The arguments that every variant of an interface declares, by position."""
 
 OPTIONAL: Mapping[Interface, Mapping[str, Capability]] = {
     "self": {
@@ -46,7 +47,13 @@ OPTIONAL: Mapping[Interface, Mapping[str, Capability]] = {
         "kv_cache": "kv_cache",
     },
 }
-"""The arguments that a variant may refuse, and the capability by which it honours each."""
+"""The arguments that a variant declares if it honours them, and the capability that says so."""
+
+_ALSO_BY_POSITION = frozenset({"attention_patterns"})
+"""Optional arguments that callers need not name."""
+
+OF_RESULTS: frozenset[Capability] = frozenset({"deterministic", "permutation"})
+"""Capabilities that no argument belongs to."""
 
 ASKING: Mapping[Interface, str] = {"self": "x", "cross": "q", "tokens": "x"}
 """The argument whose tokens get a result."""
@@ -70,6 +77,18 @@ _COORDINATES = 3
 
 _DENSITY = 13
 """Points in the unit cube."""
+
+
+def signature_of(interface: Interface, optional: Iterable[str] | None = None) -> str:
+    """Return how `forward` declares some of the optional arguments; all of them without any."""
+    chosen = list(OPTIONAL[interface]) if optional is None else list(optional)
+    positional = [name for name in chosen if name in _ALSO_BY_POSITION]
+    named = [name for name in chosen if name not in _ALSO_BY_POSITION]
+
+    parameters = [*REQUIRED[interface], *(f"{name}=None" for name in positional)]
+    if named:
+        parameters += ["*", *(f"{name}=None" for name in named)]
+    return ", ".join(parameters)
 
 
 @attrs.frozen(kw_only=True)

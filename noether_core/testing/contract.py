@@ -25,9 +25,12 @@ from noether_core.testing.checks.configs import (
 from noether_core.testing.checks.costs import check_memory_exponent, check_time_exponent
 from noether_core.testing.checks.derivatives import check_forward_mode, check_second_derivatives
 from noether_core.testing.checks.options import check_options_are_read
-from noether_core.testing.checks.record import check_construction, check_signature
+from noether_core.testing.checks.record import (
+    check_capabilities,
+    check_construction,
+    check_signature,
+)
 from noether_core.testing.checks.refusals import (
-    check_refuses_undeclared_arguments,
     check_refuses_wrong_dtypes,
     check_refuses_wrong_shapes,
 )
@@ -74,6 +77,7 @@ CHECKS: tuple[CheckFunction, ...] = (
     check_options_are_read,
     check_construction,
     check_signature,
+    check_capabilities,
     check_time_exponent,
     check_memory_exponent,
     check_result,
@@ -95,7 +99,6 @@ CHECKS: tuple[CheckFunction, ...] = (
     check_token_specs,
     check_attention_patterns,
     check_kv_cache,
-    check_refuses_undeclared_arguments,
     check_refuses_wrong_shapes,
     check_refuses_wrong_dtypes,
     check_gradients_reach_parameters,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -113,8 +114,9 @@ class Subject:
         )
 
     def honours(self, capability: Capability) -> bool:
-        """Return whether the record declares *capability*."""
-        return capability in self.variant.capabilities
+        """Return whether the record promises *capability*, or its interface does."""
+        is_required = capability in calls.REQUIRED[self.variant.interface]
+        return is_required or capability in self.variant.capabilities
 
     def given(self, **changes: Any) -> dict[str, Any]:
         """Return the options of the example, without its type, after *changes*."""
@@ -240,10 +242,11 @@ class Subject:
         """Yield arguments for *module*: what it needs, and beside that each thing that the record
         declares.
         """
-        plain = self.arguments(module, **settings)
+        plain, declared = self.arguments(module, **settings), declared_by(module)
         yield plain
         for argument, capability in calls.OPTIONAL[self.variant.interface].items():
-            if self.honours(capability) and argument not in plain and capability != "rope":
+            is_possible = argument in declared and argument not in plain
+            if is_possible and self.honours(capability) and capability != "rope":
                 yield {**plain, argument: self.optional(argument, plain)}
 
     def call(self, module: nn.Module, arguments: Mapping[str, Any], *, seed: int = 0) -> Tensor:
@@ -285,3 +288,9 @@ def config_of(module: nn.Module) -> AttentionConfig:
     """Return the config that a module keeps."""
     config: Any = module.config
     return config  # type: ignore[no-any-return]  # a registry sees to it
+
+
+def declared_by(module: nn.Module) -> dict[str, inspect.Parameter]:
+    """Return what the `forward` of a module declares beside ``self``, by name."""
+    _, *parameters = inspect.signature(type(module).forward).parameters.items()
+    return dict(parameters)

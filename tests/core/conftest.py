@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from hypothesis import settings
-from light_environment import variant_source
 
 from noether_core import Registry
 from noether_core.plugins.metadata import scan
+from tests.light_environment import variant_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -177,7 +177,7 @@ def test_a_variant_of_this_process_is_built():
         (f"{__name__}:PlainConfig", "is no subclass of torch.nn.Module"),
         (
             f"{__name__}:Missing",
-            "cannot be imported: AttributeError: module 'test_building' has no attribute 'Missing'",
+            f"cannot be imported: AttributeError: module '{__name__}' has no attribute 'Missing'",
         ),
         (
             "nowhere_at_all:Module",
@@ -229,7 +229,7 @@ def test_what_describes_no_config_is_a_problem_and_no_other_error(source, option
 
 
 def test_a_provider_that_comes_later_leaves_a_config_its_home_and_makes_the_type_ambiguous(site):
-    site.install_variant("flow", "acme-attn", module="test_building:Keeps")
+    site.install_variant("flow", "acme-attn", module=f"{__name__}:Keeps")
     known = site.registry()
     variant = known.get("flow")
     config = variant.config(**OPTIONS)
@@ -254,7 +254,7 @@ def test_a_variant_that_is_registered_again_is_built_from_its_new_module():
 
 def test_preferences_decide_anew_for_a_config_that_was_built_before(site):
     for distribution in ("acme-attn", "best-attn"):
-        site.install_variant("flow", distribution, module="test_building:Keeps")
+        site.install_variant("flow", distribution, module=f"{__name__}:Keeps")
     known = site.registry()
     generic = AttentionConfig(type="flow", **OPTIONS)
     for distribution in ("acme-attn", "best-attn", "acme-attn"):

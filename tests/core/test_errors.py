@@ -178,7 +178,7 @@ def test_every_error_survives_pickling_with_its_facts(error, protocol):
         pickle.loads(pickle.dumps(error, protocol)),
         copy.copy(error),
         copy.deepcopy(error),
-    ):  # noqa: S301
+    ):
         assert type(again) is type(error)
         assert str(again) == str(error)
         assert again.args == error.args

@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
-from fresh_environment import ROOT, FreshEnvironment
-from light_environment import MODULE, install, light_environment, variant_source, write_wheel
-from pages import follow
+
+from tests.docs.pages import follow
+from tests.fresh_environment import ROOT, FreshEnvironment
+from tests.light_environment import MODULE, install, light_environment, variant_source, write_wheel
 
 PAGE = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
 

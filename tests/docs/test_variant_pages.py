@@ -7,12 +7,12 @@ import re
 
 import pytest
 import yaml
-from fresh_environment import ROOT
-from pages import blocks
 
 import noether_core.nn
 from noether_core import AttentionConfig, ConfigError, build, json_schema, registry, structure
 from noether_core.schemas.schema import plan_of
+from tests.docs.pages import blocks
+from tests.fresh_environment import ROOT
 
 FOLDER = ROOT / "docs" / "variants"
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")

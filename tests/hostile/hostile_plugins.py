@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
-from light_environment import indented, variant_source, write_wheel
+
+from tests.light_environment import indented, variant_source, write_wheel
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from light_environment import MODULE, indented, variant_source, write_wheel
+
+from tests.light_environment import MODULE, indented, variant_source, write_wheel
 
 
 @attrs.frozen(kw_only=True)

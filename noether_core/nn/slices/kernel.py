@@ -100,7 +100,7 @@ def _backward(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) 
 
 def _fake_backward(
     gradient: Tensor, features: Tensor, weights: Tensor, *given: Any
-) -> list[Tensor]:  # noqa: ARG001  shapes follow from the operands alone
+) -> list[Tensor]:
     operands = Operands._make(given[:_COUNT])
     return [
         operands.x.new_empty(0) if each is None else each.new_empty(each.shape) for each in operands

@@ -31,4 +31,4 @@ class Scratch:
         out = self.empty(step, torch.Size((*left.shape[:-1], right.shape[-1])))
         return (
             torch.mm(left, right, out=out) if left.dim() == 2 else torch.bmm(left, right, out=out)
-        )  # noqa: PLR2004
+        )

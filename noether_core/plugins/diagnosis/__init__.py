@@ -35,6 +35,7 @@ _BY_METADATA = (
     clashes.look_alikes,
     code.code_of_others,
     code.shared_code,
+    code.missing_torch,
     settings.unmatched_names,
     settings.blocked_preferences,
 )

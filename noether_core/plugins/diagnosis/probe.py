@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any
 
 from noether_core.errors import NoetherError, PluginError
@@ -100,7 +101,7 @@ def _answer(entry: EntryPoint) -> AttentionVariant | None:
 
 def _complaint(variant: AttentionVariant, *, is_deep: bool) -> str | None:
     """Return what is wrong with the module class of a variant, or None where nothing is."""
-    if not is_deep:
+    if not is_deep or find_spec("torch") is None:  # that torch is absent is said once, elsewhere
         return complaint_about(variant.module)
     try:
         return _complaint_of_use(variant)

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from noether_core.errors import ShapeError, TokenGroupError
+from noether_core.errors import NoetherError, ShapeError, TokenGroupError
 from noether_core.nn import KVCache
 from noether_core.schemas import AttentionPattern, TokenSpec
 from noether_core.testing import calls
@@ -117,8 +117,9 @@ def check_nothing_to_read(subject: Subject) -> None:
 
 @promise("rope")
 def check_rope(subject: Subject) -> None:
-    """With `use_rope` frequencies are required and rotate queries and keys, so that differences of
-    places count.
+    """With `use_rope` frequencies are required, and rotate queries and keys alike.
+
+    So that differences of positions count. Without it, frequencies are refused by name.
     """
     if subject.config().head_dim < _NARROWEST:
         raise CheckFailed(
@@ -130,6 +131,12 @@ def check_rope(subject: Subject) -> None:
         told = f"{subject.type}: with use_rope a call without {name} must be refused"
         without = {key: value for key, value in arguments.items() if key != name}
         check_refused(lambda: subject.call(module, without), ShapeError, name, told)  # noqa: B023  called at once
+
+    still, plain = subject.module(), subject.arguments()
+    for name in (name for name in arguments if name.endswith("freqs")):
+        told = f"{subject.type}: {name} must be refused where use_rope is false"
+        turned = {**plain, name: arguments[name]}
+        check_refused(lambda: subject.call(still, turned), NoetherError, name, told)  # noqa: B023  called at once
 
     y = subject.call(module, arguments)
     if are_alike(subject.call(module, _rotated(subject, module, 2 * points)), y):

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from noether_core.errors import ShapeError, UnsupportedArgumentError
+from noether_core.errors import ShapeError
 from noether_core.testing import calls
-from noether_core.testing.comparing import check_refused, refusal
-from noether_core.testing.failures import CheckFailed
+from noether_core.testing.comparing import check_refused
 from noether_core.testing.subject import Subject
 
 _Wrong = tuple[str, str, Callable[[Tensor], Tensor]]
@@ -87,27 +86,3 @@ def _sound_calls(subject: Subject) -> Iterator[tuple[nn.Module, calls.Arguments]
     if subject.honours("rope"):
         turning = subject.module(use_rope=True)
         yield turning, subject.arguments(turning)
-
-
-def check_refuses_undeclared_arguments(subject: Subject) -> None:
-    """What the record does not declare is refused by an UnsupportedArgumentError that names variant
-    and argument.
-    """
-    module, arguments = subject.module(), subject.arguments()
-    for argument, capability in calls.OPTIONAL[subject.variant.interface].items():
-        if argument in arguments or (subject.honours(capability) and capability != "rope"):
-            continue
-        value = subject.optional(argument, arguments)
-        told = f"{subject.type}: {argument} must be refused, as the record does not declare {capability!r}"
-        if subject.honours(capability):
-            told = f"{subject.type}: {argument} must be refused where use_rope is false"
-        error = refusal(lambda: subject.call(module, {**arguments, argument: value}), told)  # noqa: B023  called at once
-        if not isinstance(error, UnsupportedArgumentError):
-            raise CheckFailed(
-                f"{told}; expected an UnsupportedArgumentError, got {type(error).__name__}: {error}; "
-                "noether_core.nn.refuse_arguments raises it"
-            ) from error
-        if (error.variant, error.argument) != (subject.type, argument):
-            raise CheckFailed(
-                f"{told}; the error names {error.variant!r} and {error.argument!r}"
-            ) from error

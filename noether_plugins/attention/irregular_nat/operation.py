@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import DerivativeError
-from noether_core.nn import define_operator, dtype_of_sums
+from noether_core.nn.operators import define_operator, dtype_of_sums
 from noether_plugins.attention.irregular_nat.chunks import gradients_by_chunks, read_by_chunks
 from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
 
@@ -70,7 +70,7 @@ def _forward(*given: Any) -> tuple[Tensor, Tensor]:
 
 def _fake_forward(
     queries: Tensor, keys: Tensor, values: Tensor, *others: Any
-) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+) -> tuple[Tensor, Tensor]:
     neighbours, num_heads = others[5], others[9]
     shares = queries.new_empty((num_heads, *neighbours.shape), dtype=dtype_of_sums(queries.dtype))
     return values.new_empty(values.shape), shares

@@ -74,7 +74,7 @@ def test_configs_and_enums_in_it_survive_pickle_and_copy(protocol):
         pickle.loads(pickle.dumps(mapping, protocol)),
         copy.copy(mapping),
         copy.deepcopy(mapping),
-    ):  # noqa: S301
+    ):
         assert again == mapping
         assert hash(again) == hash(mapping)
         assert again["colour"] is Colour.RED

@@ -79,7 +79,7 @@ class SilentConfig(SoundConfig):
 
 SOUND = AttentionVariant(
     config=SoundConfig,
-    module="kit_modules:SoundAttention",
+    module="tests.core.testing.kit_modules:SoundAttention",
     interface="self",
     capabilities=("attn_mask", "key_padding_mask", "rope", "deterministic", "permutation"),
     time_exponent=2,
@@ -92,7 +92,7 @@ SOUND = AttentionVariant(
 
 PLACED = attrs.evolve(
     SOUND,
-    module="kit_modules:PlacedAttention",
+    module="tests.core.testing.kit_modules:PlacedAttention",
     capabilities=("positions", "token_specs", "deterministic"),
 )
 """Another, of tokens that have places and groups."""
@@ -100,4 +100,4 @@ PLACED = attrs.evolve(
 
 def with_module(name: str, variant: AttentionVariant = SOUND, **changes: Any) -> AttentionVariant:
     """Return the record of a broken sibling."""
-    return attrs.evolve(variant, module=f"kit_modules:{name}", **changes)
+    return attrs.evolve(variant, module=f"tests.core.testing.kit_modules:{name}", **changes)

@@ -7,15 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from kit_configs import (
-    IgnoredConfig,
-    LaxConfig,
-    RoundedConfig,
-    SoundConfig,
-    UnboundedConfig,
-    UnexplainedConfig,
-)
-from kit_torch_config import HeavyConfig
 from torch import Tensor, nn
 
 from noether_core import structure
@@ -28,15 +19,22 @@ from noether_core.nn import (
     check_positions,
     check_tokens,
     combine_masks,
-    cut_groups,
     group_sizes,
     init_weights_,
     layout_of,
     project_heads,
-    refuse_arguments,
-    take_runs,
 )
+from noether_core.nn.groups import select_groups, split_groups
 from noether_plugins.attention.mixed.module import MixedAttention
+from tests.core.testing.kit_configs import (
+    IgnoredConfig,
+    LaxConfig,
+    RoundedConfig,
+    SoundConfig,
+    UnboundedConfig,
+    UnexplainedConfig,
+)
+from tests.core.testing.kit_torch_config import HeavyConfig
 
 if TYPE_CHECKING:
     from noether_core import AttentionConfig
@@ -46,28 +44,22 @@ class SoundAttention(QKVAttention):
     """Every token reads every other."""
 
     config_class: ClassVar[type[SoundConfig]] = SoundConfig
-    refused: ClassVar[frozenset[str]] = frozenset({"positions", "token_specs"})
 
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__(structure(config, self.config_class))
 
-    def forward(
+    def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None) -> Tensor:
+        return self.attended(x, attn_mask, key_padding_mask, freqs)
+
+    def attended(
         self,
         x,
-        *,
         attn_mask=None,
         key_padding_mask=None,
         freqs=None,
         positions=None,
         token_specs=None,
     ) -> Tensor:
-        given = {"attn_mask": attn_mask, "key_padding_mask": key_padding_mask}
-        given |= {"positions": positions, "token_specs": token_specs}
-        refuse_arguments(
-            "sound",
-            dict.fromkeys(given, "for no reason"),
-            **{name: given[name] for name in self.refused},
-        )
         self.check(x, attn_mask, key_padding_mask, freqs)
         x = self.placed(x, positions)
         queries, keys, values = self.projected(x, freqs)
@@ -107,11 +99,11 @@ class PlacedAttention(SoundAttention):
     them.
     """
 
-    refused = frozenset({"attn_mask", "key_padding_mask"})
+    def forward(self, x, *, positions=None, token_specs=None) -> Tensor:
+        return self.attended(x, positions=positions, token_specs=token_specs)
 
     def check(self, x, attn_mask, key_padding_mask, freqs):
-        check_freqs(freqs, x, self.head_dim, variant="sound", use_rope=False)
-        super().check(x, None, None, None)
+        check_tokens(x, self.hidden_dim)
 
     def placed(self, x, positions):
         return (
@@ -122,8 +114,8 @@ class PlacedAttention(SoundAttention):
         if token_specs is None:
             return keys, values
         sizes = group_sizes(layout_of(token_specs), keys.shape[2])
-        anchors = cut_groups(sizes, [[name for name in sizes if name.endswith("anchors")]])
-        return (take_runs(tensor, anchors, dim=2) for tensor in (keys, values))
+        anchors = split_groups(sizes, [[name for name in sizes if name.endswith("anchors")]])
+        return (select_groups(tensor, anchors, dim=2) for tensor in (keys, values))
 
 
 # Configs that are broken; their modules are sound.
@@ -172,25 +164,13 @@ class Unstructured(SoundAttention):
 
 
 class Wider(SoundAttention):
-    def forward(
-        self,
-        x,
-        *,
-        attn_mask=None,
-        key_padding_mask=None,
-        freqs=None,
-        positions=None,
-        token_specs=None,
-        scale=1.0,
-    ):
-        return scale * super().forward(
-            x,
-            attn_mask=attn_mask,
-            key_padding_mask=key_padding_mask,
-            freqs=freqs,
-            positions=positions,
-            token_specs=token_specs,
-        )
+    def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, scale=1.0):
+        return scale * self.attended(x, attn_mask, key_padding_mask, freqs)
+
+
+class InNameOnly(SoundAttention):
+    def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, positions=None):
+        return self.attended(x, attn_mask, key_padding_mask, freqs)
 
 
 # What a call returns.
@@ -351,21 +331,14 @@ class Forgetful(MixedAttention):
 class Deaf(SoundAttention):
     """Tokens read themselves alone; its queries and keys weigh what they read."""
 
-    refused = frozenset({"attn_mask", "key_padding_mask", "positions", "token_specs"})
+    def forward(self, x, *, freqs=None) -> Tensor:
+        return self.attended(x, freqs=freqs)
 
     def read(self, queries, keys, values, attn_mask, real):
         return values * (queries * keys).sum(-1, keepdim=True)
 
 
 # What is refused.
-
-
-class Accepting(SoundAttention):
-    def check(self, x, attn_mask, key_padding_mask, freqs):
-        super().check(x, attn_mask, key_padding_mask, freqs if self.use_rope else None)
-
-    def projected(self, x, freqs):
-        return super().projected(x, freqs if self.use_rope else None)
 
 
 class Broadcasting(SoundAttention):

@@ -12,14 +12,14 @@ import attrs
 import numpy as np
 import torch
 from annotated_types import Gt
-from kit_configs import PLACED, SOUND, SilentConfig, SoundConfig, with_module
-from kit_modules import Deaf, PlacedAttention, SoundAttention
-from kit_mutants import GROUPED
 from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
 from noether_core.schemas.rules import Rule
 from noether_plugins.attention.mixed.module import MixedAttention
+from tests.core.testing.kit_configs import PLACED, SOUND, SilentConfig, SoundConfig, with_module
+from tests.core.testing.kit_modules import Deaf, PlacedAttention, SoundAttention
+from tests.core.testing.kit_mutants import GROUPED
 
 
 @attrs.frozen(kw_only=True)
@@ -73,11 +73,19 @@ class NotEvenSilent(SoundAttention):
     config_class = SilentConfig
 
 
+class CatchingAll(SoundAttention):
+    def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, **others):
+        return self.attended(x, attn_mask, key_padding_mask, freqs)
+
+
+class ByPosition(SoundAttention):
+    def forward(self, x, attn_mask=None, *, key_padding_mask=None, freqs=None):
+        return self.attended(x, attn_mask, key_padding_mask, freqs)
+
+
 class Narrower(SoundAttention):
-    def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, positions=None):
-        return super().forward(
-            x, attn_mask=attn_mask, key_padding_mask=key_padding_mask, freqs=freqs
-        )
+    def forward(self, x, *, key_padding_mask=None, freqs=None):
+        return self.attended(x, None, key_padding_mask, freqs)
 
 
 class Returning(SoundAttention):
@@ -197,26 +205,12 @@ class Uncaching(MixedAttention):
         )
 
 
-class Misnaming(SoundAttention):
-    def forward(
-        self,
-        x,
-        *,
-        attn_mask=None,
-        key_padding_mask=None,
-        freqs=None,
-        positions=None,
-        token_specs=None,
-    ):
-        if positions is not None:
-            raise ValueError("I want no positions")
-        return super().forward(
-            x,
-            attn_mask=attn_mask,
-            key_padding_mask=key_padding_mask,
-            freqs=freqs,
-            token_specs=token_specs,
-        )
+class Accepting(SoundAttention):
+    def check(self, x, attn_mask, key_padding_mask, freqs):
+        super().check(x, attn_mask, key_padding_mask, freqs if self.use_rope else None)
+
+    def projected(self, x, freqs):
+        return super().projected(x, freqs if self.use_rope else None)
 
 
 class Unnamed(SoundAttention):
@@ -374,7 +368,27 @@ MORE = [
         with_module("NotEvenSilent", config=SilentConfig, silent_options=("level",)),
         "nobody looks at the option 'level'",
     ),
-    ("signature", with_module("Narrower"), "the interface 'self' is (x, *, attn_mask=None"),
+    ("signature", with_module("CatchingAll"), "forward takes **others, which hides what it"),
+    (
+        "signature",
+        with_module("ByPosition"),
+        "wanted (x, *, attn_mask=None, key_padding_mask=None, freqs=None) for the interface 'self'",
+    ),
+    (
+        "capabilities",
+        with_module("Narrower"),
+        "the record promises 'attn_mask', forward does not declare attn_mask; honour it",
+    ),
+    (
+        "capabilities",
+        with_module("SoundAttention", capabilities=("key_padding_mask",)),
+        "forward declares freqs, the record does not promise it; add 'rope' to its capabilities",
+    ),
+    (
+        "capabilities",
+        attrs.evolve(SOUND, capabilities=(*SOUND.capabilities, "kv_cache")),
+        "promises 'kv_cache', which the interface 'self' has no argument for",
+    ),
     (
         "time_exponent",
         attrs.evolve(SOUND, time_exponent=3),
@@ -413,6 +427,7 @@ MORE = [
     ),
     ("rope", with_module("Unturned"), "frequencies do not change the result"),
     ("rope", with_module("Undemanding"), "a call without freqs must be refused; it was accepted"),
+    ("rope", with_module("Accepting"), "freqs must be refused where use_rope is false"),
     (
         "rope",
         attrs.evolve(SOUND, example={"hidden_dim": 3, "num_heads": 3}),
@@ -429,11 +444,6 @@ MORE = [
         "'surface_queries' does not read 'surface_anchors'",
     ),
     ("kv_cache", with_module("Uncaching", GROUPED), "leaves its kv_cache empty"),
-    (
-        "refuses_undeclared_arguments",
-        with_module("Misnaming"),
-        "got ValueError: I want no positions",
-    ),
     (
         "refuses_wrong_shapes",
         with_module("Unnamed"),
@@ -486,9 +496,14 @@ MORE = [
 ]
 
 SILENT = attrs.evolve(
-    SOUND, config=SilentConfig, module="kit_more:Silent", silent_options=("level",)
+    SOUND,
+    config=SilentConfig,
+    module="tests.core.testing.kit_more:Silent",
+    silent_options=("level",),
 )
 """A sound variant with an option that only its module sees."""
 
-FROZEN = attrs.evolve(SOUND, module="kit_more:Frozen", frozen_parameters=("sc*",))
+FROZEN = attrs.evolve(
+    SOUND, module="tests.core.testing.kit_more:Frozen", frozen_parameters=("sc*",)
+)
 """A sound variant with a parameter that is never trained."""

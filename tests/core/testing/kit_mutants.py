@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import attrs
-from kit_configs import (
+
+from noether_core import registry
+from tests.core.testing.kit_configs import (
     PLACED,
     SOUND,
     IgnoredConfig,
@@ -13,9 +15,7 @@ from kit_configs import (
     UnexplainedConfig,
     with_module,
 )
-from kit_torch_config import HeavyConfig
-
-from noether_core import registry
+from tests.core.testing.kit_torch_config import HeavyConfig
 
 GROUPED = registry().get("mixed")
 """A sound variant of grouped tokens."""
@@ -29,6 +29,7 @@ MUTANTS = {
     "options_are_read": with_module("Ignoring", config=IgnoredConfig),
     "construction": with_module("Unstructured"),
     "signature": with_module("Wider"),
+    "capabilities": with_module("InNameOnly"),
     "time_exponent": attrs.evolve(SOUND, time_exponent=1),
     "memory_exponent": attrs.evolve(SOUND, memory_exponent=2),
     "result": with_module("Widening"),
@@ -52,7 +53,6 @@ MUTANTS = {
     "token_specs": with_module("Groupless", PLACED),
     "attention_patterns": with_module("Patternless", GROUPED),
     "kv_cache": with_module("Forgetful", GROUPED),
-    "refuses_undeclared_arguments": with_module("Accepting"),
     "refuses_wrong_shapes": with_module("Broadcasting"),
     "refuses_wrong_dtypes": with_module("Casting"),
     "gradients_reach_parameters": with_module("Idle"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 import torch
-from kit_configs import SoundConfig
+
+from tests.core.testing.kit_configs import SoundConfig
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,6 @@ import attrs
 import pytest
 import torch
 from annotated_types import Ge, Gt, Interval
-from kit_configs import SOUND, SoundConfig
 from torch import nn
 
 from noether_core import AttentionConfig, TokenSpec, unstructure
@@ -28,6 +27,7 @@ from noether_core.testing.comparing import are_alike, largest_error, relative_er
 from noether_core.testing.measuring import Consumption, Operations
 from noether_core.testing.reading import recording
 from noether_core.testing.sizes import sizes_unlike
+from tests.core.testing.kit_configs import SOUND, SoundConfig
 
 
 class Colour(enum.Enum):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from kit_configs import PLACED, SOUND
-from kit_more import FROZEN, MORE, SILENT
-from kit_mutants import GROUPED, MUTANTS
 
 from noether_core.testing import CHECKS, check_variant
 from noether_core.testing.contract import implied_by, name_of
+from tests.core.testing.kit_configs import PLACED, SOUND
+from tests.core.testing.kit_more import FROZEN, MORE, SILENT
+from tests.core.testing.kit_mutants import GROUPED, MUTANTS
 
 SOUND_VARIANTS = {
     "sound": SOUND,
@@ -56,7 +56,9 @@ def test_every_check_has_its_mutant_and_caught_it():
 
 @pytest.mark.parametrize("name", ["Counted", "Looping", "Stepping"])
 def test_a_module_that_is_compiled_too_often_is_caught_by_nothing_else(name):
-    (variant,) = (variant for _, variant, _ in MORE if variant.module == f"kit_more:{name}")
+    (variant,) = (
+        variant for _, variant, _ in MORE if variant.module == f"tests.core.testing.kit_more:{name}"
+    )
     assert [outcome.check for outcome in check_variant(variant).failures] == ["compile"]
 
 

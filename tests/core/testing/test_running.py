@@ -9,8 +9,6 @@ import sys
 import attrs
 import pytest
 import torch
-from kit_configs import SOUND, with_module
-from kit_mutants import MUTANTS
 
 import noether_core.testing
 from noether_core import Registry, UnknownTypeError
@@ -30,6 +28,8 @@ from noether_core.testing.__main__ import main
 from noether_core.testing.contract import implied_by, name_of, sentence_of
 from noether_core.testing.promises import promise
 from noether_core.testing.running import report_of, run_check
+from tests.core.testing.kit_configs import SOUND, with_module
+from tests.core.testing.kit_mutants import MUTANTS
 
 
 @pytest.mark.parametrize("name", noether_core.testing.__all__)
@@ -120,10 +120,10 @@ def test_whatever_a_variant_raises_is_an_error_with_its_place():
 
 
 def test_a_variant_whose_module_cannot_be_imported_gives_a_report():
-    lost = attrs.evolve(SOUND, module="kit_modules:Nobody")
+    lost = attrs.evolve(SOUND, module="tests.core.testing.kit_modules:Nobody")
     report = check_variant(lost, only=["help", "result", "rope"])
     assert [outcome.status for outcome in report.outcomes] == ["passed", "error", "error"]
-    assert "kit_modules:Nobody cannot be imported" in report.outcomes[1].message
+    assert "tests.core.testing.kit_modules:Nobody cannot be imported" in report.outcomes[1].message
 
 
 def test_a_type_is_looked_up_where_it_is_asked_for():
