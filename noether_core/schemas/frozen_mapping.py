@@ -56,7 +56,7 @@ class FrozenMapping(Mapping[str, Any]):
         return len(self._data)
 
     def __hash__(self) -> int:
-        if self._hash is None:
+        if self._hash is None:  # kept: configs are keys of caches
             self._hash = hash(frozenset(self._data.items()))
         return self._hash
 

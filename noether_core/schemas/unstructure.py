@@ -73,6 +73,7 @@ def _options_of(config: Schema, *, defaults: bool) -> dict[str, Any]:
         if _is_written(field, value, defaults=defaults):
             options[field.option] = unstructure(value, defaults=defaults)
 
+    # what an open config keeps stands among its options, as it did in the document
     kept = options.pop(config.extra_field, {}) if config.extra_field else {}
     if "type" in options:
         options = {"type": options.pop("type"), **options}
@@ -80,7 +81,7 @@ def _options_of(config: Schema, *, defaults: bool) -> dict[str, Any]:
 
 
 def _is_written(field: Field, value: Any, *, defaults: bool) -> bool:
-    if value is None and field.default is None:
+    if value is None and field.default is None:  # TOML could not hold it
         return False
     if defaults or field.option == "type":
         return True

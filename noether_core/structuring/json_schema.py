@@ -65,7 +65,7 @@ def _every_type(registry: Registry) -> _Json:
     for entry in registry.providers():
         try:
             config = registry.get(entry.qualified_name).config
-        except PluginError:
+        except PluginError:  # one broken plugin must not take the schema of all others
             continue
         schema = _options_schema(config, _spellings(entry, registry), registry)
         names += schema["properties"]["type"]["enum"]

@@ -92,7 +92,7 @@ def read_lock(path: str | os.PathLike[str]) -> tuple[Lock, Document]:
     try:
         document = read(path, "toml")
     except ConfigError as error:
-        if os.path.exists(path):
+        if os.path.exists(path):  # it is there and wrong: to write another is no way out
             raise
         way_out = "write one with 'noether lock'"
         raise error.with_problems(
@@ -116,10 +116,12 @@ class Locked:
     def __init__(self, path: str | os.PathLike[str], *, registry: Registry | None = None) -> None:
         self.file = os.fspath(path)
         lock, document = read_lock(path)
+        # another core may check other things under the same names, whatever provides them
         if lock.noether != core_version():
             raise ConfigError([document.locate(self._other_core(lock.noether))])
         self._types = lock.types
         known = default_registry() if registry is None else registry
+        # a package that is installed later must not make a locked type ambiguous
         self.registry = known.with_preference(map(_qualified_name, lock.types))
 
     def structure(
@@ -173,6 +175,7 @@ class Locked:
             for locked in self._types
             if problem.value in {locked.type, _qualified_name(locked)}
         ]
+        # of a type that is locked to several packages, nobody knows which one is missing
         if len(locked) != 1 or self.registry.providers(problem.value):
             return problem
         lost = self._problem(missing(locked[0]), problem.keys[:-1])

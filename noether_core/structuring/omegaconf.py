@@ -23,21 +23,18 @@ _Keys = tuple[str | int, ...]
 _T = TypeVar("_T")
 
 
+@attrs.frozen(repr=False)
 class Unresolved:
-    """Stands in data for a value that a config of OmegaConf does not give.
+    """Stands in data for a value that a config of OmegaConf does not give."""
 
-    Messages quote it as the config has it.
-    """
+    text: str
+    """How the config has it, as messages quote it."""
 
-    __slots__ = ("_text", "reason")
-
-    def __init__(self, text: str, reason: str) -> None:
-        self._text = text
-        self.reason = reason
-        """Why there is no value."""
+    reason: str
+    """Why there is no value."""
 
     def __repr__(self) -> str:
-        return self._text
+        return self.text
 
 
 def resolved(source: Any) -> Any:

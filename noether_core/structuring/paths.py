@@ -133,6 +133,7 @@ class OverriddenDocument:
     def locate(self, problem: Problem) -> Problem:
         """Return *problem* with its location: in the file, or the command line for overrides."""
         for keys in self._overridden:
+            # what stands within an override comes from the command line as well
             if problem.keys[: len(keys)] == keys:
                 return attrs.evolve(problem, file=COMMAND_LINE)
         return self._document.locate(problem)
@@ -188,6 +189,7 @@ def _with(data: Any, keys: Keys, value: Any) -> Any:
     if not keys:
         return value
     key = keys[0]
+    # a mapping that is missing, or null, is made; a list is not, since its length is unknown
     holder: Any = {} if data is None and isinstance(key, str) else data
     if isinstance(key, int) and not (isinstance(holder, list) and key < len(holder)):
         raise _refused("there is no such position to override", keys=(key,))

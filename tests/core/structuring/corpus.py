@@ -229,7 +229,7 @@ def _spelled(rng: Random, data: Any, format: Format) -> str:
 
 
 class _Yaml:
-    """Blocks and flows, four kinds of text, anchors where a value comes again, tags and comments."""
+    """Blocks and flows, four kinds of text, anchors for what comes again, tags and comments."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -392,7 +392,8 @@ class _Toml:
 
     def _value(self, value: Any) -> str:
         if isinstance(value, dict):
-            return f"{{{', '.join(f'{self._key(key)} = {self._value(item)}' for key, item in value.items())}}}"
+            entries = [f"{self._key(key)} = {self._value(item)}" for key, item in value.items()]
+            return f"{{{', '.join(entries)}}}"
         if isinstance(value, list):
             between, end = self._rng.choice(
                 [(", ", ""), (",", ","), (",\n  ", " # of note\n"), (", # one\n", ",\n")]
