@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import enum
 import json
-import types
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
 
+from noether_core.schemas.annotations import (
+    is_enum,
+    is_fixed_tuple,
+    is_list,
+    is_mapping,
+    is_schema,
+    is_union,
+    without_metadata,
+)
 from noether_core.schemas.bounds import bounds_of
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.schemas.rules import is_schema
 from noether_core.schemas.schema import Field, Schema, plan_of
 from noether_core.schemas.unstructure import unstructure
 
@@ -99,14 +105,13 @@ def _accepted(annotation: Any, metadata: tuple[Any, ...], around: tuple[type, ..
 
     Bounds around a union hold for each of its members but None.
     """
-    if get_origin(annotation) is Annotated:
-        annotation, *rest = get_args(annotation)
-        metadata = (*metadata, *rest)
-    if get_origin(annotation) in (Union, types.UnionType):
-        members = [_accepted(member, metadata, around) for member in get_args(annotation)]
+    bare, own_metadata = without_metadata(annotation)
+    metadata = (*metadata, *own_metadata)
+    if is_union(bare):
+        members = [_accepted(member, metadata, around) for member in get_args(bare)]
         return {"any of": sorted(members, key=canonical_json)}
-    kind = _kind(annotation, around)
-    return kind if annotation is type(None) else kind | _bounds(metadata)
+    kind = _kind(bare, around)
+    return kind if bare is type(None) else kind | _bounds(metadata)
 
 
 def _bounds(metadata: tuple[Any, ...]) -> _Data:
@@ -127,30 +132,25 @@ def _kind(annotation: Any, around: tuple[type, ...]) -> _Data:  # noqa: PLR0911 
         return _SCALARS[annotation]
     if get_origin(annotation) is Literal:
         return _choice(get_args(annotation))
-    if get_origin(annotation) in (tuple, Sequence, Mapping):
-        return _container(annotation, around)
+    if is_list(annotation):
+        return {"items": _accepted(get_args(annotation)[0], (), around)}
+    if is_fixed_tuple(annotation):
+        return {"each": [_accepted(item, (), around) for item in get_args(annotation)]}
+    if is_mapping(annotation):
+        return {"values": _accepted(get_args(annotation)[1], (), around)}
     if annotation is AttentionConfig:
         return {"is": "the config of any type"}
     if annotation in around:  # a class that holds itself has no end
         return {"is": f"the options around it, {len(around) - around.index(annotation)} levels up"}
     if is_schema(annotation):
         return {"options": _options(annotation, around)}
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+    if is_enum(annotation):
         return _choice(tuple(member.value for member in annotation))
     raise TypeError(f"no kind is known for {annotation!r}")
 
 
 def _choice(values: tuple[Any, ...]) -> _Data:
     return {"one of": sorted(values, key=canonical_json)}
-
-
-def _container(annotation: Any, around: tuple[type, ...]) -> _Data:
-    arguments = get_args(annotation)
-    if get_origin(annotation) is Mapping:
-        return {"values": _accepted(arguments[1], (), around)}
-    if get_origin(annotation) is tuple and arguments[-1] is not Ellipsis:
-        return {"each": [_accepted(argument, (), around) for argument in arguments]}
-    return {"items": _accepted(arguments[0], (), around)}
 
 
 def _canonical(value: Any) -> Any:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import enum
 import math
-import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import attrs
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, shown
+from noether_core.schemas.annotations import (
+    is_enum,
+    is_fixed_tuple,
+    is_list,
+    is_mapping,
+    is_schema,
+    is_union,
+    without_metadata,
+)
 from noether_core.schemas.bounds import Because, Bounds, bounds_of
 from noether_core.schemas.frozen_mapping import FrozenMapping, freeze
 from noether_core.spelling import did_you_mean
@@ -42,29 +50,15 @@ def rule_for(annotation: Any) -> Rule:
     Raises:
         TypeError: If the annotation is none of these, or mutable.
     """
-    metadata: tuple[Any, ...] = ()
-    if get_origin(annotation) is Annotated:
-        annotation, *rest = get_args(annotation)
-        metadata = tuple(rest)
-    if get_origin(annotation) in (Union, types.UnionType):
-        rule = _union_rule(get_args(annotation), metadata)
+    bare, metadata = without_metadata(annotation)
+    if is_union(bare):
+        rule = _union_rule(get_args(bare), metadata)
     else:
-        rule = _bounded_rule(annotation, bounds_of(metadata))
+        rule = _bounded_rule(bare, bounds_of(metadata))
     for item in metadata:
         if isinstance(item, Because):
             return _reasoned(rule, item.reason)
     return rule
-
-
-def is_schema(annotation: Any) -> bool:
-    """Return whether *annotation* is a class of configs."""
-    # not by its base: the module that defines it imports this one
-    return isinstance(annotation, type) and hasattr(annotation, "rule_of")
-
-
-def holds_schema(annotation: Any) -> bool:
-    """Return whether values of *annotation* are or hold configs."""
-    return is_schema(annotation) or any(holds_schema(argument) for argument in get_args(annotation))
 
 
 def refuse(expected: str, value: object, suggestion: str | None = None) -> ConfigError:
@@ -81,30 +75,27 @@ def _bounded_rule(annotation: Any, bounds: Bounds) -> Rule:
             f"{annotation!r} takes no bounds; put them on the numbers, texts, lists and mappings "
             "in it"
         )
-    if bounds.are_distinct and not _is_list(annotation):
+    if bounds.are_distinct and not is_list(annotation):
         raise TypeError(f"{annotation!r} is no list, whose items could be distinct")
     return rule
 
 
 def _takes_bounds(annotation: Any) -> bool:
-    if annotation in (int, float, str):
-        return True
-    return _is_list(annotation) or get_origin(annotation) is Mapping
+    return annotation in (int, float, str) or is_list(annotation) or is_mapping(annotation)
 
 
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is Sequence or get_args(annotation)[-1:] == (Ellipsis,)
-
-
-def _rule_of_kind(annotation: Any, bounds: Bounds) -> Rule:
-    origin = get_origin(annotation)
+def _rule_of_kind(annotation: Any, bounds: Bounds) -> Rule:  # noqa: PLR0911  one return per kind
     if annotation in _SCALARS:
         return _SCALARS[annotation](bounds)
-    if origin is Literal:
+    if get_origin(annotation) is Literal:
         return _literal_rule(get_args(annotation))
-    if origin in (tuple, Sequence, Mapping) and get_args(annotation):
-        return _container_rule(origin, get_args(annotation), bounds)
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+    if is_list(annotation):
+        return _list_rule(get_args(annotation)[0], bounds)
+    if is_fixed_tuple(annotation):
+        return _fixed_tuple_rule(get_args(annotation))
+    if is_mapping(annotation):
+        return _mapping_rule(get_args(annotation), bounds)
+    if is_enum(annotation):
         return _enum_rule(annotation)
     if is_schema(annotation):
         return _instance_rule(annotation)
@@ -285,15 +276,8 @@ def _first_of(checks: list[Check], expected: str) -> Check:
     return check
 
 
-def _container_rule(origin: Any, arguments: tuple[Any, ...], bounds: Bounds) -> Rule:
-    if origin is Mapping:
-        return _mapping_rule(arguments, bounds)
-    if origin is tuple and arguments[-1] is not Ellipsis:
-        return _fixed_tuple_rule(arguments)
-    return _list_rule(rule_for(arguments[0]), bounds)
-
-
-def _list_rule(item: Rule, bounds: Bounds) -> Rule:
+def _list_rule(annotation: Any, bounds: Bounds) -> Rule:
+    item = rule_for(annotation)
     expected, holds = f"{bounds.refine('a list')}, each {item.expected}", bounds.holds
 
     def check(value: Any) -> Any:

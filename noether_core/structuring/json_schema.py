@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
-import types
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
 
 from noether_core.errors import PluginError
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
+from noether_core.schemas.annotations import (
+    is_enum,
+    is_fixed_tuple,
+    is_list,
+    is_mapping,
+    is_schema,
+    is_union,
+    without_metadata,
+)
 from noether_core.schemas.bounds import bounds_of
 from noether_core.schemas.help_text import help_of
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.schemas.rules import is_schema
 from noether_core.schemas.schema import Field, Schema, plan_of
 from noether_core.schemas.unstructure import unstructure
 
@@ -124,39 +130,34 @@ def _field_schema(cls: type[Schema], field: Field, registry: Registry) -> _Json:
     return schema
 
 
-def _annotation_schema(annotation: Any, registry: Registry) -> _Json:  # noqa: PLR0911  one return per kind
-    if get_origin(annotation) is Annotated:
-        bare, *metadata = get_args(annotation)
-        return _bounded(_annotation_schema(bare, registry), dict(bounds_of(metadata).terms))
-    if get_origin(annotation) in (Union, types.UnionType):
-        return {"anyOf": [_annotation_schema(member, registry) for member in get_args(annotation)]}
+def _annotation_schema(annotation: Any, registry: Registry) -> _Json:
+    bare, metadata = without_metadata(annotation)
+    if is_union(bare):
+        schema: _Json = {"anyOf": [_annotation_schema(item, registry) for item in get_args(bare)]}
+    else:
+        schema = _schema_of_kind(bare, registry)
+    return _bounded(schema, dict(bounds_of(metadata).terms)) if metadata else schema
+
+
+def _schema_of_kind(annotation: Any, registry: Registry) -> _Json:  # noqa: PLR0911  one return per kind
     if get_origin(annotation) is Literal:
         return {"enum": list(get_args(annotation))}
-    if get_origin(annotation) in (tuple, Sequence, Mapping):
-        return _container_schema(annotation, registry)
+    if is_list(annotation):
+        return {"type": "array", "items": _annotation_schema(get_args(annotation)[0], registry)}
+    if is_fixed_tuple(annotation):
+        items = [_annotation_schema(item, registry) for item in get_args(annotation)]
+        count = len(items)
+        return {"type": "array", "prefixItems": items, "minItems": count, "maxItems": count}
+    if is_mapping(annotation):
+        values = _annotation_schema(get_args(annotation)[1], registry)
+        return {"type": "object", "additionalProperties": values}
     if annotation is AttentionConfig:
         return _every_type(registry)
     if is_schema(annotation):
         return _options_schema(annotation, [], registry)
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+    if is_enum(annotation):
         return {"enum": [member.value for member in annotation]}
     return dict(_SCALARS[annotation])
-
-
-def _container_schema(annotation: Any, registry: Registry) -> _Json:
-    arguments = get_args(annotation)
-    if get_origin(annotation) is Mapping:
-        values = _annotation_schema(arguments[1], registry)
-        return {"type": "object", "additionalProperties": values}
-    if get_origin(annotation) is tuple and arguments[-1] is not Ellipsis:
-        items = [_annotation_schema(argument, registry) for argument in arguments]
-        return {
-            "type": "array",
-            "prefixItems": items,
-            "minItems": len(items),
-            "maxItems": len(items),
-        }
-    return {"type": "array", "items": _annotation_schema(arguments[0], registry)}
 
 
 def _bounded(schema: _Json, bounds: Mapping[str, Any]) -> _Json:

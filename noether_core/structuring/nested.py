@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, get_args, get_origin
 
 import cattrs
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem
-from noether_core.schemas.rules import holds_schema, is_schema
+from noether_core.schemas.annotations import (
+    holds_schema,
+    is_fixed_tuple,
+    is_list,
+    is_mapping,
+    is_schema,
+    is_union,
+)
 from noether_core.schemas.schema import Schema
 
 _Hook = Callable[[Any, Any], Any]
@@ -34,15 +40,15 @@ def new_converter(make: Callable[[Any, type[Schema]], Schema]) -> cattrs.Convert
 
 
 def _is_list_of_configs(annotation: Any) -> bool:
-    return get_origin(annotation) in (tuple, Sequence) and holds_schema(annotation)
+    return (is_list(annotation) or is_fixed_tuple(annotation)) and holds_schema(annotation)
 
 
 def _is_mapping_of_configs(annotation: Any) -> bool:
-    return get_origin(annotation) is Mapping and holds_schema(annotation)
+    return is_mapping(annotation) and holds_schema(annotation)
 
 
 def _is_union_of_configs(annotation: Any) -> bool:
-    return get_origin(annotation) in (Union, types.UnionType) and holds_schema(annotation)
+    return is_union(annotation) and holds_schema(annotation)
 
 
 def _is_annotated_config(annotation: Any) -> bool:
@@ -51,7 +57,7 @@ def _is_annotated_config(annotation: Any) -> bool:
 
 def _list_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
     arguments = get_args(annotation)
-    is_fixed = get_origin(annotation) is tuple and arguments[-1] is not Ellipsis
+    is_fixed = is_fixed_tuple(annotation)
 
     def make(value: Any, _: Any) -> Any:
         if not isinstance(value, (list, tuple)):

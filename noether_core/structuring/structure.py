@@ -14,8 +14,9 @@ from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, shown
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.resolution import installed_types, owners
+from noether_core.schemas.annotations import holds_schema
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.schemas.rules import holds_schema, refuse
+from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
 from noether_core.schemas.unstructure import unstructure
 from noether_core.spelling import did_you_mean

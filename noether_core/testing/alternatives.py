@@ -8,8 +8,8 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from noether_core.schemas.annotations import is_schema
 from noether_core.schemas.bounds import bounds_of
-from noether_core.schemas.rules import is_schema
 from noether_core.schemas.schema import Field, plan_of
 from noether_core.testing.subject import Subject
 

@@ -18,7 +18,8 @@ import pytest
 
 from noether_core.errors import ConfigError
 from noether_core.schemas import Because, Distinct, FrozenMapping, Schema, TokenSpec
-from noether_core.schemas.rules import holds_schema, is_schema, rule_for
+from noether_core.schemas.annotations import holds_schema, is_schema
+from noether_core.schemas.rules import rule_for
 
 
 class Colour(str, enum.Enum):  # noqa: UP042  the kind that a rule for text takes for text
