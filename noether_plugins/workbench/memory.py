@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from noether_core import NoetherError
+from noether_core import NoetherError, PluginError
 from noether_plugins.workbench.data import make_model
 from noether_plugins.workbench.experiment import Experiment
 
@@ -91,16 +91,29 @@ def _n_weights(experiment: Experiment) -> int:
     try:
         with torch.device("meta"):
             model = make_model(experiment)
-    except (OverflowError, RuntimeError, TypeError) as error:
-        if isinstance(error, NoetherError):
+    except (OverflowError, RuntimeError, TypeError, PluginError) as error:
+        if not _is_too_large(_raised_by_module(error)):
             raise
         reason = "the model is larger than torch can count; lower the sizes of attention or model"
         raise OutOfMemoryError(reason) from error
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def _is_too_large(error: BaseException) -> bool:
+    """Return whether an error says that a size is beyond what torch can count."""
+    if isinstance(error, (RuntimeError, TypeError)):
+        return "overflow" in str(error).lower()
+    return isinstance(error, OverflowError)
+
+
+def _raised_by_module(error: BaseException) -> BaseException:
+    """Return what a module raised while it was made, around which `build` names its plugin."""
+    return error.__cause__ or error if isinstance(error, PluginError) else error
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that an allocation failed, on the CPU or on a GPU."""
+    error = _raised_by_module(error)
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     # torch's allocator on the CPU has no error class of its own

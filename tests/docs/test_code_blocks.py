@@ -18,7 +18,7 @@ from noether_plugins.workbench.experiment import Experiment
 from tests.docs.pages import blocks, follow
 from tests.fresh_environment import ROOT
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MADE = {
     "tutorial.md": ("runs/transolver/flow.png", "runs/dot_product/result.json"),
@@ -63,14 +63,14 @@ def test_every_built_in_type_fits_into_the_transformer_of_the_page(page, type):
 
 
 def test_the_readmes_problems_are_what_such_a_file_gets(tmp_path, monkeypatch):
-    told = next(block.text for block in blocks(README) if block.language == "text")
-    lines = dict(re.findall(r"^ +(\d) \| (.*)$", told, flags=re.MULTILINE))
+    problems = next(block.text for block in blocks(README) if block.language == "text")
+    lines = dict(re.findall(r"^ +(\d) \| (.*)$", problems, flags=re.MULTILINE))
     file = tmp_path / "attention.yaml"
     file.write_text("type: transolver\nhidden_dim: 256\n" + f"{lines['3']}\n{lines['4']}\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         load("attention.yaml")
-    assert str(caught.value) == told.rstrip()
+    assert str(caught.value) == problems.rstrip()
 
 
 def test_the_readmes_commands_are_the_two_that_do_everything():

@@ -1,9 +1,12 @@
 """What a run may take of the memory."""
 
+from typing import Literal
+
 import attrs
 import pytest
 import torch
 
+from noether_core import AttentionConfig, AttentionVariant, PluginError, registry
 from noether_plugins.workbench.memory import (
     OutOfMemoryError,
     allowed_memory,
@@ -39,3 +42,24 @@ def test_a_failed_allocation_is_known_from_other_errors():
     assert is_out_of_memory(caught.value)
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
+@attrs.frozen(kw_only=True)
+class BrokenConfig(AttentionConfig):
+    """Of a variant that cannot be made."""
+
+    type: Literal["broken"] = "broken"
+
+
+class Broken(torch.nn.Module):
+    def __init__(self, config):
+        raise RuntimeError("no weights of this name")
+
+
+def test_a_constructor_that_raises_is_not_blamed_on_sizes(small):
+    registry().register(
+        AttentionVariant(config=BrokenConfig, module=f"{__name__}:Broken", interface="self")
+    )
+    experiment = attrs.evolve(small, attention=BrokenConfig(hidden_dim=8, num_heads=2))
+    with pytest.raises(PluginError, match="no weights of this name"):
+        check_need(experiment)
