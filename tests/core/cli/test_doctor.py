@@ -23,16 +23,10 @@ def start(site, tmp_path):
     """Return what starts ``noether doctor`` where only the packages of the site are not blocked."""
 
     def call(*arguments, **variables):
-        path = os.pathsep.join(filter(None, (str(site.folder), os.environ.get("PYTHONPATH"))))
         return subprocess.Popen(
             [sys.executable, "-P", "-c", SCRIPT, "doctor", *arguments],
             cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": path,
-                "NOETHER_BLOCK": "noether-attention",
-                **variables,
-            },
+            env=site.environment(**{"NOETHER_BLOCK": "noether-attention", **variables}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

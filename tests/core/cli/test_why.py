@@ -1,7 +1,6 @@
 """The real command ``noether why``, and the notes of ``noether list``."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -13,11 +12,10 @@ def run(site, tmp_path):
     """Return what runs ``noether`` where the packages of the site are installed too."""
 
     def call(*arguments, **variables):
-        path = os.pathsep.join(filter(None, (str(site.folder), os.environ.get("PYTHONPATH"))))
         return subprocess.run(
             [sys.executable, "-P", "-m", "noether_core.cli", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path, **variables},
+            env=site.environment(**variables),
             capture_output=True,
             text=True,
             check=False,
