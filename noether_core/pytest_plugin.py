@@ -1,7 +1,6 @@
-"""The pytest plugin: ``pytest --noether TYPE`` runs every check on a variant, each as a test of its
-own.
+"""The pytest plugin: ``pytest --noether TYPE`` runs every check on a variant as a test.
 
-It is loaded whenever pytest starts, and imports nothing until it is asked for a type.
+It is loaded whenever pytest starts, and imports nothing until it is given a type.
 """
 
 from __future__ import annotations
@@ -32,6 +31,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Take part where a type is given."""
     if config.getoption("--noether"):
-        from noether_core.testing.items import Checks
+        from noether_core.testing.pytest_items import Checks
 
         config.pluginmanager.register(Checks(config), "noether_checks")

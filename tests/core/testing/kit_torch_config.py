@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 import torch
-from kit_configs import SoundConfig
+from kit_sample_configs import SoundConfig
 
 
 @attrs.frozen(kw_only=True)

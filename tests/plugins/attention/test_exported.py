@@ -9,7 +9,7 @@ from test_compiled import call_of
 from torch.export import Dim
 
 from noether_core import TokenSpec
-from noether_core.testing.graphs import quiet_compiler
+from noether_core.testing.measuring import quiet_compiler
 
 FIRST, OTHERS = 29, (23, 67, 4001)
 """Tokens of the call that is exported, and those of later calls, one far larger."""
