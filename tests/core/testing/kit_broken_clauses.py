@@ -424,7 +424,7 @@ MORE = [
     (
         "construction",
         _broken("Nobody"),
-        "no module of the example can be made: PluginError: type: 'sound'",
+        "no module of the example can be made: PluginError: 'sound'",
     ),
     ("signature", _broken("CatchingAll"), "forward takes **others, which hides what it"),
     (
@@ -445,7 +445,7 @@ MORE = [
     (
         "capabilities",
         attrs.evolve(SOUND, capabilities=(*SOUND.capabilities, "kv_cache")),
-        "'kv_cache', and the interface 'self' has no such argument; drop it",
+        "'kv_cache', and the interface 'self' has no such argument; drop the",
     ),
     (
         "time_exponent",
