@@ -273,6 +273,20 @@ class PluginError(NoetherError, ImportError):
         return f"{self.plugin}: {self.reason}"
 
 
+class MissingExtraError(NoetherError, ImportError):
+    """A package is needed that the base install leaves out, and an extra brings."""
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        super().__init__(purpose, package, extra)
+        self.purpose = purpose
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        remedy = f"pip install 'noether-attention[{self.extra}]'"
+        return f"{self.purpose} needs {self.package}, which is not installed; {remedy}"
+
+
 class ShapeError(NoetherError, ValueError):
     """A tensor has another shape, dtype or device than the call needs."""
 

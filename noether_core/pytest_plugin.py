@@ -31,6 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Take part where a type is given."""
     if config.getoption("--noether"):
-        from noether_core.testing.pytest_items import Checks
+        import pytest
+
+        from noether_core.errors import MissingExtraError
+
+        try:
+            from noether_core.testing.pytest_items import Checks
+        except ModuleNotFoundError as error:
+            reason = MissingExtraError("pytest --noether", error.name or "torch", "torch")
+            raise pytest.UsageError(str(reason)) from error
 
         config.pluginmanager.register(Checks(config), "noether_checks")

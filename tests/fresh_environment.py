@@ -29,9 +29,7 @@ class FreshEnvironment:
     """The environment's folder."""
 
     def run(self, *command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a command in *cwd*, those of the environment before all others; return its status and
-        what it wrote.
-        """
+        """Run a command in *cwd*, those of the environment before all others."""
         variables = {
             name: value for name, value in os.environ.items() if not name.startswith(_INHERITED)
         }
@@ -56,11 +54,22 @@ class FreshEnvironment:
 
 @pytest.fixture(scope="session")
 def fresh_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
-    """An environment that holds the project and nothing else; whoever installs more takes it out
-    again.
+    """An environment that holds the project with what runs need, and nothing else.
+
+    Whoever installs more takes it out again.
     """
-    folder = tmp_path_factory.mktemp("fresh") / "environment"
+    return _environment_with(f"{ROOT}[run]", tmp_path_factory.mktemp("fresh"))
+
+
+@pytest.fixture(scope="session")
+def base_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
+    """An environment that holds the project as it is without extras: no torch."""
+    return _environment_with(str(ROOT), tmp_path_factory.mktemp("base"))
+
+
+def _environment_with(requirement: str, parent: Path) -> FreshEnvironment:
+    folder = parent / "environment"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     environment = FreshEnvironment(folder)
-    environment.pip("install", "-c", ROOT / "constraints.txt", ROOT)
+    environment.pip("install", "-c", ROOT / "constraints.txt", requirement)
     return environment

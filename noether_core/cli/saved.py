@@ -35,11 +35,10 @@ def show_file(file: str, options: argparse.Namespace) -> int:
 
 def _facts(file: str) -> dict[str, Any]:
     """Return what a file says, and in what that differs from what is installed, as plain data."""
-    from noether_core.saving.contents import opened, read_contents
+    from noether_core.saving.contents import read_contents
     from noether_core.schemas.plain import plain
 
-    with opened(file) as source:
-        contents, header = read_contents(source, file)
+    contents, header = read_contents(file)
     said, infos = plain(contents), header.tensors.values()
     return {
         "file": file,
@@ -49,7 +48,7 @@ def _facts(file: str) -> dict[str, Any]:
         "differences": _differences(contents),
         "tensors": {
             "count": len(infos),
-            "bytes": sum(info.size for info in infos),
+            "bytes": header.size,
             "dtypes": sorted({info.dtype for info in infos}),
         },
     }
@@ -63,7 +62,7 @@ def _differences(contents: Contents) -> list[dict[str, str]]:
 
     from noether_core.errors import PluginError
     from noether_core.plugins.registry import registry
-    from noether_core.saving.comparing import compare
+    from noether_core.saving.contents import compare
 
     try:
         differences = compare(contents, registry()).differences

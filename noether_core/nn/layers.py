@@ -17,38 +17,36 @@ if TYPE_CHECKING:
     from noether_core.schemas import AttentionConfig
 
 
-def split_heads(x: Tensor, num_heads: int, *, shares: int = 1) -> Tensor:
+def split_heads(x: Tensor, num_heads: int, *, parts: int = 1) -> Tensor:
     """Give every head its own contiguous share of the features.
 
     Args:
         x: ``(batch, tokens, num_heads * head_dim)``; head ``h`` owns the features from ``h *
             head_dim`` on.
         num_heads: Number of heads; divides the width of *x*.
-        shares: Into how many equal shares the tokens fall, one behind the other; each becomes an
+        parts: Into how many equal parts the tokens fall, one behind the other; each becomes an
             entry of the batch.
 
     Returns:
-        ``(batch * shares, num_heads, tokens / shares, head_dim)``, a view where the layout of *x*
+        ``(batch * parts, num_heads, tokens / parts, head_dim)``, a view where the layout of *x*
         allows it.
     """
     batch, tokens, width = x.shape
-    return x.reshape(batch * shares, tokens // shares, num_heads, width // num_heads).transpose(
-        1, 2
-    )
+    return x.reshape(batch * parts, tokens // parts, num_heads, width // num_heads).transpose(1, 2)
 
 
-def merge_heads(x: Tensor, *, shares: int = 1) -> Tensor:
+def merge_heads(x: Tensor, *, parts: int = 1) -> Tensor:
     """Undo `split_heads`.
 
     Args:
-        x: ``(batch * shares, num_heads, tokens / shares, head_dim)``.
-        shares: What `split_heads` was given.
+        x: ``(batch * parts, num_heads, tokens / parts, head_dim)``.
+        parts: What `split_heads` was given.
 
     Returns:
         ``(batch, tokens, num_heads * head_dim)``.
     """
     entries, num_heads, tokens, head_dim = x.shape
-    return x.transpose(1, 2).reshape(entries // shares, shares * tokens, num_heads * head_dim)
+    return x.transpose(1, 2).reshape(entries // parts, parts * tokens, num_heads * head_dim)
 
 
 def project_heads(
@@ -58,7 +56,7 @@ def project_heads(
     *,
     norm: nn.Module | None = None,
     freqs: Frequencies | None = None,
-    shares: int = 1,
+    parts: int = 1,
 ) -> Tensor:
     """Return the queries, keys or values of every head: projected, then normalised, then rotated.
 
@@ -69,12 +67,12 @@ def project_heads(
         norm: Normalises each head over ``head_dim``, where it is given.
         freqs: What `RopeFrequency` returned for the tokens, where they are rotated; shared out as
             these are.
-        shares: As in `split_heads`.
+        parts: As in `split_heads`.
 
     Returns:
-        ``(batch * shares, num_heads, tokens / shares, head_dim)``.
+        ``(batch * parts, num_heads, tokens / parts, head_dim)``.
     """
-    heads = split_heads(layer(x), num_heads, shares=shares)
+    heads = split_heads(layer(x), num_heads, parts=parts)
     if norm is not None:
         heads = norm(heads)
     return heads if freqs is None else rotate(heads, freqs)
@@ -131,13 +129,13 @@ class QKVAttention(nn.Module):
         init_weights_(self, config.init_weights, output=self.proj)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
-    def project_output(self, read: Tensor, *, shares: int = 1) -> Tensor:
+    def project_output(self, read: Tensor, *, parts: int = 1) -> Tensor:
         """Return what the heads read, ``(batch, heads, tokens, head_dim)``, as tokens ``(batch,
         tokens, hidden_dim)``.
 
-        Tokens that were split into *shares*, as `split_heads` does it, stand in one entry of the
+        Tokens that were split into *parts*, as `split_heads` does it, stand in one entry of the
         batch again. In training, features of the result are dropped with the probability
         ``dropout``.
         """
-        y: Tensor = self.proj(merge_heads(read, shares=shares))
+        y: Tensor = self.proj(merge_heads(read, parts=parts))
         return functional.dropout(y, self.dropout) if self.training and self.dropout else y

@@ -60,7 +60,7 @@ def attend_to_chunks(
     """
     queries = queries.to(dtype_of_results(queries))
     scale = 1 / math.sqrt(queries.shape[-1]) if scale is None else scale
-    part = _fused if tells_sums(queries, backend) else _by_products
+    part = _fused if has_fused_kernel(queries, backend) else _by_products
 
     read = queries.new_zeros(queries.shape, dtype=dtype_of_sums(queries.dtype))
     log_sums = queries.new_full(
@@ -83,7 +83,7 @@ def attend_to_chunks(
     return read.to(queries.dtype)
 
 
-def tells_sums(x: Tensor, backend: Backend) -> bool:
+def has_fused_kernel(x: Tensor, backend: Backend) -> bool:
     """Return whether parts are computed by a kernel that makes nothing of size queries times keys."""
     return x.device.type == "cpu" and backend != "math" and _KERNEL is not None
 

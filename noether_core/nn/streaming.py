@@ -31,7 +31,7 @@ FEWEST_STREAMED = _CHUNKS * _LEAST
 """Tokens that are never cut but where a config demands it, however large they are."""
 
 
-def tokens_at_once(
+def choose_chunk_size(
     module: nn.Module,
     x: Tensor,
     *others: Tensor,

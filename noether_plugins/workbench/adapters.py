@@ -56,8 +56,12 @@ class SelfAdapter(AttentionAdapter):
 
     def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
         """Return the attended tokens, ``(batch, tokens, hidden_dim)``."""
-        positions = geometry.positions if self.takes_positions else None
-        attended: Tensor = self.attention(x, freqs=self.frequencies(geometry), positions=positions)
+        arguments: dict[str, Any] = {}
+        if self.rope is not None:
+            arguments["freqs"] = self.frequencies(geometry)
+        if self.takes_positions:
+            arguments["positions"] = geometry.positions
+        attended: Tensor = self.attention(x, **arguments)
         return attended
 
 

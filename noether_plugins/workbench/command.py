@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from noether_core import hookimpl
+from noether_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from noether_plugins.workbench.experiment import Experiment
@@ -56,10 +58,18 @@ def _lock_file(name: str) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
+    _check_installed()
     experiment = _experiment(options)
     from noether_plugins.workbench.run import run
 
     return run(experiment, file=options.file, output=options.output, overwrite=options.overwrite)
+
+
+def _check_installed() -> None:
+    """Refuse to start without what a run needs in the end: matplotlib draws after the training."""
+    for package in ("torch", "matplotlib"):
+        if find_spec(package) is None:
+            raise MissingExtraError("noether run", package, "run")
 
 
 def _experiment(options: argparse.Namespace) -> Experiment:

@@ -1,6 +1,6 @@
 """From tokens to slices and back: soft groups, to which every token belongs in part."""
 
-from noether_core.nn.slices.choosing import folding_pays, tokens_at_once
+from noether_core.nn.slices.choosing import choose_tile_size, folding_pays
 from noether_core.nn.slices.composing import Affine, behind_states, from_tokens, stacked
 from noether_core.nn.slices.dense import attend_slices, gather_slices, read_slices
 from noether_core.nn.slices.kernel import attend_through_slices
@@ -21,5 +21,5 @@ __all__ = [
     "gather_slices",
     "read_slices",
     "stacked",
-    "tokens_at_once",
+    "choose_tile_size",
 ]

@@ -52,7 +52,7 @@ class SliceAttention(Protocol):
         ...
 
 
-def tokens_at_once(module: SliceAttention, x: Tensor, *, draws_noise: bool = False) -> int | None:
+def choose_tile_size(module: SliceAttention, x: Tensor, *, draws_noise: bool = False) -> int | None:
     """Return how many tokens are computed at once, or None where the slice weights of all tokens
     are held.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -12,6 +13,17 @@ from noether_core.plugins.diagnosis.environment import Environment
 from noether_core.plugins.diagnosis.finding import Finding, error, warning, without
 from noether_core.plugins.imports import file_of
 from noether_core.plugins.metadata import EntryPoint
+
+
+def missing_torch(environment: Environment) -> Iterator[Finding]:
+    """Yield once that torch is absent: configs are checked without it, and no module is built."""
+    if environment.plugins and find_spec("torch") is None:
+        yield Finding(
+            severity="warning",
+            check="missing-torch",
+            message="torch is not installed: configs can be checked, and no module can be built",
+            remedy="pip install 'noether-attention[torch]'",
+        )
 
 
 def missing_code(environment: Environment) -> Iterator[Finding]:

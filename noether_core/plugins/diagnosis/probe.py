@@ -10,12 +10,13 @@ import json
 import os
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any
 
 from noether_core.errors import NoetherError, PluginError
 from noether_core.hookspecs import AttentionVariant
 from noether_core.plugins.diagnosis.classes import complaint_about
-from noether_core.plugins.imports import import_object, told
+from noether_core.plugins.imports import describe, import_object
 from noether_core.plugins.metadata import ATTENTION, COMMAND, EXTENSION, EntryPoint, Index
 from noether_core.plugins.registry import IN_PROCESS, Registry, registry
 
@@ -30,10 +31,10 @@ def main(task: str, report: str) -> None:
         facts = _facts(**given)
     except KeyboardInterrupt as error:
         facts = {
-            "reason": f"{module} raises {told(error)} when it is imported, which ends every program that uses it"
+            "reason": f"{module} raises {describe(error)} when it is imported, which ends every program that uses it"
         }
     except BaseException as error:  # noqa: BLE001  nothing that a plugin does may keep us from telling it
-        facts = {"reason": f"{module} cannot be looked at: {told(error)}"}
+        facts = {"reason": f"{module} cannot be looked at: {describe(error)}"}
     with open(report, "w", encoding="utf-8") as file:
         json.dump(facts, file)
     with contextlib.suppress(Exception):  # the plugin may have replaced it by anything
@@ -100,7 +101,7 @@ def _answer(entry: EntryPoint) -> AttentionVariant | None:
 
 def _complaint(variant: AttentionVariant, *, is_deep: bool) -> str | None:
     """Return what is wrong with the module class of a variant, or None where nothing is."""
-    if not is_deep:
+    if not is_deep or find_spec("torch") is None:  # that torch is absent is said once, elsewhere
         return complaint_about(variant.module)
     try:
         return _complaint_of_use(variant)
@@ -109,7 +110,7 @@ def _complaint(variant: AttentionVariant, *, is_deep: bool) -> str | None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  a class may fail in any way
-        return f"{variant.module} makes nothing of its example: {told(error)}"
+        return f"{variant.module} makes nothing of its example: {describe(error)}"
 
 
 def _complaint_of_use(variant: AttentionVariant) -> str | None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 from torch import Tensor, nn
 
-from noether_core import AttentionConfig, AttentionPattern, TokenSpec, structure
-from noether_core.nn import Frequencies, KVCache, refuse_arguments
+from noether_core import AttentionConfig, TokenSpec, structure
+from noether_core.errors import UnsupportedArgumentError
+from noether_core.nn import Frequencies, KVCache
 from noether_plugins.attention.anchor.config import (
     CrossAnchorAttentionConfig,
     JointAnchorAttentionConfig,
@@ -45,11 +46,6 @@ __all__ = [
     "UnexpectedTokenError",
 ]
 
-_REFUSED = {
-    "attention_patterns": "its branches say which groups read which; 'mixed' takes patterns",
-    "freqs": "RoPE usage mismatch: use_rope is false",
-}
-
 
 class MultiBranchAnchorAttention(nn.Module):
     """Mixed attention whose patterns follow from branches: groups of tokens read anchors, few that
@@ -83,7 +79,6 @@ class MultiBranchAnchorAttention(nn.Module):
         self,
         x: Tensor,
         token_specs: Sequence[TokenSpec],
-        attention_patterns: Sequence[AttentionPattern] | None = None,
         *,
         key_padding_mask: Tensor | None = None,
         freqs: Frequencies | None = None,
@@ -96,7 +91,6 @@ class MultiBranchAnchorAttention(nn.Module):
             x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.
             token_specs: The groups, in the order of *x*: anchors of every branch, and any others.
                 One of size None is not in *x*; its keys and values come from *kv_cache*.
-            attention_patterns: Refused.
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
                 no token; it still reads, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens of *x*; exactly if ``use_rope``.
@@ -114,14 +108,13 @@ class MultiBranchAnchorAttention(nn.Module):
                 missing.
             CacheError: If the cache does not hold anchors that are read, or holds them in a form
                 that does not fit.
-            UnsupportedArgumentError: If an argument cannot be honoured.
+            UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
         """
-        refuse_arguments(
-            self.variant,
-            _REFUSED,
-            attention_patterns=attention_patterns,
-            freqs=None if self.use_rope else freqs,
-        )
+        if freqs is not None and not self.use_rope:
+            # The attention below would check it too, and name 'mixed'.
+            reason = "RoPE usage mismatch: use_rope is false"
+            raise UnsupportedArgumentError(self.variant, "freqs", reason)
+
         y: Tensor = self.mixed_attention(
             x,
             token_specs,

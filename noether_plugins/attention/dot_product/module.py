@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
-from noether_core import AttentionConfig, TokenSpec, structure
+from noether_core import AttentionConfig, structure
 from noether_core.nn import (
     Frequencies,
     QKVAttention,
@@ -17,17 +15,8 @@ from noether_core.nn import (
     check_key_padding_mask,
     check_tokens,
     project_heads,
-    refuse_arguments,
 )
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_REFUSED = {
-    "positions": "it does not look at points; with use_rope, freqs rotate by them",
-    "token_specs": "its tokens are not grouped",
-}
 
 
 class DotProductAttention(QKVAttention):
@@ -59,8 +48,6 @@ class DotProductAttention(QKVAttention):
         attn_mask: Tensor | StructuredMask | None = None,
         key_padding_mask: Tensor | None = None,
         freqs: Frequencies | None = None,
-        positions: Tensor | None = None,
-        token_specs: Sequence[TokenSpec] | None = None,
     ) -> Tensor:
         """Let every token read the tokens that the masks leave it; one that they leave none reads
         zeros.
@@ -74,8 +61,6 @@ class DotProductAttention(QKVAttention):
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
                 no token; it still reads, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens; exactly if ``use_rope``.
-            positions: Refused.
-            token_specs: Refused.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
@@ -83,10 +68,9 @@ class DotProductAttention(QKVAttention):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are
                 missing.
-            UnsupportedArgumentError: If an argument cannot be honoured.
+            UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
-        refuse_arguments("dot_product", _REFUSED, positions=positions, token_specs=token_specs)
         check_tokens(x, self.hidden_dim)
         check_attn_mask(attn_mask, x, x, self.num_heads)
         check_key_padding_mask(key_padding_mask, x)

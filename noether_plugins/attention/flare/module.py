@@ -11,39 +11,26 @@ from torch.nn import functional
 
 from noether_core import AttentionConfig, TokenGroupError, TokenSpec, structure
 from noether_core.nn import (
-    Cut,
-    Frequencies,
-    KeyChunk,
     RMSNorm,
     attend,
-    attend_to_chunks,
     check_key_padding_mask,
     check_tokens,
-    chunks_of,
-    cut_groups,
-    dtype_of_results,
     group_sizes,
     init_weights_,
     layout_of,
     merge_heads,
     project_heads,
-    refuse_arguments,
     split_heads,
-    take_runs,
-    tells_sums,
-    tokens_at_once,
 )
+from noether_core.nn.groups import GroupSplit, select_groups, split_groups
+from noether_core.nn.operators import dtype_of_results
+from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, has_fused_kernel
+from noether_core.nn.streaming import choose_chunk_size, chunks_of
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.residual_mlp import residual_mlp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-_REFUSED = {
-    "attn_mask": "tokens meet in latents, never in pairs; key_padding_mask hides tokens",
-    "freqs": "latents have no position to rotate by",
-    "positions": "it does not look at points",
-}
 
 
 class FLAREAttention(nn.Module):
@@ -110,21 +97,15 @@ class FLAREAttention(nn.Module):
         self,
         x: Tensor,
         *,
-        attn_mask: Tensor | None = None,
         key_padding_mask: Tensor | None = None,
-        freqs: Frequencies | None = None,
-        positions: Tensor | None = None,
         token_specs: Sequence[TokenSpec] | None = None,
     ) -> Tensor:
         """Exchange information between tokens through latents.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            attn_mask: Refused.
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
                 no latent; it still reads the latents, so its own rows of the result mean nothing.
-            freqs: Refused.
-            positions: Refused.
             token_specs: Groups of the tokens, one behind the other. Where one or more end in
                 ``anchor_suffix``, the latents read those alone; all tokens read the latents.
 
@@ -134,10 +115,8 @@ class FLAREAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
             TokenGroupError: If the groups do not add up to the tokens, or one is of size None.
-            UnsupportedArgumentError: If an argument cannot be honoured.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
-        refuse_arguments("flare", _REFUSED, attn_mask=attn_mask, freqs=freqs, positions=positions)
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         read = self._read_groups(token_specs, x.shape[1])
@@ -188,11 +167,13 @@ class FLAREAttention(nn.Module):
         """
         if self.backend == "flex":  # it tells no sums to merge by
             return None
-        logits = 0 if tells_sums(x, self.backend) else self.num_heads * self.num_latents
+        logits = 0 if has_fused_kernel(x, self.backend) else self.num_heads * self.num_latents
         width = max(self._widest, logits)
-        return tokens_at_once(self, x, width=width, least=self.num_latents, chosen=self.chunk_size)
+        return choose_chunk_size(
+            self, x, width=width, least=self.num_latents, chosen=self.chunk_size
+        )
 
-    def _stream(self, x: Tensor, real: Tensor | None, cut: Cut | None, chunk: int) -> Tensor:
+    def _stream(self, x: Tensor, real: Tensor | None, cut: GroupSplit | None, chunk: int) -> Tensor:
         """Return the result for the tokens *x*, *chunk* of them at a time.
 
         Args:
@@ -227,7 +208,9 @@ class FLAREAttention(nn.Module):
             values = project_heads(tokens, self.v_proj, self.num_heads)
             yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
 
-    def _read_groups(self, token_specs: Sequence[TokenSpec] | None, tokens: int) -> Cut | None:
+    def _read_groups(
+        self, token_specs: Sequence[TokenSpec] | None, tokens: int
+    ) -> GroupSplit | None:
         """Return where the tokens are cut for those that the latents read, None where they read
         all.
         """
@@ -241,20 +224,20 @@ class FLAREAttention(nn.Module):
                 )
             sizes[name] = size
         anchors = [name for name in sizes if name.endswith(self.anchor_suffix)]
-        return cut_groups(sizes, [anchors]) if anchors else None
+        return split_groups(sizes, [anchors]) if anchors else None
 
 
-def _take(tensor: Tensor, cut: Cut | None, *, dim: int) -> Tensor:
+def _take(tensor: Tensor, cut: GroupSplit | None, *, dim: int) -> Tensor:
     """Return the tokens that are read; the tensor itself where all are, as a part's gradient costs
     a tensor more.
     """
-    return tensor if cut is None else take_runs(tensor, cut, dim=dim)
+    return tensor if cut is None else select_groups(tensor, cut, dim=dim)
 
 
-def _spans(cut: Cut) -> list[slice]:
+def _spans(cut: GroupSplit) -> list[slice]:
     """Return where the tokens stand that are read."""
     bounds = [0, *itertools.accumulate(cut.lengths)]
-    return [slice(bounds[first], bounds[stop]) for first, stop in cut.runs[0]]
+    return [slice(bounds[first], bounds[stop]) for first, stop in cut.selections[0]]
 
 
 def _between(spans: Sequence[slice], tokens: int) -> Iterator[slice]:

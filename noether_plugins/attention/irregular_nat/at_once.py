@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from noether_core.nn import dropout_at, dtype_of_sums
+from noether_core.nn import dropout_at
+from noether_core.nn.operators import dtype_of_sums
 from noether_plugins.attention.irregular_nat.tokens import (
     Reading,
     RelposWeights,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from noether_core.nn import dropout_at, dtype_of_sums
+from noether_core.nn import dropout_at
+from noether_core.nn.operators import dtype_of_sums
 from noether_plugins.attention.irregular_nat.relpos import add_gradients_, bias_of, features_of
 from noether_plugins.attention.irregular_nat.sums import (
     readers_in,

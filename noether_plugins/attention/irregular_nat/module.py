@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
-from noether_core import AttentionConfig, TokenSpec, structure
+from noether_core import AttentionConfig, structure
 from noether_core.nn import (
-    Frequencies,
     QKVAttention,
     check_key_padding_mask,
     check_positions,
     check_tokens,
     draw_seed,
     init_weights_,
-    refuse_arguments,
     split_heads,
 )
 from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
 from noether_plugins.attention.irregular_nat.neighbours import nearest_neighbours
 from noether_plugins.attention.irregular_nat.reading import read_neighbours
 from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_REFUSED = {
-    "attn_mask": "positions say who reads whom; key_padding_mask hides tokens",
-    "freqs": "relative positions enter as a bias of the logits",
-    "token_specs": "its tokens are not grouped",
-}
 
 
 class IrregularNatAttention(QKVAttention):
@@ -69,25 +56,19 @@ class IrregularNatAttention(QKVAttention):
         self,
         x: Tensor,
         *,
-        attn_mask: Tensor | None = None,
         key_padding_mask: Tensor | None = None,
-        freqs: Frequencies | None = None,
         positions: Tensor | None = None,
-        token_specs: Sequence[TokenSpec] | None = None,
     ) -> Tensor:
         """Let every token read its neighbours.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            attn_mask: Refused.
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is
                 nobody's neighbour and has
                 none: its rows of the result are the bias of the output projection.
-            freqs: Refused.
             positions: ``(batch, tokens, input_dim)``, the points of the tokens, in the unit of
                 ``radius``; required. Gradients reach them through the bias, not through the choice
                 of neighbours.
-            token_specs: Refused.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
@@ -96,11 +77,7 @@ class IrregularNatAttention(QKVAttention):
             ShapeError: If a tensor has another shape, dtype or device than it needs, or *positions*
                 are missing.
             PositionError: If the position of a real token is not finite.
-            UnsupportedArgumentError: If an argument cannot be honoured.
         """
-        refuse_arguments(
-            "irregular_nat", _REFUSED, attn_mask=attn_mask, freqs=freqs, token_specs=token_specs
-        )
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         positions = check_positions(positions, x, self.input_dim)

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from noether_core import NoetherError
-from noether_core.nn import define_operator
+from noether_core.nn.operators import define_operator
 
 
 class PositionError(NoetherError, ValueError):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import DerivativeError
-from noether_core.nn import define_operator, dtype_of_sums
+from noether_core.nn.operators import define_operator, dtype_of_sums
 from noether_plugins.attention.irregular_nat.chunks import gradients_by_chunks, read_by_chunks
 from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
 

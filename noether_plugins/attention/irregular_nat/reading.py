@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noether_core.nn import is_transformed
+from noether_core.nn.operators import is_transformed
 from noether_plugins.attention.irregular_nat.at_once import read_at_once
 from noether_plugins.attention.irregular_nat.operation import read_in_chunks
 

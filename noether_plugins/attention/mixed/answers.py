@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from noether_core.nn import Cut, KeyValues, Pieces, Runs, join_key_values
+from noether_core.nn import KeyValues
+from noether_core.nn.cache import join_key_values
+from noether_core.nn.groups import GroupSplit, Selection, SplitTokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +23,10 @@ class Answers:
     """
 
     def __init__(
-        self, fresh: KeyValues | None, cut: Cut, cached: Sequence[KeyValues | None]
+        self, fresh: KeyValues | None, cut: GroupSplit, cached: Sequence[KeyValues | None]
     ) -> None:
         self._pieces = None if fresh is None else _cut(fresh, cut.lengths)
-        self._wanted = cut.runs
+        self._wanted = cut.selections
         self._cached = cached
 
     def to(self, call: int) -> KeyValues:
@@ -40,7 +42,7 @@ class Answers:
         """Return what is wanted of this call behind what its *calls* read."""
         return [group for runs in self._wanted[calls:] for group in self._fresh(runs)]
 
-    def _fresh(self, runs: Runs) -> tuple[KeyValues, ...]:
+    def _fresh(self, runs: Selection) -> tuple[KeyValues, ...]:
         """Return the keys and values of this call in *runs*, if there are any."""
         if not runs or self._pieces is None:
             return ()
@@ -52,6 +54,8 @@ class Answers:
         )
 
 
-def _cut(group: KeyValues, lengths: tuple[int, ...]) -> tuple[Pieces, Pieces, Pieces | None]:
-    real = None if group.real is None else Pieces(group.real, lengths, 1)
-    return Pieces(group.keys, lengths, 2), Pieces(group.values, lengths, 2), real
+def _cut(
+    group: KeyValues, lengths: tuple[int, ...]
+) -> tuple[SplitTokens, SplitTokens, SplitTokens | None]:
+    real = None if group.real is None else SplitTokens(group.real, lengths, 1)
+    return SplitTokens(group.keys, lengths, 2), SplitTokens(group.values, lengths, 2), real

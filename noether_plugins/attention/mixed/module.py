@@ -9,11 +9,9 @@ from torch import Tensor
 
 from noether_core import AttentionConfig, AttentionPattern, TokenGroupError, TokenSpec, structure
 from noether_core.nn import (
-    Cut,
     Frequencies,
     KeyValues,
     KVCache,
-    Pieces,
     QKVAttention,
     attend,
     check_freqs,
@@ -21,8 +19,8 @@ from noether_core.nn import (
     check_tokens,
     layout_of,
     project_heads,
-    take_runs,
 )
+from noether_core.nn.groups import GroupSplit, SplitTokens, select_groups
 from noether_plugins.attention.mixed.answers import Answers
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.mixed.patterns import Rule, readings_of
@@ -147,12 +145,12 @@ class MixedAttention(QKVAttention):
                 )
 
         read = self._read(
-            project_heads(x, self.q, heads, norm=self.q_norm, freqs=freqs, shares=shares),
-            project_heads(tokens, self.k, heads, norm=self.k_norm, freqs=key_freqs, shares=shares),
-            project_heads(tokens, self.v, heads, shares=shares),
+            project_heads(x, self.q, heads, norm=self.q_norm, freqs=freqs, parts=shares),
+            project_heads(tokens, self.k, heads, norm=self.k_norm, freqs=key_freqs, parts=shares),
+            project_heads(tokens, self.v, heads, parts=shares),
             real,
         )  # only *read* is held from here on
-        return self.project_output(read, shares=shares)
+        return self.project_output(read, parts=shares)
 
     def _attend(
         self,
@@ -171,10 +169,10 @@ class MixedAttention(QKVAttention):
             for name, group in zip(plan.fresh, answers.behind(len(plan.calls)), strict=True):
                 cache.store(self, name, group)
 
-        asking = Pieces(queries, plan.queries.lengths, 2)
+        asking = SplitTokens(queries, plan.queries.lengths, 2)
         return [
             self._read(asking.take(runs), *answers.to(call))
-            for call, runs in enumerate(plan.queries.runs)
+            for call, runs in enumerate(plan.queries.selections)
         ]
 
     def _cached(
@@ -196,8 +194,8 @@ class MixedAttention(QKVAttention):
         """Return the tokens of this call that are read, and their padding and frequencies."""
         cut = plan.answering
         return (
-            take_runs(x, cut, dim=1),
-            None if real is None else take_runs(real, cut, dim=1),
+            select_groups(x, cut, dim=1),
+            None if real is None else select_groups(real, cut, dim=1),
             None if freqs is None else _rotating(freqs, cut),
         )
 
@@ -213,19 +211,19 @@ class MixedAttention(QKVAttention):
         )
 
 
-def _rotating(freqs: Frequencies, cut: Cut) -> Frequencies:
+def _rotating(freqs: Frequencies, cut: GroupSplit) -> Frequencies:
     """Return the frequencies of the tokens that *cut* wants."""
     if isinstance(freqs, Tensor):
-        return take_runs(freqs, cut, dim=-2)
-    return tuple(take_runs(angles, cut, dim=-2) for angles in freqs)
+        return select_groups(freqs, cut, dim=-2)
+    return tuple(select_groups(angles, cut, dim=-2) for angles in freqs)
 
 
-def _in_order(read: list[Tensor], cut: Cut) -> Tensor:
+def _in_order(read: list[Tensor], cut: GroupSplit) -> Tensor:
     """Return what the groups read, ``(batch, heads, tokens, head_dim)``, one behind the other; laid
     out by token.
     """
     rows: dict[int, Tensor] = {}
-    for found, runs in zip(read, cut.runs, strict=True):
+    for found, runs in zip(read, cut.selections, strict=True):
         pieces = [first for first, _ in runs]  # each run is one piece: every token asks once
         rows.update(
             zip(

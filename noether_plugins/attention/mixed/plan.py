@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from noether_core.nn import Cut, Layout, cut_groups, group_sizes
+from noether_core.nn import group_sizes
+from noether_core.nn.groups import GroupSplit, Layout, split_groups
 from noether_plugins.attention.mixed.patterns import Reading, Rule, readings_among
 
 if TYPE_CHECKING:
@@ -38,16 +39,16 @@ class Plan(NamedTuple):
     calls: tuple[Asking, ...]
     """What the kernel is called for, by the first group that asks."""
 
-    queries: Cut
+    queries: GroupSplit
     """The input, cut for what asks in each of *calls*."""
 
     fresh: tuple[str, ...]
     """Groups whose keys and values are made, in the order in which they are."""
 
-    answering: Cut
+    answering: GroupSplit
     """The input, cut for the groups that are *fresh*."""
 
-    keys: Cut
+    keys: GroupSplit
     """Those, cut for what answers in each of *calls*, and then for each group that goes into a
     cache.
     """
@@ -92,10 +93,10 @@ def plan_for(
     wanted = [call.keys for call in calls] + [(name,) for name in fresh if storing]
     return Plan(
         calls=calls,
-        queries=cut_groups(present, [call.queries for call in calls]),
+        queries=split_groups(present, [call.queries for call in calls]),
         fresh=fresh,
-        answering=cut_groups(present, [fresh]),
-        keys=cut_groups({name: present[name] for name in fresh}, wanted),
+        answering=split_groups(present, [fresh]),
+        keys=split_groups({name: present[name] for name in fresh}, wanted),
         is_whole=len(calls) == 1 and not (storing or calls[0].cached) and calls[0].keys == fresh,
     )
 

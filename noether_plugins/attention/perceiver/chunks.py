@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from noether_core.nn import FEWEST_STREAMED, tells_sums, tokens_at_once
+from noether_core.nn.partial_attention import has_fused_kernel
+from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size
 
 if TYPE_CHECKING:
     from noether_plugins.attention.perceiver.call import Call
@@ -53,7 +54,7 @@ def chunks_of_call(module: PerceiverAttention, call: Call) -> Chunks | None:
         least = _QUERIES_OF_WIDTH * module.kv_dim
     elif module.backend == "math" and call.answering is not None:
         width = max(width, module.num_heads * call.answering.x.shape[1])
-    queries = tokens_at_once(
+    queries = choose_chunk_size(
         module, call.asking.x, *others, width=width, least=least, chosen=module.chunk_size
     )
     return (
@@ -84,8 +85,8 @@ def _keys_at_once(module: PerceiverAttention, call: Call) -> int | None:
     if module.chunk_size is None and queries > most_queries and kept <= _KEPT:
         return None
     widths = [module.kv_dim, module.hidden_dim]
-    if not tells_sums(kv, module.backend):
+    if not has_fused_kernel(kv, module.backend):
         widths.append(module.num_heads * min(queries, most_queries))
-    return tokens_at_once(
+    return choose_chunk_size(
         module, kv, *call.tensors(), width=max(widths), least=_LEAST_KEYS, chosen=module.chunk_size
     )

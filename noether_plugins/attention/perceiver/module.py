@@ -8,42 +8,42 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from noether_core import AttentionConfig, ShapeError, structure
+from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import (
     Frequencies,
-    KeyChunk,
     KeyValues,
     KVCache,
     RMSNorm,
     StructuredMask,
     accept_fused_,
     attend,
-    attend_to_chunks,
     check_attn_mask,
     check_freqs,
     check_key_padding_mask,
     check_tokens,
-    chunks_of,
     combine_masks,
-    dtype_of_results,
     init_weights_,
     merge_heads,
     project_heads,
-    refuse_arguments,
 )
+from noether_core.nn.operators import dtype_of_results
+from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks
+from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.perceiver.call import Call, Tokens, take_keys, take_queries
 from noether_plugins.attention.perceiver.chunks import Chunks, chunks_of_call
 from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
 _GROUP = "kv"
 """Name under which a cache keeps the tokens that are read."""
 
-_REFUSED_WITHOUT_KV: Mapping[str, str] = {
+_CACHED_ALREADY = {
     "k_freqs": "kv is None, and frequencies rotate its tokens; cached keys are rotated already",
-    "key_padding_mask": "kv is None, and the mask speaks of its tokens; the cache keeps the mask of its own",
+    "key_padding_mask": "kv is None, and the mask is that of its tokens; the cache keeps its own",
 }
+"""What belongs to the tokens of *kv*, and why a call that attends to cached ones has none of it."""
 
 
 class PerceiverAttention(nn.Module):
@@ -124,7 +124,8 @@ class PerceiverAttention(nn.Module):
             ShapeError: If a tensor is missing, or has another shape, dtype or device than it needs.
             CacheError: If the cache holds nothing, what does not fit *q*, or what another module
                 made.
-            UnsupportedArgumentError: If an argument cannot be honoured.
+            UnsupportedArgumentError: If frequencies are given without ``use_rope``, or *k_freqs* or
+                *key_padding_mask* without *kv*.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
         check_tokens(q, self.hidden_dim, name="q")
@@ -143,9 +144,7 @@ class PerceiverAttention(nn.Module):
                 name="k_freqs",
             )
         else:
-            refuse_arguments(
-                "perceiver", _REFUSED_WITHOUT_KV, k_freqs=k_freqs, key_padding_mask=key_padding_mask
-            )
+            _check_cached_only(k_freqs, key_padding_mask)
         dropout = self.dropout if self.training else 0.0
 
         answering = None if kv is None else Tokens(kv, k_freqs, key_padding_mask)
@@ -234,3 +233,10 @@ class PerceiverAttention(nn.Module):
         for span in chunks_of([slice(0, answering.x.shape[1])], size):
             keys, values, real = self._answer(answering.take(span))
             yield KeyChunk(keys, values, combine_masks(take_keys(mask, span), real))
+
+
+def _check_cached_only(k_freqs: Frequencies | None, key_padding_mask: Tensor | None) -> None:
+    """Check that nothing is said of the tokens of *kv* where there are none."""
+    for name, value in (("k_freqs", k_freqs), ("key_padding_mask", key_padding_mask)):
+        if value is not None:
+            raise UnsupportedArgumentError("perceiver", name, _CACHED_ALREADY[name])

@@ -119,7 +119,7 @@ class TransolverAttention(nn.Module):
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
-        chunk = slices.tokens_at_once(self, x)
+        chunk = slices.choose_tile_size(self, x)
         if chunk is None:
             y = self._held(x, key_padding_mask, dropout)
         else:

@@ -18,7 +18,6 @@ from noether_core.nn import (
     check_tokens,
     draw_seed,
     gather_slices,
-    gumbel,
     init_weights_,
     merge_heads,
     project_heads,
@@ -27,6 +26,7 @@ from noether_core.nn import (
     slices,
     split_heads,
 )
+from noether_core.nn.noise import gumbel
 from noether_plugins.attention.transolver_plusplus import noise
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
 
@@ -141,7 +141,7 @@ class TransolverPlusPlusAttention(nn.Module):
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
-        chunk = slices.tokens_at_once(self, x, draws_noise=self._is_noisy)
+        chunk = slices.choose_tile_size(self, x, draws_noise=self._is_noisy)
         if chunk is None:
             y = self._held(x, key_padding_mask, dropout)
         else:

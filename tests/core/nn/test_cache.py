@@ -12,7 +12,8 @@ from torch import nn
 
 from noether_core import ShapeError
 from noether_core.errors import CacheError
-from noether_core.nn import KeyValues, KVCache, join_key_values
+from noether_core.nn import KeyValues, KVCache
+from noether_core.nn.cache import join_key_values
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 7, 5
 QUERIES = torch.zeros(BATCH, HEADS, 11, WIDTH)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from noether_core.errors import DerivativeError
-from noether_core.nn import is_transformed, refuse_derivatives
+from noether_core.nn.operators import is_transformed, refuse_derivatives
 
 
 class Cubed(torch.autograd.Function):

@@ -22,20 +22,20 @@ def test_merging_undoes_splitting_also_where_there_is_nothing(batch, tokens):
     assert torch.equal(merge_heads(split_heads(x, 3)), x)
 
 
-@pytest.mark.parametrize("shares", [1, 7])
-def test_splitting_copies_nothing(shares):
+@pytest.mark.parametrize("parts", [1, 7])
+def test_splitting_copies_nothing(parts):
     x = torch.randn(2, 7 * 11, 3 * 5)
-    assert split_heads(x, 3, shares=shares).data_ptr() == x.data_ptr()
+    assert split_heads(x, 3, parts=parts).data_ptr() == x.data_ptr()
 
 
 def test_each_share_of_the_tokens_becomes_an_entry_of_the_batch():
     x = torch.randn(2, 7 * 11, 3 * 5)
-    heads = split_heads(x, 3, shares=7)
+    heads = split_heads(x, 3, parts=7)
     assert heads.shape == (2 * 7, 3, 11, 5)
     for entry in range(2 * 7):
         own = x[entry // 7, entry % 7 * 11 :][:11]
         assert torch.equal(heads[entry], split_heads(own[None], 3)[0])
-    assert torch.equal(merge_heads(heads, shares=7), x)
+    assert torch.equal(merge_heads(heads, parts=7), x)
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ def test_shares_of_the_tokens_are_projected_like_the_whole(layer, norm):
     whole = project_heads(x, layer, HEADS, norm=norm, freqs=freqs)
 
     shared = freqs.view(BATCH * 7, TOKENS, -1)
-    got = project_heads(x, layer, HEADS, norm=norm, freqs=shared, shares=7)
+    got = project_heads(x, layer, HEADS, norm=norm, freqs=shared, parts=7)
 
-    torch.testing.assert_close(merge_heads(got, shares=7), merge_heads(whole), rtol=0, atol=1e-12)
+    torch.testing.assert_close(merge_heads(got, parts=7), merge_heads(whole), rtol=0, atol=1e-12)
 
 
 def test_heads_are_normalised_each_by_itself(layer, norm, x):

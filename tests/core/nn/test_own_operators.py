@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from noether_core.errors import DerivativeError
-from noether_core.nn import define_operator
+from noether_core.nn.operators import define_operator
 
 
 def keep(ctx, inputs, output):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from noether_core.errors import DerivativeError
-from noether_core.nn import KeyChunk, attend_to_chunks, tells_sums
+from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, has_fused_kernel
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 7, 11, 5
 
@@ -129,6 +129,6 @@ def test_a_gradient_that_would_be_missing_is_refused(asks, backend):
 
 def test_only_kernels_of_the_processor_tell_sums():
     x = torch.zeros(1)
-    assert tells_sums(x, "auto")
-    assert not tells_sums(x, "math")
-    assert not tells_sums(x.to("meta"), "auto")
+    assert has_fused_kernel(x, "auto")
+    assert not has_fused_kernel(x, "math")
+    assert not has_fused_kernel(x.to("meta"), "auto")

@@ -5,7 +5,7 @@ not be copied.
 import pytest
 import torch
 
-from noether_core.nn import Pieces, cut_groups, take_runs
+from noether_core.nn.groups import SplitTokens, select_groups, split_groups
 
 SIZES = {"surface": 3, "volume": 5, "nothing": 0, "wake": 7}
 TOKENS = 15
@@ -30,24 +30,24 @@ def numbers():
 def test_groups_come_in_the_order_that_is_wanted_whichever_their_axis(names, dim):
     index = torch.cat([PLACES[name] for name in names])
     assert torch.equal(
-        take_runs(numbers(), cut_groups(SIZES, [names]), dim=dim),
+        select_groups(numbers(), split_groups(SIZES, [names]), dim=dim),
         numbers().index_select(dim, index),
     )
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -2])
 def test_one_cut_serves_everything_that_is_wanted(dim):
-    cut = cut_groups(SIZES, WANTED)
-    pieces = Pieces(numbers(), cut.lengths, dim)
-    for names, runs in zip(WANTED, cut.runs, strict=True):
+    cut = split_groups(SIZES, WANTED)
+    pieces = SplitTokens(numbers(), cut.lengths, dim)
+    for names, runs in zip(WANTED, cut.selections, strict=True):
         index = torch.cat([PLACES[name] for name in names])
         assert torch.equal(pieces.take(runs), numbers().index_select(dim, index))
 
 
 def test_an_axis_is_cut_only_where_something_starts_or_ends():
-    assert cut_groups(SIZES, [("volume", "nothing"), ("wake",)]).lengths == (3, 5, 7)
-    assert cut_groups(SIZES, [tuple(SIZES)]).lengths == (TOKENS,)
-    assert cut_groups({}, []).lengths == ()
+    assert split_groups(SIZES, [("volume", "nothing"), ("wake",)]).lengths == (3, 5, 7)
+    assert split_groups(SIZES, [tuple(SIZES)]).lengths == (TOKENS,)
+    assert split_groups({}, []).lengths == ()
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,15 @@ def test_an_axis_is_cut_only_where_something_starts_or_ends():
     ids=str,
 )
 def test_groups_that_stand_together_are_a_view(wanted):
-    tensor, cut = numbers(), cut_groups(SIZES, wanted)
-    taken = Pieces(tensor, cut.lengths, 1).take(cut.runs[0])
+    tensor, cut = numbers(), split_groups(SIZES, wanted)
+    taken = SplitTokens(tensor, cut.lengths, 1).take(cut.selections[0])
     assert taken.data_ptr() == tensor[:, PLACES[wanted[0][0]][0]].data_ptr()
     assert taken.stride() == tensor.stride()
 
 
 def test_gradients_flow_to_every_place_that_was_taken_and_add_up():
     tensor = torch.zeros(TOKENS, requires_grad=True)
-    take_runs(tensor, cut_groups(SIZES, [("wake", "surface", "wake")]), dim=0).sum().backward()
+    select_groups(
+        tensor, split_groups(SIZES, [("wake", "surface", "wake")]), dim=0
+    ).sum().backward()
     assert tensor.grad.tolist() == [1] * 3 + [0] * 5 + [2] * 7

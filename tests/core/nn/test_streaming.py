@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from noether_core.nn import chunks_of, dtype_of_results, tokens_at_once
+from noether_core.nn.operators import dtype_of_results
+from noether_core.nn.streaming import choose_chunk_size, chunks_of
 
 
 def frozen():
@@ -13,7 +14,7 @@ def frozen():
 
 def at_once(tokens, *, batch=1, width=256, dtype=torch.float32, **options):
     x = torch.empty(batch, tokens, 3, dtype=dtype, device="meta")
-    return tokens_at_once(frozen(), x, width=width, **options)
+    return choose_chunk_size(frozen(), x, width=width, **options)
 
 
 def test_more_tokens_than_four_chunks_of_a_mebibyte_are_computed_in_chunks():
@@ -33,7 +34,7 @@ def test_more_tokens_than_four_chunks_of_a_mebibyte_are_computed_in_chunks():
 
 def test_on_a_processor_a_chunk_is_a_mebibyte_and_elsewhere_64():
     x = torch.empty(1, 1, 1).expand(1, 10**7, 1)
-    assert tokens_at_once(frozen(), x, width=256) == 1024
+    assert choose_chunk_size(frozen(), x, width=256) == 1024
     assert at_once(10**7) == 65536
 
 
@@ -49,12 +50,12 @@ def test_of_no_samples_nothing_is_too_much():
 
 def test_where_a_gradient_may_be_asked_for_all_tokens_are_computed_at_once():
     x, y = torch.zeros(1, 8, 3), torch.zeros(3, requires_grad=True)
-    assert tokens_at_once(frozen(), x, width=3, chosen=5) == 5
-    assert tokens_at_once(nn.Linear(3, 3), x, width=3, chosen=5) is None
-    assert tokens_at_once(frozen(), x, y, width=3, chosen=5) is None
-    assert tokens_at_once(frozen(), x.clone().requires_grad_(), width=3, chosen=5) is None
+    assert choose_chunk_size(frozen(), x, width=3, chosen=5) == 5
+    assert choose_chunk_size(nn.Linear(3, 3), x, width=3, chosen=5) is None
+    assert choose_chunk_size(frozen(), x, y, width=3, chosen=5) is None
+    assert choose_chunk_size(frozen(), x.clone().requires_grad_(), width=3, chosen=5) is None
     with torch.no_grad():
-        assert tokens_at_once(nn.Linear(3, 3), x, y, width=3, chosen=5) == 5
+        assert choose_chunk_size(nn.Linear(3, 3), x, y, width=3, chosen=5) == 5
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of torch.func.jvp
@@ -63,7 +64,7 @@ def test_transforms_and_derivatives_in_forward_mode_get_all_tokens_at_once():
 
     def call(x):
         with torch.no_grad():
-            found.append(tokens_at_once(module, x, width=3, chosen=5))
+            found.append(choose_chunk_size(module, x, width=3, chosen=5))
         return x
 
     x = torch.zeros(1, 8, 3)

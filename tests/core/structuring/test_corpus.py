@@ -14,10 +14,10 @@ import zlib
 from pathlib import Path
 
 import pytest
-from corpus import Experiment, document, read_through
 
 from noether_core.errors import Problem
 from noether_core.structuring.documents import yaml
+from tests.core.structuring.corpus import Experiment, document, read_through
 
 LIBYAML, ITS_DOUBLE = "_events_of", "_slow_events_of"
 NUMBERS = {LIBYAML: range(20_000), ITS_DOUBLE: range(0, 4_500, 3)}

@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import attrs
 import pytest
 from annotated_types import MinLen
-from flow import WINDOW, flow_files
 
 from noether_core import (
     AmbiguousTypeError,
@@ -29,6 +28,7 @@ from noether_core import (
 from noether_core.schemas import Schema
 from noether_core.schemas.modules.attention import attention_configs_in
 from noether_core.structuring.lock import Locked, lock_of, read_lock, write_lock
+from tests.core.flow import WINDOW, flow_files
 
 NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 CORE = version("noether-attention")

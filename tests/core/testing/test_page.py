@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import attrs
-from fresh_environment import ROOT
 
 from noether_core import AttentionVariant
 from noether_core.reports import Report
 from noether_core.testing import CHECKS, VariantTests
+from tests.fresh_environment import ROOT
 
 PAGE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
 

@@ -6,20 +6,20 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from noether_core.reports import load_reports
 from noether_core.testing import CHECKS
+from tests.fresh_environment import ROOT
 
 OWN = "def test_own():\n    pass\n"
 
 BROKEN = """
 import sys
-sys.path.insert(0, {folder!r})
+sys.path.insert(0, {root!r})
 
-from kit_broken_variants import BROKEN
+from tests.core.testing.broken_variants import BROKEN
 from noether_core import registry
 
 registry().register(BROKEN["help"])
@@ -27,7 +27,7 @@ registry().register(BROKEN["help"])
 
 CLASSES = """
 from noether_core.testing import VariantTests
-from kit_sample_configs import SOUND
+from tests.core.testing.sample_configs import SOUND
 
 
 class TestFlare(VariantTests):
@@ -62,7 +62,7 @@ def run(tmp_path):
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,
@@ -105,7 +105,7 @@ def test_what_does_not_apply_is_skipped_with_its_reason_and_the_reports_are_save
 
 
 def test_a_failure_says_what_is_wrong_without_a_traceback(run, tmp_path):
-    (tmp_path / "conftest.py").write_text(BROKEN.format(folder=str(Path(__file__).parent)))
+    (tmp_path / "conftest.py").write_text(BROKEN.format(root=str(ROOT)))
     done = run("--noether", "sound", "-k", "help or signature")
     assert done.returncode == 1
     assert "sound: no help under shift; write a string below each field" in done.stdout

@@ -9,10 +9,10 @@ import pickle
 
 import attrs
 import pytest
-from kit_sample_configs import SoundConfig
 
 from noether_core import unstructure
 from noether_core.testing.checks.options import Readings
+from tests.core.testing.sample_configs import SoundConfig
 
 NAMES = [field.name for field in attrs.fields(SoundConfig)]
 CONFIG = SoundConfig(hidden_dim=8, num_heads=2)

@@ -6,7 +6,6 @@ import json
 
 import attrs
 import pytest
-from kit_sample_configs import SOUND
 
 from noether_core import ConfigError
 from noether_core.cli import main
@@ -18,6 +17,7 @@ from noether_core.reports import (
     save_reports,
     shipped_report,
 )
+from tests.core.testing.sample_configs import SOUND
 
 PASSED = Outcome(
     check="help",

@@ -9,8 +9,6 @@ import sys
 import attrs
 import pytest
 import torch
-from kit_broken_variants import BROKEN
-from kit_sample_configs import SOUND, SoundConfig, with_module
 
 import noether_core.testing
 from noether_core import AttentionVariant, Registry, UnknownTypeError
@@ -25,6 +23,8 @@ from noether_core.testing import (
 from noether_core.testing.__main__ import main
 from noether_core.testing.contract import check
 from noether_core.testing.running import report_of, run_check
+from tests.core.testing.broken_variants import BROKEN
+from tests.core.testing.sample_configs import SOUND, SoundConfig, with_module
 
 
 @pytest.mark.parametrize("name", noether_core.testing.__all__)
@@ -71,7 +71,7 @@ def test_exponents_that_are_not_promised_are_measured():
 
 def test_a_record_of_three_fields_is_whole():
     variant = AttentionVariant(
-        config=SoundConfig, module="kit_broken_modules:Bare", interface="self"
+        config=SoundConfig, module="tests.core.testing.broken_modules:Bare", interface="self"
     )
     report = check_variant(variant, only=["construction", "signature", "capabilities", "result"])
     assert not report.failures, report
@@ -130,10 +130,11 @@ def test_whatever_a_variant_raises_is_an_error_with_its_location():
 
 
 def test_a_variant_whose_module_cannot_be_imported_gives_a_report():
-    lost = attrs.evolve(SOUND, module="kit_broken_modules:Nobody")
+    lost = attrs.evolve(SOUND, module="tests.core.testing.broken_modules:Nobody")
     report = check_variant(lost, only=["help", "construction", "rope"])
-    assert [outcome.status for outcome in report.outcomes] == ["passed", "failed", "not applicable"]
-    assert "kit_broken_modules:Nobody cannot be imported" in report.outcomes[1].message
+    statuses = [outcome.status for outcome in report.outcomes]
+    assert statuses == ["passed", "failed", "not applicable"]
+    assert "broken_modules:Nobody cannot be imported" in report.outcomes[1].message
 
 
 def test_a_type_is_looked_up_in_the_registry_that_is_given():

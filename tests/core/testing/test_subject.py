@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from kit_sample_configs import SOUND
 
 from noether_core import AttentionConfig
 from noether_core.testing import Subject
+from tests.core.testing.sample_configs import SOUND
 
 
 def test_a_record_names_groups_frozen_parameters_and_silent_options():

@@ -7,7 +7,13 @@ from typing import get_args
 
 import pytest
 import torch
-from calls import (
+from torch import nn
+
+from noether_core import AttentionConfig, ShapeError, build
+from noether_core.errors import UnsupportedArgumentError
+from noether_core.nn import KVCache
+from noether_core.schemas import InitWeightsMode
+from tests.plugins.attention.calls import (
     BATCH,
     HIDDEN,
     TOKENS,
@@ -22,12 +28,6 @@ from calls import (
     read_argument,
     shortened,
 )
-from torch import nn
-
-from noether_core import AttentionConfig, ShapeError, build
-from noether_core.errors import UnsupportedArgumentError
-from noether_core.nn import KVCache
-from noether_core.schemas import InitWeightsMode
 
 REAL = torch.arange(TOKENS) < torch.tensor([[7], [5]])
 
@@ -59,27 +59,55 @@ def test_a_generic_config_builds_the_same_module(name):
     assert module_class(generic).config == build(options).config
 
 
-SIGNATURES = {
-    "self": "x * attn_mask key_padding_mask freqs positions token_specs",
-    "cross": "q kv * attn_mask key_padding_mask q_freqs k_freqs kv_cache",
-    "tokens": "x token_specs attention_patterns * key_padding_mask freqs kv_cache",
+ALWAYS = {"self": ["x"], "cross": ["q", "kv"], "tokens": ["x", "token_specs"]}
+"""Arguments that every variant of an interface takes, by position."""
+
+OPTIONAL = {
+    "self": {
+        "attn_mask": "attn_mask",
+        "key_padding_mask": "key_padding_mask",
+        "freqs": "rope",
+        "positions": "positions",
+        "token_specs": "token_specs",
+        "context": "context",
+    },
+    "cross": {
+        "attn_mask": "attn_mask",
+        "key_padding_mask": "key_padding_mask",
+        "q_freqs": "rope",
+        "k_freqs": "rope",
+        "kv_cache": "kv_cache",
+    },
+    "tokens": {
+        "attention_patterns": "attention_patterns",
+        "key_padding_mask": "key_padding_mask",
+        "freqs": "rope",
+        "kv_cache": "kv_cache",
+    },
 }
-REQUIRED = {"x", "q", "kv", "token_specs of tokens"}
+"""The other arguments of each interface in their order, and the capability that honours each."""
 
 
 @every_variant
-def test_variants_of_one_interface_have_one_signature(name):
-    interface = VARIANTS[name].interface
-    positional, keywords = SIGNATURES[interface].split(" * ")
+def test_the_signature_is_what_the_record_says_and_nothing_else(name):
+    variant = VARIANTS[name]
+    honoured = [
+        argument
+        for argument, capability in OPTIONAL[variant.interface].items()
+        if capability in variant.capabilities
+    ]
     _, *parameters = inspect.signature(type(make(name)).forward).parameters.values()
-    by_kind = {
-        kind: [parameter.name for parameter in parameters if parameter.kind is kind]
-        for kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    }
-    assert list(by_kind.values()) == [positional.split(), keywords.split()]
+    assert [parameter.name for parameter in parameters] == ALWAYS[variant.interface] + honoured
+
     for parameter in parameters:
-        is_required = bool({parameter.name, f"{parameter.name} of {interface}"} & REQUIRED)
+        is_required = parameter.name in ALWAYS[variant.interface]
+        by_position = is_required or parameter.name == "attention_patterns"
         assert parameter.default is (inspect.Parameter.empty if is_required else None)
+        assert parameter.kind is (
+            inspect.Parameter.POSITIONAL_OR_KEYWORD
+            if by_position
+            else inspect.Parameter.KEYWORD_ONLY
+        )
 
 
 @pytest.mark.parametrize("name", of_interface("self"))
@@ -317,21 +345,21 @@ def test_it_compiles_whole_and_computes_the_same(name):
             torch.testing.assert_close(gradient, gradient_wanted)
 
 
-OPTIONAL = [(name, argument) for name in VARIANTS for argument in optional_arguments(name)]
+HONOURED, OTHERS = [], []
+for _name in VARIANTS:
+    for _argument, (_capability, _) in optional_arguments(_name).items():
+        _known = _capability in VARIANTS[_name].capabilities
+        (HONOURED if _known else OTHERS).append((_name, _argument))
 
 
-@pytest.mark.parametrize(("name", "argument"), OPTIONAL)
-def test_an_argument_acts_or_is_refused_by_name_as_the_record_says(name, argument):
+@pytest.mark.parametrize(("name", "argument"), HONOURED)
+def test_an_argument_that_the_record_names_acts(name, argument):
     capability, given = optional_arguments(name)[argument]
     arguments = arguments_of(name, torch.float32)
-    honoured = capability in VARIANTS[name].capabilities
-    module = make(name, use_rope=honoured and capability == "rope").eval()
-    if not honoured:
-        with pytest.raises(UnsupportedArgumentError) as caught:
-            module(**arguments | {argument: given[argument]})
-        assert (caught.value.variant, caught.value.argument) == (name, argument)
-        return
+    module = make(name, use_rope=capability == "rope").eval()
+
     y = module(**arguments | given)
+
     if capability == "kv_cache":
         assert len(given["kv_cache"]) > 0
         return
@@ -340,13 +368,20 @@ def test_an_argument_acts_or_is_refused_by_name_as_the_record_says(name, argumen
     assert not torch.allclose(y, without.eval()(**arguments), atol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "argument"), OTHERS)
+def test_python_refuses_an_argument_that_the_record_does_not_name(name, argument):
+    _, given = optional_arguments(name)[argument]
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{argument}'"):
+        make(name)(**arguments_of(name, torch.float32) | {argument: given[argument]})
+
+
 @pytest.mark.parametrize("name", having("rope"))
 def test_with_rotary_embeddings_frequencies_are_required(name):
     with pytest.raises(ShapeError, match="freqs: RoPE usage mismatch"):
         make(name, use_rope=True)(**arguments_of(name, torch.float32))
 
 
-@every_variant
+@pytest.mark.parametrize("name", having("rope"))
 def test_without_rotary_embeddings_frequencies_are_refused(name):
     (argument,) = [
         argument for argument in optional_arguments(name) if argument in {"freqs", "k_freqs"}
@@ -385,8 +420,8 @@ def test_a_padding_mask_in_the_place_of_a_mask_of_pairs_is_refused_with_a_hint(n
 @every_variant
 def test_optional_arguments_are_given_by_name(name):
     arguments = list(arguments_of(name, torch.float32).values())
-    if VARIANTS[name].interface == "tokens":
-        arguments.append(None)  # attention_patterns
+    if "attention_patterns" in VARIANTS[name].capabilities:
+        arguments.append(None)
     with pytest.raises(TypeError, match="positional"):
         make(name)(*arguments[: 1 if VARIANTS[name].interface == "self" else None], REAL)
 

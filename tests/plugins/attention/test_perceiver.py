@@ -5,13 +5,19 @@ import math
 
 import pytest
 import torch
-from formulas import assert_same_numbers, linear, rms_normed, rotated, with_own_norms
 
 from noether_core import AttentionConfig, ConfigError, ShapeError, build
 from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import Causal, KVCache, Packed, RopeFrequency, SlidingWindow
 from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
 from noether_plugins.attention.perceiver.module import PerceiverAttention
+from tests.plugins.attention.formulas import (
+    assert_same_numbers,
+    linear,
+    rms_normed,
+    rotated,
+    with_own_norms,
+)
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH, KV_DIM, POINTS = 2, 3, 7, 11, 23, 13, 5
 HIDDEN = HEADS * WIDTH
@@ -407,7 +413,7 @@ def test_an_attention_mask_is_held_against_the_cached_keys():
 @pytest.mark.parametrize(
     ("argument", "value", "reason"),
     [
-        ("key_padding_mask", REAL, "the cache keeps the mask of its own"),
+        ("key_padding_mask", REAL, "the cache keeps its own"),
         (
             "k_freqs",
             torch.ones(BATCH, KEYS, 11, dtype=torch.complex64),

@@ -107,11 +107,6 @@ def operations_of(module, x):
     return [name for name, _ in operations.seen]
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 @each_variant
 @pytest.mark.parametrize("chunk", [1, 3, 5, 10])
 @pytest.mark.parametrize("real", [None, REAL], ids=["all real", "some real"])
@@ -401,7 +396,7 @@ def chunk_of(
         "transolver", hidden_dim=heads, num_heads=heads, num_slices=num_slices, chunk_size=chosen
     )
     x = torch.empty(batch, tokens, 1, device=device, requires_grad=recorded)
-    return slices.tokens_at_once(
+    return slices.choose_tile_size(
         module.requires_grad_(requires_grad=False), x, draws_noise=draws_noise
     )
 
@@ -469,9 +464,9 @@ def test_a_parameter_that_learns_is_recorded_as_well():
         build("transolver", hidden_dim=8, num_heads=8, num_slices=64),
         torch.empty(1, 2048, 8),
     )
-    assert slices.tokens_at_once(module, x) is None
+    assert slices.choose_tile_size(module, x) is None
     with torch.no_grad():
-        assert slices.tokens_at_once(module, x) == 512
+        assert slices.choose_tile_size(module, x) == 512
 
 
 @each_variant

@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-from formulas import assert_same_numbers, linear
 
 from noether_core import AttentionConfig, ConfigError, build, structure
-from noether_core.nn import gumbel as gumbel_noise
+from noether_core.nn.noise import gumbel as gumbel_noise
 from noether_plugins.attention.dot_product.module import DotProductAttention
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
@@ -15,6 +14,7 @@ from noether_plugins.attention.transolver.module import TransolverAttention
 from noether_plugins.attention.transolver_plusplus import noise
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
 from noether_plugins.attention.transolver_plusplus.module import TransolverPlusPlusAttention
+from tests.plugins.attention.formulas import assert_same_numbers, linear
 
 BATCH, HEADS, TOKENS, WIDTH, SLICES = 2, 3, 11, 5, 7
 HIDDEN = HEADS * WIDTH

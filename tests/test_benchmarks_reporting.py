@@ -1,4 +1,4 @@
-"""How benchmarks tell what they measured: results, tables, pictures, a page, and the command."""
+"""How benchmarks report what they measured: results, tables, pictures, a page, and the command."""
 
 import functools
 import json
@@ -9,7 +9,6 @@ import sys
 
 import pytest
 import torch
-from fresh_environment import ROOT
 
 from noether_core import build, registry
 from tests.benchmarks import __main__ as command
@@ -20,9 +19,10 @@ from tests.benchmarks.results import Beside, Bound, Claim, Curve, Growth
 from tests.benchmarks.straightforward import FORMS
 from tests.benchmarks.tables import amount, lines, markdown
 from tests.benchmarks.workloads import FAMILIES, peers, step, variant, variants
+from tests.fresh_environment import ROOT
 
 CLAIM = Claim("ours / theirs", 0.5, [0.3, 0.6, 0.4, 0.5, 0.7], (0.0021, 0.0042), "seconds", 2)
-TOLD = Claim("told / only", math.inf, [3.0], (3e7, 1e7), "bytes")
+SHOWN = Claim("shown / only", math.inf, [3.0], (3e7, 1e7), "bytes")
 SQUARE = Growth("squares", 1.1, [3, 5, 7], [9.0, 25.0, 49.0])
 BOUND = Bound("bytes held", 2000, 1500, "at 3 tokens")
 LINE = Curve("slices", "transolver", "forward", "seconds", [16, 64], [0.001, 0.004])
@@ -44,20 +44,20 @@ def test_an_exponent_is_that_of_the_power():
 
 
 @pytest.mark.parametrize(
-    "result", [CLAIM, TOLD, SQUARE, BOUND, LINE, BESIDE], ids=lambda result: result.name
+    "result", [CLAIM, SHOWN, SQUARE, BOUND, LINE, BESIDE], ids=lambda result: result.name
 )
 def test_every_result_can_be_json(result):
-    told = json.loads(json.dumps(result.as_dict(), allow_nan=False))
-    assert told["kind"]
+    found = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert found["kind"]
 
 
 def test_a_ratio_that_is_only_told_has_no_budget():
-    assert TOLD.is_kept
-    assert TOLD.as_dict()["budget"] is None
+    assert SHOWN.is_kept
+    assert SHOWN.as_dict()["budget"] is None
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "told"),
+    ("value", "unit", "text"),
     [
         (2.5, "seconds", "2.50 s"),
         (0.0021, "seconds", "2.10 ms"),
@@ -67,19 +67,19 @@ def test_a_ratio_that_is_only_told_has_no_budget():
         (17.0, "bytes", "0.02 kB"),
     ],
 )
-def test_amounts_have_the_unit_in_which_they_read_best(value, unit, told):
-    assert amount(value, unit) == told
+def test_amounts_have_the_unit_in_which_they_read_best(value, unit, text):
+    assert amount(value, unit) == text
 
 
 def test_tables_tell_what_is_over_budget():
-    text = "\n".join(lines([CLAIM, TOLD, SQUARE, BOUND]))
+    text = "\n".join(lines([CLAIM, SHOWN, SQUARE, BOUND]))
     assert re.search(
         r"^ours / theirs +0\.500 +0\.400 to 0\.600 +0\.500 +2\.10 ms +4\.20 ms$",
         text,
         flags=re.MULTILINE,
     )
     assert re.search(
-        r"^told / only +3\.000 +3\.000 to 3\.000 +30\.0 MB +10\.0 MB$", text, flags=re.MULTILINE
+        r"^shown / only +3\.000 +3\.000 to 3\.000 +30\.0 MB +10\.0 MB$", text, flags=re.MULTILINE
     )
     assert re.search(r"^squares +2\.000 over budget +1\.100", text, flags=re.MULTILINE)
     assert re.search(r"^bytes held +1,500 +2,000 +at 3 tokens$", text, flags=re.MULTILINE)
@@ -105,8 +105,8 @@ def test_every_family_gets_a_picture_that_is_the_same_each_time(tmp_path):
     drawn = pictures.draw([CLAIM, LINE, OTHER, full], tmp_path, "two cores")
     assert [file.name for file in drawn] == ["performance-slices.svg", "performance-full.svg"]
     slices = drawn[0].read_text()
-    for told in ("transolver", "x-transformers", "forward", "two cores", "tokens"):
-        assert f">{told}</text>" in slices
+    for label in ("transolver", "x-transformers", "forward", "two cores", "tokens"):
+        assert f">{label}</text>" in slices
     pictures.draw([LINE, OTHER], tmp_path, "two cores")
     assert drawn[0].read_text() == slices
 
@@ -114,9 +114,8 @@ def test_every_family_gets_a_picture_that_is_the_same_each_time(tmp_path):
 def test_a_page_is_filled_between_its_marks_alone(tmp_path):
     file = tmp_path / "page.md"
     marks = "<!-- measured: {} -->\n{}<!-- end -->\n"
-    file.write_text(
-        f"# A\n{marks.format('slices', 'old')}B\n{marks.format('peers', 'kept')}{marks.format('pictures', '')}"
-    )
+    slices, peers = marks.format("slices", "old"), marks.format("peers", "kept")
+    file.write_text(f"# A\n{slices}B\n{peers}{marks.format('pictures', '')}")
     page.fill(file, {"slices": [CLAIM, LINE]}, facts())
     text = file.read_text()
     assert text.startswith("# A\n<!-- measured: slices -->\n\nMeasured on CPU")
@@ -129,10 +128,10 @@ def test_a_page_is_filled_between_its_marks_alone(tmp_path):
 
 
 def test_the_header_names_what_numbers_depend_on():
-    told = facts()
-    assert told["torch"] == torch.__version__
-    assert told["threads"] == torch.get_num_threads()
-    assert {"processor", "cores", "memory", "system", "python", "device"} <= set(told)
+    found = facts()
+    assert found["torch"] == torch.__version__
+    assert found["threads"] == torch.get_num_threads()
+    assert {"processor", "cores", "memory", "system", "python", "device"} <= set(found)
 
 
 @pytest.mark.parametrize("subject", subjects.SUBJECTS)
@@ -176,11 +175,11 @@ def run(*arguments):
 def test_the_command_measures_what_it_is_asked_for(tmp_path):
     done = run("configs", "--quick", "--json", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert list(told["subjects"]) == ["configs"]
-    assert told["machine"]["torch"] == torch.__version__
+    found = json.loads(done.stdout)
+    assert list(found["subjects"]) == ["configs"]
+    assert found["machine"]["torch"] == torch.__version__
     assert "configs 1/3" in done.stderr
-    assert json.loads((tmp_path / "results.json").read_text()) == told
+    assert json.loads((tmp_path / "results.json").read_text()) == found
     assert "structure 10 options / pydantic" in (tmp_path / "results.txt").read_text()
 
 
@@ -191,7 +190,7 @@ def test_an_unknown_subject_is_told_with_those_that_there_are():
 
 
 def test_a_subject_that_fails_takes_no_other_with_it(monkeypatch, capsys):
-    def measure(subject, *, quick, tell):
+    def measure(subject, *, quick, report):
         if subject == "configs":
             raise ZeroDivisionError
         return [CLAIM]
@@ -236,7 +235,7 @@ def test_straightforward_forms_compute_what_the_first_variant_of_their_family_do
     weights = {}
     for key, value in module.state_dict().items():
         renamed = functools.reduce(
-            lambda told, names: told.replace(*names), NAMES[name].items(), key
+            lambda text, names: text.replace(*names), NAMES[name].items(), key
         )
         weights[renamed] = 0.1 * torch.randn_like(value) if value.ndim < 4 else value
     form.load_state_dict(weights)

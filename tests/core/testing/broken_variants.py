@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import attrs
-from kit_sample_configs import (
+
+from noether_core import registry
+from tests.core.testing.sample_configs import (
     PLACED,
     SOUND,
     IgnoredConfig,
@@ -13,9 +15,7 @@ from kit_sample_configs import (
     UnexplainedConfig,
     with_module,
 )
-from kit_torch_config import HeavyConfig
-
-from noether_core import registry
+from tests.core.testing.torch_config import HeavyConfig
 
 GROUPED = registry().get("mixed")
 """A sound variant of grouped tokens."""

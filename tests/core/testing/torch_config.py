@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 import torch
-from kit_sample_configs import SoundConfig
+
+from tests.core.testing.sample_configs import SoundConfig
 
 
 @attrs.frozen(kw_only=True)

@@ -12,15 +12,22 @@ import attrs
 import numpy as np
 import torch
 from annotated_types import Gt
-from kit_broken_modules import Deaf, PlacedAttention, SoundAttention
-from kit_broken_variants import GROUPED
-from kit_sample_configs import PLACED, SOUND, IgnoredConfig, SilentConfig, SoundConfig, with_module
 from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
 from noether_core import AttentionVariant, unstructure
 from noether_core.schemas.rules import Rule
 from noether_plugins.attention.mixed.module import MixedAttention
+from tests.core.testing.broken_modules import Deaf, PlacedAttention, SoundAttention
+from tests.core.testing.broken_variants import GROUPED
+from tests.core.testing.sample_configs import (
+    PLACED,
+    SOUND,
+    IgnoredConfig,
+    SilentConfig,
+    SoundConfig,
+    with_module,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -547,9 +554,9 @@ MORE = [
 """The check, the variant, and what the kit says of it."""
 
 SILENT = attrs.evolve(
-    SOUND, config=SilentConfig, module="kit_broken_clauses:Silent", silent_options=("level",)
+    SOUND, config=SilentConfig, module=f"{__name__}:Silent", silent_options=("level",)
 )
 """A sound variant with an option that only its module sees."""
 
-FROZEN = attrs.evolve(SOUND, module="kit_broken_clauses:Frozen", frozen_parameters=("sc*",))
+FROZEN = attrs.evolve(SOUND, module=f"{__name__}:Frozen", frozen_parameters=("sc*",))
 """A sound variant with a parameter that is never trained."""

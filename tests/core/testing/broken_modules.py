@@ -7,15 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from kit_sample_configs import (
-    IgnoredConfig,
-    LaxConfig,
-    RoundedConfig,
-    SoundConfig,
-    UnboundedConfig,
-    UnexplainedConfig,
-)
-from kit_torch_config import HeavyConfig
 from torch import Tensor, nn
 
 from noether_core import structure
@@ -28,14 +19,22 @@ from noether_core.nn import (
     check_positions,
     check_tokens,
     combine_masks,
-    cut_groups,
     group_sizes,
     init_weights_,
     layout_of,
     project_heads,
-    take_runs,
 )
+from noether_core.nn.groups import select_groups, split_groups
 from noether_plugins.attention.mixed.module import MixedAttention
+from tests.core.testing.sample_configs import (
+    IgnoredConfig,
+    LaxConfig,
+    RoundedConfig,
+    SoundConfig,
+    UnboundedConfig,
+    UnexplainedConfig,
+)
+from tests.core.testing.torch_config import HeavyConfig
 
 if TYPE_CHECKING:
     from noether_core import AttentionConfig
@@ -121,8 +120,8 @@ class PlacedAttention(SoundAttention):
         if token_specs is None:
             return keys, values
         sizes = group_sizes(layout_of(token_specs), keys.shape[2])
-        anchors = cut_groups(sizes, [[name for name in sizes if name.endswith("anchors")]])
-        return (take_runs(tensor, anchors, dim=2) for tensor in (keys, values))
+        anchors = split_groups(sizes, [[name for name in sizes if name.endswith("anchors")]])
+        return (select_groups(tensor, anchors, dim=2) for tensor in (keys, values))
 
 
 # Configs that are broken; their modules are sound.

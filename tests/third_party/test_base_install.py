@@ -1,0 +1,37 @@
+"""The base install, which has no torch, in an environment of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from tests.fresh_environment import FreshEnvironment
+from tests.third_party.base_install import CASES, Case, complaint_about
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case.command[:3])[:40])
+def test_it_does_all_that_needs_no_module(
+    case: Case, base_environment: FreshEnvironment, tmp_path: Path
+) -> None:
+    def run(command: Sequence[str], folder: Path) -> CompletedProcess[str]:
+        return base_environment.run(*command, cwd=folder)
+
+    assert complaint_about(case, run, tmp_path) == ""
+
+
+def test_pytest_starts_there_and_its_plugin_says_what_it_needs(
+    base_environment: FreshEnvironment, tmp_path: Path
+) -> None:
+    (tmp_path / "test_nothing.py").write_text("def test_nothing(): pass\n", encoding="utf-8")
+    base_environment.pip("install", "pytest")
+
+    plain = base_environment.run("python", "-m", "pytest", cwd=tmp_path)
+    checking = base_environment.run("python", "-m", "pytest", "--noether", "flare", cwd=tmp_path)
+
+    assert plain.returncode == 0, plain.stdout + plain.stderr
+    needs = "ERROR: pytest --noether needs torch, which is not installed; "
+    assert checking.stderr.startswith(needs), checking.stdout + checking.stderr
+    assert checking.returncode == 4
