@@ -54,7 +54,7 @@ def test_every_check_has_its_broken_variant_and_caught_it():
 
 @pytest.mark.parametrize("name", ["Counted", "Looping", "Stepping"])
 def test_a_module_that_is_compiled_too_often_is_caught_by_nothing_else(name):
-        (variant,) = (variant for _, variant, _ in MORE if variant.module.endswith(f":{name}"))
+    (variant,) = (variant for _, variant, _ in MORE if variant.module.endswith(f":{name}"))
     assert [outcome.check for outcome in check_variant(variant).failures] == ["compile"]
 
 
