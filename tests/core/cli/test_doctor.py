@@ -136,7 +136,7 @@ def test_nothing_wrong_is_told_in_a_line(run):
 def test_of_many_imports_readers_see_the_slowest(run, site):
     for number in range(13):
         site.install(f"acme{number}", attention={f"t{number}": "nowhere_at_all"})
-    assert "... and 3 that take less; --plain and --json tell them all" in run().stdout
+    assert "... and 3 that take less; --plain and --json show all of them" in run().stdout
     assert len(json.loads(run("--json").stdout)["imports"]) == 13
 
 
