@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sysconfig
@@ -65,11 +64,10 @@ class Place:
         return name
 
     def noether(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join(filter(None, (str(self.site.folder), os.environ.get("PYTHONPATH"))))
         return subprocess.run(
             [NOETHER, *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": path},
+            env=self.site.environment(),
             capture_output=True,
             text=True,
             check=False,

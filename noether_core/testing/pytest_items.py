@@ -1,4 +1,4 @@
-"""Checks as items of pytest, and the reports that their outcomes make."""
+"""Checks as items of pytest, for ``pytest --noether``, and the reports of their outcomes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from noether_core.errors import NoetherError
 from noether_core.reports import Outcome, Report, save_reports
 from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.structure import structure
-from noether_core.testing.contract import CHECKS, name_of
-from noether_core.testing.promises import CheckFunction
+from noether_core.testing.checks import CHECKS
+from noether_core.testing.contract import Check
 from noether_core.testing.running import report_of, run_check
 from noether_core.testing.subject import Subject
 
@@ -28,10 +28,8 @@ class Checks:
         self._subjects = {name: _subject(config, name) for name in config.getoption("--noether")}
         self._outcomes: dict[str, list[Outcome]] = {}
         self._saved = ""
-        if (
-            config.args_source is not pytest.Config.ArgsSource.ARGS
-        ):  # no paths were named: no other tests are meant
-            config.args = []
+        if config.args_source is not pytest.Config.ArgsSource.ARGS:
+            config.args = []  # no paths were named: no other tests are meant
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(
@@ -52,11 +50,9 @@ class Checks:
                 self._outcomes.setdefault(found[0], []).append(structure(found[1], Outcome))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Save the reports where that is asked for; worker processes leave it to the one that
-        started them.
-        """
+        """Save the reports where a file was given."""
         file = self._config.getoption("--noether-report")
-        if not file or hasattr(self._config, "workerinput"):
+        if not file or hasattr(self._config, "workerinput"):  # workers leave it to their parent
             return
         try:
             save_reports(file, self._reports())
@@ -94,7 +90,9 @@ class _Variant(pytest.Collector):
 
     def collect(self) -> list[pytest.Item]:
         """Return a test for every check."""
-        return [_CheckItem.from_parent(self, name=name_of(check), check=check) for check in CHECKS]
+        return [
+            _CheckItem.from_parent(self, name=name, check=check) for name, check in CHECKS.items()
+        ]
 
 
 class _CheckItem(pytest.Item):
@@ -102,7 +100,7 @@ class _CheckItem(pytest.Item):
 
     parent: _Variant
 
-    def __init__(self, *, check: CheckFunction, **known: Any) -> None:
+    def __init__(self, *, check: Check, **known: Any) -> None:
         super().__init__(**known)
         self.check = check
 
@@ -113,20 +111,18 @@ class _CheckItem(pytest.Item):
         if outcome.status == "not applicable":
             pytest.skip(outcome.message)
         if outcome.is_bad:
-            raise _Bad(f"{outcome.message}\nThe contract: {outcome.contract}")
+            raise _Failed(f"{outcome.message}\nThe contract: {outcome.contract}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return what was wrong, without the frames of the kit."""
-        return (
-            str(excinfo.value)
-            if isinstance(excinfo.value, _Bad)
-            else super().repr_failure(excinfo, style)
-        )
+        if isinstance(excinfo.value, _Failed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[str, None, str]:
         """Return what pytest calls the check."""
         return "noether", None, self.nodeid
 
 
-class _Bad(Exception):  # noqa: N818  it tells of the variant, and is no error of the kit
+class _Failed(Exception):  # noqa: N818  it speaks of the variant: no error of the kit
     """A check that the variant did not pass."""

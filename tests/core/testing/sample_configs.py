@@ -79,7 +79,7 @@ class SilentConfig(SoundConfig):
 
 SOUND = AttentionVariant(
     config=SoundConfig,
-    module="tests.core.testing.kit_modules:SoundAttention",
+    module="tests.core.testing.broken_modules:SoundAttention",
     interface="self",
     capabilities=("attn_mask", "key_padding_mask", "rope", "deterministic", "permutation"),
     time_exponent=2,
@@ -92,12 +92,18 @@ SOUND = AttentionVariant(
 
 PLACED = attrs.evolve(
     SOUND,
-    module="tests.core.testing.kit_modules:PlacedAttention",
+    module="tests.core.testing.broken_modules:PlacedAttention",
     capabilities=("positions", "token_specs", "deterministic"),
 )
 """Another, of tokens that have places and groups."""
 
 
-def with_module(name: str, variant: AttentionVariant = SOUND, **changes: Any) -> AttentionVariant:
-    """Return the record of a broken sibling."""
-    return attrs.evolve(variant, module=f"tests.core.testing.kit_modules:{name}", **changes)
+def with_module(
+    name: str,
+    variant: AttentionVariant = SOUND,
+    *,
+    of: str = "tests.core.testing.broken_modules",
+    **changes: Any,
+) -> AttentionVariant:
+    """Return the record of a broken sibling, whose class is in the Python module *of*."""
+    return attrs.evolve(variant, module=f"{of}:{name}", **changes)

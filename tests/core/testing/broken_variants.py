@@ -1,11 +1,11 @@
-"""The table of mutants: for every check a small broken variant that it alone catches."""
+"""For every check a small broken variant that it alone catches."""
 
 from __future__ import annotations
 
 import attrs
 
 from noether_core import registry
-from tests.core.testing.kit_configs import (
+from tests.core.testing.sample_configs import (
     PLACED,
     SOUND,
     IgnoredConfig,
@@ -15,12 +15,12 @@ from tests.core.testing.kit_configs import (
     UnexplainedConfig,
     with_module,
 )
-from tests.core.testing.kit_torch_config import HeavyConfig
+from tests.core.testing.torch_config import HeavyConfig
 
 GROUPED = registry().get("mixed")
 """A sound variant of grouped tokens."""
 
-MUTANTS = {
+BROKEN = {
     "config_round_trip": with_module("Rounded", config=RoundedConfig),
     "config_is_strict": with_module("Lax", config=LaxConfig),
     "bounds": with_module("Unbounded", config=UnboundedConfig),
@@ -47,7 +47,7 @@ MUTANTS = {
     "permutation": with_module("Counting"),
     "attn_mask": with_module("BooleanMasksAlone"),
     "key_padding_mask": with_module("FaintPadding"),
-    "nothing_to_read": with_module("ByHand"),
+    "all_keys_hidden": with_module("ByHand"),
     "rope": with_module("HalfTurned"),
     "positions": with_module("Placeless", PLACED),
     "token_specs": with_module("Groupless", PLACED),
@@ -55,10 +55,10 @@ MUTANTS = {
     "kv_cache": with_module("Forgetful", GROUPED),
     "refuses_wrong_shapes": with_module("Broadcasting"),
     "refuses_wrong_dtypes": with_module("Casting"),
-    "gradients_reach_parameters": with_module("Idle"),
     "gradients_are_right": with_module("Steeper"),
     "second_derivatives": with_module("Bending", memory_exponent=2),
     "forward_mode": with_module("Opposite", memory_exponent=2),
+    "gradients_reach_parameters": with_module("Idle"),
     "no_dropout_in_evaluation": with_module("Shrinking"),
     "deterministic": with_module("Drifting"),
     "training_is_reproducible": with_module("Salted"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import torch
 
-from tests.core.testing.kit_configs import SoundConfig
+from tests.core.testing.sample_configs import SoundConfig
 
 
 @attrs.frozen(kw_only=True)

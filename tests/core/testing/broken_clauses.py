@@ -1,10 +1,10 @@
-"""More broken variants: for clauses of a contract that its first mutant does not break, with what
-the kit says.
-"""
+"""More broken variants, each for a clause that no other breaks, with what the kit says of it."""
 
 from __future__ import annotations
 
 import copy
+import inspect
+import pickle
 import random
 from typing import Annotated, Any
 
@@ -15,11 +15,19 @@ from annotated_types import Gt
 from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
+from noether_core import AttentionVariant, unstructure
 from noether_core.schemas.rules import Rule
 from noether_plugins.attention.mixed.module import MixedAttention
-from tests.core.testing.kit_configs import PLACED, SOUND, SilentConfig, SoundConfig, with_module
-from tests.core.testing.kit_modules import Deaf, PlacedAttention, SoundAttention
-from tests.core.testing.kit_mutants import GROUPED
+from tests.core.testing.broken_modules import Deaf, PlacedAttention, SoundAttention
+from tests.core.testing.broken_variants import GROUPED
+from tests.core.testing.sample_configs import (
+    PLACED,
+    SOUND,
+    IgnoredConfig,
+    SilentConfig,
+    SoundConfig,
+    with_module,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +81,44 @@ class NotEvenSilent(SoundAttention):
     config_class = SilentConfig
 
 
+class Copying(SoundAttention):
+    """Goes through all options in every way that there is, and reads none of them."""
+
+    config_class = SilentConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        copied = copy.deepcopy(copy.copy(self.config))
+        copied = pickle.loads(pickle.dumps(attrs.evolve(copied)))  # noqa: S301  our own bytes
+        assert copied == self.config
+        self.key = (hash(copied), copied.fingerprint())
+        names = [field.name for field in attrs.fields(SilentConfig)]
+        self.options = [
+            attrs.asdict(self.config),
+            attrs.astuple(self.config),
+            unstructure(self.config),
+            {name: getattr(self.config, name) for name in names},
+            dict(inspect.getmembers(self.config)),
+        ]
+
+    def extra_repr(self):
+        return str(self.config)
+
+    def finished(self, y, x):
+        assert self.extra_repr()
+        return y
+
+
+class Keeping(SoundAttention):
+    """Keeps an option where weights are kept, and does not use it."""
+
+    config_class = IgnoredConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.register_buffer("shift", torch.tensor(self.config.shift))
+
+
 class CatchingAll(SoundAttention):
     def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None, **others):
         return self.attended(x, attn_mask, key_padding_mask, freqs)
@@ -119,29 +165,29 @@ class PairsByClock(Deaf):
 
 
 class FaintMask(SoundAttention):
-    def read(self, queries, keys, values, attn_mask, real):
+    def weighted(self, queries, keys, values, attn_mask, real):
         if attn_mask is not None and attn_mask.dtype == torch.bool:
             attn_mask = torch.zeros_like(attn_mask, dtype=queries.dtype).masked_fill(
                 ~attn_mask, -9.0
             )
-        return super().read(queries, keys, values, attn_mask, real)
+        return super().weighted(queries, keys, values, attn_mask, real)
 
 
 class RoundedMask(SoundAttention):
-    def read(self, queries, keys, values, attn_mask, real):
+    def weighted(self, queries, keys, values, attn_mask, real):
         if attn_mask is not None and attn_mask.is_floating_point():
             attn_mask = attn_mask.round(decimals=0).clamp(max=0)
-        return super().read(queries, keys, values, attn_mask, real)
+        return super().weighted(queries, keys, values, attn_mask, real)
 
 
 class Unpadded(SoundAttention):
-    def read(self, queries, keys, values, attn_mask, real):
-        return super().read(queries, keys, values, attn_mask, None)
+    def weighted(self, queries, keys, values, attn_mask, real):
+        return super().weighted(queries, keys, values, attn_mask, None)
 
 
 class Scaled(SoundAttention):
-    def read(self, queries, keys, values, attn_mask, real):
-        read = super().read(queries, keys, values, attn_mask, real)
+    def weighted(self, queries, keys, values, attn_mask, real):
+        read = super().weighted(queries, keys, values, attn_mask, real)
         return read if real is None else 1.1 * read
 
 
@@ -336,10 +382,10 @@ class Precompiled(SoundAttention):
 class Flexible(SoundAttention):
     """Exports an operation that no file keeps."""
 
-    def read(self, queries, keys, values, attn_mask, real):
+    def weighted(self, queries, keys, values, attn_mask, real):
         if torch.compiler.is_exporting():
             return flex_attention(queries.detach(), keys.detach(), values.detach())
-        return super().read(queries, keys, values, attn_mask, real)
+        return super().weighted(queries, keys, values, attn_mask, real)
 
 
 class OddTokensOnly(SoundAttention):
@@ -347,36 +393,55 @@ class OddTokensOnly(SoundAttention):
         return y if y.shape[1] % 2 else y.flip(1).flip(1)
 
 
+def _broken(name: str, variant: AttentionVariant = SOUND, **changes: Any) -> AttentionVariant:
+    return with_module(name, variant, of=__name__, **changes)
+
+
 def _frozen(*names: str) -> Any:
     return attrs.evolve(SOUND, frozen_parameters=names)
 
 
 MORE = [
-    ("config_is_strict", with_module("Anything", config=AnythingConfig), "shift takes anything"),
+    ("config_is_strict", _broken("Anything", config=AnythingConfig), "shift takes anything"),
     (
         "config_is_strict",
-        with_module("Unchecked", config=UncheckedConfig),
+        _broken("Unchecked", config=UncheckedConfig),
         "hidden_dim takes True, wanted an integer of at least 1",
     ),
     (
         "bounds",
-        with_module("Unenforced", config=UnenforcedConfig),
+        _broken("Unenforced", config=UnenforcedConfig),
         "sharpness takes 0.0, wanted a number",
     ),
     (
         "options_are_read",
-        with_module("NotEvenSilent", config=SilentConfig, silent_options=("level",)),
-        "nobody looks at the option 'level'",
+        _broken("NotEvenSilent", config=SilentConfig, silent_options=("level",)),
+        "nobody reads the option 'level'",
     ),
-    ("signature", with_module("CatchingAll"), "forward takes **others, which hides what it"),
+    (
+        "options_are_read",
+        _broken("Copying", config=SilentConfig, silent_options=("level",)),
+        "nobody reads the option 'level'",
+    ),
+    (
+        "options_are_read",
+        _broken("Keeping", config=IgnoredConfig),
+        "other values of 'shift' change neither numbers nor operations nor refusals",
+    ),
+    (
+        "construction",
+        _broken("Nobody"),
+        "no module of the example can be made: PluginError: 'sound'",
+    ),
+    ("signature", _broken("CatchingAll"), "forward takes **others, which hides what it"),
     (
         "signature",
-        with_module("ByPosition"),
+        _broken("ByPosition"),
         "wanted (x, *, attn_mask=None, key_padding_mask=None, freqs=None) for the interface 'self'",
     ),
     (
         "capabilities",
-        with_module("Narrower"),
+        _broken("Narrower"),
         "the record promises 'attn_mask', forward does not declare attn_mask; honour it",
     ),
     (
@@ -387,7 +452,7 @@ MORE = [
     (
         "capabilities",
         attrs.evolve(SOUND, capabilities=(*SOUND.capabilities, "kv_cache")),
-        "promises 'kv_cache', which the interface 'self' has no argument for",
+        "'kv_cache', and the interface 'self' has no such argument; drop the",
     ),
     (
         "time_exponent",
@@ -396,38 +461,38 @@ MORE = [
     ),
     (
         "time_exponent",
-        with_module("PairsByClock", capabilities=("rope", "deterministic"), time_exponent=1),
+        _broken("PairsByClock", capabilities=("rope", "deterministic"), time_exponent=1),
         "what is done outside of torch grows faster",
     ),
     ("memory_exponent", attrs.evolve(SOUND, memory_exponent=0.5), "memory_exponent is 0.5"),
-    ("memory_exponent", with_module("PairsInNumpy"), "memory grows with exponent 1.9"),
-    ("result", with_module("Returning"), "expected one tensor from forward, got a tuple"),
-    ("result", with_module("Shortening"), "has shape (3, 12, 8), and the tokens have (3, 13, 8)"),
+    ("memory_exponent", _broken("PairsInNumpy"), "memory grows with exponent 1.9"),
+    ("result", _broken("Returning"), "forward returns a tuple, wanted one tensor"),
+    ("result", _broken("Shortening"), "has shape (3, 12, 8), and the tokens have (3, 13, 8)"),
     (
         "few_tokens",
-        with_module("Undefined"),
+        _broken("Undefined"),
         "1 tokens in 3 samples give numbers or gradients that are not finite",
     ),
-    ("attn_mask", with_module("FaintMask"), "query 0 reads tokens that attn_mask hides from it"),
-    ("attn_mask", with_module("RoundedMask"), "are not added to the logits"),
+    ("attn_mask", _broken("FaintMask"), "query 0 attends to tokens that attn_mask hides from it"),
+    ("attn_mask", _broken("RoundedMask"), "are not added to the logits"),
     (
         "key_padding_mask",
-        with_module("Unpadded"),
+        _broken("Unpadded"),
         "what stands in padding changes what real tokens get",
     ),
     (
         "key_padding_mask",
-        with_module("Scaled"),
+        _broken("Scaled"),
         "get something else beside padding than without it",
     ),
     (
         "key_padding_mask",
-        with_module("Centred"),
+        _broken("Centred"),
         "get something else beside padding than without it",
     ),
-    ("rope", with_module("Unturned"), "frequencies do not change the result"),
-    ("rope", with_module("Undemanding"), "a call without freqs must be refused; it was accepted"),
-    ("rope", with_module("Accepting"), "freqs must be refused where use_rope is false"),
+    ("rope", _broken("Unturned"), "frequencies do not change the result"),
+    ("rope", _broken("Undemanding"), "a call without freqs must be refused; it was accepted"),
+    ("rope", _broken("Accepting"), "freqs must be refused where use_rope is false"),
     (
         "rope",
         attrs.evolve(SOUND, example={"hidden_dim": 3, "num_heads": 3}),
@@ -435,75 +500,63 @@ MORE = [
     ),
     (
         "token_specs",
-        with_module("Unadded", PLACED),
-        "whose sizes do not add up to the tokens must be refused",
+        _broken("Unadded", PLACED),
+        "token_specs that do not add up to the tokens must be refused",
     ),
     (
         "attention_patterns",
-        with_module("Secluded", GROUPED),
-        "'surface_queries' does not read 'surface_anchors'",
+        _broken("Secluded", GROUPED),
+        "'surface_queries' does not attend to 'surface_anchors'",
     ),
-    ("kv_cache", with_module("Uncaching", GROUPED), "leaves its kv_cache empty"),
+    ("kv_cache", _broken("Uncaching", GROUPED), "leaves its kv_cache empty"),
     (
         "refuses_wrong_shapes",
-        with_module("Unnamed"),
-        "expected a ShapeError, got ValueError: 'three axes, please'",
+        _broken("Unnamed"),
+        "got ValueError: 'three axes, please', wanted a ShapeError",
     ),
-    ("gradients_reach_parameters", with_module("Frozen"), "scale asks for no gradient"),
+    ("gradients_reach_parameters", _broken("Frozen"), "scale requires no gradient"),
     (
         "gradients_reach_parameters",
         _frozen("q.*"),
-        "q.weight is declared frozen and asks for a gradient",
+        "q.weight is declared frozen and requires a gradient",
     ),
     ("gradients_reach_parameters", _frozen("scale"), "names 'scale', which is no parameter"),
-    ("gradients_are_right", with_module("Detaching"), "the gradient of"),
-    ("no_dropout_in_evaluation", with_module("Dropping"), "dropout acts in evaluation"),
-    ("init_modes", with_module("NeverZeros"), "the weights of linear layers are not all zero"),
-    ("state_dict", with_module("Unregistered"), "computes something else"),
-    ("copies", with_module("Sharing"), "a deep copy shares the memory of its parameters"),
-    ("meta_device", with_module("OnCpu"), "on the meta device gain take memory"),
-    ("meta_device", with_module("Fleeting"), "gain stay without memory"),
-    ("global_state", with_module("Defaulting"), "a module changes the default dtype"),
-    ("global_state", with_module("Drawing"), "evaluation draws from torch's generator"),
-    ("global_state", with_module("SeedingPython"), "a module changes Python's generator"),
-    ("compile", with_module("OtherwiseCompiled"), "a compiled module computes something else"),
+    ("gradients_are_right", _broken("Detaching"), "the gradient of"),
+    ("no_dropout_in_evaluation", _broken("Dropping"), "dropout acts in evaluation"),
+    ("init_modes", _broken("NeverZeros"), "the weights of linear layers are not all zero"),
+    ("state_dict", _broken("Unregistered"), "computes something else"),
+    ("copies", _broken("Sharing"), "a deep copy shares the memory of its parameters"),
+    ("meta_device", _broken("OnCpu"), "on the meta device gain take memory"),
+    ("meta_device", _broken("Fleeting"), "gain stay without memory"),
+    ("global_state", _broken("Defaulting"), "a module changes the default dtype"),
+    ("global_state", _broken("Drawing"), "evaluation draws from torch's generator"),
+    ("global_state", _broken("SeedingPython"), "a module changes Python's generator"),
+    ("compile", _broken("OtherwiseCompiled"), "a compiled module computes something else"),
     (
         "compile",
-        with_module("Counted"),
+        _broken("Counted"),
         "makes more than 2 graphs for many numbers of tokens: RecompileError",
     ),
     (
         "compile",
-        with_module("Looping"),
+        _broken("Looping"),
         "let no branch, loop, layout or attribute depend on how many tokens",
     ),
     (
         "compile",
-        with_module("Stepping"),
+        _broken("Stepping"),
         "makes more than 2 graphs for many numbers of tokens: RecompileError",
     ),
-    ("compile", with_module("Precompiled"), "runs outside of the graph of its compiler"),
-    ("export", with_module("Flexible"), "cannot be saved to a file and loaded: SerializeError"),
-    ("export", with_module("OddTokensOnly"), "torch.export fails: UserError: Constraints violated"),
+    ("compile", _broken("Precompiled"), "runs outside of the graph of its compiler"),
+    ("export", _broken("Flexible"), "cannot be saved to a file and loaded: SerializeError"),
+    ("export", _broken("OddTokensOnly"), "torch.export fails: UserError: Constraints violated"),
 ]
 """The check, the variant, and what the kit says of it."""
 
-MORE = [
-    (check, attrs.evolve(variant, module=variant.module.replace("kit_modules", "kit_more")), told)
-    if variant.module not in {SOUND.module, PLACED.module}
-    else (check, variant, told)
-    for check, variant, told in MORE
-]
-
 SILENT = attrs.evolve(
-    SOUND,
-    config=SilentConfig,
-    module="tests.core.testing.kit_more:Silent",
-    silent_options=("level",),
+    SOUND, config=SilentConfig, module=f"{__name__}:Silent", silent_options=("level",)
 )
 """A sound variant with an option that only its module sees."""
 
-FROZEN = attrs.evolve(
-    SOUND, module="tests.core.testing.kit_more:Frozen", frozen_parameters=("sc*",)
-)
+FROZEN = attrs.evolve(SOUND, module=f"{__name__}:Frozen", frozen_parameters=("sc*",))
 """A sound variant with a parameter that is never trained."""

@@ -26,7 +26,7 @@ from noether_core.nn import (
 )
 from noether_core.nn.groups import select_groups, split_groups
 from noether_plugins.attention.mixed.module import MixedAttention
-from tests.core.testing.kit_configs import (
+from tests.core.testing.sample_configs import (
     IgnoredConfig,
     LaxConfig,
     RoundedConfig,
@@ -34,14 +34,14 @@ from tests.core.testing.kit_configs import (
     UnboundedConfig,
     UnexplainedConfig,
 )
-from tests.core.testing.kit_torch_config import HeavyConfig
+from tests.core.testing.torch_config import HeavyConfig
 
 if TYPE_CHECKING:
     from noether_core import AttentionConfig
 
 
 class SoundAttention(QKVAttention):
-    """Every token reads every other."""
+    """Every token attends to every other."""
 
     config_class: ClassVar[type[SoundConfig]] = SoundConfig
 
@@ -51,7 +51,7 @@ class SoundAttention(QKVAttention):
     def forward(self, x, *, attn_mask=None, key_padding_mask=None, freqs=None) -> Tensor:
         return self.attended(x, attn_mask, key_padding_mask, freqs)
 
-    def attended(
+    def attended(  # noqa: PLR0917  the arguments that siblings honour, all that there are
         self,
         x,
         attn_mask=None,
@@ -64,8 +64,9 @@ class SoundAttention(QKVAttention):
         x = self.placed(x, positions)
         queries, keys, values = self.projected(x, freqs)
         keys, values = self.grouped(keys, values, token_specs)
-        read = self.read(queries * self.config.sharpness, keys, values, attn_mask, key_padding_mask)
-        return self.finished(self.project_output(read), x)
+        queries = queries * self.config.sharpness
+        mixed = self.weighted(queries, keys, values, attn_mask, key_padding_mask)
+        return self.finished(self.project_output(mixed), x)
 
     def check(self, x, attn_mask, key_padding_mask, freqs):
         check_tokens(x, self.hidden_dim)
@@ -84,7 +85,7 @@ class SoundAttention(QKVAttention):
     def grouped(self, keys, values, token_specs):
         return keys, values
 
-    def read(self, queries, keys, values, attn_mask, real):
+    def weighted(self, queries, keys, values, attn_mask, real):
         dropout = self.dropout if self.training else 0.0
         return attend(
             queries, keys, values, attn_mask=attn_mask, key_padding_mask=real, dropout=dropout
@@ -94,10 +95,15 @@ class SoundAttention(QKVAttention):
         return y
 
 
+class Bare(SoundAttention):
+    """Takes tokens and nothing else."""
+
+    def forward(self, x) -> Tensor:
+        return self.attended(x)
+
+
 class PlacedAttention(SoundAttention):
-    """Tokens read the anchors of the groups that they are given, after their places were added to
-    them.
-    """
+    """Tokens attend to the anchors of their groups, after their positions were added to them."""
 
     def forward(self, x, *, positions=None, token_specs=None) -> Tensor:
         return self.attended(x, positions=positions, token_specs=token_specs)
@@ -233,8 +239,8 @@ class Gossiping(SoundAttention):
         self.real = key_padding_mask
 
     def finished(self, y, x):
-        told = x if self.real is None else x.masked_fill(~self.real[..., None], 0.0)
-        return y * (1 + 1e-3 * told.sum(0, keepdim=True))
+        real = x if self.real is None else x.masked_fill(~self.real[..., None], 0.0)
+        return y * (1 + 1e-3 * real.sum(0, keepdim=True))
 
 
 class Counting(SoundAttention):
@@ -246,25 +252,25 @@ class Counting(SoundAttention):
 
 
 class BooleanMasksAlone(SoundAttention):
-    def read(self, queries, keys, values, attn_mask, real):
+    def weighted(self, queries, keys, values, attn_mask, real):
         if attn_mask is not None and attn_mask.is_floating_point():
             attn_mask = attn_mask > float("-inf")
-        return super().read(queries, keys, values, attn_mask, real)
+        return super().weighted(queries, keys, values, attn_mask, real)
 
 
 class FaintPadding(SoundAttention):
-    def read(self, queries, keys, values, attn_mask, real):
+    def weighted(self, queries, keys, values, attn_mask, real):
         if real is None:
-            return super().read(queries, keys, values, attn_mask, real)
+            return super().weighted(queries, keys, values, attn_mask, real)
         faint = torch.zeros_like(real, dtype=queries.dtype).masked_fill(~real, -10.0)
-        return super().read(queries, keys, values, faint[:, None, None, :], None)
+        return super().weighted(queries, keys, values, faint[:, None, None, :], None)
 
 
 class ByHand(SoundAttention):
-    def read(self, queries, keys, values, attn_mask, real):
+    def weighted(self, queries, keys, values, attn_mask, real):
         mask = combine_masks(attn_mask, real)
         if mask is None:
-            return super().read(queries, keys, values, None, None)
+            return super().weighted(queries, keys, values, None, None)
         logits = queries @ keys.transpose(-2, -1) / self.head_dim**0.5
         logits = (
             logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
@@ -329,12 +335,12 @@ class Forgetful(MixedAttention):
 
 
 class Deaf(SoundAttention):
-    """Tokens read themselves alone; its queries and keys weigh what they read."""
+    """Tokens attend to themselves alone; queries and keys weigh their values."""
 
     def forward(self, x, *, freqs=None) -> Tensor:
         return self.attended(x, freqs=freqs)
 
-    def read(self, queries, keys, values, attn_mask, real):
+    def weighted(self, queries, keys, values, attn_mask, real):
         return values * (queries * keys).sum(-1, keepdim=True)
 
 
@@ -353,8 +359,9 @@ class Casting(SoundAttention):
         real = None if key_padding_mask is None else key_padding_mask.bool()
         super().check(x, attn_mask, real, freqs)
 
-    def read(self, queries, keys, values, attn_mask, real):
-        return super().read(queries, keys, values, attn_mask, None if real is None else real.bool())
+    def weighted(self, queries, keys, values, attn_mask, real):
+        real = None if real is None else real.bool()
+        return super().weighted(queries, keys, values, attn_mask, real)
 
 
 # Training and evaluation.
@@ -398,7 +405,7 @@ class _Bending(torch.autograd.Function):
 class Exact(SoundAttention):
     """Reads by the kernel that has every derivative."""
 
-    def read(self, queries, keys, values, attn_mask, real):
+    def weighted(self, queries, keys, values, attn_mask, real):
         dropout = self.dropout if self.training else 0.0
         masks = {"attn_mask": attn_mask, "key_padding_mask": real}
         return attend(queries, keys, values, **masks, dropout=dropout, backend="math")
