@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,12 @@ class Site:
         source = variant_source(type, module=module)
         self.install(distribution or type, attention={type: name}, files={f"{name}.py": source})
         return name
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Return the variables of a process that finds what is installed here, too."""
+        known = [str(self.folder), os.environ.get("PYTHONPATH")]
+        path = os.pathsep.join(filter(None, known))
+        return {**os.environ, "PYTHONPATH": path, **variables}
 
     def registry(self, *, block: Sequence[str] = (), prefer: Sequence[str] = ()) -> Registry:
         """Return a registry of what is installed here, and of nothing else."""
