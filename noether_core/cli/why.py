@@ -24,28 +24,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print every candidate and the verdict; return 0 if the type leads to a plugin that is there,
+    """Print every candidate and the explanation; return 0 if the type leads to a plugin that is there,
     and 1 otherwise.
 
     No plugin is imported, so one that is there may still be found broken when it is used.
     """
-    from noether_core.plugins.resolution import verdict_on
+    from noether_core.plugins.resolution import explain
 
     known, faults = chosen_catalogue(options)
-    verdict = verdict_on(options.type, known)
-    rows = [_row(candidate) for candidate in verdict.candidates]
+    explanation = explain(options.type, known)
+    rows = [_row(candidate) for candidate in explanation.candidates]
     if options.json:
         unread = [{"origin": fault.origin, "reason": fault.reason} for fault in faults]
-        print_json(verdict._asdict() | {"candidates": rows, "unread": unread})
-        return int(not verdict.resolves)
+        print_json(explanation._asdict() | {"candidates": rows, "unread": unread})
+        return int(not explanation.resolves)
     if rows:
         print_table([_told(row) for row in rows], _COLUMNS, plain=options.plain)
         print()
-    print(verdict.sentence)
-    if not verdict.resolves:  # what could not be read may be what is asked for
+    print(explanation.sentence)
+    if not explanation.resolves:  # what could not be read may be what is asked for
         for fault in faults:
             print(f"noether: {fault.origin}: {fault.reason}", file=sys.stderr)
-    return int(not verdict.resolves)
+    return int(not explanation.resolves)
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "version": entry.version,
         "state": candidate.state,
         "reason": candidate.reason,
-        "told": candidate.told,
+        "told": candidate.description,
         "plugin": entry.value,
         "metadata": entry.origin,
     }
