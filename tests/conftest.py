@@ -59,9 +59,10 @@ def _seeded() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares fixtures in one worker: tests of one file, and those of the fresh environment.
+    """Keep what shares fixtures in one worker.
 
-    The latter come first, because they take longest.
+    That is: tests of one file, and those of fresh environments, which come first since they take
+    longest.
     """
     for item in items:
         if item.path.suffix != ".py":

@@ -1,4 +1,4 @@
-"""Linear layers of attention: heads, projections, and the four of queries, keys, values and output."""
+"""Linear layers of attention: heads, projections, and those of queries, keys, values and output."""
 
 from __future__ import annotations
 
@@ -98,44 +98,69 @@ class Projection(nn.Module):
 
 
 class QKVAttention(nn.Module):
-    """The layers of attention over tokens of one width; a variant inherits them and brings its
-    forward.
+    """The layers of dot-product attention; a variant inherits them and brings its forward.
 
-    ``q``, ``k``, ``v`` and ``proj`` are linear layers of ``hidden_dim`` by ``hidden_dim``;
-    ``q_norm`` and ``k_norm`` are norms over a head with ``qk_norm``, and None without. Weights that
-    were stacked into ``qkv`` load.
+    ``q``, ``k``, ``v`` and ``proj`` are linear layers to ``hidden_dim`` features; ``q_norm`` and
+    ``k_norm`` are norms over a head with ``qk_norm``, and None without. Weights that were stacked
+    into ``qkv`` load, or with *kv_dim* those that were stacked into ``kv``.
 
     Args:
         config: The concrete config of the variant.
+        kv_dim: Width of the tokens of keys and values, where these are not those of the queries.
     """
 
     config: AttentionConfig
 
-    def __init__(self, config: AttentionConfig) -> None:
+    def __init__(self, config: AttentionConfig, *, kv_dim: int | None = None) -> None:
         super().__init__()
         self.config = config
-        self.hidden_dim = config.hidden_dim
+        self.hidden_dim = hidden_dim = config.hidden_dim
         self.num_heads = config.num_heads
         self.head_dim = config.head_dim
         self.use_rope = config.use_rope
         self.dropout = config.dropout
 
-        self.q, self.k, self.v, self.proj = (
-            nn.Linear(self.hidden_dim, self.hidden_dim, bias=config.bias) for _ in range(4)
-        )
-        self.q_norm, self.k_norm = (
-            RMSNorm(self.head_dim) if config.qk_norm else None for _ in range(2)
-        )
+        key_width = hidden_dim if kv_dim is None else kv_dim
+        self.q = nn.Linear(hidden_dim, hidden_dim, bias=config.bias)
+        self.k = nn.Linear(key_width, hidden_dim, bias=config.bias)
+        self.v = nn.Linear(key_width, hidden_dim, bias=config.bias)
+        self.proj = nn.Linear(hidden_dim, hidden_dim, bias=config.bias)
+        self.q_norm = RMSNorm(self.head_dim) if config.qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim) if config.qk_norm else None
         init_weights_(self, config.init_weights, output=self.proj)
-        accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
-    def project_output(self, read: Tensor, *, parts: int = 1) -> Tensor:
-        """Return what the heads read, ``(batch, heads, tokens, head_dim)``, as tokens ``(batch,
-        tokens, hidden_dim)``.
+        if kv_dim is None:
+            accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+        else:
+            accept_fused_(self, fused="kv", parts=("k", "v"))
 
-        Tokens that were split into *parts*, as `split_heads` does it, stand in one entry of the
-        batch again. In training, features of the result are dropped with the probability
-        ``dropout``.
+    def project_queries(
+        self, x: Tensor, freqs: Frequencies | None = None, *, parts: int = 1
+    ) -> Tensor:
+        """Return the queries of *x*, as `project_heads` makes them."""
+        return project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs, parts=parts)
+
+    def project_keys(
+        self, x: Tensor, freqs: Frequencies | None = None, *, parts: int = 1
+    ) -> Tensor:
+        """Return the keys of *x*, as `project_heads` makes them."""
+        return project_heads(x, self.k, self.num_heads, norm=self.k_norm, freqs=freqs, parts=parts)
+
+    def project_values(self, x: Tensor, *, parts: int = 1) -> Tensor:
+        """Return the values of *x*, which are neither normalised nor rotated."""
+        return project_heads(x, self.v, self.num_heads, parts=parts)
+
+    def project_output(self, heads: Tensor, *, parts: int = 1) -> Tensor:
+        """Return the output of tokens from the results of their heads.
+
+        In training, its features are dropped with the probability ``dropout``.
+
+        Args:
+            heads: ``(batch * parts, heads, tokens / parts, head_dim)``.
+            parts: As in `split_heads`.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
         """
-        y: Tensor = self.proj(merge_heads(read, parts=parts))
+        y: Tensor = self.proj(merge_heads(heads, parts=parts))
         return functional.dropout(y, self.dropout) if self.training and self.dropout else y

@@ -1,6 +1,4 @@
-"""Neighbourhood attention against gathering the keys and values of all neighbours, and how it grows
-with the points.
-"""
+"""Neighbourhood attention against gathering all neighbours, and how it grows with the points."""
 
 from __future__ import annotations
 
@@ -13,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
 from noether_core import build
+from noether_plugins.attention.irregular_nat.at_once import Neighbourhood, Tokens
 from noether_plugins.attention.irregular_nat.neighbours import Nearest, nearest_neighbours
-from noether_plugins.attention.irregular_nat.reading import read_neighbours
-from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
+from noether_plugins.attention.irregular_nat.operation import attend_to_neighbours
+from noether_plugins.attention.irregular_nat.relpos import RelposWeights
 from tests.benchmarks.memory import peaks
 from tests.benchmarks.pairs import Claim, Growth, compare, device, growth, seconds
 from tests.benchmarks.running import begin
@@ -33,9 +32,7 @@ _GROWTH = "irregular_nat, forward and backward, {} over points at fixed density"
 
 
 def claims(*, quick: bool) -> list[Claim | Growth]:
-    """Measure attention with given neighbours, the whole module with its search, memory, and
-    exponents.
-    """
+    """Measure attention alone, the whole module with its search, memory, and exponents."""
     tokens, rounds = (512, 2) if quick else (32_768, 5)
     cases = [
         ("attention", _attention, "unsorted", (1 / 5, 1 / 4)),
@@ -75,8 +72,9 @@ def _exponent_of_time(sizes: list[int], *, rounds: int) -> Growth:
 
 
 def _memory(tokens: int, sizes: list[int]) -> list[Claim | Growth]:
-    """Compare bytes, and see how they grow; one process of its own runs all these steps, one after
-    the other.
+    """Compare bytes, and see how they grow.
+
+    One process of its own runs all these steps, one after the other.
     """
     compared = [
         (_attention, (form, tokens, "unsorted"), {"backward": backward})
@@ -110,9 +108,7 @@ def _growing(tokens: int) -> Step:
 
 
 def _points(tokens: int, order: str) -> tuple[Tensor, Nearest]:
-    """Return random points of a cube, one behind the other as they come or along the walk, and
-    their neighbours.
-    """
+    """Return random points of a cube, in any order or along the walk, and their neighbours."""
     torch.manual_seed(0)
     points = torch.rand(tokens, 3, device=device())
     found = nearest_neighbours(points.unsqueeze(0), None, radius=_RADIUS, max_degree=_DEGREE)
@@ -123,9 +119,7 @@ def _points(tokens: int, order: str) -> tuple[Tensor, Nearest]:
 
 
 def _attention(form: str, tokens: int, order: str, *, backward: bool) -> Step:
-    """Return a step of attention alone, from queries, keys, values and positions with their
-    neighbours.
-    """
+    """Return a step of attention alone, from queries, keys, values and given neighbours."""
     points, found = _points(tokens, order)
     shapes = {"inner": (32, 3), "outer": (_HEADS, 32), "inner_bias": (32,), "outer_bias": (_HEADS,)}
     weights = RelposWeights(
@@ -137,10 +131,10 @@ def _attention(form: str, tokens: int, order: str, *, backward: bool) -> Step:
     features = (
         torch.randn(tokens, _WIDTH, device=device(), requires_grad=backward) for _ in range(3)
     )
-    given = Tokens(*features, points.requires_grad_(backward))
-    reading = Reading(found.neighbours[0], found.walk[0], _HEADS, 0.0, 0.0, (None, None))
-    read = read_neighbours if form == "chunks" else _gathered
-    return _step(lambda: read(given, weights, reading), backward=backward)
+    projected = Tokens(*features, points.requires_grad_(backward))
+    given = Neighbourhood(found.neighbours[0], found.walk[0], None, None, _HEADS, 0.0, 0.0)
+    read = attend_to_neighbours if form == "chunks" else _gathered
+    return _step(lambda: read(projected, weights, given), backward=backward)
 
 
 def _module(form: str, tokens: int, order: str, *, backward: bool) -> Step:
@@ -178,16 +172,14 @@ def _whole(module: nn.Module, points: Tensor, x: Tensor) -> Tensor:
     tokens = Tokens(module.q(x[0]), module.k(x[0]), module.v(x[0]), points)
     inner, outer = module.relpos_fc1, module.relpos_fc2
     weights = RelposWeights(inner.weight, outer.weight, inner.bias, outer.bias)
-    reading = Reading(found.neighbours[0], found.walk[0], _HEADS, 0.0, 0.0, (None, None))
-    return module.proj(_gathered(tokens, weights, reading)).unsqueeze(0)
+    given = Neighbourhood(found.neighbours[0], found.walk[0], None, None, _HEADS, 0.0, 0.0)
+    return module.proj(_gathered(tokens, weights, given)).unsqueeze(0)
 
 
-def _gathered(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
-    """Return what tokens read, as the formula is written: the keys and values of all neighbours are
-    gathered.
-    """
-    is_missing = (reading.neighbours < 0).unsqueeze(-1)
-    others = reading.neighbours.clamp(min=0)
+def _gathered(tokens: Tokens, weights: RelposWeights, given: Neighbourhood) -> Tensor:
+    """Return the attention as its formula is written, which gathers all neighbours."""
+    is_missing = (given.neighbours < 0).unsqueeze(-1)
+    others = given.neighbours.clamp(min=0)
     queries, keys, values = (tensor.unflatten(1, (_HEADS, -1)) for tensor in tokens[:3])
     keys, values = keys[others], values[others]
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.import_sizes import IMPORTS, counts_of, growths, recorded
 
-REMEDY = "is larger by more than a quarter; if that has to be, write it down with python -m tests.import_sizes"
+REMEDY = "grew by more than a quarter; if that has to be, run python -m tests.import_sizes"
 
 
 @pytest.mark.parametrize("name", IMPORTS)

@@ -13,7 +13,7 @@ from sybil import Sybil
 from sybil.document import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from noether_core import ConfigError, json_schema, load, structure
+from noether_core import ConfigError, json_schema, load, registry, structure
 from noether_plugins.workbench.experiment import Experiment
 from tests.docs.pages import blocks, follow
 from tests.fresh_environment import ROOT
@@ -45,15 +45,32 @@ def test_the_readmes_config_is_one():
     assert structure(yaml.safe_load(text)).type == "transolver"
 
 
+@pytest.mark.parametrize(
+    "type",
+    [entry.name for entry in registry().providers() if entry.distribution == "noether-attention"],
+)
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_every_built_in_type_fits_into_the_transformer_of_the_page(page, type):
+    (code,) = (
+        block.text
+        for block in blocks((ROOT / page).read_text(encoding="utf-8"))
+        if "class PointTransformer" in block.text
+    )
+    options = {**registry().get(type).example, "type": type, "hidden_dim": 64, "num_heads": 4}
+    swapped, count = re.subn(r"structure\(\{.*\}\)", f"structure({options!r})", code)
+    assert count == 1
+    exec(f"import torch\nfrom noether_core import structure\n{swapped}", {})  # noqa: S102
+
+
 def test_the_readmes_problems_are_what_such_a_file_gets(tmp_path, monkeypatch):
-    told = next(block.text for block in blocks(README) if block.language == "text")
-    lines = dict(re.findall(r"^ +(\d) \| (.*)$", told, flags=re.MULTILINE))
+    problems = next(block.text for block in blocks(README) if block.language == "text")
+    lines = dict(re.findall(r"^ +(\d) \| (.*)$", problems, flags=re.MULTILINE))
     file = tmp_path / "attention.yaml"
     file.write_text("type: transolver\nhidden_dim: 256\n" + f"{lines['3']}\n{lines['4']}\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         load("attention.yaml")
-    assert str(caught.value) == told.rstrip()
+    assert str(caught.value) == problems.rstrip()
 
 
 def test_the_readmes_commands_are_the_two_that_do_everything():

@@ -46,6 +46,13 @@ def test_the_citation_is_of_this_version():
     assert citation["keywords"] == PROJECT["keywords"]
 
 
+def test_the_index_leads_to_every_page():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([\w./-]+)\)", index))
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert pages | {"variants/README.md"} <= linked
+
+
 def test_the_glossary_explains_every_word_once():
     words = re.findall(r"^\| (?!word)([a-z][^|]*?) \|", GLOSSARY, flags=re.MULTILINE)
     assert len(words) > 40

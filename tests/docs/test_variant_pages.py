@@ -1,6 +1,4 @@
-"""The page of every variant says what its code says, and the page of building blocks leaves none
-out.
-"""
+"""Pages of variants say what their code says, and that of building blocks leaves none out."""
 
 import json
 import re
@@ -93,9 +91,7 @@ def refusal_of(name, option):
 
 
 def example_of(name, **options):
-    """Return a module with every weight that its options can give it, and sizes as different as may
-    be.
-    """
+    """Return a module with every weight that its options can give it, and sizes that differ."""
     sizes = {"hidden_dim": 15, "num_heads": 3, "num_slices": 7, "num_latents": 11, "kv_dim": 13}
     sizes = {
         option: size

@@ -11,13 +11,13 @@ import sys
 import time
 import traceback
 import zlib
-from pathlib import Path
 
 import pytest
 
 from noether_core.errors import Problem
 from noether_core.structuring.documents import yaml
-from tests.core.structuring.corpus import Experiment, document, read_through
+from tests.core.structuring.corpus import Experiment, document, paths, read_through
+from tests.fresh_environment import ROOT
 
 LIBYAML, ITS_DOUBLE = "_events_of", "_slow_events_of"
 NUMBERS = {LIBYAML: range(20_000), ITS_DOUBLE: range(0, 4_500, 3)}
@@ -76,7 +76,7 @@ REFUSALS = {
 
 
 def tell(parser):
-    """Print what becomes of each document, a line each, then the memory in kilobytes that all took."""
+    """Print what becomes of each document, a line each, then the kilobytes that all took."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     yaml._events_of = getattr(yaml, parser)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -132,21 +132,8 @@ def located(read, *, at_key):
     return [read.locate(Problem(message="wrong", keys=keys, at_key=at_key)) for keys in found]
 
 
-def paths(data, keys=()):
-    yield keys
-    items = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    for key, item in items:
-        yield from paths(item, (*keys, key))
-
-
 def misplaced(made, problems):
-    """Return the problems that are not at a character, or the end, of a line that the document has."""
+    """Return the problems that are at no character, nor the end, of a line of the document."""
     lines = re.split("\r\n|\n|\r", made.content.decode(errors="replace").removeprefix("\ufeff"))
     return [
         str(problem)
@@ -175,10 +162,10 @@ def finished(parser):
         "-W",
         "error",
         "-c",
-        f"import test_corpus; test_corpus.tell({parser!r})",
+        f"from {__name__} import tell; tell({parser!r})",
     ]
     process = subprocess.run(
-        command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     return (
         process.returncode,
@@ -210,7 +197,7 @@ def test_no_document_raises_anything_but_a_config_error(parser):
 
 
 @with_both_parsers
-def test_every_problem_and_every_value_has_a_place_that_the_document_has(parser):
+def test_every_problem_and_every_value_has_a_location_in_the_document(parser):
     assert [problem for each in outcomes(parser) for problem in each["misplaced"]] == []
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from noether_core.errors import Problem
 from noether_core.structuring.documents import parse
+from tests.core.structuring.corpus import paths
 
 YAML = """\
 # a comment: not: a key
@@ -167,19 +168,6 @@ EXAMPLES = {"yaml": (YAML, YAML_PLACES), "toml": (TOML, TOML_PLACES), "json": (J
 FORMATS = tuple(EXAMPLES)
 
 
-def paths(data, keys=()):
-    yield keys
-    items = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    for key, item in items:
-        yield from paths(item, (*keys, key))
-
-
 def place(document, keys, *, at_key=False):
     problem = document.locate(Problem(message="wrong", keys=keys, at_key=at_key))
     return problem.line, problem.column
@@ -248,13 +236,13 @@ def test_a_missing_option_of_a_list_item_is_placed_at_the_item():
     assert place(document, ("blocks", 1, "type")) == (3, 5)
 
 
-def test_a_problem_that_has_a_place_keeps_it():
+def test_a_problem_that_has_a_location_keeps_it():
     problem = Problem(message="wrong", keys=("a",), file="elsewhere", line=7, column=3)
 
     assert parse("a: 1", "yaml").locate(problem) is problem
 
 
-def test_the_facts_of_a_placed_problem_stay():
+def test_the_facts_of_a_located_problem_stay():
     problem = Problem(message="wrong", keys=("a",), value=1, suggestion="write 2", at_key=True)
 
     located = parse("b: 2\na: 1", "yaml", file="f.yaml").locate(problem)

@@ -10,7 +10,7 @@ import torch
 
 from noether_core import TokenSpec
 from noether_core.nn import RopeFrequency
-from noether_core.testing.graphs import Graphs, quiet_compiler
+from noether_core.testing.measuring import Graphs, quiet_compiler
 from tests.plugins.attention.calls import (
     BATCH,
     GROUPS,

@@ -7,7 +7,7 @@ import torch
 from torch.export import Dim
 
 from noether_core import TokenSpec
-from noether_core.testing.graphs import quiet_compiler
+from noether_core.testing.measuring import quiet_compiler
 from tests.plugins.attention.calls import VARIANTS, having, make, of_interface
 from tests.plugins.attention.test_compiled import call_of
 

@@ -290,7 +290,7 @@ MISFITS = {
     "a group that is not in the input": (
         {S: 23, V: None},
         None,
-        "token_specs: 'volume' is of size None, is read, and no kv_cache holds its keys; pass one, or its size",
+        "token_specs: 'volume' is of size None, is attended to, and no kv_cache holds its keys; pass one, or its size",
     ),
     "a query in two patterns": (
         SIZES,
