@@ -96,8 +96,8 @@ def _growth(exponent: float | None) -> str:
 def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
     """Return what each option of a config class accepts, ``type`` first."""
     from noether_core.schemas import help_of
-    from noether_core.schemas.plain import plain
     from noether_core.schemas.schema import plan_of
+    from noether_core.schemas.unstructure import unstructure
 
     plan = plan_of(config)
     texts = help_of(config)
@@ -111,7 +111,7 @@ def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
             {
                 "option": field.option,
                 "accepts": field.expected,
-                "default": None if is_required else plain(field.default_value()),
+                "default": None if is_required else unstructure(field.default_value()),
                 "required": is_required,
                 "help": texts.get(field.option, ""),
             }
@@ -135,10 +135,10 @@ def _show_file(file: str, options: argparse.Namespace) -> None:
 def _facts_of(file: str) -> dict[str, Any]:
     """Return what a file says, and in what that differs from what is installed, as plain data."""
     from noether_core.saving.contents import read_contents
-    from noether_core.schemas.plain import plain
+    from noether_core.schemas.unstructure import unstructure
 
     contents, header = read_contents(file)
-    data = plain(contents)
+    data = unstructure(contents)
     # Canonical JSON in the file has sorted the options; readers look for the type first.
     return {
         "file": file,
