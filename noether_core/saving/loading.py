@@ -103,8 +103,8 @@ def _refused(strict: bool | Collection[str]) -> frozenset[str]:
 
 def _check_installed() -> None:
     try:
-        import safetensors  # noqa: F401
         import torch  # noqa: F401
+        from safetensors import safe_open  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError("loading a module", error.name or "torch", "torch") from error
 
