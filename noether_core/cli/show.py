@@ -167,7 +167,7 @@ def _differences(contents: Contents) -> list[dict[str, str]]:
     except PluginError as error:  # the file can be shown all the same
         return [{"name": "broken", "message": str(error)}]
     return [
-        attrs.asdict(difference) | {"message": difference.told("saved with")}
+        attrs.asdict(difference) | {"message": difference.headline("saved with")}
         for difference in differences
     ]
 
