@@ -240,7 +240,8 @@ def test_another_version_of_the_contract_is_reported(bench):
     )
     vars(module)["_noether_provenance"] = attrs.evolve(provenance_of(module), contract=7)
     save(module, bench.file)
-    message = f"contract of 'flow': {WITH_1.removesuffix('acme-flow 1.0')}version 7, here version 1; {REMEDY}"
+    before = WITH_1.removesuffix("acme-flow 1.0") + "version 7"
+    message = f"contract of 'flow': {before}, here version 1; {REMEDY}"
     assert bench.load()[1] == bench.refused({"contract"}) == [message]
 
 
