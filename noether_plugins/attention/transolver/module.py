@@ -126,40 +126,41 @@ class TransolverAttention(nn.Module):
             y = self._streamed(x, key_padding_mask, chunk, dropout)
         return functional.dropout(y, dropout) if dropout else y
 
-    def _streamed(self, x: Tensor, real: Tensor | None, chunk: int, dropout: float) -> Tensor:
-        """Compute tokens chunk by chunk."""
-        states, features, output = (
-            self.in_project_x.project,
-            self.in_project_fx.project,
-            self.proj.project,
-        )
-        logits = slices.behind_states(
+    def _streamed(self, x: Tensor, is_real: Tensor | None, size: int, dropout: float) -> Tensor:
+        """Compute tokens in tiles of *size*."""
+        states, features = self.in_project_x.project, self.in_project_fx.project
+        logits = slices.logits_from_states(
             self.in_project_slice.project,
             states,
             self.num_heads,
             temperature=self.temperature,
             is_folded=self.is_folded,
         )
+        qkv = slices.stack_layers(self.q.project, self.k.project, self.v.project)
+        output = self.proj.project
+
         operands = slices.Operands(
             x,
-            *logits,
-            None if self.is_folded else states.weight,
-            features.weight,
-            features.bias,
-            *slices.stacked(self.q.project, self.k.project, self.v.project),
-            output.weight,
-            output.bias,
+            logit_weight=logits.weight,
+            logit_bias=logits.bias,
+            state_weight=None if self.is_folded else states.weight,
+            feature_weight=None if self.is_folded else features.weight,
+            folded_feature_weight=features.weight if self.is_folded else None,
+            feature_bias=features.bias,
+            qkv_weight=qkv.weight,
+            qkv_bias=qkv.bias,
+            out_weight=output.weight,
+            out_bias=output.bias,
         )
-        choices = slices.Choices(
-            real,
+        settings = slices.Settings(
+            key_padding_mask=is_real,
             dropout_seed=draw_seed(x.device) if dropout else None,
             dropout=dropout,
-            heads=self.num_heads,
-            chunk=chunk,
+            num_heads=self.num_heads,
+            tile_size=size,
             logits_from_tokens=self.is_folded,
-            is_folded=self.is_folded,
         )
-        return slices.attend_through_slices(operands, choices)
+        return slices.attend_through_slices(operands, settings)
 
     def _held(self, x: Tensor, real: Tensor | None, dropout: float) -> Tensor:
         """Compute all tokens at once, and hold their slice weights."""

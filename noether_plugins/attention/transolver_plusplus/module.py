@@ -72,7 +72,9 @@ class TransolverPlusPlusAttention(nn.Module):
         )
         self.dropout, self.draws_noise = own.dropout, own.use_gumbel_softmax
         self.slices_follow_states = own.use_overparameterization
-        self.positive: slices.Positive = own.temperature_activation or "cut off"
+        self.temperature_activation: slices.TemperatureActivation = (
+            own.temperature_activation or "clamp"
+        )
         self.backend, self.chunk_size = own.backend, own.chunk_size
         width, bias = own.head_dim, own.bias
 
@@ -153,47 +155,49 @@ class TransolverPlusPlusAttention(nn.Module):
         """Whether noise is drawn."""
         return self.training and self.draws_noise
 
-    def _streamed(self, x: Tensor, real: Tensor | None, chunk: int, dropout: float) -> Tensor:
-        """Compute tokens chunk by chunk."""
-        states, made, output = (
-            self.in_project_x,
-            self.in_project_slice.project,
-            _linear(self.to_out, 0),
-        )
+    def _streamed(self, x: Tensor, is_real: Tensor | None, size: int, dropout: float) -> Tensor:
+        """Compute tokens in tiles of *size*."""
+        states, to_slices = self.in_project_x, self.in_project_slice.project
         if self.slices_follow_states:
-            logits = slices.behind_states(made, states, self.num_heads)
+            logits = slices.logits_from_states(to_slices, states, self.num_heads)
         else:
-            logits = slices.from_tokens(made, self.num_heads)
+            logits = slices.logits_from_tokens(to_slices, self.num_heads)
+        qkv = slices.stack_layers(self.q.project, self.k.project, self.v.project)
+        output = _linear(self.to_out, 0)
+
         operands = slices.Operands(
             x,
-            *logits,
-            states.weight,
-            None,
-            states.bias,
-            *slices.stacked(self.q.project, self.k.project, self.v.project),
-            output.weight,
-            output.bias,
-            self.bias.view(-1),
+            logit_weight=logits.weight,
+            logit_bias=logits.bias,
+            state_weight=states.weight,
+            feature_weight=None,  # the states are the features
+            folded_feature_weight=None,
+            feature_bias=states.bias,
+            qkv_weight=qkv.weight,
+            qkv_bias=qkv.bias,
+            out_weight=output.weight,
+            out_bias=output.bias,
+            temperature=self.bias.view(-1),
         )
         if self.proj_temperature is not None:
             inner, outer = _linear(self.proj_temperature, 0), _linear(self.proj_temperature, 2)
             operands = operands._replace(
                 inner_weight=inner.weight,
-                inner_bias=slices.behind_states(inner, states, self.num_heads).bias,
+                inner_bias=slices.logits_from_states(inner, states, self.num_heads).bias,
                 outer_weight=outer.weight.view(-1),
                 outer_bias=outer.bias,
             )
-        choices = slices.Choices(
-            real,
+        settings = slices.Settings(
+            key_padding_mask=is_real,
             noise_seed=draw_seed(x.device) if self._is_noisy else None,
             dropout_seed=draw_seed(x.device) if dropout else None,
             dropout=dropout,
-            heads=self.num_heads,
-            chunk=chunk,
+            num_heads=self.num_heads,
+            tile_size=size,
             logits_from_tokens=not self.slices_follow_states,
-            positive=self.positive,
+            temperature_activation=self.temperature_activation,
         )
-        return slices.attend_through_slices(operands, choices)
+        return slices.attend_through_slices(operands, settings)
 
     def _held(self, x: Tensor, real: Tensor | None, dropout: float) -> Tensor:
         """Compute all tokens at once, and hold their slice weights."""
@@ -238,7 +242,7 @@ class TransolverPlusPlusAttention(nn.Module):
             if self.proj_temperature is None
             else self.proj_temperature(states) + self.bias
         )
-        temperature: Tensor = slices.POSITIVE[self.positive](raw)
+        temperature: Tensor = slices.TEMPERATURE_ACTIVATIONS[self.temperature_activation](raw)
         return temperature
 
 
