@@ -1,4 +1,4 @@
-"""Which tokens belong to which group, how groups are taken from an axis, and how graphs see them."""
+"""Which tokens belong to which group, how an axis gives them, and how graphs see them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear layers of attention: heads, projections, and the four of queries, keys, values and output."""
+"""The linear layers of attention: heads, projections to them, and the four of a whole module."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def split_heads(x: Tensor, num_heads: int, *, parts: int = 1) -> Tensor:
         allows it.
     """
     batch, tokens, width = x.shape
-    return x.reshape(batch * parts, tokens // parts, num_heads, width // num_heads).transpose(1, 2)
+    heads = x.reshape(batch * parts, tokens // parts, num_heads, width // num_heads)
+    return heads.transpose(1, 2)
 
 
 def merge_heads(x: Tensor, *, parts: int = 1) -> Tensor:
@@ -65,8 +66,8 @@ def project_heads(
         layer: Projects tokens to ``num_heads * head_dim`` features.
         num_heads: Number of heads.
         norm: Normalises each head over ``head_dim``, where it is given.
-        freqs: What `RopeFrequency` returned for the tokens, where they are rotated; shared out as
-            these are.
+        freqs: What `RopeFrequency` returned for the tokens, where they are rotated; with *parts*,
+            for the tokens of each part.
         parts: As in `split_heads`.
 
     Returns:
@@ -98,20 +99,21 @@ class Projection(nn.Module):
 
 
 class QKVAttention(nn.Module):
-    """The layers of attention over tokens of one width; a variant inherits them and brings its
-    forward.
+    """The layers of attention over tokens; a variant inherits them and brings its forward.
 
-    ``q``, ``k``, ``v`` and ``proj`` are linear layers of ``hidden_dim`` by ``hidden_dim``;
-    ``q_norm`` and ``k_norm`` are norms over a head with ``qk_norm``, and None without. Weights that
-    were stacked into ``qkv`` load.
+    ``q``, ``k``, ``v`` and ``proj`` are linear layers to ``hidden_dim``; ``q_norm`` and ``k_norm``
+    are norms over a head with ``qk_norm``, and None without. Weights that were stacked into ``qkv``
+    load; where keys and values are made of other tokens, those stacked into ``kv``.
 
     Args:
         config: The concrete config of the variant.
+        kv_dim: Width of the other tokens of which keys and values are made; None where they are
+            made of the same tokens as the queries.
     """
 
     config: AttentionConfig
 
-    def __init__(self, config: AttentionConfig) -> None:
+    def __init__(self, config: AttentionConfig, *, kv_dim: int | None = None) -> None:
         super().__init__()
         self.config = config
         self.hidden_dim = config.hidden_dim
@@ -120,22 +122,29 @@ class QKVAttention(nn.Module):
         self.use_rope = config.use_rope
         self.dropout = config.dropout
 
-        self.q, self.k, self.v, self.proj = (
-            nn.Linear(self.hidden_dim, self.hidden_dim, bias=config.bias) for _ in range(4)
-        )
-        self.q_norm, self.k_norm = (
-            RMSNorm(self.head_dim) if config.qk_norm else None for _ in range(2)
-        )
+        width, bias = self.hidden_dim, config.bias
+        kv_width = width if kv_dim is None else kv_dim
+        self.q = nn.Linear(width, width, bias=bias)
+        self.k = nn.Linear(kv_width, width, bias=bias)
+        self.v = nn.Linear(kv_width, width, bias=bias)
+        self.proj = nn.Linear(width, width, bias=bias)
+        self.q_norm = RMSNorm(self.head_dim) if config.qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim) if config.qk_norm else None
         init_weights_(self, config.init_weights, output=self.proj)
-        accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
-    def project_output(self, read: Tensor, *, parts: int = 1) -> Tensor:
-        """Return what the heads read, ``(batch, heads, tokens, head_dim)``, as tokens ``(batch,
-        tokens, hidden_dim)``.
+        if kv_dim is None:
+            accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+        else:
+            accept_fused_(self, fused="kv", parts=("k", "v"))
 
-        Tokens that were split into *parts*, as `split_heads` does it, stand in one entry of the
-        batch again. In training, features of the result are dropped with the probability
-        ``dropout``.
+    def project_output(self, attended: Tensor, *, parts: int = 1) -> Tensor:
+        """Return what the heads attended to as tokens, ``(batch, tokens, hidden_dim)``.
+
+        In training, features of the result are dropped with the probability ``dropout``.
+
+        Args:
+            attended: ``(batch, heads, tokens, head_dim)``.
+            parts: Into how many parts `split_heads` split the tokens, if it did.
         """
-        y: Tensor = self.proj(merge_heads(read, parts=parts))
+        y: Tensor = self.proj(merge_heads(attended, parts=parts))
         return functional.dropout(y, self.dropout) if self.training and self.dropout else y

@@ -165,7 +165,7 @@ def _read_backward_(
     return grad_outputs
 
 
-def _tokens_backward_(  # noqa: PLR0917  all of them are of one kind
+def _tokens_backward_(
     grads: OperandGradients,
     gradient: Tensor,
     grad_sums: SliceSumGradients,

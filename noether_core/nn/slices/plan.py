@@ -256,7 +256,8 @@ def choose_tile_size(module: SliceModule, x: Tensor, *, draws_noise: bool = Fals
         x: ``(batch, tokens, hidden_dim)``.
         draws_noise: Whether noise is added to the logits.
     """
-    if module.backend != "auto":
+    is_compiling = torch.compiler.is_compiling()
+    if module.backend != "auto" or (not is_compiling and is_transformed()):
         return None
 
     is_on_cpu = x.device.type == "cpu"
@@ -264,11 +265,8 @@ def choose_tile_size(module: SliceModule, x: Tensor, *, draws_noise: bool = Fals
     largest = max(_MIN_TILE, fitting)
     if is_on_cpu:
         largest = min(largest, _MAX_TILE_IN_CACHE)
-
-    if torch.compiler.is_compiling():
+    if is_compiling:
         return module.chunk_size or largest
-    if is_transformed():
-        return None
 
     tokens = x.shape[0] * x.shape[1]
     if module.chunk_size:

@@ -1,6 +1,4 @@
-"""Slices that are gathered and read chunk by chunk: the numbers of the form that holds every
-weight, in less memory.
-"""
+"""Slices chunk by chunk: the numbers of the form that holds every weight, in less memory."""
 
 import copy
 import math
@@ -231,9 +229,10 @@ def test_torch_func_gives_gradients_of_each_sample(options):
 
     def of_each_sample(module):
         weights = dict(module.named_parameters())
-        loss = lambda weights, sample: (
-            torch.func.functional_call(module, weights, sample[None]).square().sum()
-        )
+
+        def loss(weights, sample):
+            return torch.func.functional_call(module, weights, sample[None]).square().sum()
+
         return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
 
     got, wanted = of_each_sample(streaming), of_each_sample(holding)
@@ -514,7 +513,7 @@ def test_training_with_noise_holds_the_weights_of_more_tokens_than_evaluation():
 
 @each_variant
 def test_flex_is_refused_when_the_config_is_made(options):
-    with pytest.raises(ConfigError, match="slices read each other without a mask"):
+    with pytest.raises(ConfigError, match="slices attend to each other without a mask"):
         make(options, backend="flex")
 
 
