@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from noether_core.any_attention import AnyAttention as AnyAttention
     from noether_core.building import build as build
     from noether_core.errors import AmbiguousTypeError as AmbiguousTypeError
     from noether_core.errors import ConfigError as ConfigError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 # The same names for run time, each with the module below this one that it is imported from.
 _MODULES = {
+    "AnyAttention": "any_attention",
     "build": "building",
     "AmbiguousTypeError": "errors",
     "ConfigError": "errors",
@@ -81,9 +83,16 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+    try:
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from noether_core.errors import MissingExtraError
+
+        raise MissingExtraError(name, "torch", "torch") from error
+    globals()[name] = getattr(module, name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

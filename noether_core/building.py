@@ -1,13 +1,13 @@
-"""From a config to its module."""
+"""From a config to its module: structure, find, construct, record."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from noether_core.errors import MissingExtraError, PluginError, shown
-from noether_core.hookspecs import AttentionVariant
-from noether_core.plugins.imports import import_object, label
+from noether_core.errors import MissingExtraError, NoetherError, PluginError, shown
+from noether_core.plugins.imports import describe, import_object, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.provenance import record
@@ -16,7 +16,12 @@ from noether_core.structuring.omegaconf import resolved
 from noether_core.structuring.structure import structure, unstructure
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
+
+    from noether_core.hookspecs import AttentionVariant
+    from noether_core.plugins.hooks import Extensions
+    from noether_core.plugins.metadata import EntryPoint
 
 
 def build(
@@ -44,32 +49,110 @@ def build(
         ConfigError: If anything is wrong with the config.
         UnknownTypeError: If no installed package provides the type.
         AmbiguousTypeError: If several do and the config does not say which.
-        PluginError: If the package that does cannot be used, or an extension fails.
+        PluginError: If the package that does cannot be used, its module cannot be made, or an
+            extension fails.
+        MissingExtraError: If torch is not installed.
+
+    Warns:
+        UserWarning: If making the module changed the default dtype or device, the grad mode, the
+            seed or the number of threads of torch, which are put back.
     """
     known = default_registry() if registry is None else registry
     config = _structured(source, options, known)
-    variant, entry, extensions = (
-        known.variant_of(config),
-        known.provider_of(config),
-        known.loaded_extensions(),
-    )
+
+    entry = known.provider_of(config)
+    variant = known.variant(entry)
+    extensions = known.loaded_extensions()
     extensions.validate(config)
-    module_class = _module_class(variant, f"'{config.type}'")
-    for extension in extensions.of("noether_before_build"):
+    module_class = _module_class(variant, entry)
+
+    for extension in extensions.implementing("noether_before_build"):
         extension.call("noether_before_build", config=config)
-    module = _keeping(module_class(config), config, f"'{config.type}'", variant.module)
+    module = _construct(module_class, config, variant, entry)
     record(module, variant, entry)
-    for extension in extensions.of("noether_after_build"):
-        replaced = extension.call("noether_after_build", module=module, config=config)
-        if replaced is not None:
-            module = _keeping(
-                replaced, config, label(extension.entry), "what noether_after_build returns"
-            )
+    return _after_build(module, config, extensions, variant, entry)
+
+
+def _structured(source: object, options: Mapping[str, Any], known: Registry) -> AttentionConfig:
+    """Return the config of *source* with *options*.
+
+    A concrete one keeps its class, whoever else provides its type.
+    """
+    cls = AttentionConfig
+    if isinstance(source, AttentionConfig) and "type" not in options:
+        cls = type(source)
+
+    if isinstance(source, str):
+        source = {"type": source}
+    if isinstance(source, AttentionConfig) and options:
+        source = unstructure(source)
+    if isinstance(source, Mapping) and options:
+        # OmegaConf's mappings raise for a value that is missing, which options may give
+        given = source if type(source) is dict else resolved(source)
+        source = {**given, **options}
+    return structure(source, cls, registry=known)
+
+
+def _module_class(variant: AttentionVariant, entry: EntryPoint) -> type[nn.Module]:
+    """Import the class of a variant's module; torch comes with it."""
+    try:
+        from torch import nn
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("building a module", error.name or "torch", "torch") from error
+
+    found = import_object(variant.module, label(entry))
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        raise PluginError(label(entry), f"{variant.module} is no subclass of torch.nn.Module")
+    return found
+
+
+def _construct(
+    module_class: type[nn.Module],
+    config: AttentionConfig,
+    variant: AttentionVariant,
+    entry: EntryPoint,
+) -> nn.Module:
+    """Return what a variant's class makes of a config.
+
+    Raises:
+        PluginError: If it raises anything, SystemExit included. Errors of Noether are raised on
+            purpose, about the config or a plugin within, and pass.
+    """
+    settings = _TorchSettings()
+    try:
+        module = module_class(config)
+    except (KeyboardInterrupt, NoetherError):
+        raise
+    except BaseException as error:  # a plugin that calls sys.exit() must not end its host
+        reason = f"{variant.module} cannot be made: {describe(error)}"
+        raise PluginError(label(entry), reason) from error
+    finally:
+        changes = settings.put_back()
+    if changes:
+        message = f"{variant.module} changes {' and '.join(changes)} when it is made"
+        warnings.warn(f"{label(entry)}: {message}; it was put back", UserWarning, stacklevel=3)
+    return _checked(module, config, label(entry), variant.module)
+
+
+def _after_build(
+    module: nn.Module,
+    config: AttentionConfig,
+    extensions: Extensions,
+    variant: AttentionVariant,
+    entry: EntryPoint,
+) -> nn.Module:
+    """Return what the extensions put in place of a module, each in that of the one before."""
+    hook = "noether_after_build"
+    for extension in extensions.implementing(hook):
+        replacement = extension.call(hook, module=module, config=config)
+        if replacement is not None:
+            plugin = label(extension.entry)
+            module = _checked(replacement, config, plugin, f"what {hook} returns")
             record(module, variant, entry)
     return module
 
 
-def _keeping(module: Any, config: AttentionConfig, plugin: str, name: str) -> nn.Module:
+def _checked(module: Any, config: AttentionConfig, plugin: str, name: str) -> nn.Module:
     """Return *module*, which *plugin* made and *name* names, if it is one and keeps its config."""
     from torch import nn
 
@@ -82,32 +165,64 @@ def _keeping(module: Any, config: AttentionConfig, plugin: str, name: str) -> nn
     return module
 
 
-def _structured(source: object, options: Mapping[str, Any], known: Registry) -> AttentionConfig:
-    """Return the config of *source* with *options*; a concrete one keeps its class, whoever else
-    has its type.
+class _TorchSettings:
+    """Settings of torch that are everybody's, as they were before somebody's module was made.
+
+    Drawing weights from a global generator is no change of it. A new seed is one; the seed that it
+    had anyway cannot be told from none.
     """
-    cls = (
-        type(source)
-        if isinstance(source, AttentionConfig) and "type" not in options
-        else AttentionConfig
-    )
-    if isinstance(source, str):
-        source = {"type": source}
-    if isinstance(source, AttentionConfig) and options:
-        source = unstructure(source)
-    if isinstance(source, Mapping) and options:
-        source = {**resolved(source), **options}
-    return structure(source, cls, registry=known)
+
+    def __init__(self) -> None:
+        import torch
+
+        self._dtype = torch.get_default_dtype()
+        self._device = _default_device()
+        self._has_gradients = torch.is_grad_enabled()
+        self._threads = torch.get_num_threads()
+        self._generators = [torch.default_generator]
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            self._generators += torch.cuda.default_generators
+        self._seeds = [generator.initial_seed() for generator in self._generators]
+        self._states = [generator.get_state() for generator in self._generators]
+
+    def put_back(self) -> list[str]:
+        """Put back what is other than it was; return what that is."""
+        import torch
+
+        changes: list[str] = []
+        if torch.get_default_dtype() != self._dtype:
+            changes.append(f"the default dtype to {torch.get_default_dtype()}")
+            torch.set_default_dtype(self._dtype)
+        if (device := _default_device()) != self._device:
+            changes.append(f"the default device to {device}")
+            torch.set_default_device(self._device)
+        if torch.is_grad_enabled() != self._has_gradients:
+            changes.append(f"whether gradients are computed to {torch.is_grad_enabled()}")
+            torch.set_grad_enabled(self._has_gradients)
+        if (threads := torch.get_num_threads()) != self._threads:
+            changes.append(f"the number of threads to {threads}")
+            torch.set_num_threads(self._threads)
+
+        reseeded = [
+            (generator, state)
+            for generator, seed, state in zip(
+                self._generators, self._seeds, self._states, strict=True
+            )
+            if generator.initial_seed() != seed
+        ]
+        if reseeded:
+            changes.append(f"the seed to {reseeded[0][0].initial_seed()}")
+        for generator, state in reseeded:
+            generator.set_state(state)
+        return changes
 
 
-def _module_class(variant: AttentionVariant, label: str) -> type[nn.Module]:
-    """Import the class of a variant's module; torch comes with it."""
-    try:
-        from torch import nn
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("building a module", error.name or "torch", "torch") from error
+def _default_device() -> torch.device | None:
+    """Return what `torch.set_default_device` was last given in this thread.
 
-    found = import_object(variant.module, label)
-    if not isinstance(found, type) or not issubclass(found, nn.Module):
-        raise PluginError(label, f"{variant.module} is no subclass of torch.nn.Module")
-    return found
+    `torch.get_default_device` also sees ``with torch.device(...)``, which is not to be put back.
+    """
+    import torch
+
+    context = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
+    return getattr(context, "device", None)

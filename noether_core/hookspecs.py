@@ -181,7 +181,7 @@ class AttentionVariant(Schema):
 class AttentionHooks:
     """Hooks of the group ``noether.attention``: one entry point per variant, named as its type."""
 
-    @hookspec
+    @hookspec(firstresult=True)
     def noether_attention_variant(self) -> AttentionVariant:  # type: ignore[empty-body]
         """Return the record of the variant. Called once, on first use of its type."""
 
@@ -203,7 +203,8 @@ class ExtensionHooks:
     """Hooks of the group ``noether.extension``: packages that take part in building.
 
     Extensions are called in the order of their names, ``distribution:name``; those marked with
-    ``@hookimpl(tryfirst=True)`` before, with ``trylast=True`` after all others.
+    ``@hookimpl(tryfirst=True)`` before, with ``trylast=True`` after all others. Each is called by
+    itself, so that its failures can be named: an implementation that is a wrapper is refused.
     """
 
     @hookspec
@@ -219,7 +220,7 @@ class ExtensionHooks:
     def noether_before_build(self, config: AttentionConfig) -> None:
         """Do what must be done before a module is made."""
 
-    @hookspec
+    @hookspec(firstresult=True)
     def noether_after_build(self, module: nn.Module, config: AttentionConfig) -> nn.Module | None:
         """Return what is to be used in place of a module just made; None for the module itself."""
 

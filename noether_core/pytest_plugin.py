@@ -1,7 +1,6 @@
-"""The pytest plugin: ``pytest --noether TYPE`` runs every check on a variant, each as a test of its
-own.
+"""The pytest plugin: ``pytest --noether TYPE`` runs every check on a variant as a test.
 
-It is loaded whenever pytest starts, and imports nothing until it is asked for a type.
+It is loaded whenever pytest starts, and imports nothing until it is given a type.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from noether_core.errors import MissingExtraError
 
         try:
-            from noether_core.testing.items import Checks
+            from noether_core.testing.pytest_items import Checks
         except ModuleNotFoundError as error:
             reason = MissingExtraError("pytest --noether", error.name or "torch", "torch")
             raise pytest.UsageError(str(reason)) from error

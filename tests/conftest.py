@@ -3,32 +3,70 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 from typing import Annotated, Literal
 
 import attrs
 import pytest
 from annotated_types import Ge
-from fresh_environment import (  # noqa: F401  fixtures for all tests below
+
+from noether_core.schemas import AttentionConfig
+from tests.fresh_environment import (  # noqa: F401  fixtures for all tests below
     base_environment,
     fresh_environment,
 )
 
-from noether_core.schemas import AttentionConfig
+_SEED = 0
 
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # workers share the cores; more threads than these would wait for each other
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+if _IS_WORKER:  # workers share the cores; more threads than these would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Use all cores, where pytest-xdist is there and nobody chose otherwise."""
+    if _IS_WORKER or not config.pluginmanager.hasplugin("xdist"):
+        return
+    if config.option.numprocesses is None and config.option.dist == "no":
+        config.option.numprocesses = "auto"
+        config.option.dist = "loadgroup"
+        config.option.loadscopereorder = False  # fresh environments, which take long, come first
+
+
+def _seed() -> None:
+    random.seed(_SEED)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(_SEED)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(_SEED)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
+    """Seed what several tests share, whichever of them needs it first."""
+    if fixturedef.scope != "function":
+        _seed()
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Give every test the same random numbers, alone or among others, and import nothing for it."""
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares fixtures in one worker: the tests of a file, and those of the one fresh
-    environment, first.
+    """Keep what shares fixtures in one worker.
+
+    That is: tests of one file, and those of fresh environments, which come first since they take
+    longest.
     """
-    for item in (
-        item for item in items if item.path.suffix == ".py"
-    ):  # checks of the kit share nothing
+    for item in items:
+        if item.path.suffix != ".py":
+            continue  # checks of the kit share nothing
         item.add_marker(pytest.mark.xdist_group("fresh" if _is_fresh(item) else item.path.stem))
     items.sort(key=lambda item: not _is_fresh(item))
 

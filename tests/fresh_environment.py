@@ -29,9 +29,7 @@ class FreshEnvironment:
     """The environment's folder."""
 
     def run(self, *command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a command in *cwd*, those of the environment before all others; return its status and
-        what it wrote.
-        """
+        """Run a command in *cwd*, those of the environment before all others."""
         variables = {
             name: value for name, value in os.environ.items() if not name.startswith(_INHERITED)
         }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
-from fresh_environment import FreshEnvironment
+from tests.fresh_environment import FreshEnvironment
 
 VARIANT = '''\
 from typing import Annotated, Literal
@@ -56,14 +56,25 @@ class Module(nn.Module):
 """
 
 
+_METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"
+
+_WHEEL = """\
+Wheel-Version: 1.0
+Generator: tests
+Root-Is-Purelib: true
+Tag: py3-none-any
+"""
+
+
 def variant_source(type: str, *, module: str = "nowhere:Module", api_version: int = 1) -> str:
     """Return the source of a module with one sound variant."""
     return VARIANT.format(type=type, module=module, api_version=api_version)
 
 
 def light_environment(folder: Path) -> FreshEnvironment:
-    """Return an environment that sees the packages of this one after its own, and starts in a
-    second.
+    """Return an environment that sees the packages of this one after its own.
+
+    It starts in a second, since nothing is installed.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     environment = FreshEnvironment(folder)
@@ -107,16 +118,17 @@ def write_wheel(
     """
     stem = f"{distribution.replace('-', '_')}-{version}"
     announced = "".join(f"{name} = {path}\n" for name, path in (plugins or {}).items())
+    metadata = f"{stem}.dist-info"
     contents = {
         **files,
-        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n",
-        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{stem}.dist-info/entry_points.txt": f"[{group}]\n{announced}",
+        f"{metadata}/METADATA": _METADATA.format(distribution, version),
+        f"{metadata}/WHEEL": _WHEEL,
+        f"{metadata}/entry_points.txt": f"[{group}]\n{announced}",
     }
-    record = "".join(f"{name},,\n" for name in (*contents, f"{stem}.dist-info/RECORD"))
+    record = "".join(f"{name},,\n" for name in (*contents, f"{metadata}/RECORD"))
     wheel = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in {**contents, f"{stem}.dist-info/RECORD": record}.items():
+        for name, text in {**contents, f"{metadata}/RECORD": record}.items():
             archive.writestr(name, text)
     return wheel
 

@@ -1,4 +1,4 @@
-"""What benchmarks measure: times in turn, undisturbed rounds, and memory in processes of their own."""
+"""What benchmarks measure: times in turn, undisturbed rounds, memory in other processes."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ import torch
 from tests.benchmarks import timing
 from tests.benchmarks.memory import in_child, peak_bytes
 from tests.benchmarks.pairs import bound, compare, compare_bytes, curve, growth, seconds
-from tests.benchmarks.running import planning, telling
+from tests.benchmarks.running import announcing, planning
 from tests.benchmarks.timing import Sample, take_turns, undisturbed
 
 MILLION = 10**6
@@ -100,10 +100,10 @@ def test_planning_names_everything_and_measures_nothing():
 
 
 def test_each_measurement_is_told_before_it_is_made():
-    told = []
-    with telling(told.append):
-        bound("number", 7, lambda: (len(told), "told already"))
-        assert told == ["number"]
+    announced = []
+    with announcing(announced.append):
+        bound("number", 7, lambda: (len(announced), "announced already"))
+        assert announced == ["number"]
 
 
 def test_a_bound_may_come_with_a_note():

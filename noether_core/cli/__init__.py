@@ -10,28 +10,28 @@ import os
 import sys
 from collections.abc import Sequence
 
-TYPE_CHECKING = (
-    False  # what type checkers take for typing's, which takes longer to import than this whole file
-)
+# What type checkers take for typing's, which takes longer to import than this whole file.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_COMMANDS = {
+COMMANDS = {
     "list": "attention variants that are installed, and who provides them",
     "show": "one variant: its options, capabilities and reference; or one saved module",
     "why": "what a type means, and what speaks for and against each plugin that it may mean",
-    "validate": "check config files; every problem is told with its place",
+    "validate": "check config files; every problem is reported with its place",
     "lock": "write down which package provides each type that configs need",
     "schema": "JSON Schema of one type, or of all that are installed",
     "doctor": "what is wrong, or will be, with the plugins that are installed",
     "new": "write a package with a variant of your own, ready to be installed and tested",
 }
-
-_NARROWEST = 40
-"""Columns below which help is no longer readable."""
+"""Noether's own commands, each in the file of its name."""
 
 GOOD, PROBLEMS, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
+
+_NARROWEST = 40
+"""Columns below which help is no longer readable."""
 
 
 def script() -> NoReturn:
@@ -50,30 +50,29 @@ def script() -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``noether`` and return its exit status: 0 for good, 1 for problems found, 2 for wrong
-    usage.
+    """Run ``noether`` and return its exit status.
+
+    That is 0 for good, 1 for problems found, 2 for wrong usage, and 130 after Ctrl-C. What was
+    raised on purpose is one message, a missing extra among it; only a fault of ours, or of a
+    plugin's command, is a traceback.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # the name of a file need not be text in any encoding
+        # The name of a file need not be text in any encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = _status(sys.argv[1:] if arguments is None else arguments)
+        status = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return GOOD
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as error:  # a full disk behind the output, say
-        print(f"noether: {error}", file=sys.stderr)
-        return PROBLEMS
     except Exception as error:  # noqa: BLE001  what is not ours is raised again
-        return _told(error)
+        return _report(error)
     return status
 
 
-def _status(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:
     try:
         options = _parser(arguments).parse_args(arguments)
     except SystemExit as leaving:  # after help, the version or wrong usage
@@ -82,18 +81,22 @@ def _status(arguments: Sequence[str]) -> int:
     return status
 
 
-def _told(error: Exception) -> int:
+def _report(error: Exception) -> int:
     """Print what was raised on purpose; let anything else show where it came from."""
+    from noether_core.cli.output import print_error
     from noether_core.errors import ConfigError, NoetherError
 
-    if not isinstance(error, NoetherError):
+    if isinstance(error, ConfigError):  # its problems say where they are
+        print_error(str(error))
+    elif isinstance(error, (NoetherError, OSError)):  # a full disk behind the output, say
+        print_error(f"noether: {error}")
+    else:
         raise error
-    print(error if isinstance(error, ConfigError) else f"noether: {error}", file=sys.stderr)
     return PROBLEMS
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser; only the command that *arguments* name is imported and described in full."""
+    """Return the parser; of all commands, only the one in *arguments* is imported and described."""
     parser = argparse.ArgumentParser(
         prog="noether", description="Attention variants as plugins.", formatter_class=_HelpFormatter
     )
@@ -102,13 +105,13 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         title="commands", metavar="COMMAND", dest="command", required=True
     )
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for name, summary in _COMMANDS.items():
+    for name, summary in COMMANDS.items():
         described = commands.add_parser(
             name, help=summary, description=summary, formatter_class=_HelpFormatter
         )
         if name == chosen:
             importlib.import_module(f"{__name__}.{name}").configure(described)
-    if chosen not in _COMMANDS:
+    if chosen not in COMMANDS:
         _add_plugin_commands(commands, chosen)
     return parser
 
@@ -125,11 +128,10 @@ def _add_plugin_commands(
     entries = Catalogue().commands()
     names = [entry.name for entry in entries]
     for entry in entries:
-        is_plain = names.count(entry.name) == 1 and entry.name not in _COMMANDS
+        is_plain = names.count(entry.name) == 1 and entry.name not in COMMANDS
         name = entry.name if is_plain else entry.qualified_name
-        provider = entry.provider.replace(
-            "%", "%%"
-        )  # argparse fills in what follows a percent sign
+        # argparse fills in what follows a percent sign.
+        provider = entry.provider.replace("%", "%%")
         described = commands.add_parser(
             name, help=f"from {provider}", formatter_class=_HelpFormatter
         )
@@ -141,9 +143,7 @@ def _add_plugin_commands(
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Help as wide as the terminal; argparse itself imports shutil, and all that it needs, to find
-    that out.
-    """
+    """Help as wide as the terminal; to find that out, argparse itself would import shutil."""
 
     def __init__(self, prog: str) -> None:
         try:
@@ -162,5 +162,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        print(f"noether-attention {version('noether-attention')}")
+        from noether_core.cli.output import print_line
+
+        print_line(f"noether-attention {version('noether-attention')}")
         parser.exit()

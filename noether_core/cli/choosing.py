@@ -1,4 +1,4 @@
-"""Blocking and preferring plugins from the command line, to see what it would do."""
+"""Which plugins ``list`` and ``why`` look at, with some blocked and preferred by their options."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from noether_core.plugins.resolution import Catalogue
 
 
 def add_choosing_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that block and prefer plugins for one call, before what the environment
-    variables name.
-    """
-    for option, does in (("--block", "leave out"), ("--prefer", "prefer")):
+    """Add ``--block`` and ``--prefer``, which go before what the environment variables name."""
+    for name, effect in (("block", "leave out"), ("prefer", "prefer")):
         parser.add_argument(
-            option,
+            f"--{name}",
             metavar="NAME",
             action="append",
             default=[],
-            help=f"{does} a distribution or distribution:type, as Registry({option[2:]}=...) would; may be repeated",
+            help=f"{effect} a distribution or distribution:type, as Registry({name}=...) would; "
+            "may be repeated",
         )
 
 
@@ -30,12 +29,12 @@ def chosen_catalogue(options: argparse.Namespace) -> tuple[Catalogue, tuple[Faul
     register.
     """
     known = Catalogue(block=options.block, prefer=options.prefer)
-    faults = known.faults
-    if os.environ.get("NOETHER_REGISTER", "").strip():
-        from noether_core.plugins.registry import IN_PROCESS, registry
+    if not os.environ.get("NOETHER_REGISTER", "").strip():
+        return known, known.faults
 
-        for entry in (*registry().providers(), *registry().blocked()):
-            if entry.distribution == IN_PROCESS:
-                known.add(entry)
-        faults = registry().faults
-    return known, faults
+    from noether_core.plugins.registry import IN_PROCESS, registry
+
+    for entry in (*registry().providers(), *registry().blocked()):
+        if entry.distribution == IN_PROCESS:
+            known.add(entry)
+    return known, registry().faults

@@ -6,15 +6,17 @@ import argparse
 import platform
 from typing import TYPE_CHECKING, Any
 
-from noether_core.cli import _COMMANDS
-from noether_core.cli.table import add_table_options, print_json, print_table
+from noether_core.cli import COMMANDS
+from noether_core.cli.output import add_table_options, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from noether_core.plugins.diagnosis import Diagnosis, Finding, Outcome
 
 _FINDING = ("severity", "check", "distribution", "version", "plugin", "message", "remedy", "origin")
 _OUTCOME = ("plugin", "ms", "torch")
+
 _MOST_TIMES = 10
+"""Imports whose time is shown on a terminal, the slowest first."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +49,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is wrong; return 1 if a plugin cannot be used, and 0 if all can, whatever
-    surprises are waiting.
+    """Print what is wrong.
+
+    Returns:
+        1 if a plugin cannot be used, and 0 if all can, whatever surprises are waiting.
     """
     from noether_core.plugins.diagnosis import diagnose
 
     diagnosis = diagnose(
-        core_commands=_COMMANDS,
+        core_commands=COMMANDS,
         with_imports=not options.no_import,
         is_deep=options.deep,
         timeout=options.timeout,
@@ -63,15 +67,15 @@ def run(options: argparse.Namespace) -> int:
         print_json(_as_data(diagnosis))
     elif options.plain:
         print_table([finding.as_dict() for finding in diagnosis.findings], _FINDING, plain=True)
-        print()
+        print_line()
         print_table([_row(outcome) for outcome in diagnosis.outcomes], _OUTCOME, plain=True)
     else:
         _print(diagnosis)
-    return int(diagnosis.has_errors)
+    return 1 if diagnosis.has_errors else 0
 
 
 def _positive(text: str) -> float:
-    """Return the number that *text* is."""
+    """Return the number that *text* is, for argparse."""
     try:
         number = float(text)
     except ValueError:
@@ -86,30 +90,40 @@ def _print(diagnosis: Diagnosis) -> None:
     for finding in diagnosis.findings:
         _print_finding(finding)
     if diagnosis.outcomes:
-        shown = diagnosis.outcomes[:_MOST_TIMES]
-        print_table([_row(outcome) for outcome in shown], _OUTCOME, plain=False)
-        if len(diagnosis.outcomes) > len(shown):
-            print(
-                f"... and {len(diagnosis.outcomes) - len(shown)} that take less; --plain and --json tell them all"
-            )
-        print()
+        _print_times(diagnosis)
     severities = [finding.severity for finding in diagnosis.findings]
-    counts = [_counted(severities.count(severity), severity) for severity in ("error", "warning")]
-    print(f"{counts[0]} and {counts[1]}; {_extent(diagnosis)}")
+    errors = _counted(severities.count("error"), "error")
+    warnings = _counted(severities.count("warning"), "warning")
+    print_line(f"{errors} and {warnings}; {_extent(diagnosis)}")
 
 
 def _print_finding(finding: Finding) -> None:
+    """Print a finding in a line, and below it where the fault lies and what to do."""
     provider = f"{finding.distribution} {finding.version}".strip()
-    told = ": ".join(filter(None, (finding.severity, provider, finding.message)))
-    for head, text in (("", told), ("    ", finding.origin), ("    ", finding.remedy)):
+    headline = ": ".join(filter(None, (finding.severity, provider, finding.message)))
+    print_line(" ".join(headline.split()))
+    for text in (finding.origin, finding.remedy):
         if text:
-            print(head + " ".join(text.split()))
-    print()
+            print_line("    " + " ".join(text.split()))
+    print_line()
+
+
+def _print_times(diagnosis: Diagnosis) -> None:
+    shown = diagnosis.outcomes[:_MOST_TIMES]
+    others = len(diagnosis.outcomes) - len(shown)
+    print_table([_row(outcome) for outcome in shown], _OUTCOME, plain=False)
+    if others:
+        print_line(f"... and {others} that take less; --plain and --json show all of them")
+    print_line()
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
-    told = "failed" if outcome.milliseconds is None else f"{outcome.milliseconds:.1f}"
-    return {"plugin": outcome.name, "ms": told, "torch": "yes" if outcome.imports_torch else ""}
+    milliseconds = outcome.milliseconds
+    return {
+        "plugin": outcome.name,
+        "ms": "failed" if milliseconds is None else f"{milliseconds:.1f}",
+        "torch": "yes" if outcome.imports_torch else "",
+    }
 
 
 def _counted(number: int, thing: str) -> str:
@@ -121,29 +135,31 @@ def _extent(diagnosis: Diagnosis) -> str:
     environment = diagnosis.environment
     if environment is None:
         return "nothing could be looked at"
-    plugins, providers = environment.plugins, {entry.distribution for entry in environment.plugins}
-    return (
-        f"{_counted(len(plugins), 'plugin')} of {_counted(len(providers), 'distribution')} "
-        f"among {len(environment.installed)}, noether-attention {_version()}, Python {platform.python_version()}"
-    )
+
+    plugins = _counted(len(environment.plugins), "plugin")
+    providers = {entry.distribution for entry in environment.plugins}
+    distributions = _counted(len(providers), "distribution")
+    versions = f"noether-attention {_version()}, Python {platform.python_version()}"
+    return f"{plugins} of {distributions} among {len(environment.installed)}, {versions}"
 
 
 def _as_data(diagnosis: Diagnosis) -> dict[str, Any]:
     environment = diagnosis.environment
+    imports = [
+        {
+            "plugin": outcome.name,
+            "milliseconds": outcome.milliseconds,
+            "imports_torch": outcome.imports_torch,
+        }
+        for outcome in diagnosis.outcomes
+    ]
     return {
         "noether": _version(),
         "python": platform.python_version(),
         "distributions": len(environment.installed) if environment else None,
         "plugins": len(environment.plugins) if environment else None,
         "findings": [finding.as_dict() for finding in diagnosis.findings],
-        "imports": [
-            {
-                "plugin": one.name,
-                "milliseconds": one.milliseconds,
-                "imports_torch": one.imports_torch,
-            }
-            for one in diagnosis.outcomes
-        ],
+        "imports": imports,
     }
 
 

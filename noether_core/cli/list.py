@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
-from noether_core.cli.table import add_table_options, print_json, print_table
+from noether_core.cli.output import add_table_options, print_error, print_json, print_table
 from noether_core.plugins.resolution import (
     AMBIGUOUS,
     BLOCKED,
@@ -18,7 +17,7 @@ from noether_core.plugins.resolution import (
     candidates,
 )
 
-_COLUMNS = ("type", "distribution", "version", "plugin", "note")
+_FACTS = ("type", "distribution", "version", "plugin")
 _DETAILS = ("interface", "capabilities", "summary")
 
 
@@ -39,26 +38,29 @@ def run(options: argparse.Namespace) -> int:
     known, faults = chosen_catalogue(options)
     rows = [_row(candidate, details=options.details) for candidate in candidates(known)]
     rows.sort(key=lambda row: (row["type"], row["distribution"]))
+
     if options.json:
         print_json(rows)
     else:
-        print_table(
-            rows, (*_COLUMNS[:-1], *_DETAILS * options.details, _COLUMNS[-1]), plain=options.plain
-        )
+        details = _DETAILS if options.details else ()
+        print_table(rows, (*_FACTS, *details, "note"), plain=options.plain)
     for fault in faults:
-        print(f"noether: {fault.origin}: {fault.reason}", file=sys.stderr)
+        print_error(f"noether: {fault.origin}: {fault.reason}")
     return 0
 
 
 def _row(candidate: Candidate, *, details: bool) -> dict[str, Any]:
     entry = candidate.entry
-    facts = (entry.name, entry.distribution, entry.version, entry.value, _note(candidate))
-    row = dict(zip(_COLUMNS, facts, strict=True))
-    return (
-        row | _details(entry.qualified_name)
-        if details and candidate.state not in {BLOCKED, SHADOWED}
-        else row
-    )
+    row = {
+        "type": entry.name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "plugin": entry.value,
+        "note": _note(candidate),
+    }
+    if details and candidate.state not in {BLOCKED, SHADOWED}:
+        row |= _details(entry.qualified_name)
+    return row
 
 
 def _note(candidate: Candidate) -> str:

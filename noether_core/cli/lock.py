@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from noether_core.cli.inputs import add_input_options, document_in, files_of
-from noether_core.cli.locked import LOCK_FILE, lock_file
+from noether_core.cli.configs import LOCK_FILE, add_input_options, document_in, files_of, lock_file
+from noether_core.cli.output import print_line
 
 if TYPE_CHECKING:
     from noether_core.schemas.modules.attention import AttentionConfig
@@ -26,8 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the lock file and return 0; tell what is wrong with the configs, write nothing and
-    return 1.
+    """Write the lock file and return 0.
+
+    Raises:
+        ConfigError: If anything is wrong with the configs; then nothing is written.
     """
     from noether_core.plugins.registry import registry
     from noether_core.structuring.lock import lock_of, write_lock
@@ -36,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     lock = lock_of(configs, registry())
     write_lock(lock, options.output)
     for locked in lock.types:
-        print(f"{options.output}: {locked.type}: {locked.provider}")
+        print_line(f"{options.output}: {locked.type}: {locked.provider}")
     return 0
 
 
@@ -44,7 +46,7 @@ def _configs(options: argparse.Namespace) -> list[AttentionConfig]:
     """Return the configs in all files.
 
     Raises:
-        ConfigError: If anything is wrong with any of them; all of it is told.
+        ConfigError: If anything is wrong with any of them; it holds every problem.
     """
     from noether_core.errors import ConfigError, Problem
     from noether_core.structuring.load import check_placed
@@ -55,7 +57,8 @@ def _configs(options: argparse.Namespace) -> list[AttentionConfig]:
         try:
             for checked in check_placed(document_in(file, options.format), options.at):
                 problems += checked.problems
-                configs += [] if checked.config is None else [checked.config]
+                if checked.config is not None:
+                    configs.append(checked.config)
         except ConfigError as error:
             problems += error.problems
     if problems:

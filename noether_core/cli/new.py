@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import tempfile
 
+from noether_core.cli import GOOD, PROBLEMS, USAGE
+from noether_core.cli.output import print_error, print_line
 from noether_core.scaffold import INTERFACES, Names
-
-_PROBLEMS, _USAGE = 1, 2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--interface",
         choices=INTERFACES,
         default="self",
-        help="whom its tokens read: each other (self, the default), another set (cross), named groups (tokens)",
+        help="what its tokens attend to: each other (self, the default), another set (cross), "
+        "named groups (tokens)",
     )
     parser.set_defaults(run=run)
 
@@ -40,29 +40,25 @@ def run(options: argparse.Namespace) -> int:
         names = names_of(options.name, options.type)
         _refuse_taken(names.type)
     except ValueError as error:
-        print(f"noether new: {error}", file=sys.stderr)
-        return _USAGE
+        print_error(f"noether new: {error}")
+        return USAGE
     if os.path.lexists(names.distribution):
-        print(
-            f"noether new: {names.distribution} is there already; nothing was written",
-            file=sys.stderr,
-        )
-        return _PROBLEMS
+        print_error(f"noether new: {names.distribution} is there already; nothing was written")
+        return PROBLEMS
+
     _write(names, options.interface)
-    print(
+    print_line(
         f"{names.distribution}: a package with the variant '{names.type}'\n\n"
         f"  cd {names.distribution}\n"
         "  python -m pip install -e '.[test]'\n"
         "  python -m pytest\n"
         "  noether run example.yaml"
     )
-    return 0
+    return GOOD
 
 
 def _refuse_taken(type: str) -> None:
-    """Refuse a type that an installed package provides: users of both would have to qualify it for
-    ever.
-    """
+    """Refuse a type that is provided already: users of both would have to qualify it for ever."""
     from noether_core.plugins.resolution import Catalogue
 
     if providers := Catalogue().providers(type):
@@ -86,6 +82,7 @@ def _write(names: Names, interface: str) -> None:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             with open(target, "w", encoding="utf-8") as file:
                 file.write(text)
+        # mkdtemp makes folders that only their owner may enter.
         os.chmod(staging, 0o777 & ~_umask())
         os.rename(staging, names.distribution)
     except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from noether_core.cli.table import print_json
+from noether_core.cli.output import print_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
-from noether_core.cli.saved import is_file_name, show_file
-from noether_core.cli.table import add_table_options, print_json, print_table
-
-_FACTS = (
-    "type",
-    "summary",
-    "provider",
-    "plugin",
-    "module",
-    "interface",
-    "capabilities",
-    "time",
-    "memory",
-    "reference",
-    "report",
+from noether_core.cli.output import (
+    add_table_options,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from noether_core.saving.contents import Contents
+    from noether_core.schemas import AttentionConfig
+
+_PROVENANCE = (
+    "type",
+    "distribution",
+    "version",
+    "commit",
+    "url",
+    "editable",
+    "entry_point",
+    "contract",
+    "schema",
+)
+"""What a table shows of a provenance, in this order."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,15 +46,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the plugin says of the variant, and its options; return 0."""
-    if is_file_name(options.type):
-        return show_file(options.type, options)
+    """Print what there is to say of a variant or a file; return 0."""
+    if options.type.endswith(".safetensors") or os.sep in options.type:
+        _show_file(options.type, options)
+    else:
+        _show_variant(options.type, options)
+    return 0
+
+
+def _show_variant(type: str, options: argparse.Namespace) -> None:
+    """Print what the plugin says of the variant, and its options."""
     from noether_core.plugins.registry import registry
     from noether_core.reports import shipped_report
 
-    variant = registry().get(options.type)
-    entry = registry().provider(options.type)
+    variant = registry().get(type)
+    entry = registry().provider(type)
     report = shipped_report(entry)
+    described = _options_of(variant.config)
     facts = {
         "type": variant.type,
         "summary": variant.summary,
@@ -57,19 +76,15 @@ def run(options: argparse.Namespace) -> int:
         "reference": variant.reference,
         "report": str(report),
     }
-    described = _options(variant.config)
     if options.json:
-        others = {"options": described, "example": {"type": variant.type, **variant.example}}
-        print_json(facts | others | {"report": report.as_dict()})
-        return 0
-    print_table(
-        [{"fact": name, "value": facts[name]} for name in _FACTS],
-        ("fact", "value"),
-        plain=options.plain,
-    )
-    print()
+        example = {"type": variant.type, **variant.example}
+        others = {"report": report.as_dict(), "options": described, "example": example}
+        print_json(facts | others)
+        return
+
+    print_facts(facts, plain=options.plain)
+    print_line()
     print_table(described, ("option", "accepts", "default", "help"), plain=options.plain)
-    return 0
 
 
 def _growth(exponent: float | None) -> str:
@@ -77,24 +92,101 @@ def _growth(exponent: float | None) -> str:
     return "not promised" if exponent is None else f"tokens ** {exponent:g}"
 
 
-def _options(config: Any) -> list[dict[str, Any]]:
+def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
+    """Return what each option of a config class accepts, ``type`` first."""
     from noether_core.schemas import help_of
     from noether_core.schemas.plain import plain
     from noether_core.schemas.schema import plan_of
 
     plan = plan_of(config)
     texts = help_of(config)
-    fields = sorted(
-        plan.fields, key=lambda field: field.option != "type"
-    )  # a stable sort: type first, the rest in order
+    described = []
+    for field in sorted(plan.fields, key=lambda field: field.option != "type"):
+        if field.option not in plan.options:
+            continue
+        is_required = field.option in plan.required
+        described.append(
+            {
+                "option": field.option,
+                "accepts": field.expected,
+                "default": None if is_required else plain(field.default_value()),
+                "required": is_required,
+                "help": texts.get(field.option, ""),
+            }
+        )
+    return described
+
+
+def _show_file(file: str, options: argparse.Namespace) -> None:
+    """Print config, provenance and tensors of a saved module, and what is installed otherwise."""
+    facts = _facts_of(file)
+    if options.json:
+        print_json(facts)
+        return
+
+    print_table(list(_rows(facts)), ("fact", "value"), plain=options.plain)
+    print_line()
+    config = [{"option": name, "value": _text(value)} for name, value in facts["config"].items()]
+    print_table(config, ("option", "value"), plain=options.plain)
+
+
+def _facts_of(file: str) -> dict[str, Any]:
+    """Return what a file says, and in what that differs from what is installed, as plain data."""
+    from noether_core.saving.contents import read_contents
+    from noether_core.schemas.plain import plain
+
+    contents, header = read_contents(file)
+    data = plain(contents)
+    return {
+        "file": file,
+        "config": {"type": data["config"].get("type"), **data["config"]},
+        "provenance": data["provenance"],
+        "parts": data["parts"],
+        "differences": _differences(contents),
+        "tensors": {
+            "count": len(header.tensors),
+            "bytes": header.size,
+            "dtypes": sorted({info.dtype for info in header.tensors.values()}),
+        },
+    }
+
+
+def _differences(contents: Contents) -> list[dict[str, str]]:
+    """Return in what providers are others here, or why that cannot be found out."""
+    import attrs
+
+    from noether_core.errors import PluginError
+    from noether_core.plugins.registry import registry
+    from noether_core.saving.contents import compare
+
+    try:
+        differences = compare(contents, registry()).differences
+    except PluginError as error:
+        return [{"name": "broken", "message": str(error)}]
     return [
-        {
-            "option": field.option,
-            "accepts": field.expected,
-            "default": None if field.option in plan.required else plain(field.default_value()),
-            "required": field.option in plan.required,
-            "help": texts.get(field.option, ""),
-        }
-        for field in fields
-        if field.option in plan.options
+        attrs.asdict(difference) | {"message": difference.told("saved with")}
+        for difference in differences
     ]
+
+
+def _rows(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a table about a file."""
+    provenance, tensors = facts["provenance"], facts["tensors"]
+    yield {"fact": "file", "value": facts["file"]}
+    for name in _PROVENANCE:
+        if name in provenance:
+            yield {"fact": name, "value": provenance[name]}
+    for part in facts["parts"]:
+        value = f"{part['type']} of {part['distribution']} {part['version']}"
+        yield {"fact": "part", "value": value}
+    dtypes = ", ".join(tensors["dtypes"])
+    value = f"{tensors['count']:,} of {tensors['bytes']:,} bytes: {dtypes}"
+    yield {"fact": "tensors", "value": value}
+    for difference in facts["differences"] or [{"message": "none"}]:
+        yield {"fact": "difference", "value": difference["message"]}
+
+
+def _text(value: Any) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from noether_core.cli.inputs import add_input_options, document_in, files_of, name_of
-from noether_core.cli.locked import add_locked_option
-from noether_core.cli.table import print_json
+from noether_core.cli.configs import (
+    add_input_options,
+    add_locked_option,
+    document_in,
+    files_of,
+    name_of,
+)
+from noether_core.cli.output import add_table_options, print_error, print_json, print_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from noether_core.errors import Problem
     from noether_core.structuring.documents import Document
@@ -19,97 +23,95 @@ if TYPE_CHECKING:
     from noether_core.structuring.lock import Locked
 
 
+class Result(NamedTuple):
+    """What was found in a file."""
+
+    file: str
+    configs: Sequence[dict[str, str]]
+    """The configs that are good: ``path``, where they stand in the file, and ``type``."""
+
+    problems: Sequence[Problem]
+    """What is wrong with the others."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same facts as plain data, ready for JSON."""
+        return {
+            "file": self.file,
+            "valid": not self.problems,
+            "configs": list(self.configs),
+            "problems": [problem.as_dict() for problem in self.problems],
+        }
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     add_input_options(parser)
     add_locked_option(parser)
-    forms = parser.add_mutually_exclusive_group()
-    forms.add_argument(
-        "--plain",
-        action="store_true",
-        help="a line per config and per problem, without source and caret",
-    )
-    forms.add_argument("--json", action="store_true", help="JSON")
+    add_table_options(parser, plain="a line per config and per problem, without source and caret")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Check each file; return 0 if all are good and 1 otherwise."""
-    results = _results(options)
+    results = list(_results(options))
     if options.json:
-        print_json(
-            [
-                result | {"problems": [problem.as_dict() for problem in result["problems"]]}
-                for result in results
-            ]
-        )
+        print_json([result.as_dict() for result in results])
     else:
         for result in results:
             _print(result, plain=options.plain)
-    return 0 if all(result["valid"] for result in results) else 1
+    return 1 if any(result.problems for result in results) else 0
 
 
-def _results(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return what is to be said of each file; of the lock file alone, where that is no good."""
-    if options.locked is None:
-        return [_result(file, options, None) for file in files_of(options)]
+def _results(options: argparse.Namespace) -> Iterator[Result]:
+    """Yield what is found in each file, or in the lock file alone where that is no good."""
     from noether_core.errors import ConfigError
-    from noether_core.structuring.lock import Locked
 
-    try:
-        locked = Locked(options.locked)
-    except ConfigError as error:
-        return [_told(options.locked, [], error.problems)]
-    return [_result(file, options, locked) for file in files_of(options)]
+    locked = None
+    if options.locked is not None:
+        from noether_core.structuring.lock import Locked
+
+        try:
+            locked = Locked(options.locked)
+        except ConfigError as error:
+            yield Result(options.locked, (), error.problems)
+            return
+    for file in files_of(options):
+        yield _result(file, options, locked)
 
 
-def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> dict[str, Any]:
-    """Return what is to be said of a file: the configs that are good, and every problem of the
-    others.
-    """
-    from noether_core.errors import ConfigError
+def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Result:
+    """Return the configs of a file that are good, and every problem of the others."""
+    from noether_core.errors import ConfigError, by_place
     from noether_core.structuring.load import check_placed
 
+    registry = None if locked is None else locked.registry
     configs: list[dict[str, str]] = []
     problems: list[Problem] = []
     try:
         document = document_in(file, options.format)
-        for checked in check_placed(
-            document, options.at, registry=None if locked is None else locked.registry
-        ):
-            found = checked.problems if locked is None else _under_lock(locked, checked, document)
+        for checked in check_placed(document, options.at, registry=registry):
+            found = list(_problems_of(checked, locked, document))
             problems += found
             if checked.config is not None and not found:
                 configs.append({"path": checked.path, "type": checked.config.type})
     except ConfigError as error:
         problems += error.problems
-    return _told(name_of(file), configs, problems)
+    return Result(name_of(file), configs, by_place(problems))
 
 
-def _under_lock(locked: Locked, checked: Checked, document: Document) -> Sequence[Problem]:
-    """Return what is wrong with a config, and in what its providers are others than they are locked
-    to.
-    """
+def _problems_of(checked: Checked, locked: Locked | None, document: Document) -> Iterable[Problem]:
+    """Return what is wrong with a config, and with its providers where they are locked."""
+    if locked is None:
+        return checked.problems
     if checked.config is None:
         return [locked.explained(problem) for problem in checked.problems]
-    return [
-        document.locate(problem.within(*checked.keys))
-        for problem in locked.problems_of(checked.config)
-    ]
+    found = locked.problems_of(checked.config)
+    return [document.locate(problem.within(*checked.keys)) for problem in found]
 
 
-def _told(name: str, configs: list[dict[str, str]], problems: Sequence[Problem]) -> dict[str, Any]:
-    from noether_core.errors import by_place
-
-    return {"file": name, "valid": not problems, "configs": configs, "problems": by_place(problems)}
-
-
-def _print(result: dict[str, Any], *, plain: bool) -> None:
-    for config in result["configs"]:
-        print(
-            ": ".join(
-                part for part in (result["file"], config["path"], "good", config["type"]) if part
-            )
-        )
-    for problem in result["problems"]:
-        print(problem.headline if plain else problem, file=sys.stderr)
+def _print(result: Result, *, plain: bool) -> None:
+    for config in result.configs:
+        words = [result.file, config["path"], "good", config["type"]]
+        print_line(": ".join(filter(None, words)))
+    for problem in result.problems:
+        print_error(problem.headline if plain else str(problem))

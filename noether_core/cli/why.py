@@ -1,13 +1,18 @@
-"""``noether why``: what a type means, and what speaks for and against each plugin that it may mean."""
+"""``noether why``: what a type means, and what speaks for and against each plugin it may mean."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
-from noether_core.cli.table import add_table_options, print_json, print_table
+from noether_core.cli.output import (
+    add_table_options,
+    print_error,
+    print_json,
+    print_line,
+    print_table,
+)
 from noether_core.plugins.resolution import Candidate
 
 _COLUMNS = ("candidate", "version", "state", "plugin", "file", "metadata")
@@ -24,28 +29,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print every candidate and the verdict; return 0 if the type leads to a plugin that is there,
-    and 1 otherwise.
+    """Print every candidate, and what the type means.
 
     No plugin is imported, so one that is there may still be found broken when it is used.
+
+    Returns:
+        0 if the type leads to a plugin that is there, and 1 otherwise.
     """
     from noether_core.plugins.resolution import verdict_on
 
     known, faults = chosen_catalogue(options)
     verdict = verdict_on(options.type, known)
+    status = 0 if verdict.resolves else 1
     rows = [_row(candidate) for candidate in verdict.candidates]
+
     if options.json:
         unread = [{"origin": fault.origin, "reason": fault.reason} for fault in faults]
         print_json(verdict._asdict() | {"candidates": rows, "unread": unread})
-        return int(not verdict.resolves)
+        return status
+
     if rows:
-        print_table([_told(row) for row in rows], _COLUMNS, plain=options.plain)
-        print()
-    print(verdict.sentence)
-    if not verdict.resolves:  # what could not be read may be what is asked for
+        print_table([_readable(row) for row in rows], _COLUMNS, plain=options.plain)
+        print_line()
+    print_line(verdict.sentence)
+    if not verdict.resolves:  # what could not be read may be what is looked for
         for fault in faults:
-            print(f"noether: {fault.origin}: {fault.reason}", file=sys.stderr)
-    return int(not verdict.resolves)
+            print_error(f"noether: {fault.origin}: {fault.reason}")
+    return status
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:
@@ -57,7 +67,7 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "version": entry.version,
         "state": candidate.state,
         "reason": candidate.reason,
-        "told": candidate.told,
+        "message": candidate.told,
         "plugin": entry.value,
         "metadata": entry.origin,
     }
@@ -67,6 +77,6 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         return row | {"file": None, "missing": str(error)}
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row as a table shows it."""
-    return row | {"state": row["told"], "file": row["file"] or row["missing"]}
+    return row | {"state": row["message"], "file": row["file"] or row["missing"]}

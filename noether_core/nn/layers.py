@@ -32,8 +32,7 @@ def split_heads(x: Tensor, num_heads: int, *, parts: int = 1) -> Tensor:
         allows it.
     """
     batch, tokens, width = x.shape
-    heads = x.reshape(batch * parts, tokens // parts, num_heads, width // num_heads)
-    return heads.transpose(1, 2)
+    return x.reshape(batch * parts, tokens // parts, num_heads, width // num_heads).transpose(1, 2)
 
 
 def merge_heads(x: Tensor, *, parts: int = 1) -> Tensor:
@@ -66,8 +65,8 @@ def project_heads(
         layer: Projects tokens to ``num_heads * head_dim`` features.
         num_heads: Number of heads.
         norm: Normalises each head over ``head_dim``, where it is given.
-        freqs: What `RopeFrequency` returned for the tokens, where they are rotated; with *parts*,
-            for the tokens of each part.
+        freqs: What `RopeFrequency` returned for the tokens, where they are rotated; shared out as
+            these are.
         parts: As in `split_heads`.
 
     Returns:
@@ -99,16 +98,15 @@ class Projection(nn.Module):
 
 
 class QKVAttention(nn.Module):
-    """The layers of attention over tokens; a variant inherits them and brings its forward.
+    """The layers of dot-product attention; a variant inherits them and brings its forward.
 
-    ``q``, ``k``, ``v`` and ``proj`` are linear layers to ``hidden_dim``; ``q_norm`` and ``k_norm``
-    are norms over a head with ``qk_norm``, and None without. Weights that were stacked into ``qkv``
-    load; where keys and values are made of other tokens, those stacked into ``kv``.
+    ``q``, ``k``, ``v`` and ``proj`` are linear layers to ``hidden_dim`` features; ``q_norm`` and
+    ``k_norm`` are norms over a head with ``qk_norm``, and None without. Weights that were stacked
+    into ``qkv`` load, or with *kv_dim* those that were stacked into ``kv``.
 
     Args:
         config: The concrete config of the variant.
-        kv_dim: Width of the other tokens of which keys and values are made; None where they are
-            made of the same tokens as the queries.
+        kv_dim: Width of the tokens of keys and values, where these are not those of the queries.
     """
 
     config: AttentionConfig
@@ -116,18 +114,17 @@ class QKVAttention(nn.Module):
     def __init__(self, config: AttentionConfig, *, kv_dim: int | None = None) -> None:
         super().__init__()
         self.config = config
-        self.hidden_dim = config.hidden_dim
+        self.hidden_dim = hidden_dim = config.hidden_dim
         self.num_heads = config.num_heads
         self.head_dim = config.head_dim
         self.use_rope = config.use_rope
         self.dropout = config.dropout
 
-        width, bias = self.hidden_dim, config.bias
-        kv_width = width if kv_dim is None else kv_dim
-        self.q = nn.Linear(width, width, bias=bias)
-        self.k = nn.Linear(kv_width, width, bias=bias)
-        self.v = nn.Linear(kv_width, width, bias=bias)
-        self.proj = nn.Linear(width, width, bias=bias)
+        key_width = hidden_dim if kv_dim is None else kv_dim
+        self.q = nn.Linear(hidden_dim, hidden_dim, bias=config.bias)
+        self.k = nn.Linear(key_width, hidden_dim, bias=config.bias)
+        self.v = nn.Linear(key_width, hidden_dim, bias=config.bias)
+        self.proj = nn.Linear(hidden_dim, hidden_dim, bias=config.bias)
         self.q_norm = RMSNorm(self.head_dim) if config.qk_norm else None
         self.k_norm = RMSNorm(self.head_dim) if config.qk_norm else None
         init_weights_(self, config.init_weights, output=self.proj)
@@ -137,14 +134,33 @@ class QKVAttention(nn.Module):
         else:
             accept_fused_(self, fused="kv", parts=("k", "v"))
 
-    def project_output(self, attended: Tensor, *, parts: int = 1) -> Tensor:
-        """Return what the heads attended to as tokens, ``(batch, tokens, hidden_dim)``.
+    def project_queries(
+        self, x: Tensor, freqs: Frequencies | None = None, *, parts: int = 1
+    ) -> Tensor:
+        """Return the queries of *x*, as `project_heads` makes them."""
+        return project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs, parts=parts)
 
-        In training, features of the result are dropped with the probability ``dropout``.
+    def project_keys(
+        self, x: Tensor, freqs: Frequencies | None = None, *, parts: int = 1
+    ) -> Tensor:
+        """Return the keys of *x*, as `project_heads` makes them."""
+        return project_heads(x, self.k, self.num_heads, norm=self.k_norm, freqs=freqs, parts=parts)
+
+    def project_values(self, x: Tensor, *, parts: int = 1) -> Tensor:
+        """Return the values of *x*, which are neither normalised nor rotated."""
+        return project_heads(x, self.v, self.num_heads, parts=parts)
+
+    def project_output(self, heads: Tensor, *, parts: int = 1) -> Tensor:
+        """Return the output of tokens from the results of their heads.
+
+        In training, its features are dropped with the probability ``dropout``.
 
         Args:
-            attended: ``(batch, heads, tokens, head_dim)``.
-            parts: Into how many parts `split_heads` split the tokens, if it did.
+            heads: ``(batch * parts, heads, tokens / parts, head_dim)``.
+            parts: As in `split_heads`.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
         """
-        y: Tensor = self.proj(merge_heads(attended, parts=parts))
+        y: Tensor = self.proj(merge_heads(heads, parts=parts))
         return functional.dropout(y, self.dropout) if self.training and self.dropout else y

@@ -1,187 +1,156 @@
-"""Plugins as pluggy knows them: their hooks, and the extensions that take part in building."""
+"""What plugins implement: hooks, validated and called by pluggy; and extensions, in their order."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable
+import types
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pluggy
 
-from noether_core.errors import ConfigError, PluginError, Problem, shown
+from noether_core.errors import ConfigError, Problem, shown
 from noether_core.hookspecs import AttentionHooks, CommandHooks, ExtensionHooks
-from noether_core.plugins.imports import label, plugin_error, told
-from noether_core.plugins.metadata import ATTENTION, COMMAND, EXTENSION, EntryPoint
+from noether_core.plugins.imports import describe, plugin_error
 
 if TYPE_CHECKING:
+    from noether_core.plugins.metadata import EntryPoint
     from noether_core.schemas.modules.attention import AttentionConfig
+
+# One namespace for the hooks of all groups, since one module may be a plugin of several. It is a
+# module because pluggy looks at every attribute, and that of a class are many.
+_SPECIFICATIONS = types.ModuleType("noether_hooks")
+for _group in (AttentionHooks, CommandHooks, ExtensionHooks):
+    for _name, _hook in vars(_group).items():
+        if _name.startswith("noether_"):
+            setattr(_SPECIFICATIONS, _name, _hook)
 
 
 class Hooks:
-    """Registers plugins and hands out their hook implementations; safe to use from any thread."""
+    """The hooks that one plugin implements.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._managers = {group: _new_manager() for group in (ATTENTION, COMMAND, EXTENSION)}
+    Each plugin has a manager of pluggy for itself. It validates what the plugin implements and
+    calls it with the arguments that it declares; whatever fails is then known to be this plugin's.
 
-    def implementation(self, entry: EntryPoint, plugin: Any, hook: str) -> Callable[..., Any]:
-        """Return the plugin's own implementation of *hook*, after pluggy has validated all that it
-        implements.
+    Args:
+        entry: The plugin, as its distribution announces it.
+        plugin: What was imported.
+        own_errors: Errors that the hooks may raise on purpose.
 
-        Raises:
-            PluginError: If the plugin implements another hook, or one with other parameters, or not
-                this one.
-        """
-        with self._lock:
-            self._register(entry, plugin)
-            implementations = getattr(self._managers[entry.group].hook, hook).get_hookimpls()
-        for implementation in implementations:
-            if implementation.plugin is plugin:
-                return implementation.function  # type: ignore[no-any-return]
-        raise plugin_error(entry, f"implements no hook '{hook}'; mark one with @hookimpl")
-
-    def implementations(self, entry: EntryPoint, plugin: Any) -> dict[str, pluggy.HookImpl]:
-        """Return all that a plugin implements, by the names of the hooks.
-
-        Raises:
-            PluginError: If it implements another hook, or one with other parameters, or none.
-        """
-        with self._lock:
-            self._register(entry, plugin)
-            callers = self._managers[entry.group].get_hookcallers(plugin) or []
-            found = {
-                caller.name: one
-                for caller in callers
-                for one in caller.get_hookimpls()
-                if one.plugin is plugin
-            }
-        if not found:
-            raise plugin_error(entry, "implements no hook; mark one with @hookimpl")
-        return found
-
-    def replace(self, entry: EntryPoint, plugin: Any) -> None:
-        """Register a plugin in the place of the one of its name, if there is one.
-
-        Raises:
-            PluginError: If pluggy refuses it.
-        """
-        with self._lock:
-            manager = self._managers[entry.group]
-            if manager.has_plugin(entry.qualified_name):
-                manager.unregister(name=entry.qualified_name)
-            self._register(entry, plugin)
-
-    def _register(self, entry: EntryPoint, plugin: Any) -> None:
-        name, manager = entry.qualified_name, self._managers[entry.group]
-        if manager.get_plugin(name) is plugin:
-            return
-        try:
-            manager.register(plugin, name)
-            manager.check_pending()
-        except (ValueError, pluggy.PluginValidationError) as error:
-            if manager.get_plugin(name) is plugin:
-                manager.unregister(name=name)
-            raise plugin_error(entry, str(error)) from error
-
-
-def _new_manager() -> pluggy.PluginManager:
-    """Return the manager of one group: a plugin may serve several, and a type and a command may
-    have one name.
+    Raises:
+        PluginError: If it implements a hook that does not exist, one with other parameters, or one
+            as a wrapper.
     """
-    manager = pluggy.PluginManager("noether")
-    manager.add_hookspecs(AttentionHooks)
-    manager.add_hookspecs(CommandHooks)
-    manager.add_hookspecs(ExtensionHooks)
-    return manager
 
+    def __init__(
+        self, entry: EntryPoint, plugin: Any, *, own_errors: tuple[type[Exception], ...] = ()
+    ) -> None:
+        self.entry = entry
+        self._let_through: tuple[type[BaseException], ...] = (KeyboardInterrupt, *own_errors)
+        self._manager = pluggy.PluginManager("noether")
+        self._manager.add_hookspecs(_SPECIFICATIONS)
+        self._implementations = self._register(plugin)
+        for hook, implementation in self._implementations.items():
+            if implementation.wrapper or implementation.hookwrapper:
+                raise plugin_error(
+                    entry,
+                    f"implements {hook} as a wrapper, and there is nothing to wrap: each plugin "
+                    "is called by itself. Drop wrapper=True; tryfirst=True and trylast=True say "
+                    "when an extension is called",
+                )
 
-@attrs.frozen(eq=False)
-class Extension:
-    """One extension, and the hooks that it implements."""
+    def _register(self, plugin: Any) -> dict[str, pluggy.HookImpl]:
+        """Let pluggy validate a plugin; return what it implements, by the names of the hooks."""
+        try:
+            self._manager.register(plugin, self.entry.qualified_name)
+            self._manager.check_pending()
+        except KeyboardInterrupt:
+            raise
+        except (ValueError, pluggy.PluginValidationError) as error:
+            raise plugin_error(self.entry, str(error)) from error
+        except BaseException as error:  # pluggy looks at attributes, which may be anything
+            raise plugin_error(self.entry, f"cannot be registered: {describe(error)}") from error
 
-    entry: EntryPoint
-    hooks: dict[str, pluggy.HookImpl]
+        callers = self._manager.get_hookcallers(plugin) or []
+        return {caller.name: caller.get_hookimpls()[0] for caller in callers}
+
+    def __contains__(self, hook: str) -> bool:
+        return hook in self._implementations
+
+    def __len__(self) -> int:
+        return len(self._implementations)
 
     def rank(self, hook: str) -> tuple[int, str]:
-        """Return what puts this extension in order among those that implement a hook."""
-        implementation = self.hooks[hook]
+        """Return what puts the plugin in order among those that implement *hook*."""
+        implementation = self._implementations[hook]
         return int(implementation.trylast) - int(implementation.tryfirst), self.entry.qualified_name
 
-    def call(
-        self, hook: str, read: Callable[[Any], Any] = lambda answer: answer, **arguments: Any
-    ) -> Any:
-        """Return what *read* makes of its hook's answer.
+    def call(self, hook: str, **arguments: Any) -> Any:
+        """Return what the plugin returns from *hook*, which it implements.
 
         Raises:
-            ConfigError: If the hook does.
-            PluginError: If it raises anything else.
+            PluginError: If it raises anything but one of its own errors.
         """
-        implementation = self.hooks[hook]
+        with self.failures_named(hook):
+            return getattr(self._manager.hook, hook)(**arguments)
+
+    @contextmanager
+    def failures_named(self, hook: str) -> Iterator[None]:
+        """Turn whatever the code within raises into an error that names the plugin and *hook*."""
         try:
-            return read(
-                implementation.function(*[arguments[name] for name in implementation.argnames])
-            )
-        except (KeyboardInterrupt, ConfigError):
+            yield
+        except self._let_through:
             raise
-        except BaseException as error:  # like its import, an extension's hook must not end its host
-            raise plugin_error(self.entry, f"fails in {hook}: {told(error)}") from error
+        except BaseException as error:  # a plugin that calls sys.exit() must not end its host
+            raise plugin_error(self.entry, f"fails in {hook}: {describe(error)}") from error
 
 
 class Extensions:
-    """The extensions of a registry."""
+    """The extensions of a registry.
 
-    def __init__(self, extensions: Iterable[Extension]) -> None:
+    Args:
+        extensions: The hooks of each.
+    """
+
+    def __init__(self, extensions: Iterable[Hooks]) -> None:
         self._extensions = tuple(extensions)
 
-    def of(self, hook: str) -> list[Extension]:
+    def implementing(self, hook: str) -> list[Hooks]:
         """Return those that implement a hook, in the order in which they are called."""
-        implementing = [extension for extension in self._extensions if hook in extension.hooks]
-        return sorted(implementing, key=lambda extension: extension.rank(hook))
+        found = [extension for extension in self._extensions if hook in extension]
+        return sorted(found, key=lambda extension: extension.rank(hook))
 
     def validate(self, config: AttentionConfig) -> None:
         """Let every extension look at a config.
 
         Raises:
-            ConfigError: If any finds something wrong with it; what each finds is told, with its
-                distribution.
+            ConfigError: If any finds something wrong with it; the problems name its distribution.
             PluginError: If an extension fails.
         """
-        problems = [
-            attrs.evolve(problem, message=f"{problem.message}, says {extension.entry.provider}")
-            for extension in self.of("noether_validate_config")
-            for problem in _problems_that(extension, config)
-        ]
+        problems: list[Problem] = []
+        for extension in self.implementing("noether_validate_config"):
+            finder = extension.entry.provider
+            for problem in _problems_found(extension, config):
+                message = f"{problem.message}, says {finder}"
+                problems.append(attrs.evolve(problem, message=message))
         if problems:
             raise ConfigError(problems)
 
 
-def sound_extension(entry: EntryPoint, load: Callable[[EntryPoint], Extension]) -> Extension:
-    """Return what *load* makes of an extension.
-
-    Raises:
-        PluginError: If it cannot be used, with how to do without it; that is never done unasked,
-            since an extension may be there to forbid something.
-    """
+def _problems_found(extension: Hooks, config: AttentionConfig) -> list[Problem]:
+    """Return what an extension finds wrong with a config: returned, yielded or raised."""
+    hook = "noether_validate_config"
+    problems: list[Problem] = []
     try:
-        return load(entry)
-    except PluginError as error:
-        way_out = f"to build without it, set NOETHER_BLOCK={entry.qualified_name}"
-        raise PluginError(label(entry), f"{error.reason}; {way_out}") from error
-
-
-def _problems_that(extension: Extension, config: AttentionConfig) -> list[Problem]:
-    """Return what an extension finds wrong with a config."""
-    try:
-        problems: list[Problem] = extension.call("noether_validate_config", _listed, config=config)
+        returned = extension.call(hook, config=config)
+        # a generator runs only now, so that its failures have to be named too
+        with extension.failures_named(hook):
+            for found in returned:
+                problems += [found] if isinstance(found, Problem) else list(found)
+            for problem in problems:
+                if not isinstance(problem, Problem):
+                    raise TypeError(f"expected Problems, got {shown(problem)}")
     except ConfigError as error:
         return list(error.problems)
-    return problems
-
-
-def _listed(answer: Any) -> list[Problem]:
-    problems = [] if answer is None else [answer] if isinstance(answer, Problem) else list(answer)
-    for problem in problems:
-        if not isinstance(problem, Problem):
-            raise TypeError(f"expected Problems, got {shown(problem)}")
     return problems

@@ -1,4 +1,4 @@
-"""Where an import path leads: the file without importing it, and the object it names."""
+"""Where an import path leads: its file, without importing it, and the object that it names."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from noether_core.plugins.metadata import EntryPoint
 
 
 def file_of(path: str) -> str:
-    """Return the file that ``package.module`` or ``package.module:attribute`` leads to; nothing is
-    imported.
+    """Return the file of ``package.module`` or ``package.module:attribute``; import nothing.
 
     Raises:
-        ImportError: If it leads to none, or an importer fails at telling.
+        ImportError: If there is none, or an importer fails.
     """
     module = path.partition(":")[0]
     spec = _spec_of(module)
@@ -28,22 +27,25 @@ def file_of(path: str) -> str:
 
 
 def _spec_of(module: str) -> ModuleSpec:
-    """Return the spec of a module, found through the folders of the packages around it, none of
-    which is imported.
+    """Return the spec of a module, found through the folders of the packages around it.
+
+    None of the packages is imported.
 
     Raises:
         ImportError: If there is no such module.
     """
     top, *rest = module.split(".")
-    spec, found = _top_spec(top), top
+    spec = _top_spec(top)
+    path = top
+
     for name in rest:
+        path = f"{path}.{name}"
         folders = list(spec.submodule_search_locations or ())
         # by its bare name: by its full one, a folder without code would look for its parent among
         # imported modules
         inner = PathFinder.find_spec(name, folders) if folders else None
-        found = f"{found}.{name}"
         if inner is None:
-            raise ImportError(f"there is no {found}")
+            raise ImportError(f"there is no {path}")
         spec = inner
     return spec
 
@@ -83,12 +85,12 @@ def import_object(path: str, plugin: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin that calls sys.exit() must not end its host
-        raise PluginError(plugin, f"{path} cannot be imported: {told(error)}") from error
+        raise PluginError(plugin, f"{path} cannot be imported: {describe(error)}") from error
     return found
 
 
-def told(error: BaseException) -> str:
-    """Return what an error of a plugin says, if it can."""
+def describe(error: BaseException) -> str:
+    """Return the class of an error that a plugin raised, and its text if it can be had."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001  one whose text fails must not take the place of the failure

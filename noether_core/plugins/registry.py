@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import copy
-import functools
 import importlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from noether_core import hookspecs
-from noether_core.errors import PluginError, shown
-from noether_core.hookspecs import AttentionVariant, hookimpl
-from noether_core.plugins.hooks import Extension, Extensions, Hooks, sound_extension
-from noether_core.plugins.imports import import_object, import_plugin, plugin_error, told
+from noether_core.errors import ConfigError, PluginError, shown
+from noether_core.hookspecs import AttentionVariant
+from noether_core.plugins.hooks import Extensions, Hooks
+from noether_core.plugins.imports import import_object, import_plugin, label, plugin_error
 from noether_core.plugins.metadata import (
     ATTENTION,
     CORE,
@@ -38,8 +37,8 @@ class Registry(Catalogue):
     """Which installed package provides which attention variant.
 
     What is installed is read from metadata on first use; a plugin is imported when its type is
-    asked for, and its outcome, good or bad, is remembered. Any method may be called from any
-    thread; no lock is held while importing.
+    wanted, and its outcome, good or bad, is remembered. Any method may be called from any thread;
+    no lock is held while importing.
 
     Args:
         block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the
@@ -53,25 +52,31 @@ class Registry(Catalogue):
         self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None
     ) -> None:
         super().__init__(block=block, prefer=prefer, index=index)
-        self._hooks = Hooks()
         self._importing = threading.local()
         self._variants: dict[EntryPoint, AttentionVariant] = {}
         self._failures: dict[EntryPoint, PluginError] = {}
-        self._resolved: dict[str, AttentionVariant] = {}
-        self._homes: dict[tuple[str, type[AttentionConfig]], EntryPoint] = {}
         self._extensions: Extensions | None = None
+        self._forget_names()
+
+    def _forget_names(self) -> None:
+        """Resolve every type anew from now on.
+
+        New tables take the place of the old ones, which a thread may still be filling with what was
+        true before.
+        """
+        self._by_type: dict[str, AttentionVariant] = {}
+        self._by_config: dict[tuple[str, type[AttentionConfig]], EntryPoint] = {}
 
     def refresh(self) -> None:
         """Look again at what is installed, and give plugins that failed another try."""
         importlib.invalidate_caches()
         super().refresh()
         self._failures = {}
-        self._resolved, self._homes = {}, {}
         self._extensions = None
+        self._forget_names()
 
     def with_preference(self, plugins: Iterable[str]) -> Registry:
-        """Return this registry, seen such that bare types mean some plugins before what it prefers
-        itself.
+        """Return this registry with other preferences: bare types mean *plugins* before others.
 
         What is installed, imported, added and blocked here is so in what is returned.
 
@@ -79,11 +84,13 @@ class Registry(Catalogue):
             plugins: The plugins, each as ``distribution:type``.
         """
         self.providers()  # looks at what is installed, once for both
-        seen = copy.copy(self)
-        vars(seen).update(
-            _prefer={**dict.fromkeys(plugins, "prefer"), **self._prefer}, _resolved={}, _homes={}
-        )
-        return seen
+        other = copy.copy(self)
+        other._prefer_before_others(plugins)  # noqa: SLF001  a copy of this one
+        return other
+
+    def _prefer_before_others(self, plugins: Iterable[str]) -> None:
+        self._prefer = {**dict.fromkeys(plugins, "prefer"), **self._prefer}
+        self._forget_names()
 
     def provider(self, type: str) -> EntryPoint:
         """Return the one plugin that provides *type*, bare or qualified; nothing is imported.
@@ -109,45 +116,40 @@ class Registry(Catalogue):
             AmbiguousTypeError: If several do and *type* does not say which.
             PluginError: If the plugin that does cannot be used.
         """
-        resolved = (
-            self._resolved
-        )  # a new one takes its place when something is registered meanwhile
-        variant = resolved.get(type)
+        table = self._by_type
+        variant = table.get(type)
         if variant is None:
-            variant = resolved[type] = self._load(self.provider(type))
+            variant = table[type] = self.variant(self.provider(type))
         return variant
 
     def provider_of(self, config: AttentionConfig) -> EntryPoint:
-        """Return the plugin whose concrete config *config* is; its class decides between providers
-        of one type.
+        """Return the plugin whose concrete config *config* is.
+
+        The class of the config decides between providers of one type.
 
         Raises:
             UnknownTypeError: If no installed package provides the type.
             AmbiguousTypeError: If several do, and none by the class of *config*.
         """
-        homes, key = (
-            self._homes,
-            (config.type, type(config)),
-        )  # new ones take its place when something is registered
-        entry = homes.get(key)
+        table = self._by_config
+        key = (config.type, type(config))
+        entry = table.get(key)
         if entry is None:
-            entry = homes[key] = self._home_of(config)
+            entry = table[key] = self._find_provider(config)
         return entry
 
-    def _home_of(self, config: AttentionConfig) -> EntryPoint:
+    def _find_provider(self, config: AttentionConfig) -> EntryPoint:
         providers = self.providers(config.type)
         if len(providers) > 1 and type(config) is not AttentionConfig:
             for entry in providers:
-                if self._is_home(entry, config):
+                if self._has_class_of(entry, config):
                     return entry
         return self.provider(config.type)
 
-    def _is_home(self, entry: EntryPoint, config: AttentionConfig) -> bool:
-        """Return whether *config* is of the class of a plugin; one that cannot be used is home to
-        none.
-        """
+    def _has_class_of(self, entry: EntryPoint, config: AttentionConfig) -> bool:
+        """Return whether *config* is of the class of a plugin; one that is broken has no class."""
         try:
-            return self._load(entry).config is type(config)
+            return self.variant(entry).config is type(config)
         except PluginError:
             return False
 
@@ -159,25 +161,20 @@ class Registry(Catalogue):
             AmbiguousTypeError: If several do, and none by the class of *config*.
             PluginError: If a package that does cannot be used.
         """
-        return self._load(self.provider_of(config))
+        return self.variant(self.provider_of(config))
 
     def types_with(self, option: str) -> tuple[str, ...]:
-        """Return the types whose configs declare *option*, of Noether's own and of those that are
-        imported already.
+        """Return the types whose configs declare *option*, among those at hand.
 
-        No other plugin is imported: who asks has made a mistake in a config, and that must run
-        nobody's code.
+        At hand are Noether's own and those that are imported already. No other plugin is imported:
+        the option is a mistake in a config, and that must run nobody's code.
         """
-        near = [
-            entry
-            for entry in self.providers()
-            if entry.distribution == CORE or entry in self._variants
-        ]
-        return tuple(
-            sorted(
-                {entry.name for entry in near if option in self._options_of(entry.qualified_name)}
-            )
-        )
+        types = set()
+        for entry in self.providers():
+            is_at_hand = entry.distribution == CORE or entry in self._variants
+            if is_at_hand and option in self._options_of(entry.qualified_name):
+                types.add(entry.name)
+        return tuple(sorted(types))
 
     def _options_of(self, type: str) -> frozenset[str]:
         try:
@@ -200,10 +197,9 @@ class Registry(Catalogue):
             raise TypeError(f"expected an AttentionVariant, got {shown(variant)}")
         entry = EntryPoint(ATTENTION, variant.type, variant.module, IN_PROCESS, "", "")
         _check_version(entry, variant)
-        self._hooks.replace(entry, _InProcessPlugin(variant))
         self._variants[entry] = variant
         self.add(entry)
-        self._resolved, self._homes = {}, {}
+        self._forget_names()
 
     def loaded_extensions(self) -> Extensions:
         """Return the extensions, importing each on first use.
@@ -213,13 +209,9 @@ class Registry(Catalogue):
         """
         found = self._extensions
         if found is None:
-            found = self._extensions = Extensions(
-                [sound_extension(entry, self._load_extension) for entry in self.extensions()]
-            )
+            found = Extensions([_load_extension(entry) for entry in self.extensions()])
+            self._extensions = found
         return found
-
-    def _load_extension(self, entry: EntryPoint) -> Extension:
-        return Extension(entry, self._hooks.implementations(entry, import_plugin(entry)))
 
     def add_command(self, entry: EntryPoint, parser: argparse.ArgumentParser) -> None:
         """Let the plugin of a command describe it to *parser*.
@@ -227,22 +219,25 @@ class Registry(Catalogue):
         Raises:
             PluginError: If it cannot be used.
         """
-        hook = self._hooks.implementation(entry, import_plugin(entry), "noether_command")
-        _answer(entry, functools.partial(hook, parser))
+        _call_only_hook(entry, "noether_command", parser=parser)
         if not callable(parser.get_default("run")):
             raise plugin_error(
                 entry, "says not what runs its command; call parser.set_defaults(run=...)"
             )
 
-    def _load(self, entry: EntryPoint) -> AttentionVariant:
-        """Return the variant of one plugin, or raise its failure, once and for all."""
+    def variant(self, entry: EntryPoint) -> AttentionVariant:
+        """Return the variant of one plugin, which is imported on first use.
+
+        Raises:
+            PluginError: If it cannot be used; it is not tried a second time.
+        """
         if entry in self._variants:
             return self._variants[entry]
         if failure := self._failures.get(entry):
             raise PluginError(failure.plugin, failure.reason) from failure.__cause__
         with self._importing_once(entry):
             try:
-                variant = self._ask(entry, import_plugin(entry))
+                variant = _load_variant(entry)
             except PluginError as error:
                 self._failures[entry] = error
                 raise
@@ -250,8 +245,9 @@ class Registry(Catalogue):
 
     @contextmanager
     def _importing_once(self, entry: EntryPoint) -> Iterator[None]:
-        """Refuse a plugin that asks for its own type while this thread imports it: its module is
-        half made.
+        """Refuse a plugin that looks its own type up while this thread imports it.
+
+        Its module is half made then.
         """
         importing = self._importing.__dict__.setdefault("entries", set())
         if entry in importing:
@@ -262,54 +258,60 @@ class Registry(Catalogue):
         finally:
             importing.discard(entry)
 
-    def _ask(self, entry: EntryPoint, plugin: Any) -> AttentionVariant:
-        hook = self._hooks.implementation(entry, plugin, "noether_attention_variant")
-        variant = _answer(entry, hook)
-        if not isinstance(variant, AttentionVariant):
-            raise plugin_error(
-                entry, f"returns {shown(variant)} from its hook, which is no AttentionVariant"
-            )
-        _check_version(entry, variant)
-        if variant.type != entry.name:
-            reason = (
-                f"has a config of the type {variant.type!r}; name the entry point so, or the config"
-            )
-            raise plugin_error(entry, reason)
-        return variant
+
+def _load_variant(entry: EntryPoint) -> AttentionVariant:
+    variant = _call_only_hook(entry, "noether_attention_variant")
+    if not isinstance(variant, AttentionVariant):
+        raise plugin_error(
+            entry, f"returns {shown(variant)} from its hook, which is no AttentionVariant"
+        )
+    _check_version(entry, variant)
+    if variant.type != entry.name:
+        reason = (
+            f"has a config of the type {variant.type!r}; name the entry point so, or the config"
+        )
+        raise plugin_error(entry, reason)
+    return variant
 
 
-class _InProcessPlugin:
-    """A plugin that was never installed."""
-
-    def __init__(self, variant: AttentionVariant) -> None:
-        self._variant = variant
-
-    @hookimpl
-    def noether_attention_variant(self) -> AttentionVariant:
-        return self._variant
+def _call_only_hook(entry: EntryPoint, hook: str, **arguments: Any) -> Any:
+    """Import a plugin and return what it returns from the one hook of its group."""
+    hooks = Hooks(entry, import_plugin(entry))
+    if hook not in hooks:
+        raise plugin_error(entry, f"implements no hook '{hook}'; mark one with @hookimpl")
+    return hooks.call(hook, **arguments)
 
 
-def _answer(entry: EntryPoint, hook: Callable[[], Any]) -> Any:
-    """Return what a plugin's hook returns."""
+def _load_extension(entry: EntryPoint) -> Hooks:
+    """Import an extension.
+
+    Raises:
+        PluginError: If it cannot be used, with how to do without it. That is never done unasked,
+            since an extension may be there to forbid something.
+    """
     try:
-        return hook()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # like its import, a plugin's hook must not end its host
-        raise plugin_error(entry, f"fails in its hook: {told(error)}") from error
+        hooks = Hooks(entry, import_plugin(entry), own_errors=(ConfigError,))
+        if not hooks:
+            raise plugin_error(entry, "implements no hook; mark one with @hookimpl")
+    except PluginError as error:
+        way_out = f"to build without it, set NOETHER_BLOCK={entry.qualified_name}"
+        raise PluginError(label(entry), f"{error.reason}; {way_out}") from error
+    return hooks
 
 
 def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
     version = variant.api_version
-    if hookspecs.oldest_version <= version <= hookspecs.hookspec_version:
+    current = hookspecs.hookspec_version
+    if hookspecs.oldest_version <= version <= current:
         return
+
     written = f"was written for version {version} of the plugin contract"
-    if version > hookspecs.hookspec_version:
+    if version > current:
         wanted = required_core(entry) or f"newer than {core_version()}"
         raise plugin_error(
-            entry,
-            f"{written}, and this is version {hookspecs.hookspec_version}; install noether-attention {wanted}",
+            entry, f"{written}, and this is version {current}; install noether-attention {wanted}"
         )
+
     changes = [
         f"for version {number}, {change}"
         for number, change in sorted(hookspecs.CHANGES.items())
@@ -317,14 +319,13 @@ def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
     ]
     raise plugin_error(
         entry,
-        f"{written}, which works no more; install a newer {entry.distribution}, or change it: {'; '.join(changes)}",
+        f"{written}, which works no more; install a newer {entry.distribution}, "
+        f"or change it: {'; '.join(changes)}",
     )
 
 
 class _ProcessRegistry(Registry):
-    """The registry of this process, to which the modules that ``NOETHER_REGISTER`` names add theirs
-    when imported.
-    """
+    """The registry of this process; the modules that ``NOETHER_REGISTER`` names add to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -342,8 +343,9 @@ class _ProcessRegistry(Registry):
         return super()._all_of(group)
 
     def _import_modules(self) -> None:
-        """Import what is to be imported; a thread that comes meanwhile waits for each module as any
-        import does.
+        """Import what is to be imported.
+
+        A thread that comes meanwhile waits for each module, as any import does.
         """
         here = self._importing.__dict__
         if not self._to_import or here.get("modules"):

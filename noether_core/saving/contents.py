@@ -1,40 +1,37 @@
-"""What a file says of the module in it: config, provenance, and digests by which damage is found.
-No torch.
-"""
+"""What a file says of the module in it, and how that differs from what is installed. No torch."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import attrs
 
-from noether_core.errors import ConfigError, SavedModuleError, shown
-from noether_core.provenance import Provenance
-from noether_core.saving.header import Header, TensorInfo, read_header
-from noether_core.schemas.accepted import canonical_json
+from noether_core.errors import ConfigError, Difference, SavedModuleError, shown
+from noether_core.plugins.metadata import EntryPoint
+from noether_core.plugins.registry import Registry
+from noether_core.provenance import Provenance, differences_between, missing, provenance_in
+from noether_core.saving.header import Header, TensorInfo, opened, read_header
+from noether_core.schemas.accepted import accepted_by, canonical_json, changes_between
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.plain import plain
 from noether_core.schemas.schema import Schema
 from noether_core.structuring.documents import parse
 from noether_core.structuring.structure import structure
 
-if TYPE_CHECKING:
-    from io import BufferedReader
-
-_FORMAT: Final = "1"
 _PREFIX: Final = "noether."
+_FORMAT: Final = "1"
 _FORMAT_KEY, _DIGEST_KEY = f"{_PREFIX}format", f"{_PREFIX}digest"
+
+# What accelerate and transformers ask of a file before they read it.
+_FRAMEWORK_KEY, _FRAMEWORK = "format", "pt"
 
 
 @attrs.frozen(kw_only=True)
 class Contents(Schema):
-    """What a file says of the module in it; each field is the JSON under its name behind
-    ``noether.``.
-    """
+    """What a file says of its module; each field is the JSON under its name behind ``noether.``."""
 
     config: Mapping[str, Any]
     """The options of its config, defaults written out."""
@@ -43,7 +40,7 @@ class Contents(Schema):
     """Which plugin made it."""
 
     parts: tuple[Provenance, ...] = ()
-    """Which plugins made the modules within it that ``build`` made as well, each told once."""
+    """Which plugins made the modules within it that ``build`` made as well, each once."""
 
     schema: Mapping[str, Any]
     """What its config class accepted."""
@@ -55,84 +52,140 @@ class Contents(Schema):
     """Digests of the bytes of its tensors, in hexadecimal digits."""
 
 
-@contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
-    """Yield the file at *path*; what goes wrong with reading it is told as a SavedModuleError."""
-    name = os.fspath(path)
-    try:
-        if os.path.exists(name) and not os.path.isfile(name):
-            raise SavedModuleError(name, "is no file")
-        with open(name, "rb") as file:
-            yield file
-    except OSError as error:
-        raise SavedModuleError(name, f"cannot be read: {error.strerror}") from error
-
-
-def read_contents(file: BufferedReader, name: str) -> tuple[Contents, Header]:
-    """Return what an open file says, and leave the file at the first byte of its tensors.
-
-    Args:
-        file: The file, at its start.
-        name: What errors call it.
+def read_contents(path: str | os.PathLike[str]) -> tuple[Contents, Header]:
+    """Return what the header of a file says; the tensors are not read.
 
     Raises:
-        SavedModuleError: If it is not one that `save` wrote, or its header is damaged.
-        OSError: If it cannot be read.
+        SavedModuleError: If `save` did not write the file, or its header is damaged.
     """
-    header = read_header(file, name)
-    return contents_of(header, name), header
+    with opened(path) as file:
+        header = read_header(file, os.fspath(path))
+    return contents_of(header.metadata, header.tensors, os.fspath(path)), header
 
 
-def contents_of(header: Header, name: str) -> Contents:
-    """Return what the header of a file says of the module in it.
+def contents_of(
+    metadata: Mapping[str, str], tensors: Mapping[str, TensorInfo], name: str
+) -> Contents:
+    """Return what a file says of the module in it.
+
+    Args:
+        metadata: The text in its header.
+        tensors: The tensors in its header.
+        name: What errors call the file.
 
     Raises:
         SavedModuleError: If it is not one that `save` wrote, or is damaged.
     """
-    texts = {key: text for key, text in header.metadata.items() if key.startswith(_PREFIX)}
+    texts = _own_texts(metadata)
     _check_format(texts, name)
-    if texts.pop(_DIGEST_KEY, None) != _digest(texts, header.tensors):
+    if texts.pop(_DIGEST_KEY, None) != _digest(texts, tensors):
         raise SavedModuleError(name, "is damaged: its header is not the one that was written")
-    del texts[_FORMAT_KEY]
+
+    data: dict[str, Any] = {}
     try:
-        told = {
-            key.removeprefix(_PREFIX): parse(text, "json", file=key).data
-            for key, text in texts.items()
-        }
-        contents = structure(told, Contents)
+        for key, text in texts.items():
+            if key not in {_FORMAT_KEY, _FRAMEWORK_KEY}:
+                data[key.removeprefix(_PREFIX)] = parse(text, "json", file=key).data
+        contents = structure(data, Contents)
     except ConfigError as error:
-        raise SavedModuleError(
-            name, f"its header says what cannot be: {error.problems[0].headline}"
-        ) from error
-    if contents.sha256.keys() != header.tensors.keys():
+        reason = f"its header says what cannot be: {error.problems[0].headline}"
+        raise SavedModuleError(name, reason) from error
+
+    if contents.sha256.keys() != tensors.keys():
         raise SavedModuleError(name, "its header has not one digest for each tensor")
     return contents
 
 
 def metadata_of(contents: Contents, tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
     """Return the text by which a file with *tensors* says *contents*."""
-    told = plain(contents).items()
-    texts = {
-        _FORMAT_KEY: _FORMAT,
-        **{f"{_PREFIX}{key}": canonical_json(value) for key, value in told},
-    }
+    texts = {_FRAMEWORK_KEY: _FRAMEWORK, _FORMAT_KEY: _FORMAT}
+    for key, value in plain(contents).items():
+        texts[f"{_PREFIX}{key}"] = canonical_json(value)
     return texts | {_DIGEST_KEY: _digest(texts, tensors)}
+
+
+def _own_texts(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts that `save` wrote, without those that other tools may have added."""
+    return {
+        key: text
+        for key, text in metadata.items()
+        if key.startswith(_PREFIX) or key == _FRAMEWORK_KEY
+    }
 
 
 def _check_format(texts: Mapping[str, str], name: str) -> None:
     found = texts.get(_FORMAT_KEY)
     if found is None:
-        raise SavedModuleError(
-            name, f"holds no saved module: its metadata has no '{_FORMAT_KEY}'; write it with save"
-        )
+        reason = f"holds no saved module: its metadata has no '{_FORMAT_KEY}'; write it with save"
+        raise SavedModuleError(name, reason)
     if found != _FORMAT:
-        raise SavedModuleError(
-            name,
-            f"is of format {shown(found)}, and this noether-attention reads '{_FORMAT}'; install a newer one",
-        )
+        reason = f"is of format {shown(found)}, and this noether-attention reads '{_FORMAT}'"
+        raise SavedModuleError(name, f"{reason}; install a newer one")
 
 
 def _digest(texts: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> str:
-    """Return the digest of all that a header says; those of the bytes of tensors are part of it."""
+    """Return the digest of all that a header says, digests of tensors included.
+
+    Where tensors lie is left to readers: bytes of another place have another digest.
+    """
     table = {name: [info.dtype, list(info.shape)] for name, info in tensors.items()}
     return hashlib.sha256(canonical_json([texts, table]).encode()).hexdigest()
+
+
+class Comparison(NamedTuple):
+    """The plugin that takes the place of the one that made a module, and in what it differs."""
+
+    entry: EntryPoint | None
+    """The plugin; None where nothing can take the place."""
+
+    differences: tuple[Difference, ...]
+    """Those of the module itself, then those of the modules within it."""
+
+
+def compare(contents: Contents, registry: Registry) -> Comparison:
+    """Return what is installed for the module in a file, and in what it differs.
+
+    The recorded distribution is taken where it still provides the type, and another one where that
+    is the only one.
+
+    Args:
+        contents: What the file says.
+        registry: Where types are looked up.
+
+    Raises:
+        PluginError: If a plugin that takes a place cannot be used.
+    """
+    entry, found = _compare(contents.provenance, str(contents.config.get("type")), registry)
+    differences = [_in_words(difference, contents, entry, registry) for difference in found]
+    for part in contents.parts:
+        differences += _compare(part, part.type, registry)[1]
+    return Comparison(entry, tuple(differences))
+
+
+def _compare(
+    before: Provenance, type: str, registry: Registry
+) -> tuple[EntryPoint | None, list[Difference]]:
+    providers = registry.providers(type)
+    same = [entry for entry in providers if entry.distribution == before.distribution]
+    if not same and len(providers) != 1:
+        several = " and ".join(entry.provider for entry in providers)
+        found = missing(before, f"{several} provide it") if several else missing(before)
+        return None, [found]
+
+    entry = (same or providers)[0]
+    here = provenance_in(registry.get(entry.qualified_name), entry)
+    return entry, list(differences_between(before, here))
+
+
+def _in_words(
+    difference: Difference, contents: Contents, entry: EntryPoint | None, registry: Registry
+) -> Difference:
+    """Return a difference of schemas as what has changed, since the file holds the schema too."""
+    if difference.name != "schema" or entry is None:
+        return difference
+
+    here = accepted_by(registry.get(entry.qualified_name).config)
+    changes = "; ".join(changes_between(plain(contents.schema), here))
+    if not changes:
+        return difference
+    return attrs.evolve(difference, before="other options", here=changes)

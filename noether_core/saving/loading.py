@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import attrs
@@ -23,10 +23,9 @@ from noether_core.errors import (
 )
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
-from noether_core.saving.comparing import compare
-from noether_core.saving.contents import Contents, opened, read_contents
-from noether_core.saving.filling import fill
-from noether_core.saving.tensors import read_tensor
+from noether_core.saving.contents import Contents, compare, contents_of
+from noether_core.saving.header import TensorInfo, opened, read_header
+from noether_core.saving.tensors import bits_of, bytes_of, digest_of, dtype_name, dtype_named
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.structuring.structure import structure
 
@@ -67,32 +66,43 @@ def load_module(
     Raises:
         SavedModuleError: If the file cannot be read, is damaged, or its tensors do not fit the
             module.
-        ProvenanceError: If there is a difference that is refused; each is told.
+        ProvenanceError: If there is a difference that is refused; it holds each.
         ConfigError: If the config is no longer one of its type.
         PluginError: If the package that provides the type cannot be used.
-        MissingExtraError: If torch is not installed.
+        MissingExtraError: If torch or safetensors is not installed.
     """
     refused = _refused(strict)
     _check_installed()
     saved = _read(os.fspath(path))
     known = default_registry() if registry is None else registry
+
     entry, differences = compare(saved.contents, known)
-    if any(difference.name in refused for difference in differences) or entry is None:
-        raise ProvenanceError(
-            saved.file, [difference for difference in differences if difference.name in refused]
-        )
+    not_taken = [difference for difference in differences if difference.name in refused]
+    if not_taken or entry is None:
+        raise ProvenanceError(saved.file, not_taken)
+
     config = _config(saved, known, entry.qualified_name, differences)
     module = _built(config, known, device)
-    misfits = fill(getattr(module, "_orig_mod", module), saved.state, saved.contents.buffers)
+    misfits = _fill(getattr(module, "_orig_mod", module), saved.state, saved.contents.buffers)
     if misfits:
-        raise _misfits(saved, misfits, differences)
+        raise _misfits_error(saved, misfits, differences)
     if differences:
         warnings.warn(told_differences(saved.file, differences), ProvenanceWarning, stacklevel=2)
     return module
 
 
+def _refused(strict: bool | Collection[str]) -> frozenset[str]:
+    if isinstance(strict, bool):
+        return _NAMES if strict else _ALWAYS
+    names = frozenset({strict} if isinstance(strict, str) else strict)
+    if unknown := sorted(names - _NAMES):
+        raise ValueError(f"strict: expected True, False or some of {sorted(_NAMES)}, got {unknown}")
+    return names | _ALWAYS
+
+
 def _check_installed() -> None:
     try:
+        import safetensors  # noqa: F401
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError("loading a module", error.name or "torch", "torch") from error
@@ -106,57 +116,72 @@ class _Saved(NamedTuple):
     state: Mapping[str, Tensor]
 
 
-def _refused(strict: bool | Collection[str]) -> frozenset[str]:
-    if isinstance(strict, bool):
-        return _NAMES if strict else _ALWAYS
-    names = frozenset({strict} if isinstance(strict, str) else strict)
-    if unknown := sorted(names - _NAMES):
-        raise ValueError(f"strict: expected True, False or some of {sorted(_NAMES)}, got {unknown}")
-    return names | _ALWAYS
+def _read(name: str) -> _Saved:
+    """Return all that a file says and holds.
 
-
-def _read(file: str) -> _Saved:
-    """Return all of a file, read from one opening of it: whoever replaces it meanwhile changes
-    nothing.
+    It is opened once: whoever replaces it meanwhile changes nothing.
     """
-    with opened(file) as source:
-        contents, header = read_contents(source, file)
-        state: dict[str, Tensor] = {}
-        for name, info in header.tensors.items():
-            try:
-                state[name], digest = read_tensor(source, info)
-            except EOFError:
-                raise SavedModuleError(file, "was cut short while it was read") from None
-            if digest != contents.sha256[name]:
-                raise SavedModuleError(
-                    file, f"is damaged: the tensor '{name}' is not the one that was written"
-                )
-    return _Saved(file, contents, state)
+    from safetensors import SafetensorError, safe_open
+
+    with opened(name) as source:
+        try:
+            # Read rather than mapped: to cut a mapped file short would end this process.
+            with safe_open(name, framework="pt", backend="pread") as tensors:
+                contents = contents_of(tensors.metadata() or {}, _infos(tensors), name)
+                return _Saved(name, contents, _undamaged(tensors, contents, name))
+        except SafetensorError as error:
+            read_header(source, name)  # says more of most faults than the library does
+            reason = f"is no safetensors file, or a damaged one: {error}"
+            raise SavedModuleError(name, reason) from error
+
+
+def _infos(tensors: Any) -> dict[str, TensorInfo]:
+    """Return what the header says of each tensor of an open file, of the class ``safe_open``."""
+    infos: dict[str, TensorInfo] = {}
+    for name in tensors.keys():  # noqa: SIM118  it is no mapping
+        view = tensors.get_slice(name)
+        infos[name] = TensorInfo(view.get_dtype(), tuple(view.get_shape()))
+    return infos
+
+
+def _undamaged(tensors: Any, contents: Contents, name: str) -> dict[str, Tensor]:
+    """Return the tensors of a file if each has the bytes that were written."""
+    state: dict[str, Tensor] = {}
+    for tensor, digest in contents.sha256.items():
+        state[tensor] = tensors.get_tensor(tensor)
+        if digest_of(bytes_of(state[tensor])) != digest:
+            reason = f"is damaged: the tensor '{tensor}' is not the one that was written"
+            raise SavedModuleError(name, reason)
+    return state
 
 
 def _config(
     saved: _Saved, known: Registry, plugin: str, differences: Iterable[Difference]
 ) -> AttentionConfig:
-    """Return the config, of the class that *plugin* has for it; configs within are of the recorded
-    distributions.
+    """Return the config, of the class that *plugin* has for it.
+
+    Configs within are of the recorded distributions.
     """
     contents = saved.contents
     recorded = (contents.provenance, *contents.parts)
     seen = known.with_preference([f"{part.distribution}:{part.type}" for part in recorded])
+
+    # What the config class did not know when the module was saved was kept unread: it still is.
     declared = {name: value for name, value in contents.config.items() if name in contents.schema}
     extra = {name: value for name, value in contents.config.items() if name not in contents.schema}
     try:
         config = structure(declared, known.get(plugin).config, registry=seen)
         return attrs.evolve(config, extra=extra) if extra else config
     except ConfigError as error:
-        told = [Problem(message=difference.told("saved with")) for difference in differences]
-        placed = [attrs.evolve(problem, file=saved.file) for problem in (*error.problems, *told)]
+        causes = [Problem(message=difference.told("saved with")) for difference in differences]
+        placed = [attrs.evolve(problem, file=saved.file) for problem in (*error.problems, *causes)]
         raise error.with_problems(placed) from None
 
 
 def _built(config: AttentionConfig, known: Registry, device: Any) -> nn.Module:
-    """Return a module whose values do not matter; torch's random numbers go on as if none had been
-    drawn for it.
+    """Return a module whose values do not matter.
+
+    Torch's random numbers go on as if none had been drawn for it.
     """
     import torch
 
@@ -165,8 +190,65 @@ def _built(config: AttentionConfig, known: Registry, device: Any) -> nn.Module:
     return module if device is None else module.to(device)
 
 
-def _misfits(
+def _fill(module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, str]) -> list[str]:
+    """Give the tensors of a module saved values and dtypes.
+
+    Args:
+        module: The module; it is not to be used if anything does not fit.
+        state: Its state dict.
+        buffers: Dtypes, by torch's names, of buffers that a state dict leaves out.
+
+    Returns:
+        What does not fit, each with the name of its tensor.
+    """
+    own = module.state_dict(keep_vars=True)
+    saved_dtypes = {name: value.dtype for name, value in state.items()}
+    buffer_dtypes = {name: dtype_named(dtype) for name, dtype in buffers.items()}
+    try:
+        _take_dtypes(own, saved_dtypes)
+        _take_dtypes(dict(module.named_buffers()), buffer_dtypes)
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        return list(_misfits(own, state)) or [str(error)]
+    return list(_torn_ties(own, state))
+
+
+def _take_dtypes(tensors: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype | None]) -> None:
+    """Change tensors in place, so that one that a module uses twice stays one."""
+    for name, dtype in dtypes.items():
+        if name in tensors and dtype is not None:
+            tensors[name].data = tensors[name].data.to(dtype)
+
+
+def _misfits(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield the tensors that only one side has, and those that are of another kind there."""
+    for name in sorted(own.keys() | saved.keys()):
+        if name not in saved:
+            yield f"'{name}' is not in the file"
+        elif name not in own:
+            yield f"'{name}' is not in the module"
+        elif (there := _kind(saved[name])) != (here := _kind(own[name])):
+            yield f"'{name}' has {there} in the file, {here} in the module"
+
+
+def _kind(tensor: Tensor) -> str:
+    """Return in words what two tensors must share for one to take the values of the other."""
+    number = "" if tensor.is_floating_point() else f" and the dtype {dtype_name(tensor.dtype)}"
+    return f"the shape {tuple(tensor.shape)}{number}"
+
+
+def _torn_ties(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield names that are one tensor in the module and have different values in the file."""
+    first: dict[int, str] = {}
+    for name in sorted(own.keys() & saved.keys()):
+        other = first.setdefault(id(own[name]), name)
+        if not bits_of(saved[name]).equal(bits_of(saved[other])):
+            yield f"'{other}' and '{name}' differ in the file, and are one tensor in the module"
+
+
+def _misfits_error(
     saved: _Saved, misfits: Iterable[str], differences: Iterable[Difference]
 ) -> SavedModuleError:
-    told = (*misfits, *(difference.told("saved with") for difference in differences))
-    return SavedModuleError(saved.file, "\n  ".join(["its tensors do not fit the module:", *told]))
+    causes = [difference.told("saved with") for difference in differences]
+    lines = ["its tensors do not fit the module:", *misfits, *causes]
+    return SavedModuleError(saved.file, "\n  ".join(lines))

@@ -1,4 +1,4 @@
-"""From tensors to the bytes of a file and back; the only part of saving that computes with torch."""
+"""Tensors as a file holds them: the format's names for dtypes, bytes, and digests of bytes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from noether_core.errors import UnsavableModuleError
 from noether_core.saving.header import TensorInfo
 
 if TYPE_CHECKING:
-    from io import BufferedReader
-
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
-_NAMES: Final[Mapping[str, str]] = {
+_FORMAT_NAMES: Final[Mapping[str, str]] = {
     "float64": "F64",
     "float32": "F32",
     "float16": "F16",
@@ -33,9 +31,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "uint8": "U8",
     "bool": "BOOL",
 }
-"""torch's names for dtypes, and the format's."""
-
-_BY_FORMAT: Final = {told: name for name, told in _NAMES.items()}
+"""The format's names for dtypes, by torch's."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -52,19 +48,25 @@ def dtype_named(name: str) -> torch.dtype | None:
 
 
 def infos_of(state: Mapping[str, Any]) -> dict[str, TensorInfo]:
-    """Return what a file tells of the tensors of a state dict.
+    """Return what a header says of the tensors of a state dict, in the order of a file.
+
+    Large elements stand first, so that each lies where machines like it, then names decide.
 
     Raises:
         UnsavableModuleError: If a value is no tensor with plain memory and a dtype that files hold;
-            all such are told.
+            the message names all of them.
     """
-    refused = [f"'{name}' {reason}" for name, value in state.items() if (reason := _refusal(value))]
+    reasons = {name: _refusal(value) for name, value in state.items()}
+    refused = [f"'{name}' {reason}" for name, reason in reasons.items() if reason is not None]
     if refused:
         raise UnsavableModuleError(f"the module cannot be saved: {'; '.join(refused)}")
-    return {
-        name: TensorInfo(_NAMES[dtype_name(value.dtype)], tuple(value.shape))
-        for name, value in state.items()
-    }
+
+    infos: dict[str, TensorInfo] = {}
+    for name in sorted(state, key=lambda name: (-state[name].element_size(), name)):
+        value = state[name]
+        dtype = _FORMAT_NAMES[dtype_name(value.dtype)]
+        infos[name] = TensorInfo(dtype, tuple(value.shape))
+    return infos
 
 
 def _refusal(value: object) -> str | None:  # noqa: PLR0911  one return per reason
@@ -81,50 +83,28 @@ def _refusal(value: object) -> str | None:  # noqa: PLR0911  one return per reas
         return f"has the layout {value.layout}; make it dense before"
     if value.is_meta:
         return "is on the device 'meta' and has no values"
-    if dtype_name(value.dtype) not in _NAMES:
+    if dtype_name(value.dtype) not in _FORMAT_NAMES:
         return f"has the dtype {dtype_name(value.dtype)}, which safetensors files do not hold"
     return None
 
 
 def bytes_of(tensor: Tensor) -> memoryview:
-    """Return the bytes of a tensor, row by row; those of one that lies so on the CPU are its own
-    and no copy.
+    """Return the bytes of a tensor, row by row.
+
+    Those of a tensor that lies so on the CPU are its own and no copy.
     """
-    return bits_of(tensor.detach().to("cpu").resolve_conj().resolve_neg()).numpy().data
+    # Conjugates and negatives are marks on a tensor; a file has to hold their values.
+    values = tensor.detach().to("cpu").resolve_conj().resolve_neg()
+    return bits_of(values).numpy().data
 
 
 def bits_of(tensor: Tensor) -> Tensor:
-    """Return the bytes of a tensor, row by row, as a tensor."""
+    """Return the bytes of a tensor, row by row, as a tensor; equal NaNs have equal ones."""
     import torch
 
     return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
-def read_tensor(file: BufferedReader, info: TensorInfo) -> tuple[Tensor, str]:
-    """Return the next tensor of a file, and the digest of its bytes.
-
-    Raises:
-        EOFError: If the file ends before.
-    """
-    import torch
-
-    raw = torch.empty(info.size, dtype=torch.uint8, device="cpu")
-    view = raw.numpy().data
-    if file.readinto(view) != info.size:
-        raise EOFError
-    dtype = getattr(torch, _BY_FORMAT[info.dtype])
-    return raw.view(dtype).reshape(info.shape), digest_of(view)
-
-
 def digest_of(view: memoryview) -> str:
-    """Return the digest of bytes."""
+    """Return the SHA-256 of bytes, in hexadecimal digits."""
     return hashlib.sha256(view).hexdigest()
-
-
-def unsaved_buffers(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the dtypes of the buffers of a module that its state dict leaves out."""
-    return {
-        name: dtype_name(buffer.dtype)
-        for name, buffer in module.named_buffers()
-        if name not in state
-    }

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from noether_core.atomic_writes import replacing
 from noether_core.errors import UnsavableModuleError
 from noether_core.provenance import Provenance, provenance_of
 from noether_core.saving.contents import Contents, contents_of, metadata_of
-from noether_core.saving.header import Header, header_bytes, in_order
-from noether_core.saving.tensors import bytes_of, digest_of, infos_of, unsaved_buffers
+from noether_core.saving.header import header_bytes
+from noether_core.saving.tensors import bytes_of, digest_of, dtype_name, infos_of
 from noether_core.schemas.accepted import accepted_by
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.structuring.structure import unstructure
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a module that `build` made to one safetensors file: weights, config, and which package
-    made it.
+    """Write a module that `build` made to one safetensors file, with its config and its provider.
 
     The file is written whole or not at all: a process that is killed leaves the older file or the
     new one. What a state dict holds is saved, each tensor in its own dtype; what it leaves out is
@@ -40,23 +40,27 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     name = os.fspath(path)
     original = getattr(module, "_orig_mod", module)
-    provenance, config = provenance_of(module) or _provenance(original), _config(original)
+    provenance = provenance_of(module) or _provenance(original)
+    config = _config(original)
+
     state = original.state_dict()
-    infos = infos_of(state)
-    content = {tensor: bytes_of(state[tensor]) for tensor in in_order(infos)}
-    tensors = {tensor: infos[tensor] for tensor in content}
+    tensors = infos_of(state)
+    content = {tensor: bytes_of(state[tensor]) for tensor in tensors}
     contents = Contents(
         config=unstructure(config),
         provenance=provenance,
         parts=_parts(original, provenance),
         schema=accepted_by(type(config)),
-        buffers=unsaved_buffers(original, state),
+        buffers=_unsaved_buffers(original, state),
         sha256={tensor: digest_of(view) for tensor, view in content.items()},
     )
     metadata = metadata_of(contents, tensors)
-    contents_of(Header(metadata, tensors), name)  # what could not be read back is not written
+    sizes = {tensor: view.nbytes for tensor, view in content.items()}
+    header = header_bytes(metadata, tensors, sizes, name)
+    contents_of(metadata, tensors, name)  # what could not be read back is not written
+
     with replacing(path) as file:
-        file.write(header_bytes(metadata, tensors, name))
+        file.write(header)
         for view in content.values():
             file.write(view)
 
@@ -82,5 +86,18 @@ def _config(module: nn.Module) -> AttentionConfig:
 
 def _parts(module: nn.Module, own: Provenance) -> tuple[Provenance, ...]:
     """Return which plugins made the built modules within a module, each once."""
-    found = {provenance for part in module.modules() if (provenance := provenance_of(part))} - {own}
-    return tuple(sorted(found, key=lambda provenance: (provenance.type, provenance.distribution)))
+    found: set[Provenance] = set()
+    for part in module.modules():
+        provenance = provenance_of(part)
+        if provenance is not None and provenance != own:
+            found.add(provenance)
+    return tuple(sorted(found, key=lambda one: (one.type, one.distribution)))
+
+
+def _unsaved_buffers(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the dtypes of the buffers of a module that its state dict leaves out."""
+    return {
+        name: dtype_name(buffer.dtype)
+        for name, buffer in module.named_buffers()
+        if name not in state
+    }

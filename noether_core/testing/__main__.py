@@ -14,11 +14,12 @@ PASSED, FAILED, USAGE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the checks on variants, print their reports and return the exit status: 0 where all
-    passed, 1 where not.
+    """Run the checks on variants, print their reports and return the exit status.
+
+    It is 0 where all passed, 1 where not.
     """
     options = _parser().parse_args(arguments)
-    from noether_core.testing.running import check_variant
+    from noether_core.testing.running import check_variant  # help needs no torch
 
     try:
         reports = [

@@ -18,51 +18,81 @@ if TYPE_CHECKING:
 
 Arguments = Mapping[str, Any]
 
-REQUIRED: Mapping[Interface, tuple[str, ...]] = {
-    "self": ("x",),
-    "cross": ("q", "kv"),
-    "tokens": ("x", "token_specs"),
+
+@attrs.frozen(kw_only=True)
+class Signature:
+    """How modules of an interface are called."""
+
+    required: tuple[str, ...]
+    """Arguments that every variant declares, by position."""
+
+    optional: Mapping[str, Capability]
+    """Arguments that a variant declares if it honours them, and what its record then promises."""
+
+    also_by_position: tuple[str, ...] = ()
+    """Optional arguments that callers need not name."""
+
+    queries: str = "x"
+    """The argument whose tokens attend, and get a result."""
+
+    keys: str = "x"
+    """The argument whose tokens are attended to, and which a padding mask is about."""
+
+    @property
+    def is_of_one_set(self) -> bool:
+        """Whether tokens attend to each other, and not to others."""
+        return self.queries == self.keys
+
+    def text(self, optional: Iterable[str]) -> str:
+        """Return how `forward` declares the required arguments and these optional ones."""
+        positional = [*self.required]
+        named: list[str] = []
+        for name in optional:
+            group = positional if name in self.also_by_position else named
+            group.append(f"{name}=None")
+        return ", ".join([*positional, "*", *named] if named else positional)
+
+
+SIGNATURES: Mapping[Interface, Signature] = {
+    "self": Signature(
+        required=("x",),
+        optional={
+            "attn_mask": "attn_mask",
+            "key_padding_mask": "key_padding_mask",
+            "freqs": "rope",
+            "positions": "positions",
+            "token_specs": "token_specs",
+        },
+    ),
+    "cross": Signature(
+        required=("q", "kv"),
+        optional={
+            "attn_mask": "attn_mask",
+            "key_padding_mask": "key_padding_mask",
+            "q_freqs": "rope",
+            "k_freqs": "rope",
+            "kv_cache": "kv_cache",
+        },
+        queries="q",
+        keys="kv",
+    ),
+    "tokens": Signature(
+        required=("x", "token_specs"),
+        optional={
+            "attention_patterns": "attention_patterns",
+            "key_padding_mask": "key_padding_mask",
+            "freqs": "rope",
+            "kv_cache": "kv_cache",
+        },
+        also_by_position=("attention_patterns",),
+    ),
 }
-"""The arguments that every variant of an interface declares, by position."""
 
-OPTIONAL: Mapping[Interface, Mapping[str, Capability]] = {
-    "self": {
-        "attn_mask": "attn_mask",
-        "key_padding_mask": "key_padding_mask",
-        "freqs": "rope",
-        "positions": "positions",
-        "token_specs": "token_specs",
-    },
-    "cross": {
-        "attn_mask": "attn_mask",
-        "key_padding_mask": "key_padding_mask",
-        "q_freqs": "rope",
-        "k_freqs": "rope",
-        "kv_cache": "kv_cache",
-    },
-    "tokens": {
-        "attention_patterns": "attention_patterns",
-        "key_padding_mask": "key_padding_mask",
-        "freqs": "rope",
-        "kv_cache": "kv_cache",
-    },
-}
-"""The arguments that a variant declares if it honours them, and the capability that says so."""
-
-_ALSO_BY_POSITION = frozenset({"attention_patterns"})
-"""Optional arguments that callers need not name."""
-
-OF_RESULTS: frozenset[Capability] = frozenset({"deterministic", "permutation"})
-"""Capabilities that no argument belongs to."""
-
-ASKING: Mapping[Interface, str] = {"self": "x", "cross": "q", "tokens": "x"}
-"""The argument whose tokens get a result."""
-
-READ: Mapping[Interface, str] = {"self": "x", "cross": "kv", "tokens": "x"}
-"""The argument whose tokens are read, and of which a padding mask speaks."""
+WITHOUT_ARGUMENT: frozenset[Capability] = frozenset({"deterministic", "permutation"})
+"""Capabilities that speak of results alone."""
 
 _OF_QUERIES = frozenset({"q", "q_freqs"})
-"""Arguments of the interface *cross* that belong to the tokens that ask."""
+"""Arguments of the interface *cross* that belong to its queries."""
 
 GROUPS: Mapping[str, int | None] = {
     "surface_queries": None,
@@ -78,17 +108,28 @@ _COORDINATES = 3
 _DENSITY = 13
 """Points in the unit cube."""
 
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43)
+_FEWEST_TOKENS = 13
+"""Room for the groups of an example: two that grow and two of four tokens."""
 
-def signature_of(interface: Interface, optional: Iterable[str] | None = None) -> str:
-    """Return how `forward` declares some of the optional arguments; all of them without any."""
-    chosen = list(OPTIONAL[interface]) if optional is None else list(optional)
-    positional = [name for name in chosen if name in _ALSO_BY_POSITION]
-    named = [name for name in chosen if name not in _ALSO_BY_POSITION]
 
-    parameters = [*REQUIRED[interface], *(f"{name}=None" for name in positional)]
-    if named:
-        parameters += ["*", *(f"{name}=None" for name in named)]
-    return ", ".join(parameters)
+@attrs.frozen
+class Sizes:
+    """How large a small call is."""
+
+    batch: int
+    queries: int
+    """Tokens that attend, where they are others than those attended to."""
+
+    tokens: int
+
+    @classmethod
+    def unlike(cls, taken: Iterable[object]) -> Sizes:
+        """Return primes that are none of *taken*, so that axes which a module mixes up misfit."""
+        used = {value for value in taken if isinstance(value, int)}
+        batch, queries, *others = (prime for prime in _PRIMES if prime not in used)
+        tokens = next(prime for prime in others if prime >= _FEWEST_TOKENS)
+        return cls(batch, queries, tokens)
 
 
 @attrs.frozen(kw_only=True)
@@ -135,9 +176,8 @@ class Call:
     def _points(self, tokens: int) -> Tensor:
         """Return points that lie as dense as others, however many they are."""
         coordinates = getattr(self.config, "input_dim", _COORDINATES)
-        points = torch.rand(
-            self.batch, tokens, coordinates, generator=self.generator, dtype=torch.float64
-        )
+        shape = (self.batch, tokens, coordinates)
+        points = torch.rand(shape, generator=self.generator, dtype=torch.float64)
         return points * float((max(tokens, 1) / _DENSITY) ** (1 / coordinates))
 
 
@@ -149,8 +189,9 @@ def frequencies(points: Tensor, head_dim: int) -> Any:
 
 
 def specs_of(groups: Mapping[str, int | None], tokens: int) -> list[TokenSpec]:
-    """Return groups of *tokens* in sum: those of a fixed size as far as they fit, the others share
-    the rest.
+    """Return groups of *tokens* in sum.
+
+    Those of a fixed size as far as they fit, the others share the rest.
     """
     wanted = groups or GROUPS
     left, sizes = tokens, dict.fromkeys(wanted, 0)
@@ -158,112 +199,99 @@ def specs_of(groups: Mapping[str, int | None], tokens: int) -> list[TokenSpec]:
         if size is not None:
             sizes[name] = min(size, left)
             left -= sizes[name]
-    growing = [name for name, size in wanted.items() if size is None] or list(wanted)[-1:]
-    for place, name in enumerate(growing):
-        share = left // (len(growing) - place)
-        sizes[name] += share
-        left -= share
+
+    growing = [name for name, size in wanted.items() if size is None]
+    if not growing:
+        growing = list(wanted)[-1:]
+    for number, name in enumerate(growing):
+        equal_part = left // (len(growing) - number)
+        sizes[name] += equal_part
+        left -= equal_part
     return [TokenSpec(name, size) for name, size in sizes.items()]
 
 
 def larger_groups(groups: Mapping[str, int | None], steps: int) -> dict[str, int]:
-    """Return sizes of groups that are all different, at least two, and all larger the more *steps*."""
+    """Return sizes of groups, all different and at least two, all larger the more *steps*."""
     return {name: 2 + number + 2 * steps for number, name in enumerate(groups or GROUPS)}
 
 
 def optional_value(
-    interface: Interface, argument: str, arguments: Arguments, groups: Mapping[str, int | None]
+    argument: str, queries: Tensor, keys: Tensor, groups: Mapping[str, int | None]
 ) -> Any:
-    """Return a sound value of an argument that *arguments* lack."""
-    asking, read = arguments[ASKING[interface]], arguments[READ[interface]]
-    return _VALUES[argument](asking, read, groups)
+    """Return a sound value of an optional argument for a call with these tokens.
+
+    Args:
+        argument: Any but frequencies and positions, which a call has where it needs them.
+        queries: Tokens that attend.
+        keys: Tokens that are attended to.
+        groups: Groups of a smallest call.
+    """
+    specs = specs_of(groups, keys.shape[1])
+    if argument == "attn_mask":
+        return _causal_mask(queries, keys)
+    if argument == "key_padding_mask":
+        return _padding_mask(keys)
+    if argument == "token_specs":
+        return specs
+    if argument == "attention_patterns":
+        names = tuple(spec.name for spec in specs)
+        return [AttentionPattern(names, names[-1:])]
+    if argument == "kv_cache":
+        return KVCache()
+    raise ValueError(f"there is no value for {argument}")
 
 
-def _pairs(asking: Tensor, read: Tensor, _: object) -> Tensor:
-    """Return which keys each query reads: those before it, the first in any case."""
-    return torch.ones(asking.shape[1], read.shape[1], dtype=torch.bool, device=read.device).tril()
+def _causal_mask(queries: Tensor, keys: Tensor) -> Tensor:
+    """Return a mask by which a query attends to the keys before it, the first in any case."""
+    shape = (queries.shape[1], keys.shape[1])
+    return torch.ones(shape, dtype=torch.bool, device=keys.device).tril()
 
 
-def _real_tokens(_: object, read: Tensor, __: object) -> Tensor:
+def _padding_mask(keys: Tensor) -> Tensor:
     """Return a padding mask that leaves each sample another number of tokens."""
-    batch, tokens = read.shape[:2]
+    batch, tokens = keys.shape[:2]
     lengths = (tokens - 2 - torch.arange(batch) % max(1, tokens // 2)).clamp_min(1)
-    return (torch.arange(tokens) < lengths[:, None]).to(read.device)
-
-
-def _points_of(tokens: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.rand(*tokens.shape[:2], _COORDINATES, generator=generator, dtype=torch.float64).to(
-        tokens
-    )
-
-
-def _frequencies_of(tokens: Tensor) -> Any:
-    return frequencies(_points_of(tokens), 2 * _COORDINATES)
-
-
-def _only_last_answers(
-    _: object, read: Tensor, groups: Mapping[str, int | None]
-) -> list[AttentionPattern]:
-    names = [spec.name for spec in specs_of(groups, read.shape[1])]
-    return [AttentionPattern(tuple(names), (names[-1],))]
-
-
-_VALUES: Mapping[str, Callable[[Tensor, Tensor, Mapping[str, int | None]], Any]] = {
-    "attn_mask": _pairs,
-    "key_padding_mask": _real_tokens,
-    "freqs": lambda asking, *_: _frequencies_of(asking),
-    "q_freqs": lambda asking, *_: _frequencies_of(asking),
-    "k_freqs": lambda _, read, __: _frequencies_of(read),
-    "positions": lambda asking, *_: _points_of(asking),
-    "token_specs": lambda _, read, groups: specs_of(groups, read.shape[1]),
-    "attention_patterns": _only_last_answers,
-    "kv_cache": lambda *_: KVCache(),
-}
+    return (torch.arange(tokens) < lengths[:, None]).to(keys.device)
 
 
 def each_tensor(function: Callable[[Tensor], Any], arguments: Arguments) -> dict[str, Any]:
     """Return *arguments* with every tensor replaced by what *function* makes of it."""
-    return {
-        name: _on_tensors(lambda tensor, _: function(tensor), value, name)
-        for name, value in arguments.items()
-    }
+    return on_tokens(lambda tensor, _: function(tensor), arguments)
 
 
 def on_tokens(function: Callable[[Tensor, bool], Any], arguments: Arguments) -> dict[str, Any]:
-    """Return *arguments* with every tensor that has a row for each token replaced by what
-    *function* makes of it.
+    """Return *arguments* with every tensor that has a row for each token replaced.
 
     Args:
-        function: Takes the tensor, and whether its tokens are those that ask while others are read.
+        function: Takes the tensor, and whether its tokens are queries with other keys.
         arguments: The arguments of a call without a mask over pairs.
     """
-    return {name: _on_tensors(function, value, name) for name, value in arguments.items()}
-
-
-def _on_tensors(function: Callable[[Tensor, bool], Any], value: Any, name: str) -> Any:
-    if isinstance(value, Tensor):
-        return function(value, name in _OF_QUERIES)
-    if isinstance(value, tuple) and all(
-        isinstance(item, Tensor) for item in value
-    ):  # angles of real frequencies
-        return tuple(function(item, name in _OF_QUERIES) for item in value)
-    return value
+    changed = {}
+    for name, value in arguments.items():
+        is_of_queries = name in _OF_QUERIES
+        if isinstance(value, Tensor):
+            changed[name] = function(value, is_of_queries)
+        elif isinstance(value, tuple) and all(isinstance(item, Tensor) for item in value):
+            # Real frequencies are a pair of tensors, of cosines and of sines.
+            changed[name] = tuple(function(item, is_of_queries) for item in value)
+        else:
+            changed[name] = value
+    return changed
 
 
 def cloned(arguments: Arguments) -> dict[str, Any]:
     """Return *arguments* that share no memory with these, each tensor contiguous."""
-    return each_tensor(
-        lambda tensor: tensor.clone(memory_format=torch.contiguous_format), arguments
-    )
+    contiguous = torch.contiguous_format
+    return each_tensor(lambda tensor: tensor.clone(memory_format=contiguous), arguments)
 
 
 def moved(arguments: Arguments, device: str, dtype: torch.dtype) -> dict[str, Any]:
     """Return *arguments* on a device, floating tensors in a dtype."""
-    return each_tensor(
-        lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype),
-        arguments,
-    )
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+    return each_tensor(move, arguments)
 
 
 def samples(arguments: Arguments, chosen: slice) -> dict[str, Any]:
@@ -272,17 +300,18 @@ def samples(arguments: Arguments, chosen: slice) -> dict[str, Any]:
 
 
 def shortened(arguments: Arguments, tokens: int) -> dict[str, Any]:
-    """Return the call with the first *tokens* of those that are read."""
-    short = on_tokens(
-        lambda tensor, is_asking: tensor if is_asking else tensor[:, :tokens].contiguous(),
-        arguments,
-    )
+    """Return the call with the first *tokens* of those that are attended to."""
+
+    def shorten(tensor: Tensor, is_of_queries: bool) -> Tensor:
+        return tensor if is_of_queries else tensor[:, :tokens].contiguous()
+
+    short = on_tokens(shorten, arguments)
     if "token_specs" in short:
-        short["token_specs"] = _cut(short["token_specs"], tokens)
+        short["token_specs"] = _shortened_groups(short["token_specs"], tokens)
     return short
 
 
-def _cut(specs: Sequence[TokenSpec], tokens: int) -> list[TokenSpec]:
+def _shortened_groups(specs: Sequence[TokenSpec], tokens: int) -> list[TokenSpec]:
     kept: list[TokenSpec] = []
     for spec in specs:
         size = min(spec.size or 0, tokens)
@@ -292,7 +321,7 @@ def _cut(specs: Sequence[TokenSpec], tokens: int) -> list[TokenSpec]:
 
 
 def spans_of(specs: Iterable[TokenSpec]) -> dict[str, slice]:
-    """Return where each group stands among the tokens."""
+    """Return where each group lies among the tokens."""
     spans: dict[str, slice] = {}
     stop = 0
     for spec in specs:

@@ -1,12 +1,17 @@
-"""What torch does in a call: which operations, how much work, and how much memory at once."""
+"""What torch does in a call: operations, work, memory at once, and compiled graphs that run."""
 
 from __future__ import annotations
 
+import logging
+import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -29,8 +34,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
 
 
 class Consumption(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
-    """Counts multiplications and additions, and the bytes that are alive at once; no clock is
-    asked.
+    """Counts multiplications and additions, and the bytes alive at once; no clock decides.
 
     Products of matrices and attention count as `torch.utils.flop_counter` counts them, everything
     else as the numbers that it reads and writes. Views cost nothing. Memory is that of what the
@@ -50,14 +54,15 @@ class Consumption(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         given, returned = list(_tensors((args, kwargs))), list(_tensors(result))
-        is_new = [self._is_new(tensor, given) for tensor in returned]
-        for tensor, new in zip(returned, is_new, strict=True):
-            if new:
-                self._keep(tensor)
-        if any(is_new) or func._schema.is_mutable:  # noqa: SLF001  nothing public tells it
-            self.work += _flops(func, args, kwargs, result) + sum(
-                tensor.numel() for tensor in (*given, *returned)
-            )
+        # Looked at before any is kept: an operation may return one tensor twice.
+        new = [tensor for tensor in returned if self._is_new(tensor, given)]
+        for tensor in new:
+            self._keep(tensor)
+
+        is_mutable = func._schema.is_mutable  # noqa: SLF001  nothing public says so
+        if new or is_mutable:
+            self.work += _flops(func, args, kwargs, result)
+            self.work += sum(tensor.numel() for tensor in (*given, *returned))
         return result
 
     def _is_new(self, tensor: Tensor, given: list[Tensor]) -> bool:
@@ -84,10 +89,71 @@ def _flops(func: Any, args: Any, kwargs: Mapping[str, Any], result: Any) -> int:
     packet = func.overloadpacket
     if packet in flop_registry:
         return int(flop_registry[packet](*args, **kwargs, out_val=result))
-    if "scaled_dot_product" in str(packet) and "backward" not in str(
-        packet
-    ):  # kernels that torch has no formula for
+    # Torch has no formula for some of the kernels of attention.
+    if "scaled_dot_product" in str(packet) and "backward" not in str(packet):
         queries, keys, values = args[:3]
         pairs = queries.numel() // max(1, queries.shape[-1]) * keys.shape[-2]
         return int(2 * pairs * (keys.shape[-1] + values.shape[-1]))
     return 0
+
+
+class Graphs:
+    """A backend of `torch.compile` that leaves the work to another, and knows which graphs run.
+
+    Args:
+        backend: Name of the backend that does the work.
+        most: How many graphs there may be.
+    """
+
+    def __init__(self, backend: str, *, most: int) -> None:
+        self.most = most
+        self._compile: Callable[..., Callable[..., Any]] = torch._dynamo.lookup_backend(backend)  # noqa: SLF001
+        self._captured = 0
+        self.ran: list[int] = []
+        """The numbers of the graphs that ran, in that order.
+
+        A graph that the compiler throws away never runs.
+        """
+
+    @property
+    def count(self) -> int:
+        """How many different graphs ran."""
+        return len(set(self.ran))
+
+    def __call__(self, graph: GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
+        """Compile a graph."""
+        self._captured += 1
+        number, run = self._captured, self._compile(graph, inputs)
+
+        def recorded(*arguments: Any) -> Any:
+            self.ran.append(number)
+            return run(*arguments)
+
+        return recorded
+
+    @contextmanager
+    def limited(self) -> Iterator[None]:
+        """Let the compiler raise a RecompileError, saying what changed, for a graph too many."""
+        settings = torch._dynamo.config  # noqa: SLF001  nothing public
+        with settings.patch(error_on_recompile=self.count >= self.most):
+            yield
+
+
+@contextmanager
+def quiet_compiler() -> Iterator[None]:
+    """Start with nothing compiled and end so, without warnings and logs of the compiler.
+
+    It speaks of itself in them, and a test that takes warnings for errors would fail.
+    """
+    level, tracer = logging.root.manager.disable, logging.getLogger("torch.__trace")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable()
+        tracer.disabled = True  # it logs whatever is disabled elsewhere
+        torch.compiler.reset()
+        try:
+            yield
+        finally:
+            torch.compiler.reset()
+            tracer.disabled = False
+            logging.disable(level)

@@ -1,4 +1,4 @@
-"""From a subject to its report."""
+"""How checks are run: by a script, which gets a report, and as a class of tests."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from noether_core.hookspecs import AttentionVariant
 from noether_core.plugins.registry import Registry
 from noether_core.reports import Outcome, Report, Status
-from noether_core.testing.contract import CHECKS, implied_by, name_of, sentence_of
-from noether_core.testing.failures import NotApplicable
-from noether_core.testing.promises import CheckFunction, capabilities_of
+from noether_core.schemas.frozen_mapping import EMPTY
+from noether_core.testing.checks import CHECKS
+from noether_core.testing.contract import Check, NotApplicable
 from noether_core.testing.subject import Subject
 
 _TORCH = os.path.dirname(torch.__file__)
@@ -45,84 +45,117 @@ def check_variant(
         PluginError: If the package that does cannot be used.
         ValueError: If there is no check of a name.
     """
+    chosen = CHECKS.keys() if only is None else set(only)
+    unknown = sorted(chosen - CHECKS.keys())
+    if unknown:
+        raise ValueError(f"there is no check {unknown[0]!r}; the checks are {', '.join(CHECKS)}")
+
     subject = Subject.of(source, registry=registry, device=device)
-    return report_of(subject, [run_check(check, subject) for check in checks_named(only)])
+    outcomes = [run_check(check, subject) for name, check in CHECKS.items() if name in chosen]
+    return report_of(subject, outcomes)
 
 
-def checks_named(names: Collection[str] | None) -> tuple[CheckFunction, ...]:
-    """Return checks by name, in the order in which they run; all where *names* is None.
-
-    Raises:
-        ValueError: If there is no check of a name.
-    """
-    known = {name_of(check): check for check in CHECKS}
-    if names is None:
-        return CHECKS
-    if unknown := sorted(set(names) - known.keys()):
-        raise ValueError(f"there is no check {unknown[0]!r}; the checks are {', '.join(known)}")
-    return tuple(check for name, check in known.items() if name in names)
-
-
-def run_check(check: CheckFunction, subject: Subject) -> Outcome:
+def run_check(check: Check, subject: Subject) -> Outcome:
     """Return how a check ends, whatever the variant raises."""
     start = time.perf_counter()
-    status, message = _ended(check, subject)
+    status, message = _end_of(check, subject)
     return Outcome(
-        check=name_of(check),
-        contract=sentence_of(check),
+        check=check.name,
+        contract=check.contract,
         status=status,
         message=message,
         seconds=round(time.perf_counter() - start, 4),
     )
 
 
-def _ended(check: CheckFunction, subject: Subject) -> tuple[Status, str]:
+def _end_of(check: Check, subject: Subject) -> tuple[Status, str]:
     try:
         return "passed", check(subject) or ""
     except NotApplicable as reason:
-        if set(capabilities_of(check)) & set(subject.variant.capabilities):
-            return (
-                "failed",
-                f"the record asks for this check, which says that it does not apply: {reason}",
-            )
+        # A promise is kept or broken: a check of one may not excuse itself.
+        is_promised = bool(check.capabilities) and check.is_implied_by(subject)
+        if is_promised and subject.is_buildable():
+            return "failed", f"the record asks for this check, which does not apply: {reason}"
         return "not applicable", str(reason)
     except AssertionError as failure:
         return "failed", str(failure)
     except Exception as error:  # noqa: BLE001  whatever the variant raises is part of its report
-        return "error", f"{type(error).__name__}: {error}{_place_of(error)}"
+        return "error", f"{type(error).__name__}: {error}{_location_of(error)}"
 
 
-def _place_of(error: Exception) -> str:
-    """Return where an error was raised, as near to it as there is code that is not torch's."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_TORCH)
-    ]
+def _location_of(error: Exception) -> str:
+    """Return the line that raised an error, as near to it as there is code that is not torch's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_TORCH)]
     return f"\nin {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def report_of(subject: Subject, outcomes: Iterable[Outcome]) -> Report:
     """Return the report that *outcomes* make."""
-    facts: dict[str, Any] = {
-        "noether": version("noether-attention"),
-        "torch": str(torch.__version__),
-    }
     return Report(
         type=subject.type,
         distribution=subject.distribution,
         version=subject.version,
+        noether=version("noether-attention"),
+        torch=str(torch.__version__),
         python=platform.python_version(),
         device=_device_name(subject.device),
-        implied=tuple(map(name_of, implied_by(subject.variant))),
+        implied=tuple(name for name, check in CHECKS.items() if check.is_implied_by(subject)),
         outcomes=tuple(outcomes),
-        **facts,
     )
 
 
 def _device_name(device: str) -> str:
-    return (
-        f"{device} ({torch.cuda.get_device_name(device)})"
-        if torch.device(device).type == "cuda"
-        else device
-    )
+    if torch.device(device).type != "cuda":
+        return device
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+class VariantTests:
+    """A test for every check.
+
+    Inherit it, say which type, and pytest collects them::
+
+        class TestWindow(VariantTests):
+            type = "acme_window"
+
+    Each check ``rope`` is a method ``test_rope``, which may be overridden; a check that does not
+    apply is skipped with its reason.
+    """
+
+    type: ClassVar[str | AttentionVariant]
+    """The variant: a type, bare or as ``distribution:type``, or a record."""
+
+    options: ClassVar[Mapping[str, Any]] = EMPTY
+    """Options that go before those of the record's example."""
+
+    device: ClassVar[str] = "cpu"
+    """Where modules run."""
+
+    registry: ClassVar[Registry | None] = None
+    """Where the type is looked up; the process-wide one where it is None."""
+
+    def subject(self) -> Subject:
+        """Return what is under test."""
+        return Subject.of(
+            self.type, registry=self.registry, device=self.device, options=self.options
+        )
+
+
+def _test_of(check: Check) -> Callable[[VariantTests], None]:
+    def test(self: VariantTests) -> None:
+        import pytest  # scripts use the kit without it
+
+        try:
+            check(self.subject())
+        except NotApplicable as reason:
+            pytest.skip(str(reason))
+
+    test.__name__ = f"test_{check.name}"
+    test.__qualname__ = f"{VariantTests.__name__}.{test.__name__}"
+    test.__doc__ = check.contract
+    return test
+
+
+for _check in CHECKS.values():
+    setattr(VariantTests, f"test_{_check.name}", _test_of(_check))

@@ -21,16 +21,13 @@ from noether_core.plugins.registry import IN_PROCESS, Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.testing import calls
-from noether_core.testing.failures import CheckFailed
-from noether_core.testing.sizes import Sizes, sizes_unlike
+from noether_core.testing.contract import CheckFailed
 
 if TYPE_CHECKING:
     from noether_core.schemas import AttentionConfig
 
-_LIVELY = 0.05
-"""Deviation of what is added to every parameter, so that those that start at zero or one say
-something.
-"""
+_NOISE = 0.05
+"""Deviation of what is added to parameters, so that those that start at zero or one matter."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -90,12 +87,11 @@ class Subject:
             return cls(variant=source, device=device, options=options)
         known = default_registry() if registry is None else registry
         variant, entry = known.get(source), known.provider(source)
-        plugin = entry.value if entry.origin else ""
         return cls(
             variant=variant,
             distribution=entry.distribution,
             version=entry.version,
-            plugin=plugin,
+            plugin=entry.value if entry.origin else "",
             device=device,
             options=options,
         )
@@ -106,17 +102,30 @@ class Subject:
         return self.variant.type
 
     @property
-    def sizes(self) -> Sizes:
+    def signature(self) -> calls.Signature:
+        """How modules of the interface are called."""
+        return calls.SIGNATURES[self.variant.interface]
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the record promises that time grows no faster than the tokens."""
+        exponent = self.variant.time_exponent
+        return exponent is not None and exponent <= 1
+
+    @property
+    def sizes(self) -> calls.Sizes:
         """How large small calls are."""
         config = self.config()
-        return sizes_unlike(
-            [*self.given().values(), config.head_dim, getattr(config, "kv_dim", None)]
-        )
+        widths = (config.head_dim, getattr(config, "kv_dim", None))
+        return calls.Sizes.unlike([*self.given().values(), *widths])
 
     def honours(self, capability: Capability) -> bool:
-        """Return whether the record promises *capability*, or its interface does."""
-        is_required = capability in calls.REQUIRED[self.variant.interface]
-        return is_required or capability in self.variant.capabilities
+        """Return whether the record promises *capability*, or its interface asks for it."""
+        return capability in (*self.variant.capabilities, *self.signature.required)
+
+    def failure(self, problem: str) -> CheckFailed:
+        """Return the error of a check that found a problem."""
+        return CheckFailed(f"{self.type}: {problem}")
 
     def given(self, **changes: Any) -> dict[str, Any]:
         """Return the options of the example, without its type, after *changes*."""
@@ -134,8 +143,16 @@ class Subject:
             return False
         return True
 
+    def is_buildable(self) -> bool:
+        """Return whether a module of the example can be made."""
+        try:
+            self.raw_module(self.config())
+        except Exception:  # noqa: BLE001  a variant raises what it likes
+            return False
+        return True
+
     def raw_module(self, config: AttentionConfig, *, seed: int = 0) -> nn.Module:
-        """Return a module as users build it, with the weights that *seed* draws, in training mode."""
+        """Return a module in training mode as users build it; *seed* draws its weights."""
         with self.seeded(seed):
             return build(config, registry=self.registry).to(self.device)
 
@@ -152,9 +169,7 @@ class Subject:
         return found
 
     def made_directly(self, config: AttentionConfig) -> nn.Module:
-        """Return what the variant's class makes of a config, without any check of ours, in training
-        mode.
-        """
+        """Return what the variant's class makes of a config, without any check of ours."""
         with self.seeded(0):
             return self.module_class(config)
 
@@ -171,16 +186,16 @@ class Subject:
         if "init_weights" not in changes and self.is_sound(init_weights="xavier", **changes):
             changes["init_weights"] = "xavier"
         module = self.raw_module(self.config(**changes), seed=seed)
-        return self.enlivened(module, seed=seed).to(dtype).eval()
+        return self.with_noise(module, seed=seed).to(dtype).eval()
 
-    def enlivened(self, module: nn.Module, *, seed: int = 0) -> nn.Module:
+    def with_noise(self, module: nn.Module, *, seed: int = 0) -> nn.Module:
         """Return *module* after a little noise was added to each parameter that is trained."""
         generator = torch.Generator().manual_seed(seed + 1)
         with torch.no_grad():
             for parameter in module.parameters():
                 if parameter.requires_grad:
                     noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                    parameter.add_(_LIVELY * noise.to(parameter.device, parameter.dtype))
+                    parameter.add_(_NOISE * noise.to(parameter.device, parameter.dtype))
         return module
 
     def arguments(
@@ -198,11 +213,10 @@ class Subject:
 
         Args:
             module: The module; one of the example where it is None.
-            tokens: Number of tokens that are read; that of `sizes` where it is None.
-            queries: Number of tokens that ask, where they are others; likewise.
+            tokens: Number of tokens attended to; that of `sizes` where it is None.
+            queries: Number of tokens that attend, where they are others; likewise.
             batch: Number of samples; likewise.
-            groups: Groups of the tokens, where they are grouped; those of the record where it is
-                None.
+            groups: Groups of the tokens, where they are grouped; likewise those of the record.
             dtype: Of floating tensors; frequencies are complex64 in any case.
             seed: Draws the numbers.
         """
@@ -220,33 +234,30 @@ class Subject:
         return calls.moved(call.arguments(), self.device, dtype)
 
     def larger_call(self, steps: int, *, batch: int | None = None) -> dict[str, Any]:
-        """Return what the example cannot be called without, every number of tokens larger by so
-        many steps.
-        """
+        """Return a call of the example, every number of tokens larger by so many steps."""
         groups, sizes = calls.larger_groups(self.variant.example_groups, steps), self.sizes
         is_grouped = self.variant.interface == "tokens"
-        tokens = sum(groups.values()) if is_grouped else sizes.tokens + 7 * steps
         return self.arguments(
-            tokens=tokens, queries=sizes.queries + 5 * steps, batch=batch, groups=groups
+            tokens=sum(groups.values()) if is_grouped else sizes.tokens + 7 * steps,
+            queries=sizes.queries + 5 * steps,
+            batch=batch,
+            groups=groups,
         )
 
     def optional(self, argument: str, arguments: Mapping[str, Any]) -> Any:
-        """Return a value for an argument that *arguments* lack: one that changes the result where
-        it is honoured.
-        """
-        return calls.optional_value(
-            self.variant.interface, argument, arguments, self.variant.example_groups
-        )
+        """Return a value for an argument that *arguments* lack, one that changes the result."""
+        queries, keys = arguments[self.signature.queries], arguments[self.signature.keys]
+        return calls.optional_value(argument, queries, keys, self.variant.example_groups)
 
     def each_call(self, module: nn.Module, **settings: Any) -> Iterator[dict[str, Any]]:
-        """Yield arguments for *module*: what it needs, and beside that each thing that the record
-        declares.
-        """
+        """Yield arguments for *module*: what it needs, then also each thing that it honours."""
         plain, declared = self.arguments(module, **settings), declared_by(module)
         yield plain
-        for argument, capability in calls.OPTIONAL[self.variant.interface].items():
-            is_possible = argument in declared and argument not in plain
-            if is_possible and self.honours(capability) and capability != "rope":
+        for argument, capability in self.signature.optional.items():
+            # Rotations are needed or refused; what is promised in vain fails a check of its own.
+            if capability == "rope" or argument in plain or argument not in declared:
+                continue
+            if self.honours(capability):
                 yield {**plain, argument: self.optional(argument, plain)}
 
     def call(self, module: nn.Module, arguments: Mapping[str, Any], *, seed: int = 0) -> Tensor:
@@ -265,9 +276,7 @@ class Subject:
             CheckFailed: If it is none.
         """
         if not isinstance(result, Tensor):
-            raise CheckFailed(
-                f"{self.type}: expected one tensor from forward, got a {type(result).__name__}"
-            )
+            raise self.failure(f"forward returns a {type(result).__name__}, wanted one tensor")
         return result
 
     @staticmethod
@@ -278,8 +287,8 @@ class Subject:
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
         """Let torch draw from *seed*, and leave its generators as they were."""
-        is_elsewhere = torch.device(self.device).type == "cuda"
-        with torch.random.fork_rng(devices=[torch.device(self.device)] if is_elsewhere else []):
+        device = torch.device(self.device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield
 

@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from noether_core import NoetherError
+from noether_core import NoetherError, PluginError
 from noether_plugins.workbench.experiment import Experiment
 from noether_plugins.workbench.model import FlowTransformer
 
@@ -90,16 +90,23 @@ def _weights(experiment: Experiment) -> int:
     try:
         with torch.device("meta"):
             model = FlowTransformer(experiment)
-    except (OverflowError, RuntimeError, TypeError) as error:
-        if isinstance(error, NoetherError):
+    except (OverflowError, RuntimeError, TypeError, PluginError) as error:
+        raised = _raised_by_module(error)
+        if isinstance(raised, (NoetherError, ImportError)):
             raise
         reason = "the model is larger than torch can count; lower the sizes of attention or model"
         raise OutOfMemoryError(reason) from error
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def _raised_by_module(error: BaseException) -> BaseException:
+    """Return what a module raised while it was made, around which `build` names its plugin."""
+    return error.__cause__ or error if isinstance(error, PluginError) else error
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that an allocation failed, on the CPU or on a GPU."""
+    error = _raised_by_module(error)
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     told = str(error)

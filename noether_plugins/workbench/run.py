@@ -11,7 +11,7 @@ import attrs
 import torch
 from safetensors.torch import save
 
-from noether_core import NoetherError, dump, registry, unstructure
+from noether_core import NoetherError, PluginError, dump, registry, unstructure
 from noether_plugins.workbench.data import (
     FlowBatch,
     FlowUnits,
@@ -72,8 +72,8 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
         try:
             check_need(experiment)
             result = _run_into(stage, experiment, device)
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, NoetherError) or not is_out_of_memory(error):
+        except (MemoryError, RuntimeError, PluginError) as error:
+            if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(
                 "an allocation failed; lower training.batch_size or attention.hidden_dim"

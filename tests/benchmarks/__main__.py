@@ -1,6 +1,4 @@
-"""Every promise measured in one run, beside what it is compared with: ``python -m
-tests.benchmarks``.
-"""
+"""Every promise measured in one run: ``python -m tests.benchmarks``."""
 
 from __future__ import annotations
 
@@ -19,8 +17,9 @@ from tests.benchmarks.tables import lines
 
 
 def main() -> int:
-    """Measure and tell; return 1 where a subject fails, or a budget is exceeded and that was asked
-    for.
+    """Measure and report; return the exit status.
+
+    It is 1 where a subject fails, or where a budget is exceeded and ``--check`` was given.
     """
     options = _options()
     found: dict[str, list[Result]] = {}
@@ -32,17 +31,16 @@ def main() -> int:
             continue
         start = time.perf_counter()
         try:
-            found[subject] = measure(subject, quick=options.quick, tell=_say)
+            found[subject] = measure(subject, quick=options.quick, report=_say)
         except Exception:  # noqa: BLE001  one subject that fails must not take the numbers of others with it
             traceback.print_exc()
             failed.append(subject)
         seconds[subject] = time.perf_counter() - start
-    _say(
-        f"{sum(seconds.values()):.0f} s: {', '.join(f'{name} {value:.0f}' for name, value in seconds.items())}"
-    )
+    parts = [f"{name} {value:.0f}" for name, value in seconds.items()]
+    _say(f"{sum(seconds.values()):.0f} s: {', '.join(parts)}")
     if failed:
         _say(f"failed: {', '.join(failed)}")
-    _tell(found, seconds, options)
+    _report(found, seconds, options)
     is_kept = all(result.is_kept for results in found.values() for result in results)
     return int(bool(failed) or (options.check and not is_kept))
 
@@ -79,14 +77,13 @@ def _options() -> argparse.Namespace:
     )
     options = parser.parse_args()
     if unknown := set(options.subjects) - {*SUBJECTS, *LONG}:
-        parser.error(
-            f"no such subject: {', '.join(sorted(unknown))}; choose of {', '.join((*SUBJECTS, *LONG))}"
-        )
+        known = ", ".join((*SUBJECTS, *LONG))
+        parser.error(f"no such subject: {', '.join(sorted(unknown))}; choose of {known}")
     options.subjects = options.subjects or SUBJECTS
     return options
 
 
-def _tell(
+def _report(
     found: Mapping[str, Sequence[Result]], seconds: Mapping[str, float], options: argparse.Namespace
 ) -> None:
     facts = machine.facts()

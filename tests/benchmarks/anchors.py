@@ -1,6 +1,4 @@
-"""The anchor family against projecting everything and concatenating, and against its bare
-operations.
-"""
+"""The anchor family against projecting everything and concatenating, and its bare operations."""
 
 from __future__ import annotations
 
@@ -15,6 +13,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from noether_core import TokenSpec, build
 from noether_core.nn import KVCache, RopeFrequency, rotate
 from tests.benchmarks.pairs import Claim, compare, compare_bytes, device
+from tests.benchmarks.workloads import fact_of
 
 _HEADS = 3
 _WIDTH = 192
@@ -39,9 +38,7 @@ _TIME = {
 
 
 def claims(*, quick: bool) -> list[Claim]:
-    """Measure time and memory at the sizes of a car's surface and volume, and what Python adds
-    where tokens are few.
-    """
+    """Measure a car's surface and volume, and what Python adds where tokens are few."""
     anchors, queries, rounds = (64, 256, 3) if quick else (1024, 4096, 11)
     return [
         *_against_straightforward(
@@ -66,7 +63,7 @@ def _against_straightforward(sizes: Sizes, *, rounds: int, ropes: tuple[bool, ..
                     step_of(form, variant, sizes, use_rope=use_rope, backward=backward)
                     for form in ("module", "straightforward")
                 )
-                fact = "forward and backward" if backward else "forward"
+                fact = fact_of(backward)
                 found.append(
                     compare(f"{name}, {fact}", budget, ours, theirs, rounds=rounds, longest=4)
                 )
@@ -83,7 +80,7 @@ def _against_bare(*, rounds: int, calls: int) -> list[Claim]:
     sizes = _sizes(2, 6)
     return [
         compare(
-            f"{variant} / bare operations, 16 tokens, {'forward and backward' if backward else 'forward'}",
+            f"{variant} / bare operations, 16 tokens, {fact_of(backward)}",
             1.15,
             step_of("module", variant, sizes, use_rope=False, backward=backward),
             step_of("bare", variant, sizes, use_rope=False, backward=backward),
@@ -96,9 +93,7 @@ def _against_bare(*, rounds: int, calls: int) -> list[Claim]:
 
 
 def step_of(form: str, variant: str, sizes: Sizes, *, use_rope: bool, backward: bool) -> Step:
-    """Return a step over the same weights and tokens in one of the forms: module, straightforward
-    or bare.
-    """
+    """Return a step over the same weights and tokens: of the module, straightforward or bare."""
     torch.manual_seed(0)
     branches = list(_BRANCHES)
     module = build(
@@ -140,14 +135,14 @@ def straightforward(
 
     found: dict[str, Tensor] = {}
     for branch, answering in reads.items():
-        asking = [name for name in sizes if name.startswith(branch)]
+        specs = [name for name in sizes if name.startswith(branch)]
         keys, values = (
             torch.cat([part[f"{other}_anchors"] for other in answering], dim=2) for part in (k, v)
         )
         read = scaled_dot_product_attention(
-            torch.cat([q[name] for name in asking], dim=2), keys, values
+            torch.cat([q[name] for name in specs], dim=2), keys, values
         )
-        found.update(zip(asking, read.split([sizes[name] for name in asking], dim=2), strict=True))
+        found.update(zip(specs, read.split([sizes[name] for name in specs], dim=2), strict=True))
 
     return _merged(torch.cat([found[name] for name in sizes], dim=2), module)
 
@@ -202,19 +197,20 @@ def _cached(variant: str, anchors: int, queries: int, *, rounds: int) -> Claim:
     attention, cache = module.mixed_attention, KVCache()
     held, x = (torch.randn(1, 2 * size, _WIDTH, device=device()) for size in (anchors, queries))
     names = [f"{branch}_anchors" for branch in _BRANCHES]
-    asking = [TokenSpec(name, None) for name in names]
-    asking += [TokenSpec(f"{branch}_queries", queries) for branch in _BRANCHES]
+    specs = [TokenSpec(name, None) for name in names]
+    specs += [TokenSpec(f"{branch}_queries", queries) for branch in _BRANCHES]
 
     with torch.no_grad():
         module(held, [TokenSpec(name, anchors) for name in names], kv_cache=cache)
-        answers = [_heads(held, layer) for layer in (attention.k, attention.v)]
+        held_pairs = [_heads(held, layer) for layer in (attention.k, attention.v)]
     shares = 2 if variant == "self_anchor" else 1
-    answers = [part.chunk(shares, dim=2) for part in answers]
+    held_pairs = [part.chunk(shares, dim=2) for part in held_pairs]
 
     def bare() -> Tensor:
-        asked = _heads(x, attention.q).chunk(shares, dim=2)
+        queried = _heads(x, attention.q).chunk(shares, dim=2)
         read = [
-            scaled_dot_product_attention(q, k, v) for q, k, v in zip(asked, *answers, strict=True)
+            scaled_dot_product_attention(q, k, v)
+            for q, k, v in zip(queried, *held_pairs, strict=True)
         ]
         return _merged(
             read[0]
@@ -226,7 +222,7 @@ def _cached(variant: str, anchors: int, queries: int, *, rounds: int) -> Claim:
     return compare(
         f"{variant}, anchors in a cache / bare operations of the queries, {2 * queries:,} queries",
         1.05,
-        partial(_forward, partial(module, x, asking, kv_cache=cache)),
+        partial(_forward, partial(module, x, specs, kv_cache=cache)),
         partial(_forward, bare),
         rounds=rounds,
     )

@@ -1,6 +1,4 @@
-"""What building costs over making the same layers bare, both on the meta device, where nothing is
-filled.
-"""
+"""What building costs over making the same layers bare, both on the meta device."""
 
 from __future__ import annotations
 
@@ -57,8 +55,9 @@ def _on_meta(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 
 
 def bare_layers(module: nn.Module) -> Callable[[], nn.Module]:
-    """Return what makes the tree of *module* again: the same layers of torch under the same names,
-    and nothing else.
+    """Return what makes the tree of *module* again.
+
+    The same layers of torch stand in it under the same names, and nothing else.
     """
     if own := _layer(module):
         return own

@@ -1,6 +1,4 @@
-"""What `torch.compile` gains: each built-in variant, whole and for any number of tokens, beside
-itself in eager.
-"""
+"""What `torch.compile` gains: each built-in variant, whole, beside itself in eager."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What it costs to make a config: from mappings against pydantic, and from a file against PyYAML
-alone.
-"""
+"""What a config costs: from a mapping against pydantic, from a file against PyYAML alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""How long hostile documents take: 20,000 of the tests' corpus, each the whole way from bytes to a
-config.
-"""
+"""How long hostile documents of the tests' corpus take, each from its bytes to a config."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ _SLOWEST = 10
 
 
 class _Found(NamedTuple):
-    """What reading many documents told."""
+    """What came of reading many documents."""
 
     count: int
     read: int
@@ -31,8 +29,9 @@ class _Found(NamedTuple):
 
 
 def claims(*, quick: bool) -> list[Bound]:
-    """Measure the slowest document, and count those that end in anything but a config or a
-    ConfigError.
+    """Measure the slowest document, and count those that end otherwise than they may.
+
+    A document may end in a config or in a ConfigError.
     """
     found = functools.cache(functools.partial(_read_all, 2_000 if quick else 20_000))
     return [
@@ -48,7 +47,7 @@ def _read_all(count: int) -> _Found:
         try:
             found.costs[number], is_read = _read(document(number))
             read += is_read
-        except Exception as error:  # noqa: BLE001  counted, so that all documents that raise one are told
+        except Exception as error:  # noqa: BLE001  counted, so that none hides the others
             found.raised.setdefault(repr(error), []).append(number)
     return found._replace(read=read)
 
@@ -62,11 +61,11 @@ def _slowest(found: _Found) -> tuple[float, str]:
 
 
 def _raising(found: _Found) -> tuple[float, str]:
-    told = [
+    raised = [
         f"{error} by {len(numbers):,} such as document {numbers[0]:,}"
         for error, numbers in found.raised.items()
     ]
-    return found.count - len(found.costs), "; ".join(told)
+    return found.count - len(found.costs), "; ".join(raised)
 
 
 def _settled_cost(number: int) -> float:
@@ -75,9 +74,7 @@ def _settled_cost(number: int) -> float:
 
 
 def _read(made: Made) -> tuple[float, bool]:
-    """Return the milliseconds that a document takes, of a larger one those for 10 kB of it, and
-    whether it is read.
-    """
+    """Return the milliseconds that a document takes, for each 10 kB, and whether it is read."""
     start = time.process_time()
     read, _ = read_through(made)
     return 1e3 * (time.process_time() - start) / max(

@@ -1,6 +1,4 @@
-"""Neighbourhood attention against gathering the keys and values of all neighbours, and how it grows
-with the points.
-"""
+"""Neighbourhood attention against gathering all neighbours, and how it grows with the points."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ _GROWTH = "irregular_nat, forward and backward, {} over points at fixed density"
 
 
 def claims(*, quick: bool) -> list[Claim | Growth]:
-    """Measure attention with given neighbours, the whole module with its search, memory, and
-    exponents.
-    """
+    """Measure attention alone, the whole module with its search, memory, and exponents."""
     tokens, rounds = (512, 2) if quick else (32_768, 5)
     cases = [
         ("attention", _attention, "unsorted", (1 / 5, 1 / 4)),
@@ -75,8 +71,9 @@ def _exponent_of_time(sizes: list[int], *, rounds: int) -> Growth:
 
 
 def _memory(tokens: int, sizes: list[int]) -> list[Claim | Growth]:
-    """Compare bytes, and see how they grow; one process of its own runs all these steps, one after
-    the other.
+    """Compare bytes, and see how they grow.
+
+    One process of its own runs all these steps, one after the other.
     """
     compared = [
         (_attention, (form, tokens, "unsorted"), {"backward": backward})
@@ -110,9 +107,7 @@ def _growing(tokens: int) -> Step:
 
 
 def _points(tokens: int, order: str) -> tuple[Tensor, Nearest]:
-    """Return random points of a cube, one behind the other as they come or along the walk, and
-    their neighbours.
-    """
+    """Return random points of a cube, in any order or along the walk, and their neighbours."""
     torch.manual_seed(0)
     points = torch.rand(tokens, 3, device=device())
     found = nearest_neighbours(points.unsqueeze(0), None, radius=_RADIUS, max_degree=_DEGREE)
@@ -123,9 +118,7 @@ def _points(tokens: int, order: str) -> tuple[Tensor, Nearest]:
 
 
 def _attention(form: str, tokens: int, order: str, *, backward: bool) -> Step:
-    """Return a step of attention alone, from queries, keys, values and positions with their
-    neighbours.
-    """
+    """Return a step of attention alone, from queries, keys, values and given neighbours."""
     points, found = _points(tokens, order)
     shapes = {"inner": (32, 3), "outer": (_HEADS, 32), "inner_bias": (32,), "outer_bias": (_HEADS,)}
     weights = RelposWeights(
@@ -183,9 +176,7 @@ def _whole(module: nn.Module, points: Tensor, x: Tensor) -> Tensor:
 
 
 def _gathered(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
-    """Return what tokens read, as the formula is written: the keys and values of all neighbours are
-    gathered.
-    """
+    """Return the attention as its formula is written, which gathers all neighbours."""
     is_missing = (reading.neighbours < 0).unsqueeze(-1)
     others = reading.neighbours.clamp(min=0)
     queries, keys, values = (tensor.unflatten(1, (_HEADS, -1)) for tensor in tokens[:3])

@@ -1,6 +1,4 @@
-"""Masks that are described against the same masks written out, and FlexAttention against what
-"auto" takes.
-"""
+"""Masks that are described against those written out, and FlexAttention against "auto"."""
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from noether_core.nn import Causal, SlidingWindow, StructuredMask, attend
 from tests.benchmarks.pairs import Claim, compare, compare_bytes, device
+from tests.benchmarks.workloads import fact_of
 
 _HEADS = 4
 _HEAD_DIM = 32
@@ -54,7 +53,7 @@ def _time(name: str, tokens: int, budget: float, *, backward: bool, rounds: int)
     inputs, written = _inputs(tokens, requires_grad=backward), _written_out(_MASKS[name], tokens)
     step = _backward if backward else _forward
     return compare(
-        f"{name} / mask written out, {tokens:,} tokens, {'forward and backward' if backward else 'forward'}",
+        f"{name} / mask written out, {tokens:,} tokens, {fact_of(backward)}",
         budget,
         lambda: step(lambda: attend(*inputs, attn_mask=_MASKS[name])),
         lambda: step(lambda: scaled_dot_product_attention(*inputs, written)),
@@ -64,9 +63,7 @@ def _time(name: str, tokens: int, budget: float, *, backward: bool, rounds: int)
 
 
 def _against_flex(name: str, tokens: int, *, rounds: int) -> Claim:
-    """Compare what "auto" takes on this device with FlexAttention, which is compiled in the
-    warm-up.
-    """
+    """Compare what "auto" takes with FlexAttention, which is compiled in the warm-up."""
     inputs = _inputs(tokens, requires_grad=False)
     return compare(
         f"{name}, auto / flex, {tokens:,} tokens, forward",

@@ -1,6 +1,4 @@
-"""What flare and perceiver cost over the bare operations of their formulas, and what streaming over
-tokens holds.
-"""
+"""What flare and perceiver cost over their bare operations, and what streaming holds."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 
 from noether_core import build
 from tests.benchmarks.pairs import Bound, Claim, bound, compare, device, peak_bytes
+from tests.benchmarks.workloads import fact_of
 
 _HEADS = 8
 _WIDTH = 256
@@ -27,9 +26,7 @@ Function = Callable[..., Tensor]
 
 
 def claims(*, quick: bool) -> list[Claim | Bound]:
-    """Measure both with few and many tokens, forward and with backward, and the memory that
-    streaming holds.
-    """
+    """Measure few and many tokens, forward and backward, and the memory of streaming."""
     sizes = [16, 512] if quick else [16, 4_096, 65_536]
     ratios = [
         _compare(name, tokens, backward=backward, quick=quick)
@@ -52,7 +49,7 @@ def _compare(name: str, tokens: int, *, backward: bool, quick: bool) -> Claim:
     step = _forward_and_backward if backward else _forward
     few = tokens < 100
     return compare(
-        f"{name} / bare operations, {tokens:,} tokens, {'forward and backward' if backward else 'forward'}",
+        f"{name} / bare operations, {tokens:,} tokens, {fact_of(backward)}",
         1.15 if few else 1.05,
         step(module, tensors),
         step(_BARE[name](module), tensors),
@@ -156,7 +153,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 _STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
     "flare": lambda tokens: [(1, tokens, _WIDTH)],
-    "perceiver, which ask": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
-    "perceiver, which answer": lambda tokens: [(1, _READ, _WIDTH), (1, tokens, _WIDTH)],
+    "perceiver, many queries": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
+    "perceiver, many keys": lambda tokens: [(1, _READ, _WIDTH), (1, tokens, _WIDTH)],
 }
 """Shapes of what the modules are given; the result has the first."""

@@ -1,6 +1,4 @@
-"""How many tokens go into the memory of a small machine: whole processes, with tokens, results and
-gradients.
-"""
+"""How many tokens go into the memory of a small machine, everything included."""
 
 from __future__ import annotations
 
@@ -20,11 +18,12 @@ _GIGABYTES = 16
 _READ = 256
 """Tokens beside the many ones of cross attention."""
 
+_MANY_BESIDE = {"kv": "queries", "q": "keys"}
+"""What there are many of where the others are few."""
+
 
 def claims(*, quick: bool) -> list[Bound]:
-    """Measure the bytes of a process that trains on 5,000,000 tokens, and of such that evaluate
-    20,000,000.
-    """
+    """Measure processes that train on 5,000,000 tokens and evaluate 20,000,000."""
     fewer = 1_000 if quick else 1
     many = 20_000_000 // fewer
     return [
@@ -47,15 +46,15 @@ def _most(
         found = in_child(_whole, name, fact, tokens, beside, options, longest=1200)
         return found["bytes"] / 1e9, f"{found['seconds']:.0f} s"
 
-    kind = {"kv": " that ask", "q": " that answer"}.get(beside or "", "")
-    told = f"{name}, GB of the process, {tokens:,} tokens{kind}, hidden_dim {options['hidden_dim']}, {fact}"
-    return bound(told, _GIGABYTES, measure)
+    many = "tokens" if beside is None else _MANY_BESIDE[beside]
+    sizes = f"{tokens:,} {many}, hidden_dim {options['hidden_dim']}"
+    return bound(f"{name}, GB of the process, {sizes}, {fact}", _GIGABYTES, measure)
 
 
 def _whole(
     name: str, fact: Fact, tokens: int, beside: str | None, options: dict[str, Any]
 ) -> dict[str, float]:
-    """Return the most bytes that this process ever held, and the seconds of the one step it makes."""
+    """Return the most bytes that this process ever held, and the seconds of its one step."""
     module, width = build(name, **options).to(device()), options["hidden_dim"]
     names = ("x",) if beside is None else ("q", "kv")
     arguments = {

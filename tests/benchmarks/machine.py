@@ -17,8 +17,9 @@ Facts = Mapping[str, str | int]
 
 @functools.cache
 def device() -> torch.device:
-    """Return where everything is measured: a GPU if one is at hand, unless ``CUDA_VISIBLE_DEVICES``
-    hides it.
+    """Return where everything is measured.
+
+    A GPU if one is at hand, unless ``CUDA_VISIBLE_DEVICES`` hides it.
     """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

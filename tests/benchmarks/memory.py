@@ -51,15 +51,16 @@ def peak_bytes(
 def peaks(
     steps: list[tuple[Callable[..., Callable[[], object]], tuple[Any, ...], dict[str, Any]]],
 ) -> list[int]:
-    """Return the bytes of several steps, one after the other in the same process, which is faster."""
+    """Return the bytes of several steps, made in one process, which is faster than in several."""
     return measured(lambda: _peaks_in_child(steps), [1] * len(steps))
 
 
 def in_child(
     function: Callable[..., Any], *arguments: Any, longest: float = _LONGEST, **options: Any
 ) -> Any:
-    """Return what a function returns in a new process with as many threads as this one; JSON can
-    hold it.
+    """Return what a function returns in a new process, as JSON holds it.
+
+    The process has as many threads as this one.
     """
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.memory"],

@@ -1,6 +1,4 @@
-"""The page that shows what was measured: its tables and pictures, between marks that it has for
-them.
-"""
+"""The page that shows what was measured: tables and pictures between its marks."""
 
 from __future__ import annotations
 
@@ -17,14 +15,17 @@ _MARKED = re.compile(r"(<!-- measured: (?P<subject>\w+) -->\n).*?(<!-- end -->)"
 
 
 def fill(page: Path, found: Mapping[str, Sequence[Result]], facts: Facts) -> None:
-    """Write what was measured into a page, each between ``<!-- measured: SUBJECT -->`` and ``<!--
-    end -->``.
+    """Write what was measured into a page, between the marks of each subject.
+
+    Those are ``<!-- measured: SUBJECT -->`` and ``<!-- end -->``.
 
     The mark of ``pictures`` gets those of all subjects, which lie in ``images`` beside the page.
     What stands between the marks of what was not measured stays.
     """
-    told = f"Measured on {caption(facts)}.\n"
-    texts = {subject: "\n".join((told, *markdown(results))) for subject, results in found.items()}
+    caption_line = f"Measured on {caption(facts)}.\n"
+    texts = {
+        subject: "\n".join((caption_line, *markdown(results))) for subject, results in found.items()
+    }
     results = [result for results in found.values() for result in results]
     if shown := "\n".join(_shown(results, page.parent / "images", caption(facts))):
         texts["pictures"] = shown
@@ -53,4 +54,5 @@ def marked(text: str) -> Iterator[tuple[str, str]]:
 def caption(facts: Facts) -> str:
     """Return the machine in one line."""
     threads = f"{facts['threads']} threads of {facts['cores']} cores"
-    return f"{facts['device']} ({facts['processor']}), {threads}, {facts['memory']}, torch {facts['torch']}"
+    device = f"{facts['device']} ({facts['processor']})"
+    return f"{device}, {threads}, {facts['memory']}, torch {facts['torch']}"

@@ -5,7 +5,7 @@ returns results; with *quick* within seconds, to see that it runs. Its name stan
 `subjects.SUBJECTS`. Everything is measured by
 
 - `compare`: a ratio of times, ours over the reference, in turn; its budget is a maximum, ``1 /
-  1.7`` for 1.7 times as fast, and `math.inf` for a ratio that is told and not promised,
+  1.7`` for 1.7 times as fast, and `math.inf` for a ratio that is shown and not promised,
 - `compare_bytes`: the same of memory, each side a ``functools.partial`` of a function at the top of
   a module that makes modules and inputs and returns the step to measure; each is called in a
   process of its own,
@@ -68,8 +68,7 @@ def compare(
     calls: int = 1,
     longest: float = 20.0,
 ) -> Claim:
-    """Time *ours* against *reference*; after one warm-up each, *rounds* times *calls* of either in
-    turn.
+    """Time *ours* against *reference*, in turn, after one warm-up of each.
 
     Args:
         name: What is compared, with its sizes: ``ours / reference, sizes``.
@@ -98,8 +97,7 @@ def compare_bytes(
     *,
     rounds: int = 1,
 ) -> Claim:
-    """Compare the memory of two steps, each in *rounds* processes of its own; see `peak_bytes` for
-    what counts.
+    """Compare the memory of two steps, as `peak_bytes` counts it.
 
     Args:
         name: What is compared, with its sizes.
@@ -169,8 +167,9 @@ def python(code: str) -> list[str]:
 
 
 def _run(command: list[str]) -> None:
-    """Run a command with compiled modules kept, as any installation has them; the warm-up compiles
-    them.
+    """Run a command with compiled modules kept, as any installation has them.
+
+    The warm-up compiles them.
     """
     environment = {
         name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"

@@ -1,6 +1,4 @@
-"""Every built-in variant beside `torch.nn.MultiheadAttention` and x-transformers, on the same
-numbers of tokens.
-"""
+"""Every variant beside `torch.nn.MultiheadAttention` and x-transformers."""
 
 from __future__ import annotations
 
@@ -94,8 +92,9 @@ def _turns(contenders: Sequence[_Contender], fact: Fact, size: int) -> Timings:
 
 
 def _memory(contenders: Sequence[_Contender], sizes: Sequence[int], *, apart: bool) -> _Costs:
-    """Measure bytes, each contender in a process of its own; all in one, which takes less time,
-    where not *apart*.
+    """Measure the bytes of each contender.
+
+    Each has a process of its own where *apart*; one process for all takes less time.
     """
     begin(_MEMORY)
     groups = [[each] for each in contenders] if apart else [contenders]
@@ -104,8 +103,9 @@ def _memory(contenders: Sequence[_Contender], sizes: Sequence[int], *, apart: bo
 
 
 def _peaks(contenders: Sequence[_Contender], sizes: Sequence[int]) -> Iterator[list[list[float]]]:
-    """Yield the bytes of each contender at each size; a first step that does not count starts what
-    starts once.
+    """Yield the bytes of each contender at each size.
+
+    A first step, which does not count, starts what starts once.
     """
     wanted = [(each, size) for each in contenders for size in (_FIRST, *sizes)]
     steps = [

@@ -20,8 +20,9 @@ _REPEATABLE = {"svg.fonttype": "none", "svg.hashsalt": "performance"}
 
 
 def draw(results: Sequence[Result], folder: Path, caption: str) -> list[Path]:
-    """Draw every family of curves into *folder*, as ``performance-FAMILY.svg``, and return the
-    files.
+    """Draw every family of curves into *folder*, and return the files.
+
+    They are named ``performance-FAMILY.svg``.
     """
     curves = [result for result in results if isinstance(result, Curve)]
     return [
@@ -69,9 +70,7 @@ def _fill(panel: Axes, curves: Sequence[Curve], styles: dict[str, dict[str, str]
 
 
 def _styles(curves: Sequence[Curve]) -> dict[str, dict[str, str]]:
-    """Return how each line is drawn: variants in colours, what they are compared with in broken
-    greys.
-    """
+    """Return how each line is drawn: variants in colours, all others in broken greys."""
     lines = dict.fromkeys(curve.line for curve in curves)
     variants = [line for line in lines if _is_variant(line)]
     others = [line for line in lines if not _is_variant(line)]
@@ -91,7 +90,5 @@ def _styles(curves: Sequence[Curve]) -> dict[str, dict[str, str]]:
 
 
 def _is_variant(line: str) -> bool:
-    """Return whether a line is of a variant, whose names are identifiers, rather than of what it is
-    compared with.
-    """
+    """Return whether a line is of a variant: the names of those are identifiers."""
     return line.isidentifier() and line != "straightforward"

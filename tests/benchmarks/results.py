@@ -14,7 +14,7 @@ class Claim(NamedTuple):
 
     name: str
     budget: float
-    """What the median must not exceed; infinite for a ratio that is told and not promised."""
+    """What the median must not exceed; infinite for a ratio that is shown and not promised."""
 
     ratios: list[float]
     """Ours over the reference, one for every round that counts."""
@@ -56,7 +56,7 @@ class Claim(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """An exponent that the project promises: how what was measured grows with a number of things."""
+    """An exponent that the project promises: how a measurement grows with a number of things."""
 
     name: str
     budget: float
@@ -169,9 +169,7 @@ Result = Claim | Growth | Bound | Curve | Beside
 
 
 def slope(sizes: list[int], measured: list[float]) -> float:
-    """Return the exponent of the power of *sizes* that fits *measured* best: a line through the
-    logarithms.
-    """
+    """Return the power of *sizes* that fits *measured* best: a line through the logarithms."""
     if len(set(sizes)) < 2:
         return math.nan
     logarithms = (list(map(math.log, values)) for values in (sizes, measured))

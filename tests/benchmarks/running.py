@@ -1,4 +1,4 @@
-"""Whether a measurement is made or only planned, and who is told that it begins."""
+"""Whether a measurement is made or only planned, and who hears that it begins."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _run = ContextVar("run", default=_UNWATCHED)
 
 
 @contextmanager
-def telling(begins: Callable[[str], None]) -> Iterator[None]:
+def announcing(begins: Callable[[str], None]) -> Iterator[None]:
     """Call *begins* with the name of each measurement before it is made."""
     yield from _during(_Run(is_plan=False, begins=begins))
 
 
 @contextmanager
 def planning(begins: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Measure nothing: each measurement is told to *begins*, and finds a one at once."""
+    """Measure nothing: each measurement is announced, and finds a one at once."""
     yield from _during(_Run(is_plan=True, begins=begins))
 
 
@@ -41,7 +41,7 @@ def _during(run: _Run) -> Iterator[None]:
 
 
 def begin(name: str) -> None:
-    """Tell whoever watches that a measurement begins."""
+    """Announce that a measurement begins."""
     _run.get().begins(name)
 
 

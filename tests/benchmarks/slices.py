@@ -1,6 +1,4 @@
-"""Attention through slices, streamed over tokens, against the form that holds the weight of every
-token.
-"""
+"""Attention through slices, streamed over tokens, against holding every token's weights."""
 
 from __future__ import annotations
 
@@ -80,8 +78,9 @@ def _memory(fact: Fact, tokens: int) -> Claim:
 
 
 def _folding(slices: int, tokens: int, *, quick: bool) -> Claim:
-    """Compare products of weights made beforehand with those made with every token; sizes decide
-    which is taken.
+    """Compare products of weights made beforehand with those made with every token.
+
+    The sizes decide which of the two is taken.
     """
     folded, unfolded = (
         _module("transolver", slices, is_folded=is_folded) for is_folded in (True, False)
@@ -95,16 +94,14 @@ def _folding(slices: int, tokens: int, *, quick: bool) -> Claim:
 
 
 def _plusplus(fact: Fact, training: bool, tokens: int, *, quick: bool) -> Claim:
-    """Compare streaming with holding all weights, which is what training with noise does for few
-    tokens.
-    """
+    """Compare streaming with holding all weights, as training with noise does for few tokens."""
     streaming, holding = (
         _module("transolver_plusplus", 64, **options)
         for options in ({"chunk_size": 4096}, {"backend": "sdpa"})
     )
     steps = (running(module, {"x": _numbers(tokens)}, fact) for module in (streaming, holding))
-    told = "training with noise" if training else "evaluation"
-    name = f"transolver_plusplus, streamed / held, {tokens:,} tokens, 64 slices, {told}, {fact}"
+    mode = "training with noise" if training else "evaluation"
+    name = f"transolver_plusplus, streamed / held, {tokens:,} tokens, 64 slices, {mode}, {fact}"
     return compare(name, math.inf if training else 1.0, *steps, rounds=2 if quick else 7, longest=8)
 
 
@@ -139,8 +136,9 @@ def _chunked(name: str, fact: Fact, tokens: int) -> Callable[[], object]:
 
 
 def _warm_step(module: nn.Module, fact: Fact, tokens: int) -> Callable[[], object]:
-    """Return a step, once fewer tokens have loaded what a first call loads: code, which is no
-    memory of the step.
+    """Return a step, once fewer tokens have loaded the code that a first call loads.
+
+    Code is no memory of the step.
     """
     running(module, {"x": _numbers(min(tokens, _FEW))}, fact)()
     return running(module, {"x": _numbers(tokens)}, fact)

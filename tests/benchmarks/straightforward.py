@@ -1,4 +1,4 @@
-"""Straightforward forms, for the pictures: each formula as it is written down, an operation a step."""
+"""Straightforward forms, for the pictures: each formula as it is written down."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from tests.benchmarks.results import Result
-from tests.benchmarks.running import planning, telling
+from tests.benchmarks.running import announcing, planning
 
 SUBJECTS = (
     "startup",
@@ -38,25 +38,25 @@ def is_there(subject: str) -> bool:
 
 
 def planned(subject: str, *, quick: bool) -> tuple[list[Result], int]:
-    """Return the results of a subject with ones for numbers, and how many measurements they take."""
+    """Return the results of a subject with ones for numbers, and the count of measurements."""
     names: list[str] = []
     with planning(names.append):
         return _claims(subject, quick=quick), len(names)
 
 
-def measure(subject: str, *, quick: bool, tell: Callable[[str], None]) -> list[Result]:
-    """Measure a subject, telling each measurement before it is made."""
+def measure(subject: str, *, quick: bool, report: Callable[[str], None]) -> list[Result]:
+    """Measure a subject, reporting each measurement before it is made."""
     _, count = planned(subject, quick=quick)
     start, number = time.perf_counter(), 0
 
     def begins(name: str) -> None:
         nonlocal number
         number += 1
-        tell(f"{subject} {number}/{count} [{time.perf_counter() - start:4.0f} s] {name}")
+        report(f"{subject} {number}/{count} [{time.perf_counter() - start:4.0f} s] {name}")
 
     gc.collect()
     gc.freeze()  # what is there by now need not be looked through before each round
-    with telling(begins):
+    with announcing(begins):
         return _claims(subject, quick=quick)
 
 

@@ -159,8 +159,9 @@ def _of_curves(results: Sequence[Result]) -> Table:
 
 
 def _distinct(curves: Iterable[Curve]) -> Iterable[Curve]:
-    """Return each line once, of which several pictures may show one; straightforward forms with
-    what they are of.
+    """Return each line once, of which several pictures may show one.
+
+    Straightforward forms are named with the family that they are of.
     """
     named = (
         curve._replace(line=f"straightforward {curve.family}")

@@ -1,6 +1,4 @@
-"""Seconds that things take, each in its turn, A B C A B C, so that ratios hold while the machine's
-speed drifts.
-"""
+"""Seconds that things take, each in its turn, so that ratios hold while the speed drifts."""
 
 from __future__ import annotations
 

@@ -15,6 +15,12 @@ from tests.benchmarks.straightforward import FORMS
 
 Fact = Literal["forward", "forward and backward"]
 
+
+def fact_of(backward: bool) -> Fact:
+    """Return what is measured: a call alone, or with its backward pass."""
+    return "forward and backward" if backward else "forward"
+
+
 SIZES = {"hidden_dim": 256, "num_heads": 8}
 
 FAMILIES = {
@@ -41,7 +47,7 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
 """Options that other sizes than those of the smallest example need."""
 
 _READERS = 1024
-"""Queries of cross attention, whose number does not grow with the tokens that they read."""
+"""Queries of cross attention, whose number does not grow with that of the keys."""
 
 _NEIGHBOURS = 16
 """Points within the radius of another, about."""
@@ -62,8 +68,7 @@ def peers() -> list[str]:
 
 
 def step(name: str, fact: Fact, tokens: int, *, is_cross: bool = False) -> Callable[[], object]:
-    """Return what is measured of a variant, or of what it is compared with: a call, perhaps with
-    its backward pass.
+    """Return what is measured of a variant, or of what it is compared with.
 
     Args:
         name: A variant, one of `peers`, or a family, which means its straightforward form.
@@ -80,8 +85,9 @@ def step(name: str, fact: Fact, tokens: int, *, is_cross: bool = False) -> Calla
 
 
 def running(module: nn.Module, arguments: Mapping[str, Any], fact: Fact) -> Callable[[], object]:
-    """Return the call of a module: in evaluation, or in training with fresh gradients of parameters
-    and tokens.
+    """Return the call of a module, in evaluation or in training.
+
+    In training, gradients of parameters and tokens are made afresh.
     """
     module.train(fact != "forward")
     if fact == "forward":
@@ -100,9 +106,7 @@ def running(module: nn.Module, arguments: Mapping[str, Any], fact: Fact) -> Call
 
 
 def variant(name: str, tokens: int) -> tuple[nn.Module, dict[str, Any]]:
-    """Return a variant in training, and what its interface takes for so many tokens, which are to
-    get gradients.
-    """
+    """Return a variant in training, and arguments for so many tokens, which get gradients."""
     record = registry().get(name)
     module = build(name, **{**record.example, **SIZES, **_OPTIONS.get(name, {})}).to(device())
     if record.interface == "cross":

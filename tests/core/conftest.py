@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from hypothesis import settings
-from light_environment import variant_source
 
 from noether_core import Registry
 from noether_core.plugins.metadata import scan
+from tests.light_environment import variant_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ class Site:
         extensions: Mapping[str, str] | None = None,
         files: Mapping[str, str] | None = None,
     ) -> Path:
-        """Write the metadata of a distribution and its modules; return the folder of the metadata."""
+        """Write the metadata and modules of a distribution; return the folder of the metadata."""
         groups = {
             "noether.attention": attention or {},
             "noether.command": commands or {},
@@ -62,10 +63,9 @@ class Site:
         """Write the metadata of a distribution as they are given."""
         metadata = self.folder / folder
         metadata.mkdir(parents=True)
-        headers = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n\nName: a description\n"
-        (metadata / ("PKG-INFO" if folder.endswith("egg-info") else "METADATA")).write_text(
-            headers, encoding="utf-8"
-        )
+        headers = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        file = metadata / ("PKG-INFO" if folder.endswith("egg-info") else "METADATA")
+        file.write_text(f"{headers}\nName: a description\n", encoding="utf-8")
         content = entry_points.encode() if isinstance(entry_points, str) else entry_points
         (metadata / "entry_points.txt").write_bytes(content)
         return metadata
@@ -78,6 +78,12 @@ class Site:
         source = variant_source(type, module=module)
         self.install(distribution or type, attention={type: name}, files={f"{name}.py": source})
         return name
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Return the variables of a process that finds what is installed here, too."""
+        known = [str(self.folder), os.environ.get("PYTHONPATH")]
+        path = os.pathsep.join(filter(None, known))
+        return {**os.environ, "PYTHONPATH": path, **variables}
 
     def registry(self, *, block: Sequence[str] = (), prefer: Sequence[str] = ()) -> Registry:
         """Return a registry of what is installed here, and of nothing else."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from light_environment import write_wheel
+from tests.light_environment import write_wheel
 
 PLUGIN = """\
 from typing import Annotated, Literal

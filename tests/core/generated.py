@@ -36,7 +36,7 @@ EXAMPLES: dict[str, AttentionConfig] = {
 
 @st.composite
 def options_of(draw: st.DrawFn, config: type[AttentionConfig]) -> dict[str, Any]:
-    """Draw sound options of a config class, without its type; those with a default may be left out."""
+    """Draw sound options of a config class, without its type, and perhaps without defaults."""
     num_heads, head_dim = draw(st.integers(1, 16)), draw(st.integers(1, 64))
     options = {"hidden_dim": num_heads * head_dim, "num_heads": num_heads}
     for field in plan_of(config).fields:

@@ -1,6 +1,7 @@
 """From a config to its module."""
 
 import pickle
+import sys
 from typing import Literal
 
 import attrs
@@ -14,13 +15,16 @@ from noether_core import (
     AttentionVariant,
     ConfigError,
     PluginError,
+    Problem,
     Registry,
+    ShapeError,
     UnknownTypeError,
     build,
     provenance_of,
     registry,
     structure,
 )
+from noether_core.errors import UnsupportedBackendError
 from noether_core.plugins.metadata import Index
 
 OPTIONS = {"hidden_dim": 8, "num_heads": 2}
@@ -60,11 +64,63 @@ class Changes(nn.Module):
         self.config = attrs.evolve(config, bias=not config.bias)
 
 
-class Fails(nn.Module):
-    """Cannot be made."""
+def failing(error):
+    """Return a class of modules that raise *error* when they are made."""
+
+    class Fails(nn.Module):
+        def __init__(self, config):
+            torch.set_default_dtype(torch.float64)
+            raise error
+
+    return Fails
+
+
+class Reseeds(Keeps):
+    """Begins the numbers of chance anew."""
 
     def __init__(self, config):
-        raise ZeroDivisionError
+        super().__init__(config)
+        torch.manual_seed(17)
+        self.weight = nn.Parameter(torch.randn(3))
+
+
+class Draws(Keeps):
+    """Draws its weights, as a module should."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.weight = nn.Parameter(torch.randn(3))
+
+
+class ChangesTwo(Keeps):
+    """Changes two settings."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+
+
+def changing(change):
+    """Return a class of modules that make *change* when they are made."""
+
+    class ChangesOne(Keeps):
+        def __init__(self, config):
+            super().__init__(config)
+            change()
+
+    return ChangesOne
+
+
+def settings():
+    """Return the settings of torch that `build` leaves as they are."""
+    return (
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.initial_seed(),
+    )
 
 
 def no_class(config):
@@ -177,7 +233,7 @@ def test_a_variant_of_this_process_is_built():
         (f"{__name__}:PlainConfig", "is no subclass of torch.nn.Module"),
         (
             f"{__name__}:Missing",
-            "cannot be imported: AttributeError: module 'test_building' has no attribute 'Missing'",
+            f"cannot be imported: AttributeError: module '{__name__}' has no attribute 'Missing'",
         ),
         (
             "nowhere_at_all:Module",
@@ -190,13 +246,120 @@ def test_a_variant_of_this_process_is_built():
 def test_a_module_that_breaks_the_contract_is_told_by_name(path, told):
     with pytest.raises(PluginError) as caught:
         build("plain", **OPTIONS, registry=with_module(path))
-    assert caught.value.plugin == "'plain'"
+    assert caught.value.plugin == "'plain' of in-process"
     assert caught.value.reason == f"{path} {told}"
 
 
-def test_an_error_of_the_module_itself_is_not_hidden():
-    with pytest.raises(ZeroDivisionError):
-        build("plain", **OPTIONS, registry=with_module(f"{__name__}:Fails"))
+@pytest.fixture
+def made_by(monkeypatch):
+    """Return what builds a module of a class."""
+
+    def make(cls):
+        monkeypatch.setattr(sys.modules[__name__], "Made", cls, raising=False)
+        return build("plain", **OPTIONS, registry=with_module(f"{__name__}:Made"))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ZeroDivisionError("of one"), "ZeroDivisionError: of one"),
+        (SystemExit(3), "SystemExit: 3"),
+        (GeneratorExit(), "GeneratorExit: "),
+        (MemoryError("full"), "MemoryError: full"),
+        (TypeError("of another"), "TypeError: of another"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_constructor_raises_is_the_plugins_failure_with_its_cause(
+    made_by, error, message
+):
+    before = settings()
+    with pytest.raises(PluginError) as caught:
+        made_by(failing(error))
+    assert str(caught.value) == f"'plain' of in-process: {__name__}:Made cannot be made: {message}"
+    assert caught.value.__cause__ is error
+    assert settings() == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyboardInterrupt(),
+        ConfigError([Problem(keys=("window",), message="wider than the width")]),
+        UnsupportedBackendError("flex", "it needs a GPU"),
+        PluginError("'inner' of acme 1.0", "acme cannot be imported"),
+        ShapeError("branches: got 3"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_ctrl_c_and_errors_of_noether_pass_through_a_constructor(made_by, error):
+    before = settings()
+    with pytest.raises(type(error)) as caught:
+        made_by(failing(error))
+    assert caught.value is error
+    assert settings() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda: torch.set_default_dtype(torch.float64), "the default dtype to torch.float64"),
+        (lambda: torch.set_default_device("meta"), "the default device to meta"),
+        (lambda: torch.set_grad_enabled(False), "whether gradients are computed to False"),
+        (lambda: torch.set_num_threads(7), "the number of threads to 7"),
+        (lambda: torch.manual_seed(17), "the seed to 17"),
+        (lambda: torch.default_generator.manual_seed(18), "the seed to 18"),
+    ],
+    ids=["dtype", "device", "gradients", "threads", "seed", "generator"],
+)
+def test_a_setting_of_torch_that_a_constructor_changes_is_put_back_with_a_warning(
+    made_by, change, message
+):
+    before = settings()
+    with pytest.warns(UserWarning) as caught:
+        made_by(changing(change))
+    (warning,) = caught
+    assert str(warning.message) == (
+        f"'plain' of in-process: {__name__}:Made changes {message} when it is made; it was put back"
+    )
+    assert settings() == before
+
+
+def test_every_setting_that_changed_is_named(made_by):
+    with pytest.warns(UserWarning, match=r"dtype to torch\.float64 and whether gradients are"):
+        made_by(ChangesTwo)
+
+
+def test_settings_that_are_as_they_were_bring_no_warning(made_by):
+    with torch.no_grad():
+        made_by(changing(lambda: torch.set_grad_enabled(False)))
+    with torch.device("meta"):
+        assert made_by(Draws).weight.is_meta
+    torch.set_default_device("meta")
+    try:
+        assert made_by(Draws).weight.is_meta
+        with pytest.warns(UserWarning, match="the default device to cpu"):
+            made_by(changing(lambda: torch.set_default_device("cpu")))
+        assert torch.get_default_device() == torch.device("meta")
+    finally:
+        torch.set_default_device(None)
+
+
+def test_a_constructor_draws_from_the_global_generator_and_may_not_begin_it_anew(made_by):
+    torch.manual_seed(5)
+    weight = made_by(Draws).weight
+    then = torch.randn(3)
+    torch.manual_seed(5)
+    assert torch.equal(weight, torch.randn(3))
+    assert torch.equal(then, torch.randn(3))
+
+    torch.manual_seed(5)
+    with pytest.warns(UserWarning, match="the seed to 17"):
+        made_by(Reseeds)
+    assert torch.initial_seed() == 5
+    assert torch.equal(torch.randn(3), weight)
 
 
 def test_a_config_keeps_its_class_when_options_are_added_though_others_have_its_type(site):
@@ -229,7 +392,7 @@ def test_what_describes_no_config_is_a_problem_and_no_other_error(source, option
 
 
 def test_a_provider_that_comes_later_leaves_a_config_its_home_and_makes_the_type_ambiguous(site):
-    site.install_variant("flow", "acme-attn", module="test_building:Keeps")
+    site.install_variant("flow", "acme-attn", module=f"{__name__}:Keeps")
     known = site.registry()
     variant = known.get("flow")
     config = variant.config(**OPTIONS)
@@ -254,7 +417,7 @@ def test_a_variant_that_is_registered_again_is_built_from_its_new_module():
 
 def test_preferences_decide_anew_for_a_config_that_was_built_before(site):
     for distribution in ("acme-attn", "best-attn"):
-        site.install_variant("flow", distribution, module="test_building:Keeps")
+        site.install_variant("flow", distribution, module=f"{__name__}:Keeps")
     known = site.registry()
     generic = AttentionConfig(type="flow", **OPTIONS)
     for distribution in ("acme-attn", "best-attn", "acme-attn"):

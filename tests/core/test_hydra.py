@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from generated import EXAMPLES
 
 from noether_core import load, structure, unstructure
 from noether_core.hydra import store_variants
+from tests.core.generated import EXAMPLES
 
 APP = """
 import sys

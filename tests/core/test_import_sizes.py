@@ -1,9 +1,10 @@
 """An import of core stays as small as it was, but for a quarter."""
 
 import pytest
-from import_sizes import IMPORTS, counts_of, growths, recorded
 
-REMEDY = "is larger by more than a quarter; if that has to be, write it down with python -m tests.import_sizes"
+from tests.import_sizes import IMPORTS, counts_of, growths, recorded
+
+REMEDY = "grew by more than a quarter; if that has to be, run python -m tests.import_sizes"
 
 
 @pytest.mark.parametrize("name", IMPORTS)

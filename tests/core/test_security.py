@@ -5,7 +5,6 @@ in ConfigError.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -98,12 +97,11 @@ def attempt(site):
 
 
 def run(site, sources):
-    path = os.pathsep.join(filter(None, (str(site.folder), os.environ.get("PYTHONPATH"))))
     return subprocess.run(
         [sys.executable, "-c", WATCHED],
         input=sources if isinstance(sources, str) else repr(sources),
         cwd=site.folder,
-        env={**os.environ, "PYTHONPATH": path},
+        env=site.environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -53,8 +53,9 @@ def blocks(page: str) -> Iterator[Block]:
 
 
 def follow(page: str, folder: Path, run: Run) -> None:
-    """Write every named file of a page into *folder* and run every command, which must print what
-    the page shows.
+    """Write every named file of a page into *folder*, and run every command.
+
+    Each must print what the page shows.
     """
     for block in blocks(page):
         if block.file is not None:

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fresh_environment import ROOT
 from jsonschema import Draft202012Validator
-from pages import blocks, follow
 from sybil import Sybil
 from sybil.document import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from noether_core import ConfigError, json_schema, load, structure
 from noether_plugins.workbench.experiment import Experiment
+from tests.docs.pages import blocks, follow
+from tests.fresh_environment import ROOT
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MADE = {
     "tutorial.md": ("runs/transolver/flow.png", "runs/dot_product/result.json"),
@@ -46,14 +46,14 @@ def test_the_readmes_config_is_one():
 
 
 def test_the_readmes_problems_are_what_such_a_file_gets(tmp_path, monkeypatch):
-    told = next(block.text for block in blocks(README) if block.language == "text")
-    lines = dict(re.findall(r"^ +(\d) \| (.*)$", told, flags=re.MULTILINE))
+    problems = next(block.text for block in blocks(README) if block.language == "text")
+    lines = dict(re.findall(r"^ +(\d) \| (.*)$", problems, flags=re.MULTILINE))
     file = tmp_path / "attention.yaml"
     file.write_text("type: transolver\nhidden_dim: 256\n" + f"{lines['3']}\n{lines['4']}\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         load("attention.yaml")
-    assert str(caught.value) == told.rstrip()
+    assert str(caught.value) == problems.rstrip()
 
 
 def test_the_readmes_commands_are_the_two_that_do_everything():

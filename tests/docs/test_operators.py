@@ -1,6 +1,4 @@
-"""The page for those who look after plugins, followed to the letter where its packages are
-installed.
-"""
+"""The page for operators, followed to the letter where its packages are installed."""
 
 from __future__ import annotations
 
@@ -8,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from fresh_environment import ROOT, FreshEnvironment
-from light_environment import MODULE, install, light_environment, variant_source, write_wheel
-from pages import follow
+
+from tests.docs.pages import follow
+from tests.fresh_environment import ROOT, FreshEnvironment
+from tests.light_environment import MODULE, install, light_environment, variant_source, write_wheel
 
 PAGE = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
 
@@ -55,7 +54,7 @@ def test_every_check_of_doctor_is_explained() -> None:
     given = re.findall(
         r'(?:check=|\b_?(?:error|warning)\(\s*|_finding\(\s*"\w+",\s*)"([a-z-]+)"', sources
     )
-    told = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", PAGE, flags=re.MULTILINE)
-    explained = {name.strip("`") for names in told for name in names.split(", ")}
+    rows = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", PAGE, flags=re.MULTILINE)
+    explained = {name.strip("`") for names in rows for name in names.split(", ")}
     assert len(set(given)) > 10
     assert set(given) <= explained

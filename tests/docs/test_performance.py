@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from fresh_environment import ROOT
 
 from tests.benchmarks.page import marked
 from tests.benchmarks.subjects import LONG, SUBJECTS, planned
 from tests.benchmarks.tables import markdown
+from tests.fresh_environment import ROOT
 
 PAGE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 SECTIONS = dict(marked(PAGE))

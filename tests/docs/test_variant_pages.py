@@ -1,18 +1,16 @@
-"""The page of every variant says what its code says, and the page of building blocks leaves none
-out.
-"""
+"""Pages of variants say what their code says, and that of building blocks leaves none out."""
 
 import json
 import re
 
 import pytest
 import yaml
-from fresh_environment import ROOT
-from pages import blocks
 
 import noether_core.nn
 from noether_core import AttentionConfig, ConfigError, build, json_schema, registry, structure
 from noether_core.schemas.schema import plan_of
+from tests.docs.pages import blocks
+from tests.fresh_environment import ROOT
 
 FOLDER = ROOT / "docs" / "variants"
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -93,9 +91,7 @@ def refusal_of(name, option):
 
 
 def example_of(name, **options):
-    """Return a module with every weight that its options can give it, and sizes as different as may
-    be.
-    """
+    """Return a module with every weight that its options can give it, and sizes that differ."""
     sizes = {"hidden_dim": 15, "num_heads": 3, "num_slices": 7, "num_latents": 11, "kv_dim": 13}
     sizes = {
         option: size

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from fresh_environment import ROOT, FreshEnvironment
-from pages import blocks, follow
 
 from noether_core.hookspecs import Capability, Interface, hookspec_version
 from noether_core.scaffold import files_of, names_of
+from tests.docs.pages import blocks, follow
+from tests.fresh_environment import ROOT, FreshEnvironment
 
 PAGE = (ROOT / "docs" / "write-a-plugin.md").read_text(encoding="utf-8")
 

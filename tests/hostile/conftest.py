@@ -10,8 +10,9 @@ from typing import Any
 
 import attrs
 import pytest
-from fresh_environment import FreshEnvironment
-from light_environment import install, light_environment, site_of
+
+from tests.fresh_environment import FreshEnvironment
+from tests.light_environment import install, light_environment, site_of
 
 _LONGEST = "100"
 """Seconds after which a command counts as one that hangs."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
-from light_environment import indented, variant_source, write_wheel
+
+from tests.light_environment import indented, variant_source, write_wheel
 
 
 @attrs.frozen(kw_only=True)
@@ -117,7 +118,9 @@ BROKEN = [
     ),
     Hostile(type="gives_class", instead=_hook("return hookimpl"), told="returns <pluggy"),
     Hostile(
-        type="hook_exits", instead=_hook("raise SystemExit"), told="fails in its hook: SystemExit: "
+        type="hook_exits",
+        instead=_hook("raise SystemExit"),
+        told="fails in noether_attention_variant: SystemExit: ",
     ),
     Hostile(
         type="other_type",

@@ -5,8 +5,9 @@ that they join.
 from __future__ import annotations
 
 import pytest
-from hostile_plugins import SOUND, Hostile, by_type, wheels
-from light_environment import indented, variant_source
+
+from tests.hostile.hostile_plugins import SOUND, Hostile, by_type, wheels
+from tests.light_environment import indented, variant_source
 
 _IN_A_THREAD = """
 import threading

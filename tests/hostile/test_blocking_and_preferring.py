@@ -5,7 +5,8 @@ qualified names.
 from __future__ import annotations
 
 import pytest
-from light_environment import variant_source, write_wheel
+
+from tests.light_environment import variant_source, write_wheel
 
 STATES = """
 import json, sys

@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from hostile_plugins import BROKEN, ENDING, ODD, SOUND, by_type, wheels
+
+from tests.hostile.hostile_plugins import BROKEN, ENDING, ODD, SOUND, by_type, wheels
 
 ALL = by_type([*BROKEN, *ENDING, *ODD, SOUND])
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from light_environment import indented, variant_source, write_wheel
+
+from tests.light_environment import indented, variant_source, write_wheel
 
 BACKEND = """
 import base64, hashlib, os, zipfile

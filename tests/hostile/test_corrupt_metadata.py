@@ -8,7 +8,8 @@ import shutil
 
 import attrs
 import pytest
-from light_environment import variant_source, write_wheel
+
+from tests.light_environment import variant_source, write_wheel
 
 
 def _write(name, content):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hostile_plugins import SOUND
-from light_environment import site_of, variant_source, write_wheel
+
+from tests.hostile.hostile_plugins import SOUND
+from tests.light_environment import site_of, variant_source, write_wheel
 
 PLUGINS, OTHERS = 500, 300
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from light_environment import MODULE, indented, variant_source, write_wheel
+
+from tests.light_environment import MODULE, indented, variant_source, write_wheel
 
 
 @attrs.frozen(kw_only=True)
@@ -96,10 +97,60 @@ UNSOUND = [
     Module(
         type="failing",
         source=_NO_CONFIG + "        raise SystemExit('no')",
-        told="",
+        told="modules_failing.module:Module cannot be made: SystemExit: no",
         deep="modules_failing.module:Module makes nothing of its example: SystemExit: no",
     ),
+    Module(
+        type="dividing",
+        source=_NO_CONFIG + "        1 / 0",
+        told="modules_dividing.module:Module cannot be made: ZeroDivisionError: division by zero",
+        deep="modules_dividing.module:Module makes nothing of its example: ZeroDivisionError: ",
+    ),
 ]
+
+MEDDLING = Module(
+    type="meddling",
+    source=_NO_CONFIG
+    + """
+        import torch
+        self.config = config
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(3)
+        torch.manual_seed(17)
+""",
+    told="modules_meddling.module:Module changes the default dtype to torch.float64 and the default "
+    "device to meta and whether gradients are computed to False and the number of threads to 3 and "
+    "the seed to 17 when it is made; it was put back",
+    deep="",
+)
+"""One that can be used, and whose constructor changes settings of the whole program."""
+
+BUILD_MEDDLING = """
+import json, warnings
+import torch
+from noether_core import build
+
+def settings():
+    return [
+        str(torch.get_default_dtype()),
+        str(torch.get_default_device()),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.initial_seed(),
+        torch.random.get_rng_state().sum().item(),
+    ]
+
+torch.manual_seed(5)
+torch.set_num_threads(2)
+before = settings()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    build("meddling", hidden_dim=8, num_heads=2)
+after = settings()
+print(json.dumps([before, after, [str(warning.message) for warning in caught]]))
+"""
 
 SOUND = Module(
     type="late",
@@ -139,13 +190,13 @@ def place(new_place):
         },
         plugins={"late": "modules_late"},
     )
-    place.install(late, *(module.wheel(place.folder) for module in UNSOUND))
+    place.install(late, *(module.wheel(place.folder) for module in [*UNSOUND, MEDDLING]))
     return place
 
 
 @pytest.fixture(scope="module")
 def built(place):
-    return place.python(BUILD, *[module.type for module in UNSOUND if module.told], "late", "flare")
+    return place.python(BUILD, *[module.type for module in UNSOUND], "late", "flare")
 
 
 def found(diagnosis):
@@ -166,18 +217,22 @@ def deep_diagnosis(place):
     )
 
 
-@pytest.mark.parametrize(
-    "module", [module for module in UNSOUND if module.told], ids=lambda module: module.type
-)
+@every_module
 def test_a_module_that_cannot_be_made_is_told_by_build(module, built):
     kind, provider, reason = built[module.type]
-    assert (kind, provider) == ("PluginError", f"'{module.type}'")
+    assert (kind, provider) == ("PluginError", f"'{module.type}' of modules-{module.type} 1.0")
     assert reason.startswith(module.told)
 
 
 def test_other_modules_are_made_in_the_same_program(built):
     assert built["late"] == "Module"
     assert built["flare"] == "FLAREAttention"
+
+
+def test_settings_that_a_constructor_changes_are_put_back_and_named(place):
+    before, after, warned = place.python(BUILD_MEDDLING)
+    assert after == before
+    assert warned == [f"'meddling' of modules-meddling 1.0: {MEDDLING.told}"]
 
 
 @every_module

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fresh_environment import FreshEnvironment
+
+from tests.fresh_environment import FreshEnvironment
 
 HERE = Path(__file__).parent
 

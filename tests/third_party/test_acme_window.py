@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fresh_environment import ROOT, FreshEnvironment
+
+from tests.fresh_environment import ROOT, FreshEnvironment
 
 PACKAGE = Path(__file__).parent / "acme_window"
 

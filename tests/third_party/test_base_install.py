@@ -7,8 +7,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from base_install import CASES, Case, complaint_about
-from fresh_environment import FreshEnvironment
+
+from tests.fresh_environment import FreshEnvironment
+from tests.third_party.base_install import CASES, Case, complaint_about
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case.command[:3])[:40])

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fresh_environment import ROOT, FreshEnvironment
+
+from tests.fresh_environment import ROOT, FreshEnvironment
 
 INTERFACES = ("self", "cross", "tokens")
 

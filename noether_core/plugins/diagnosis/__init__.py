@@ -13,7 +13,7 @@ from noether_core.plugins.diagnosis import clashes, code, imports, metadata, set
 from noether_core.plugins.diagnosis.environment import Environment, environment_of
 from noether_core.plugins.diagnosis.finding import Finding
 from noether_core.plugins.diagnosis.processes import Outcome, outcomes
-from noether_core.plugins.imports import told
+from noether_core.plugins.imports import describe
 from noether_core.plugins.resolution import Catalogue
 
 __all__ = ["Diagnosis", "Finding", "Outcome", "diagnose"]
@@ -127,7 +127,7 @@ def _guarded(find: Callable[[], Iterable[Any]], name: str, failed: list[Finding]
     try:
         found.extend(find())
     except Exception as error:  # noqa: BLE001  what is installed may be anything, and a check may not have thought of it
-        message = f"the check '{name}' failed: {told(error)}"
+        message = f"the check '{name}' failed: {describe(error)}"
         remedy = "report it to the authors of Noether; the other checks were made"
         failed.append(Finding(severity="warning", check="doctor", message=message, remedy=remedy))
     return found

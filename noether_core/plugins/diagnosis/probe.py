@@ -16,7 +16,7 @@ from typing import Any
 from noether_core.errors import NoetherError, PluginError
 from noether_core.hookspecs import AttentionVariant
 from noether_core.plugins.diagnosis.classes import complaint_about
-from noether_core.plugins.imports import import_object, told
+from noether_core.plugins.imports import describe, import_object
 from noether_core.plugins.metadata import ATTENTION, COMMAND, EXTENSION, EntryPoint, Index
 from noether_core.plugins.registry import IN_PROCESS, Registry, registry
 
@@ -31,10 +31,10 @@ def main(task: str, report: str) -> None:
         facts = _facts(**given)
     except KeyboardInterrupt as error:
         facts = {
-            "reason": f"{module} raises {told(error)} when it is imported, which ends every program that uses it"
+            "reason": f"{module} raises {describe(error)} when it is imported, which ends every program that uses it"
         }
     except BaseException as error:  # noqa: BLE001  nothing that a plugin does may keep us from telling it
-        facts = {"reason": f"{module} cannot be looked at: {told(error)}"}
+        facts = {"reason": f"{module} cannot be looked at: {describe(error)}"}
     with open(report, "w", encoding="utf-8") as file:
         json.dump(facts, file)
     with contextlib.suppress(Exception):  # the plugin may have replaced it by anything
@@ -110,7 +110,7 @@ def _complaint(variant: AttentionVariant, *, is_deep: bool) -> str | None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  a class may fail in any way
-        return f"{variant.module} makes nothing of its example: {told(error)}"
+        return f"{variant.module} makes nothing of its example: {describe(error)}"
 
 
 def _complaint_of_use(variant: AttentionVariant) -> str | None:

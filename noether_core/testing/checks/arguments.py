@@ -1,9 +1,11 @@
-"""Arguments that a record says are honoured: each acts, and as its meaning says."""
+"""Arguments other than masks: each acts as its meaning says, and wrong ones are refused."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
 
+import attrs
 import torch
 from torch import Tensor, nn
 
@@ -12,139 +14,54 @@ from noether_core.nn import KVCache
 from noether_core.schemas import AttentionPattern, TokenSpec
 from noether_core.testing import calls
 from noether_core.testing.comparing import are_alike, check_close, check_refused
-from noether_core.testing.failures import CheckFailed
-from noether_core.testing.gradients import are_finite, gradients_of
-from noether_core.testing.promises import promise
+from noether_core.testing.contract import check
 from noether_core.testing.subject import Subject, config_of
 
-_TURNED = 1e-4
+_ROTATED = 1e-4
 """Largest error that rotations in float32 leave."""
-
 
 _NARROWEST = 2
 """Features that a rotation turns."""
 
 
-@promise("attn_mask")
-def check_attn_mask(subject: Subject) -> None:
-    """With `attn_mask` a query reads no key that the mask hides; numbers are added to the logits."""
-    module, arguments = subject.module(), subject.arguments()
-    mask = subject.optional("attn_mask", arguments)
-    y = subject.call(module, {**arguments, "attn_mask": mask})
-    _check_hidden_keys(subject, module, arguments, mask)
-
-    added = torch.zeros(mask.shape, dtype=y.dtype, device=y.device).masked_fill(
-        ~mask, float("-inf")
-    )
-    told = f"{subject.type}: an attn_mask of minus infinities has not the result of a boolean one"
-    check_close(subject.call(module, {**arguments, "attn_mask": added}), y, told)
-    tilted = added + torch.arange(mask.shape[1], device=y.device) / mask.shape[1]
-    if are_alike(subject.call(module, {**arguments, "attn_mask": tilted}), y):
-        raise CheckFailed(
-            f"{subject.type}: the numbers of a floating attn_mask are not added to the logits"
-        )
-
-
-def _check_hidden_keys(
-    subject: Subject, module: nn.Module, arguments: calls.Arguments, mask: Tensor
-) -> None:
-    """Check by gradients which tokens some queries read under *mask*; a token that reads others is
-    its own query.
-    """
-    read = calls.READ[subject.variant.interface]
-    is_self = read == calls.ASKING[subject.variant.interface]
-    for query in (0, mask.shape[0] // 2):
-        tokens = arguments[read].clone().requires_grad_()
-        y = module(**{**arguments, read: tokens, "attn_mask": mask})
-        (gradient,) = torch.autograd.grad(y[0, query].square().sum(), tokens)
-        hidden = ~mask[query]
-        if is_self:
-            hidden = hidden.index_fill(0, torch.tensor(query, device=mask.device), value=False)
-        if gradient[0, hidden].any():
-            raise CheckFailed(
-                f"{subject.type}: query {query} reads tokens that attn_mask hides from it"
-            )
-
-
-@promise("key_padding_mask")
-def check_key_padding_mask(subject: Subject) -> None:
-    """Padding has no influence on what real tokens get: it may hold anything, or not be there at
-    all.
-    """
-    module, arguments = subject.module(), subject.arguments()
-    mask = subject.optional("key_padding_mask", arguments)
-    y = subject.call(module, {**arguments, "key_padding_mask": mask})
-    is_cross = subject.variant.interface == "cross"
-
-    other = subject.arguments(seed=3)
-    replaced = {
-        name: torch.where(mask[..., None], value, other[name])
-        for name, value in arguments.items()
-        if isinstance(value, Tensor) and not value.is_complex() and value.shape[:2] == mask.shape
-    }
-    told = f"{subject.type}: what stands in padding changes what real tokens get"
-    chosen = torch.ones(y.shape[:2], dtype=torch.bool, device=y.device) if is_cross else mask
-    again = subject.call(module, {**arguments, **replaced, "key_padding_mask": mask})
-    check_close(again[chosen], y[chosen], told)
-
-    kept = int(mask.sum(dim=1).min())
-    real = (torch.arange(mask.shape[1], device=mask.device) < kept).expand_as(mask)
-    short = subject.call(module, calls.shortened(arguments, kept))
-    padded = subject.call(module, {**arguments, "key_padding_mask": real})
-    told = f"{subject.type}: real tokens get something else beside padding than without it"
-    check_close(padded[:, : short.shape[1]], short, told)
-
-    whole = subject.call(module, {**arguments, "key_padding_mask": torch.ones_like(mask)})
-    told = f"{subject.type}: a key_padding_mask that hides nothing changes the result"
-    check_close(whole, subject.call(module, arguments), told)
-
-
-@promise("key_padding_mask", "attn_mask")
-def check_nothing_to_read(subject: Subject) -> None:
-    """A query that may read no key gets finite numbers, and finite gradients pass through it."""
-    module, plain = subject.module(), subject.arguments()
-    for argument in ("key_padding_mask", "attn_mask"):
-        if not subject.honours(argument):
-            continue
-        mask = torch.zeros_like(subject.optional(argument, plain))
-        y = subject.call(module, {**plain, argument: mask})
-        if not are_finite(y, gradients_of(module, y)):
-            raise CheckFailed(
-                f"{subject.type}: a {argument} that hides everything gives numbers or gradients that are not finite; "
-                "noether_core.nn.attend gives zeros"
-            )
-
-
-@promise("rope")
+@check("rope")
 def check_rope(subject: Subject) -> None:
-    """With `use_rope` frequencies are required, and rotate queries and keys alike.
+    """With `use_rope` frequencies are required and rotate queries and keys; else they are refused.
 
-    So that differences of positions count. Without it, frequencies are refused by name.
+    Both alike, so that nothing but differences of positions counts.
     """
     if subject.config().head_dim < _NARROWEST:
-        raise CheckFailed(
-            f"{subject.type}: the heads of the record's example are too narrow to rotate; give them two"
-        )
+        raise subject.failure("heads of the record's example are too narrow to rotate; widen them")
     module, points = subject.module(use_rope=True), _points(subject)
     arguments = _rotated(subject, module, points)
-    for name in (name for name in arguments if name.endswith("freqs")):
-        told = f"{subject.type}: with use_rope a call without {name} must be refused"
-        without = {key: value for key, value in arguments.items() if key != name}
-        check_refused(lambda: subject.call(module, without), ShapeError, name, told)  # noqa: B023  called at once
-
-    still, plain = subject.module(), subject.arguments()
-    for name in (name for name in arguments if name.endswith("freqs")):
-        told = f"{subject.type}: {name} must be refused where use_rope is false"
-        turned = {**plain, name: arguments[name]}
-        check_refused(lambda: subject.call(still, turned), NoetherError, name, told)  # noqa: B023  called at once
+    _check_frequencies_are_required(subject, module, arguments)
 
     y = subject.call(module, arguments)
     if are_alike(subject.call(module, _rotated(subject, module, 2 * points)), y):
-        raise CheckFailed(f"{subject.type}: with use_rope, frequencies do not change the result")
-    told = f"{subject.type}: with use_rope, a shift of all places changes the result; rotate queries and keys alike"
-    check_close(
-        subject.call(module, _rotated(subject, module, points + 0.5)), y, told, tolerance=_TURNED
-    )
+        raise subject.failure("with use_rope, frequencies do not change the result")
+    shifted = subject.call(module, _rotated(subject, module, points + 0.5))
+    problem = "with use_rope, a shift of all positions changes the result"
+    remedy = "rotate queries and keys alike"
+    check_close(shifted, y, f"{subject.type}: {problem}; {remedy}", tolerance=_ROTATED)
+
+
+def _check_frequencies_are_required(
+    subject: Subject, module: nn.Module, arguments: calls.Arguments
+) -> None:
+    """Check that frequencies are given exactly where a config says `use_rope`."""
+    unrotated, plain = subject.module(), subject.arguments()
+    for name in _frequencies_in(arguments):
+        without = {key: value for key, value in arguments.items() if key != name}
+        problem = f"{subject.type}: with use_rope a call without {name} must be refused"
+        check_refused(lambda: subject.call(module, without), ShapeError, name, problem)  # noqa: B023  called at once
+
+        beside = {**plain, name: arguments[name]}
+        problem = f"{subject.type}: {name} must be refused where use_rope is false"
+        check_refused(lambda: subject.call(unrotated, beside), NoetherError, name, problem)  # noqa: B023  called at once
+
+
+def _frequencies_in(arguments: calls.Arguments) -> list[str]:
+    return [name for name in arguments if name.endswith("freqs")]
 
 
 def _points(subject: Subject) -> Tensor:
@@ -154,110 +71,190 @@ def _points(subject: Subject) -> Tensor:
 
 
 def _rotated(subject: Subject, module: nn.Module, points: Tensor) -> dict[str, object]:
-    """Return a call whose tokens stand at *points*."""
+    """Return a call whose tokens lie at *points*."""
     arguments, head_dim = subject.arguments(module), config_of(module).head_dim
-    for name in [name for name in arguments if name.endswith("freqs")]:
+    for name in _frequencies_in(arguments):
         count = subject.sizes.queries if name == "q_freqs" else subject.sizes.tokens
         arguments[name] = calls.frequencies(points[:, :count].to(subject.device), head_dim)
     return arguments
 
 
-@promise("positions")
+@check("positions")
 def check_positions(subject: Subject) -> None:
     """`positions` change the result."""
     module, arguments = subject.module(), subject.arguments()
     other = {**arguments, "positions": subject.arguments(seed=5)["positions"]}
     if are_alike(subject.call(module, other), subject.call(module, arguments)):
-        raise CheckFailed(
-            f"{subject.type}: other positions leave the result as it is; read them, or refuse them"
+        raise subject.failure(
+            "other positions leave the result as it is; use them, or do not declare them"
         )
 
 
-@promise("token_specs")
+@check("token_specs")
 def check_token_specs(subject: Subject) -> None:
-    """`token_specs` are looked at: sizes that do not add up are refused, and where none need be
-    given, some act.
-    """
+    """`token_specs` must add up to the tokens, and change the result where a call needs none."""
     module, arguments = subject.module(), subject.arguments()
     specs = calls.specs_of(subject.variant.example_groups, subject.sizes.tokens)
-    wrong = [*specs[:-1], TokenSpec(specs[-1].name, (specs[-1].size or 0) + 1)]
-    told = f"{subject.type}: token_specs whose sizes do not add up to the tokens must be refused"
+    last = specs[-1]
+    wrong = [*specs[:-1], TokenSpec(last.name, (last.size or 0) + 1)]
+    problem = f"{subject.type}: token_specs that do not add up to the tokens must be refused"
     check_refused(
         lambda: subject.call(module, {**arguments, "token_specs": wrong}),
         TokenGroupError,
         "token_specs",
-        told,
+        problem,
     )
-    if subject.variant.interface == "self":
+
+    if "token_specs" not in subject.signature.required:
         grouped = subject.call(module, {**arguments, "token_specs": specs})
         if are_alike(grouped, subject.call(module, arguments)):
-            raise CheckFailed(
-                f"{subject.type}: token_specs leave the result as it is; read them, refuse them, or name groups that "
-                "matter in the record's example_groups"
+            raise subject.failure(
+                "token_specs leave the result as it is; use them, do not declare them, or name "
+                "groups that matter in the record's example_groups"
             )
 
 
-@promise("attention_patterns")
+@check("attention_patterns")
 def check_attention_patterns(subject: Subject) -> None:
-    """Tokens read the groups that their pattern in `attention_patterns` names, and no others."""
+    """Tokens attend to the groups that their pattern in `attention_patterns` names alone."""
     module, arguments = subject.module(), subject.arguments()
     spans = calls.spans_of(arguments["token_specs"])
     patterns = [AttentionPattern((name,), (name,)) for name in spans]
+    patterned = {**arguments, "attention_patterns": patterns}
     for (name, own), (other, others) in itertools.permutations(spans.items(), 2):
-        if not _reads(module, {**arguments}, own, others):
-            raise CheckFailed(
-                f"{subject.type}: without attention_patterns {name!r} does not read {other!r}"
+        if not _attends(module, arguments, own, others):
+            raise subject.failure(
+                f"without attention_patterns {name!r} does not attend to {other!r}"
             )
-        if _reads(module, {**arguments, "attention_patterns": patterns}, own, others):
-            raise CheckFailed(
-                f"{subject.type}: {name!r} reads {other!r}, which its pattern does not name"
-            )
+        if _attends(module, patterned, own, others):
+            raise subject.failure(f"{name!r} attends to {other!r}, which its pattern does not name")
 
 
-def _reads(module: nn.Module, arguments: calls.Arguments, own: slice, others: slice) -> bool:
-    """Return whether some tokens read some others."""
+def _attends(module: nn.Module, arguments: calls.Arguments, own: slice, others: slice) -> bool:
+    """Return whether some tokens attend to some others."""
     tokens = arguments["x"].clone().requires_grad_()
     y = module(**{**arguments, "x": tokens})
     (gradient,) = torch.autograd.grad(y[:, own].square().sum(), tokens)
     return bool(gradient[:, others].any())
 
 
-@promise("kv_cache")
+@check("kv_cache")
 def check_kv_cache(subject: Subject) -> None:
-    """A call that fills `kv_cache` has the result of one without, and so has a later call that
-    reads from it.
+    """A call that fills `kv_cache`, and a later one that uses it, have the results of one without.
+
+    The later call gives no tokens whose keys and values are cached.
     """
     module = subject.module(use_rope=True) if subject.honours("rope") else subject.module()
     arguments, cache = subject.arguments(module), KVCache()
     plain = subject.call(module, arguments)
-    told = f"{subject.type}: a call that fills a kv_cache has another result than one without"
-    check_close(subject.call(module, {**arguments, "kv_cache": cache}), plain, told)
+    filling = subject.call(module, {**arguments, "kv_cache": cache})
+    problem = "a call that fills a kv_cache has another result than one without"
+    check_close(filling, plain, f"{subject.type}: {problem}")
     if not len(cache):
-        raise CheckFailed(f"{subject.type}: a call leaves its kv_cache empty")
+        raise subject.failure("a call leaves its kv_cache empty")
 
-    later, rows = _call_from_cache(subject, arguments)
-    told = f"{subject.type}: a call that reads keys from kv_cache has another result than one that makes them"
-    check_close(subject.call(module, {**later, "kv_cache": cache}), plain[:, rows], told)
+    later, rows = _later_call(subject, arguments)
+    using = subject.call(module, {**later, "kv_cache": cache})
+    problem = "a call with keys from its kv_cache has another result than one that makes them"
+    check_close(using, plain[:, rows], f"{subject.type}: {problem}")
 
 
-def _call_from_cache(
-    subject: Subject, arguments: calls.Arguments
-) -> tuple[dict[str, object], Tensor]:
-    """Return a call without some of the tokens that are read, and the rows of the result that it
-    still has.
-    """
+def _later_call(subject: Subject, arguments: calls.Arguments) -> tuple[dict[str, object], Tensor]:
+    """Return a call without the tokens that are cached, and the rows of the result it still has."""
     if subject.variant.interface == "cross":
         later = {key: value for key, value in arguments.items() if key != "k_freqs"}
         return {**later, "kv": None}, torch.arange(subject.sizes.queries, device=subject.device)
+
     specs, groups = arguments["token_specs"], subject.variant.example_groups or calls.GROUPS
     cached = {name for name, size in groups.items() if size is not None} or {specs[-1].name}
-    spans = calls.spans_of(specs).items()
-    rows = torch.cat(
-        [torch.arange(span.start, span.stop) for name, span in spans if name not in cached]
-    )
-    rows = rows.to(subject.device)
-    later = calls.on_tokens(lambda tensor, _: tensor[:, rows], arguments)
-    return {
-        **later,
-        "token_specs": [TokenSpec(s.name, None) if s.name in cached else s for s in specs],
-    }, rows
+    kept = [
+        torch.arange(span.start, span.stop)
+        for name, span in calls.spans_of(specs).items()
+        if name not in cached
+    ]
+    rows = torch.cat(kept).to(subject.device)
+    later = calls.each_tensor(lambda tensor: tensor[:, rows], arguments)
+    # A group of no size is one whose keys and values are in the cache.
+    later["token_specs"] = [
+        TokenSpec(spec.name, None) if spec.name in cached else spec for spec in specs
+    ]
+    return later, rows
+
+
+@attrs.frozen
+class _Wrong:
+    """An argument that is to be refused."""
+
+    names: tuple[str, ...]
+    """What it is called, by interface."""
+
+    fault: str
+    spoil: Callable[[Tensor], Tensor]
+    """Makes a sound value wrong."""
+
+
+_TOKENS = ("x", "q", "kv")
+_FREQUENCIES = ("freqs", "q_freqs", "k_freqs")
+_MASK, _PADDING, _POSITIONS = ("attn_mask",), ("key_padding_mask",), ("positions",)
+
+_WRONG_SHAPES = (
+    _Wrong(_TOKENS, "two axes", lambda tokens: tokens[0]),
+    _Wrong(_TOKENS, "four axes", lambda tokens: tokens[..., None]),
+    _Wrong(_TOKENS, "another width", lambda tokens: tokens[..., :-1]),
+    _Wrong(_PADDING, "too few tokens", lambda mask: mask[:, :-1]),
+    _Wrong(_PADDING, "one sample for many", lambda mask: mask[:1]),
+    _Wrong(_PADDING, "three axes", lambda mask: mask[:, None]),
+    _Wrong(_MASK, "too few keys", lambda mask: mask[:, :-1]),
+    _Wrong(_MASK, "five axes", lambda mask: mask[None, None, None]),
+    _Wrong(_POSITIONS, "too few tokens", lambda points: points[:, :-1]),
+    _Wrong(_POSITIONS, "two axes", lambda points: points[0]),
+    _Wrong(_FREQUENCIES, "too few tokens", lambda freqs: freqs[:, :-1]),
+    _Wrong(_FREQUENCIES, "too wide", lambda freqs: torch.cat([freqs, freqs], dim=-1)),
+)
+
+_WRONG_DTYPES = (
+    _Wrong(_TOKENS, "integers", lambda tokens: tokens.long()),
+    _Wrong(_TOKENS, "complex numbers", lambda tokens: tokens.to(torch.complex128)),
+    _Wrong(_PADDING, "floating numbers", lambda mask: mask.double()),
+    _Wrong(_MASK, "integers", lambda mask: mask.long()),
+    _Wrong(_POSITIONS, "integers", lambda points: points.long()),
+    _Wrong(_FREQUENCIES, "real numbers", lambda freqs: freqs.real),
+)
+
+
+@check()
+def check_refuses_wrong_shapes(subject: Subject) -> None:
+    """A tensor of a wrong shape is refused by a ShapeError that names the argument."""
+    _check_each_refused(subject, _WRONG_SHAPES)
+
+
+@check()
+def check_refuses_wrong_dtypes(subject: Subject) -> None:
+    """A tensor of a wrong kind of numbers is refused by a ShapeError that names the argument."""
+    _check_each_refused(subject, _WRONG_DTYPES)
+
+
+def _check_each_refused(subject: Subject, wrongs: tuple[_Wrong, ...]) -> None:
+    sound = list(_sound_calls(subject))
+    for wrong in wrongs:
+        for module, arguments in sound:
+            for name in arguments.keys() & set(wrong.names):
+                spoilt = {**arguments, name: wrong.spoil(arguments[name])}
+                problem = f"{subject.type}: {name} with {wrong.fault} must be refused"
+                remedy = "noether_core.nn has checks for it"
+                check_refused(
+                    lambda: subject.call(module, spoilt),  # noqa: B023  called at once
+                    ShapeError,
+                    name,
+                    f"{problem}; {remedy}",
+                )
+
+
+def _sound_calls(subject: Subject) -> Iterator[tuple[nn.Module, calls.Arguments]]:
+    """Yield modules with calls that they take: with every mask, and with rotations."""
+    module = subject.module()
+    for arguments in subject.each_call(module):
+        yield module, arguments
+    if subject.honours("rope"):
+        rotating = subject.module(use_rope=True)
+        yield rotating, subject.arguments(rotating)

@@ -13,183 +13,145 @@ from noether_core.errors import ConfigError, shown
 from noether_core.schemas import help_of
 from noether_core.schemas.schema import plan_of
 from noether_core.structuring.structure import structure, unstructure
-from noether_core.testing.alternatives import (
-    alternatives,
-    bounds_in,
+from noether_core.testing.contract import NotApplicable, check
+from noether_core.testing.option_values import (
+    example_value,
     fields_of,
     foreign_values,
+    number_ranges,
+    other_values,
     takes_anything,
-    value_of,
 )
-from noether_core.testing.failures import CheckFailed, NotApplicable
 from noether_core.testing.subject import Subject
 
 if TYPE_CHECKING:
     from noether_core.schemas import AttentionConfig
     from noether_core.schemas.schema import Field
 
-_STEP = 1e-3
-"""How far beyond an open bound a number is tried."""
-
 _LARGEST = 64
 """Numbers beyond which a bound is only a safeguard, and a module at it may be too large to make."""
-
-_UNBOUNDED = (-1, 0)
-"""Numbers that an option without a lower bound takes."""
 
 _LONGEST = 120
 """Seconds that importing a config may take."""
 
 
+@check(needs_module=False)
 def check_config_round_trip(subject: Subject) -> None:
-    """A config that is written out as plain data and read again is the same, with the same
-    fingerprint.
-    """
+    """A config written out as plain data and read again is the same, fingerprint included."""
     for config in _some_configs(subject):
-        written = [json.dumps(unstructure(config, defaults=defaults)) for defaults in (True, False)]
-        again = [structure(json.loads(text), registry=subject.registry) for text in written]
-        for copied in (*again, pickle.loads(pickle.dumps(config))):  # noqa: S301  our own bytes
-            if (
-                copied != config
-                or hash(copied) != hash(config)
-                or copied.fingerprint() != config.fingerprint()
-            ):
-                raise CheckFailed(f"{subject.type}: {shown(config)} comes back as {shown(copied)}")
+        copies = [pickle.loads(pickle.dumps(config))]  # noqa: S301  our own bytes
+        for defaults in (True, False):
+            text = json.dumps(unstructure(config, defaults=defaults))
+            copies.append(structure(json.loads(text), registry=subject.registry))
+
+        wanted = (config, hash(config), config.fingerprint())
+        for copied in copies:
+            if (copied, hash(copied), copied.fingerprint()) != wanted:
+                raise subject.failure(f"{shown(config)} comes back as {shown(copied)}")
 
 
 def _some_configs(subject: Subject) -> Iterator[AttentionConfig]:
     """Yield the example, and configs that differ from it in one option."""
     yield subject.config()
     for field in fields_of(subject):
-        for value in alternatives(subject, field):
+        for value in other_values(subject, field):
             yield subject.config(**{field.option: value})
             break
 
 
+@check(needs_module=False)
 def check_config_is_strict(subject: Subject) -> None:
-    """An option takes no value of another kind: no text for a number, no boolean for an integer;
-    nor anything unknown.
+    """An option takes no value of another kind, no text for a number, and nothing unknown.
 
     A value that is refused is refused under the name of its option.
     """
     for field in fields_of(subject):
         if takes_anything(field.annotation):
-            raise CheckFailed(
-                f"{subject.type}: {field.option} takes anything; annotate what it means to take"
+            raise subject.failure(
+                f"{field.option} takes anything; annotate what it is meant to take"
             )
-        for value in foreign_values(field.annotation, value_of(subject, field)):
+        for value in foreign_values(field.annotation, example_value(subject, field)):
             if not _is_refused(subject, field.option, value):
-                raise CheckFailed(
-                    f"{subject.type}: {field.option} takes {shown(value)}, wanted {field.expected}"
+                raise subject.failure(
+                    f"{field.option} takes {shown(value)}, wanted {field.expected}"
                 )
     if not _is_refused(subject, "no_such_option", 1):
-        raise CheckFailed(
-            f"{subject.type}: the unknown option 'no_such_option' is not refused by its name"
-        )
+        raise subject.failure("the unknown option 'no_such_option' is not refused by its name")
 
 
 def _is_refused(subject: Subject, option: str, value: Any) -> bool:
     """Return whether a value is refused under the name of its option."""
+    options = {"type": subject.type, **subject.given(**{option: value})}
     try:
-        structure(
-            {"type": subject.type, **subject.given(**{option: value})}, registry=subject.registry
-        )
+        structure(options, registry=subject.registry)
     except ConfigError as error:
         return any(problem.keys[:1] == (option,) for problem in error.problems)
     return False
 
 
+@check()
 def check_bounds(subject: Subject) -> None:
-    """A number beyond a bound of its option is refused, and one at it makes a module that can be
-    called.
+    """A number beyond a bound is refused, and one at it makes a module that can be called.
 
     What an option without a bound takes must work as well.
     """
     for field in fields_of(subject):
-        for kind, terms in bounds_in(field.annotation):
-            for value in _beyond(kind, dict(terms)):
+        for numbers in number_ranges(field.annotation):
+            for value in numbers.outside():
                 if not _is_refused(subject, field.option, value):
-                    raise CheckFailed(
-                        f"{subject.type}: {field.option} takes {value}, wanted {field.expected}"
-                    )
-            for value in _at(kind, dict(terms)):
+                    raise subject.failure(f"{field.option} takes {value}, wanted {field.expected}")
+            for value in numbers.outermost():
                 if abs(value) <= _LARGEST:
                     _check_works(subject, field, value)
 
 
-def _beyond(kind: Any, limits: dict[str, Any]) -> Iterator[Any]:
-    """Yield numbers just outside of bounds."""
-    step = 1 if kind is int else _STEP
-    yield from (kind(limits[name]) - step for name in ("ge",) if name in limits)
-    yield from (kind(limits[name]) + step for name in ("le",) if name in limits)
-    yield from (kind(limits[name]) for name in ("gt", "lt") if name in limits)
-
-
-def _at(kind: Any, limits: dict[str, Any]) -> Iterator[Any]:
-    """Yield the outermost numbers inside of bounds, and some where there is no lower one."""
-    step = 1 if kind is int else _STEP
-    yield from (kind(limits[name]) for name in ("ge", "le") if name in limits)
-    yield from (kind(limits[name]) + step for name in ("gt",) if name in limits)
-    yield from (kind(limits[name]) - step for name in ("lt",) if name in limits)
-    if not limits.keys() & {"ge", "gt"}:
-        yield from map(kind, _UNBOUNDED)
-
-
 def _check_works(subject: Subject, field: Field, value: Any) -> None:
     """Check that a module can be made with a value and called, in training as in evaluation."""
-    fitting: tuple[dict[str, Any], ...] = ({}, {"num_heads": 1})  # one head divides any width
-    changes = next(
-        ({**more, field.option: value} for more in fitting if _fits(subject, field, value, more)),
-        None,
-    )
-    if changes is None:  # other options, or a rule across them, leave it no place
+    changes = {field.option: value}
+    if not subject.is_sound(**changes) and field.option != "num_heads":
+        changes["num_heads"] = 1  # one head divides any width
+    if not subject.is_sound(**changes):  # other options, or a rule across them, leave it no room
         return
-    told = f"{subject.type}: {field.option} takes {value}, and then"
+
+    problem = f"{field.option} takes {value}, and then"
     try:
         module = subject.module(**changes)
         arguments = subject.arguments(module)
         results = [subject.call(module.train(training), arguments) for training in (False, True)]
     except Exception as error:
-        raise CheckFailed(
-            f"{told} a module cannot be made or called: {type(error).__name__}: {error}; bound the option"
+        raised = f"{type(error).__name__}: {error}"
+        raise subject.failure(
+            f"{problem} a module cannot be made or called: {raised}; bound the option"
         ) from error
     if not all(y.isfinite().all() for y in results):
-        raise CheckFailed(f"{told} results are not finite; bound the option")
+        raise subject.failure(f"{problem} results are not finite; bound the option")
 
 
-def _fits(subject: Subject, field: Field, value: Any, more: dict[str, Any]) -> bool:
-    return field.option not in more and subject.is_sound(**{**more, field.option: value})
-
-
+@check(needs_module=False)
 def check_help(subject: Subject) -> None:
     """Every option has help: a string under its field."""
-    texts = help_of(subject.variant.config)
-    bare = sorted(
-        option
-        for option in plan_of(subject.variant.config).options
-        if not texts.get(option, "").strip()
-    )
+    texts, options = help_of(subject.variant.config), plan_of(subject.variant.config).options
+    bare = sorted(option for option in options if not texts.get(option, "").strip())
     if bare:
-        raise CheckFailed(
-            f"{subject.type}: no help under {', '.join(bare)}; write a string below each field"
-        )
+        raise subject.failure(f"no help under {', '.join(bare)}; write a string below each field")
 
 
+@check(needs_module=False)
 def check_config_without_torch(subject: Subject) -> None:
     """Record and config are imported where there is no torch."""
-    modules = list(
-        dict.fromkeys([subject.variant.config.__module__, subject.plugin.partition(":")[0]])
-    )
+    paths = (subject.variant.config.__module__, subject.plugin.partition(":")[0])
+    modules = list(dict.fromkeys(filter(None, paths)))
     if "__main__" in modules:
         raise NotApplicable("its config was written in __main__, which no other process can import")
-    command = [sys.executable, "-c", _WITHOUT_TORCH, json.dumps(sys.path), *filter(None, modules)]
+
+    command = [sys.executable, "-c", _WITHOUT_TORCH, json.dumps(sys.path), *modules]
     done = subprocess.run(  # noqa: S603  our own code, in the same Python
         command, check=False, capture_output=True, text=True, timeout=_LONGEST
     )
     if done.returncode:
-        told = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise CheckFailed(
-            f"{subject.type}: {' or '.join(filter(None, modules))} cannot be imported without torch: {told[0]}; "
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise subject.failure(
+            f"{' or '.join(modules)} cannot be imported without torch: {lines[-1]}; "
             "import it in the module's file alone"
         )
 

@@ -1,51 +1,63 @@
-"""Options: each is read."""
+"""Options: each is read, and acts."""
 
 from __future__ import annotations
 
+import copy
 import itertools
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from noether_core.testing.alternatives import alternatives, fields_of, is_fixed
-from noether_core.testing.failures import CheckFailed
+from noether_core.testing.contract import check
 from noether_core.testing.gradients import gradients_of
 from noether_core.testing.measuring import Operations
-from noether_core.testing.reading import recording
+from noether_core.testing.option_values import fields_of, is_fixed, other_values
 from noether_core.testing.subject import Subject
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from noether_core.schemas import AttentionConfig
     from noether_core.schemas.schema import Field
 
-_Seen = dict[str, Any]
-"""What a config makes of a module and its calls, by what it is."""
+_Observed = dict[str, Any]
+"""What a config makes of calls, by what it is."""
 
 _MOST_TRIED = 3
 """Other values of an option that are tried in one setting."""
 
+_COPYING = ("attr", "attrs", "cattrs", "noether_core.schemas", "noether_core.structuring")
+"""Modules that go through all options, whatever they are, to compare, copy and write them out."""
 
+_GENERATED = "<attrs generated"
+"""How the file name of a method begins that attrs wrote, such as the `__repr__` of a config."""
+
+
+@check()
 def check_options_are_read(subject: Subject) -> str:
-    """Every option is read: another value changes weights, numbers, operations or what is refused.
+    """Every option is read: another value changes numbers, operations or what is refused.
 
     An option may matter under other options alone. One that the schema fixes is not tried; one that
-    the record calls silent need only be looked at.
+    the record calls silent need only be read. To copy it with all others is not to read it.
     """
     fields = [field for field in fields_of(subject) if not is_fixed(field.annotation)]
     trial = _Trial(subject, fields)
     for field in fields:
         is_silent = field.option in subject.variant.silent_options
-        if is_silent or next(alternatives(subject, field), None) is None:
-            if field.name not in _looked_at(subject):
-                raise CheckFailed(
-                    f"{subject.type}: nobody looks at the option {field.option!r}; read it, or drop it"
+        if is_silent or next(other_values(subject, field), None) is None:
+            if field.name not in _read_by_module(subject):
+                raise subject.failure(
+                    f"nobody reads the option {field.option!r}; use it, or drop it"
                 )
         elif not trial.acts(field):
-            raise CheckFailed(
-                f"{subject.type}: other values of {field.option!r} change neither weights nor numbers, operations or "
-                "refusals; read it, drop it, fix it to one Literal, or name it in the record's silent_options"
+            raise subject.failure(
+                f"other values of {field.option!r} change neither numbers nor operations nor "
+                "refusals; use it, drop it, fix it to one Literal, or name it in the record's "
+                "silent_options"
             )
     return f"{len(fields)} options"
 
@@ -56,9 +68,10 @@ class _Trial:
     def __init__(self, subject: Subject, fields: list[Field]) -> None:
         self._subject = subject
         self._fields = fields
-        self._known: dict[AttentionConfig, _Seen] = {}
+        self._known: dict[AttentionConfig, _Observed] = {}
+        # What differs between two modules of one config says nothing about options.
         example = subject.config()
-        self._noisy = _differing(_seen(subject, example), _seen(subject, example))
+        self._noisy = _differing(_observed(subject, example), _observed(subject, example))
 
     def acts(self, field: Field) -> bool:
         """Return whether another value of an option changes anything in any setting."""
@@ -66,73 +79,128 @@ class _Trial:
 
     def _acts_in(self, field: Field, setting: dict[str, Any]) -> bool:
         before = self._observe(setting)
-        values = itertools.islice(alternatives(self._subject, field, **setting), _MOST_TRIED)
-        observed = (self._observe({**setting, field.option: value}) for value in values)
-        return any(_differing(before, after) - self._noisy for after in observed)
+        values = other_values(self._subject, field, **setting)
+        for value in itertools.islice(values, _MOST_TRIED):
+            after = self._observe({**setting, field.option: value})
+            if _differing(before, after) - self._noisy:
+                return True
+        return False
 
     def _settings(self, field: Field) -> Iterator[dict[str, Any]]:
         """Yield the example, and what differs from it in one other option."""
         yield {}
         for other in self._fields:
             if other.option != field.option:
-                for value in itertools.islice(alternatives(self._subject, other), _MOST_TRIED):
+                for value in itertools.islice(other_values(self._subject, other), _MOST_TRIED):
                     yield {other.option: value}
 
-    def _observe(self, changes: dict[str, Any]) -> _Seen:
+    def _observe(self, changes: dict[str, Any]) -> _Observed:
         config = self._subject.config(**changes)
         if config not in self._known:
-            self._known[config] = _seen(self._subject, config)
+            self._known[config] = _observed(self._subject, config)
         return self._known[config]
 
 
-def _seen(subject: Subject, config: AttentionConfig) -> _Seen:
-    """Return the weights that a config starts with, and of every call its operations and its
-    numbers.
+def _observed(subject: Subject, config: AttentionConfig) -> _Observed:
+    """Return the operations, results and gradients of every call of a module.
+
+    The weights that it starts with are left out: what matters of them shows in results, and a
+    buffer that holds an option and is never used would show in nothing else.
     """
-    seen: _Seen = {}
+    observed: _Observed = {}
     try:
-        module = subject.raw_module(config)
-        seen["weights"] = {name: value.clone() for name, value in module.state_dict().items()}
-        subject.enlivened(module)
+        module = subject.with_noise(subject.raw_module(config))
         for number, arguments in enumerate(subject.each_call(module, dtype=torch.float32)):
-            for training in (False, True):
-                call = f"call {number} in {'training' if training else 'evaluation'}"
-                seen[f"operations of {call}"], seen[call] = _called(
-                    subject, module.train(training), arguments
-                )
+            for is_training in (False, True):
+                call = f"call {number} in {'training' if is_training else 'evaluation'}"
+                with Operations() as operations:
+                    y = subject.call(module.train(is_training), arguments)
+                    gradients = gradients_of(module, y)
+                observed[f"operations of {call}"] = operations.seen
+                observed[f"result of {call}"] = y.detach()
+                for name, gradient in gradients.items():
+                    observed[f"gradient of {name} in {call}"] = gradient
     except Exception as error:  # noqa: BLE001  what is refused is part of what an option does
-        seen["refused"] = type(error).__name__
-    return seen
+        observed["refusal"] = type(error).__name__
+    return observed
 
 
-def _called(subject: Subject, module: nn.Module, arguments: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the operations of a call and of its backward pass, and their numbers."""
-    with Operations() as operations:
-        y = subject.call(module, arguments)
-        gradients = gradients_of(module, y)
-    return operations.seen, {"": y.detach(), **gradients}
-
-
-def _differing(one: _Seen, other: _Seen) -> frozenset[str]:
+def _differing(one: _Observed, other: _Observed) -> set[str]:
     """Return the names of what is not the same, to the last bit."""
-    return frozenset(
-        name for name in one.keys() | other.keys() if not _are_same(one.get(name), other.get(name))
-    )
+    shared = one.keys() & other.keys()
+    changed = {name for name in shared if not _are_same(one[name], other[name])}
+    return changed | (one.keys() ^ other.keys())
 
 
 def _are_same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.dtype == other.dtype and torch.equal(one.nan_to_num(), other.nan_to_num())
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_are_same(one[key], other[key]) for key in one)
-    return type(one) is type(other) and bool(one == other)
+    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
+        return type(one) is type(other) and bool(one == other)
+    # No number is equal to one that is none, not even to itself.
+    return one.dtype == other.dtype and torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
-def _looked_at(subject: Subject) -> set[str]:
-    """Return the attributes of its config that a module looks at when it is made and called."""
-    names: set[str] = set()
-    module = subject.made_directly(recording(subject.config(), names)).to(subject.device)
-    for training in (False, True):
+def _read_by_module(subject: Subject) -> set[str]:
+    """Return the attributes of its config that a module reads when it is made and called."""
+    readings = Readings()
+    module = subject.made_directly(readings.of(subject.config())).to(subject.device)
+    for is_training in (False, True):
         for arguments in subject.each_call(module, dtype=torch.float32):
-            subject.call(module.train(training), arguments)
-    return names
+            subject.call(module.train(is_training), arguments)
+    return readings.names
+
+
+@attrs.define
+class Readings:
+    """Which attributes of configs were read, and from where in the code."""
+
+    _names_by_site: dict[tuple[CodeType, int], set[str]] = attrs.field(factory=dict)
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all attributes that were read for their own sake.
+
+        One place in the code that reads several goes through all there are, as a copy does.
+        """
+        sites = self._names_by_site.values()
+        return {name for names in sites for name in names if len(names) == 1}
+
+    def of(self, config: AttentionConfig) -> AttentionConfig:
+        """Return a config equal to *config* whose attributes are watched."""
+        cls = type(config)
+        fields = [field.name for field in attrs.fields(cls)]
+
+        def read(recorded: AttentionConfig, name: str) -> Any:
+            if name in fields:
+                self._add(name)
+            return object.__getattribute__(recorded, name)
+
+        def is_equal(recorded: AttentionConfig, other: object) -> Any:
+            if not isinstance(other, cls):
+                return NotImplemented
+            own, others = (
+                [object.__getattribute__(value, name) for name in fields]
+                for value in (recorded, other)
+            )
+            return own == others
+
+        members = {
+            "__slots__": (),
+            "__getattribute__": read,
+            "__eq__": is_equal,
+            "__hash__": lambda _: hash(config),
+            "__copy__": lambda recorded: recorded,
+            "__deepcopy__": lambda recorded, _: recorded,
+            # Nothing can import the class of the one that is watched.
+            "__reduce_ex__": lambda *_: (copy.copy, (config,)),
+        }
+        recorded: AttentionConfig = object.__new__(type(cls.__name__, (cls,), members))
+        for name in fields:
+            object.__setattr__(recorded, name, getattr(config, name))
+        return recorded
+
+    def _add(self, name: str) -> None:
+        frame = sys._getframe(2)  # noqa: SLF001  there is no other way to whoever reads
+        module = str(frame.f_globals.get("__name__"))
+        is_copying = any(module == other or module.startswith(f"{other}.") for other in _COPYING)
+        if not is_copying and not frame.f_code.co_filename.startswith(_GENERATED):
+            self._names_by_site.setdefault((frame.f_code, frame.f_lasti), set()).add(name)

@@ -1,6 +1,4 @@
-"""What outlives a call: weights in files, copies, modules without memory, and the state of torch
-and Python.
-"""
+"""What outlives a call: weights in files, copies, modules without memory, global state."""
 
 from __future__ import annotations
 
@@ -15,52 +13,49 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import torch
 from torch import nn
 
 from noether_core.testing.comparing import check_close
-from noether_core.testing.failures import CheckFailed
+from noether_core.testing.contract import check
 from noether_core.testing.subject import Subject, config_of
 
 
+@check()
 def check_state_dict(subject: Subject) -> None:
-    """The state dict holds all that a module has learnt: another module that loads it computes the
-    same.
-    """
+    """The state dict holds all that a module has learnt: one that loads it computes the same."""
     module, arguments = subject.module(), subject.arguments()
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
     file.seek(0)
     other = subject.module(seed=7)
     other.load_state_dict(torch.load(file, weights_only=True))
-    told = f"{subject.type}: a module that loads the state dict of another computes something else"
-    check_close(subject.call(other, arguments), subject.call(module, arguments), told)
+    problem = f"{subject.type}: a module that loads a state dict computes something else"
+    check_close(subject.call(other, arguments), subject.call(module, arguments), problem)
 
 
+@check()
 def check_copies(subject: Subject) -> None:
     """A deep copy and a pickled copy compute the same, keep the config and share no memory."""
     module, arguments = subject.module(), subject.arguments()
-    y, memory = (
-        subject.call(module, arguments),
-        {parameter.data_ptr() for parameter in module.parameters()},
-    )
+    y = subject.call(module, arguments)
+    memory = {parameter.data_ptr() for parameter in module.parameters()}
     for kind, copied in _COPIES.items():
         try:
             twin = copied(module)
         except Exception as error:
-            raise CheckFailed(
-                f"{subject.type}: a {kind} copy cannot be made: {type(error).__name__}: {error}; keep no lambdas, "
+            raise subject.failure(
+                f"a {kind} copy cannot be made: {type(error).__name__}: {error}; keep no lambdas, "
                 "local functions or open files in a module"
             ) from error
-        check_close(
-            subject.call(twin, arguments),
-            y,
-            f"{subject.type}: a {kind} copy computes something else",
-        )
+        problem = f"{subject.type}: a {kind} copy computes something else"
+        check_close(subject.call(twin, arguments), y, problem)
         if twin.config != module.config:
-            raise CheckFailed(f"{subject.type}: a {kind} copy has another config")
+            raise subject.failure(f"a {kind} copy has another config")
+        # A parameter without numbers has no memory, and its pointer is that of any other such.
         if memory & {parameter.data_ptr() for parameter in twin.parameters() if parameter.numel()}:
-            raise CheckFailed(f"{subject.type}: a {kind} copy shares the memory of its parameters")
+            raise subject.failure(f"a {kind} copy shares the memory of its parameters")
 
 
 _COPIES: dict[str, Callable[[nn.Module], nn.Module]] = {
@@ -69,8 +64,9 @@ _COPIES: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
+@check()
 def check_meta_device(subject: Subject) -> None:
-    """A module can be made without memory, on the meta device, and takes its weights by assignment."""
+    """A module can be made on the meta device, and takes its weights by assignment."""
     source = subject.module(dtype=torch.float32)
     state = source.state_dict()
     wanted = subject.module(dtype=torch.float32, seed=8)
@@ -79,52 +75,56 @@ def check_meta_device(subject: Subject) -> None:
         with torch.device("meta"):
             module = subject.made_directly(config_of(source))
     except Exception as error:
-        told = f"a module cannot be made on the meta device: {type(error).__name__}: {error}"
-        raise CheckFailed(
-            f"{subject.type}: {told}; look at no number of a weight when a module is made"
+        raise subject.failure(
+            f"a module cannot be made on the meta device: {type(error).__name__}: {error}; "
+            "look at no number of a weight when a module is made"
         ) from error
-    if real := [name for name, tensor in _tensors(module).items() if not tensor.is_meta]:
-        raise CheckFailed(
-            f"{subject.type}: on the meta device {', '.join(real)} take memory; name no device for them"
+
+    real = [name for name, tensor in _tensors(module).items() if not tensor.is_meta]
+    if real:
+        raise subject.failure(
+            f"on the meta device {', '.join(real)} take memory; name no device for them"
         )
     module.load_state_dict(state, assign=True)
-    if bare := [name for name, tensor in _tensors(module).items() if tensor.is_meta]:
-        raise CheckFailed(
-            f"{subject.type}: {', '.join(bare)} stay without memory, as no state dict holds them; make them "
+    bare = [name for name, tensor in _tensors(module).items() if tensor.is_meta]
+    if bare:
+        raise subject.failure(
+            f"{', '.join(bare)} stay without memory, as no state dict holds them; make them "
             "persistent, or compute them in forward"
         )
+
     arguments = subject.arguments(dtype=torch.float32)
-    told = f"{subject.type}: a module that was made without memory computes something else"
-    check_close(subject.call(module.eval(), arguments), subject.call(wanted, arguments), told)
+    problem = f"{subject.type}: a module that was made without memory computes something else"
+    got = subject.call(module.eval(), arguments)
+    check_close(got, subject.call(wanted, arguments), problem)
 
 
 def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
+@check()
 def check_global_state(subject: Subject) -> None:
-    """Making and calling a module leaves the state of torch and Python as it is, and takes random
-    numbers as they come.
+    """A module leaves the state of torch and Python as it is, and takes random numbers as they are.
 
     Defaults, modes, threads, precision, kernels, warnings, the environment, and the generators of
     Python and numpy. Torch's generator moves on by what is drawn, which in evaluation is nothing.
     """
     _check_draws(subject)
     with _unusual_state():
-        before = _surroundings()
+        before = _global_state()
         module, arguments = subject.module(), subject.arguments()
         subject.call(module.train(), arguments).square().sum().backward()  # type: ignore[no-untyped-call]  # torch's own
         with torch.no_grad():
             subject.call(module.eval(), arguments)
             is_grad_enabled = torch.is_grad_enabled()
-        after = _surroundings()
-    changed = [fact for fact, value in before.items() if after[fact] != value] + [
-        "grad mode"
-    ] * is_grad_enabled
+        after = _global_state()
+
+    changed = [fact for fact, value in before.items() if after[fact] != value]
+    if is_grad_enabled:
+        changed.append("grad mode")
     if changed:
-        raise CheckFailed(
-            f"{subject.type}: a module changes {', '.join(changed)}, of its whole process"
-        )
+        raise subject.failure(f"a module changes {', '.join(changed)}, of its whole process")
 
 
 def _check_draws(subject: Subject) -> None:
@@ -135,30 +135,41 @@ def _check_draws(subject: Subject) -> None:
             module = subject.module_class(subject.config())
             after_making.append(torch.get_rng_state())
     if torch.equal(*after_making):
-        raise CheckFailed(
-            f"{subject.type}: making a module seeds torch's generator, which is its user's to seed"
+        raise subject.failure(
+            "making a module seeds torch's generator, which is its user's to seed"
         )
+
     with subject.seeded(3):
         state = torch.get_rng_state()
         module.to(subject.device, torch.float64).eval()(**subject.arguments())
-        is_unmoved = torch.equal(state, torch.get_rng_state())
-    if subject.honours("deterministic") and not is_unmoved:
-        raise CheckFailed(
-            f"{subject.type}: evaluation draws from torch's generator, and is declared deterministic"
+        has_drawn = not torch.equal(state, torch.get_rng_state())
+    if subject.honours("deterministic") and has_drawn:
+        raise subject.failure(
+            "evaluation draws from torch's generator, and the record promises 'deterministic'"
         )
+
+
+@attrs.frozen
+class _Setting:
+    """A part of the state that can be set."""
+
+    get: Callable[[], Any]
+    put: Callable[[Any], Any]
+    unusual: Any
+    """A value that nobody else gives it."""
 
 
 @contextmanager
 def _unusual_state() -> Iterator[None]:
     """Put unusual values in the place of defaults, so that who sets the usual ones is seen."""
-    usual = [get() for get, _, _ in _SETTABLE]
+    usual = [setting.get() for setting in _SETTINGS]
     try:
-        for _, put, unusual in _SETTABLE:
-            put(unusual)
+        for setting in _SETTINGS:
+            setting.put(setting.unusual)
         yield
     finally:
-        for (_, put, _), value in zip(_SETTABLE, usual, strict=True):
-            put(value)
+        for setting, value in zip(_SETTINGS, usual, strict=True):
+            setting.put(value)
 
 
 def _set_threads(count: int) -> None:
@@ -169,17 +180,16 @@ def _set_benchmark(value: bool) -> None:
     torch.backends.cudnn.benchmark = value
 
 
-_SETTABLE: tuple[tuple[Callable[[], Any], Callable[[Any], Any], Any], ...] = (
-    (torch.get_default_dtype, torch.set_default_dtype, torch.float64),
-    (torch.get_num_threads, _set_threads, 3),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
-    (lambda: torch.backends.cudnn.benchmark, _set_benchmark, True),
-    (random.getstate, random.setstate, random.Random(5).getstate()),  # noqa: S311  no secret is drawn
+_SETTINGS = (
+    _Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+    _Setting(torch.get_num_threads, _set_threads, 3),
+    _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
+    _Setting(lambda: torch.backends.cudnn.benchmark, _set_benchmark, unusual=True),
+    _Setting(random.getstate, random.setstate, random.Random(5).getstate()),  # noqa: S311  no secret is drawn
 )
-"""What of the state can be read, how it is set, and a value that nobody else gives it."""
 
 
-def _surroundings() -> dict[str, Any]:
+def _global_state() -> dict[str, Any]:
     """Return the state of torch and Python that is nobody's own."""
     return {
         "the default dtype": torch.get_default_dtype(),

@@ -1,84 +1,172 @@
-"""Who sees whom: samples, tokens, and their order."""
+"""Which tokens attend to which: across samples, in any order, and under masks."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from noether_core.testing import calls
-from noether_core.testing.comparing import check_close
-from noether_core.testing.failures import CheckFailed
-from noether_core.testing.promises import promise
+from noether_core.testing.comparing import are_alike, check_close
+from noether_core.testing.contract import check
+from noether_core.testing.gradients import are_finite, gradients_of
 from noether_core.testing.subject import Subject
 
 
+@check()
 def check_batch_independence(subject: Subject) -> None:
     """Samples of a batch do not see each other."""
     module = subject.module()
     for arguments in subject.each_call(module):
-        if (
-            "kv_cache" in arguments or "attn_mask" in arguments
-        ):  # a cache is no tensor, a mask of pairs has no samples
+        # A cache is no tensor, and a mask over pairs has no samples.
+        if "kv_cache" in arguments or "attn_mask" in arguments:
             continue
         together = subject.call(module, arguments)
         alone = [
             subject.call(module, calls.samples(arguments, slice(i, i + 1)))
             for i in range(subject.sizes.batch)
         ]
-        check_close(
-            together,
-            torch.cat(alone),
-            f"{subject.type}: a sample alone has another result than in a batch",
-        )
+        problem = f"{subject.type}: a sample alone has another result than in a batch"
+        check_close(together, torch.cat(alone), problem)
 
 
+@check()
 def check_tokens_see_each_other(subject: Subject) -> None:
-    """What a token gets depends on other tokens: on some that are read, in each sample."""
-    module, arguments = subject.module(), subject.arguments()
-    read = calls.READ[subject.variant.interface]
+    """What a token gets depends on other tokens, in each sample."""
+    module, arguments, keys = subject.module(), subject.arguments(), subject.signature.keys
     y = subject.call(module, arguments)
-    seen = torch.zeros(y.shape[0], dtype=torch.bool, device=y.device)
+    is_changed = torch.zeros(y.shape[0], dtype=torch.bool, device=y.device)
     for token in range(subject.sizes.tokens):
-        changed = arguments[read].clone()
-        changed[:, token] = changed[:, token] * 2 + 1
-        moved = (subject.call(module, {**arguments, read: changed}) - y).abs().amax(-1)
-        if read == calls.ASKING[subject.variant.interface]:
-            moved[:, token] = 0
-        seen |= (moved > 0).any(-1)
-    if not seen.all():
-        raise CheckFailed(
-            f"{subject.type}: no token changes what another token gets; it is no attention"
-        )
+        tokens = arguments[keys].clone()
+        tokens[:, token] = tokens[:, token] * 2 + 1
+        change = (subject.call(module, {**arguments, keys: tokens}) - y).abs().amax(-1)
+        if subject.signature.is_of_one_set:
+            change[:, token] = 0  # its own result changes in any case
+        is_changed |= (change > 0).any(-1)
+    if not is_changed.all():
+        raise subject.failure("no token changes what another token gets; it is no attention")
 
 
-@promise("permutation")
+@check("permutation")
 def check_permutation(subject: Subject) -> None:
     """Tokens in another order, with all that belongs to them, get the same results in that order.
 
-    Within their groups, where tokens are grouped; tokens that ask and tokens that are read each by
-    themselves.
+    Within their groups, where tokens are grouped; queries and keys each by themselves.
     """
     module = subject.module()
+    queries = torch.arange(subject.sizes.queries - 1, -1, -1, device=subject.device)
     for arguments in subject.each_call(module):
         if "attn_mask" in arguments or "kv_cache" in arguments:
             continue
-        order = _order(subject, arguments)
-        asking = torch.arange(subject.sizes.queries - 1, -1, -1, device=subject.device)
-        permuted = calls.on_tokens(
-            lambda tensor, is_asking: tensor[:, asking if is_asking else order],  # noqa: B023  used within the loop
-            arguments,
+        keys = _order(subject, arguments)
+        permuted = _permuted(arguments, queries, keys)
+        rows = keys if subject.signature.is_of_one_set else queries
+        wanted = subject.call(module, arguments)[:, rows]
+        problem = "permuted tokens do not get their results in the permuted order"
+        check_close(
+            subject.call(module, permuted), wanted, f"{subject.type}: {problem}; drop 'permutation'"
         )
-        told = f"{subject.type}: permuted tokens do not get their results in the permuted order; drop 'permutation'"
-        own = asking if subject.variant.interface == "cross" else order
-        check_close(subject.call(module, permuted), subject.call(module, arguments)[:, own], told)
+
+
+def _permuted(arguments: calls.Arguments, queries: Tensor, keys: Tensor) -> dict[str, object]:
+    def permute(tensor: Tensor, is_of_queries: bool) -> Tensor:
+        return tensor[:, queries if is_of_queries else keys]
+
+    return calls.on_tokens(permute, arguments)
 
 
 def _order(subject: Subject, arguments: calls.Arguments) -> Tensor:
     """Return an order of the tokens that leaves each in its group."""
     generator = torch.Generator().manual_seed(2)
     sizes = [spec.size for spec in arguments.get("token_specs", [])] or [subject.sizes.tokens]
-    parts, start = [], 0
+    orders, start = [], 0
     for size in sizes:
-        parts.append(start + torch.randperm(size, generator=generator))
+        orders.append(start + torch.randperm(size, generator=generator))
         start += size
-    return torch.cat(parts).to(subject.device)
+    return torch.cat(orders).to(subject.device)
+
+
+@check("attn_mask")
+def check_attn_mask(subject: Subject) -> None:
+    """A query attends to no key that `attn_mask` hides; its numbers are added to the logits."""
+    module, arguments = subject.module(), subject.arguments()
+    mask = subject.optional("attn_mask", arguments)
+    y = subject.call(module, {**arguments, "attn_mask": mask})
+    _check_hidden_keys(subject, module, arguments, mask)
+
+    zeros = torch.zeros(mask.shape, dtype=y.dtype, device=y.device)
+    added = zeros.masked_fill(~mask, float("-inf"))
+    problem = "an attn_mask of minus infinities has not the result of a boolean one"
+    got = subject.call(module, {**arguments, "attn_mask": added})
+    check_close(got, y, f"{subject.type}: {problem}")
+
+    tilted = added + torch.arange(mask.shape[1], device=y.device) / mask.shape[1]
+    if are_alike(subject.call(module, {**arguments, "attn_mask": tilted}), y):
+        raise subject.failure("the numbers of a floating attn_mask are not added to the logits")
+
+
+def _check_hidden_keys(
+    subject: Subject, module: nn.Module, arguments: calls.Arguments, mask: Tensor
+) -> None:
+    """Check by gradients which tokens some queries attend to under *mask*."""
+    name = subject.signature.keys
+    for query in (0, mask.shape[0] // 2):
+        tokens = arguments[name].clone().requires_grad_()
+        y = module(**{**arguments, name: tokens, "attn_mask": mask})
+        (gradient,) = torch.autograd.grad(y[0, query].square().sum(), tokens)
+        hidden = ~mask[query]
+        if subject.signature.is_of_one_set:
+            hidden[query] = False  # it makes the query, whatever the mask hides
+        if gradient[0, hidden].any():
+            raise subject.failure(f"query {query} attends to tokens that attn_mask hides from it")
+
+
+@check("key_padding_mask")
+def check_key_padding_mask(subject: Subject) -> None:
+    """Padding has no influence on real tokens: it may hold anything, or not be there at all."""
+    module, arguments = subject.module(), subject.arguments()
+    mask = subject.optional("key_padding_mask", arguments)
+    _check_content_of_padding(subject, module, arguments, mask)
+
+    kept = int(mask.sum(dim=1).min())
+    real = (torch.arange(mask.shape[1], device=mask.device) < kept).expand_as(mask)
+    short = subject.call(module, calls.shortened(arguments, kept))
+    padded = subject.call(module, {**arguments, "key_padding_mask": real})
+    problem = f"{subject.type}: real tokens get something else beside padding than without it"
+    check_close(padded[:, : short.shape[1]], short, problem)
+
+    whole = subject.call(module, {**arguments, "key_padding_mask": torch.ones_like(mask)})
+    problem = f"{subject.type}: a key_padding_mask that hides nothing changes the result"
+    check_close(whole, subject.call(module, arguments), problem)
+
+
+def _check_content_of_padding(
+    subject: Subject, module: nn.Module, arguments: calls.Arguments, mask: Tensor
+) -> None:
+    """Check that other numbers in padding leave the results of real tokens as they are."""
+    other = subject.arguments(seed=3)
+    replaced = {
+        name: torch.where(mask[..., None], value, other[name])
+        for name, value in arguments.items()
+        if isinstance(value, Tensor) and not value.is_complex() and value.shape[:2] == mask.shape
+    }
+    y = subject.call(module, {**arguments, "key_padding_mask": mask})
+    again = subject.call(module, {**arguments, **replaced, "key_padding_mask": mask})
+    if subject.signature.is_of_one_set:
+        y, again = y[mask], again[mask]  # rows of padding mean nothing
+    check_close(again, y, f"{subject.type}: what stands in padding changes what real tokens get")
+
+
+@check("key_padding_mask", "attn_mask")
+def check_all_keys_hidden(subject: Subject) -> None:
+    """A query that may attend to no key gets finite numbers and passes finite gradients."""
+    module, plain = subject.module(), subject.arguments()
+    for argument in ("key_padding_mask", "attn_mask"):
+        if not subject.honours(argument):
+            continue
+        mask = torch.zeros_like(subject.optional(argument, plain))
+        y = subject.call(module, {**plain, argument: mask})
+        if not are_finite(y, gradients_of(module, y)):
+            raise subject.failure(
+                f"a {argument} that hides everything gives numbers or gradients that are not "
+                "finite; noether_core.nn.attend gives zeros"
+            )

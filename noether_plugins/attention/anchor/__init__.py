@@ -1,1 +1,1 @@
-"""Anchor attention: the groups of a branch read anchors, few tokens that stand for many."""
+"""Anchor attention: groups of tokens attend to anchors, few tokens that stand for many."""

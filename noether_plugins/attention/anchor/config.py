@@ -32,18 +32,18 @@ class MultiBranchAnchorAttentionConfig(AttentionConfig):
 
 @attrs.frozen(kw_only=True)
 class SelfAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
-    """Options of self-anchor attention."""
+    """Groups of tokens attend to the anchors of their own branch."""
 
     type: Literal["self_anchor"] = "self_anchor"
-    """The tokens of a branch read the anchors of that branch."""
+    """Self-anchor attention."""
 
 
 @attrs.frozen(kw_only=True)
 class CrossAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
-    """Options of cross-anchor attention."""
+    """Groups of tokens attend to the anchors of the other branches."""
 
     type: Literal["cross_anchor"] = "cross_anchor"
-    """The tokens of a branch read the anchors of the other branches."""
+    """Cross-anchor attention."""
 
     branches: Annotated[tuple[BranchName, ...], MinLen(2), Distinct()]
     """Names of the branches; a group belongs to the longest one that is its name, or starts it
@@ -53,10 +53,10 @@ class CrossAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
 
 @attrs.frozen(kw_only=True)
 class JointAnchorAttentionConfig(MultiBranchAnchorAttentionConfig):
-    """Options of joint-anchor attention."""
+    """Groups of tokens attend to the anchors of all branches."""
 
     type: Literal["joint_anchor"] = "joint_anchor"
-    """Every token reads the anchors of all branches."""
+    """Joint-anchor attention."""
 
     branches: Annotated[tuple[BranchName, ...], MinLen(2), Distinct()]
     """Names of the branches; a group belongs to the longest one that is its name, or starts it

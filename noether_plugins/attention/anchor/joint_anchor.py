@@ -1,4 +1,4 @@
-"""Joint-anchor attention: groups of tokens read the anchors of all branches."""
+"""Joint-anchor attention: groups of tokens attend to the anchors of all branches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def noether_attention_variant() -> AttentionVariant:
         ),
         time_exponent=1,
         memory_exponent=1,
-        summary="Groups of tokens read the anchors of all branches.",
         reference="Alkin et al., AB-UPT, 2025 (arXiv 2502.09692)",
         example={"hidden_dim": 8, "num_heads": 2, "branches": ["surface", "volume"]},
         example_groups={
@@ -32,5 +31,4 @@ def noether_attention_variant() -> AttentionVariant:
             "volume_queries": None,
             "volume_anchors": 4,
         },
-        api_version=1,
     )

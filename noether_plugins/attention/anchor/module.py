@@ -17,21 +17,19 @@ from noether_plugins.attention.anchor.config import (
     MultiBranchAnchorAttentionConfig,
     SelfAnchorAttentionConfig,
 )
-from noether_plugins.attention.anchor.errors import (
-    MissingAnchorTokenError,
-    MissingBranchTokensError,
-    UnexpectedTokenError,
-)
 from noether_plugins.attention.anchor.patterns import (
     Branches,
     BranchRule,
+    MissingAnchorTokenError,
+    MissingBranchTokensError,
+    UnexpectedTokenError,
     cross_patterns,
     joint_patterns,
     self_patterns,
 )
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.mixed.module import MixedAttention
-from noether_plugins.attention.mixed.patterns import Reading
+from noether_plugins.attention.mixed.patterns import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,12 +46,14 @@ __all__ = [
 
 
 class MultiBranchAnchorAttention(nn.Module):
-    """Mixed attention whose patterns follow from branches: groups of tokens read anchors, few that
-    stand for many.
+    """Mixed attention whose patterns follow from branches: groups of tokens attend to anchors.
 
-    Branch ``b`` has the groups that are named for it and the anchors ``b + anchor_suffix`` among
-    them. Time grows with tokens times anchors, so linearly in the tokens where the anchors stay. It
-    is no variant itself: a variant names its config and its patterns.
+    Branch ``b`` has the groups that are named for it, and the anchors ``b + anchor_suffix`` among
+    them: few tokens that stand for many. For each set ``T`` of groups and the anchors ``A`` that
+    the variant gives it, ``softmax(q[T] k[A]^T / sqrt(d)) v[A]``. Time grows with tokens times
+    anchors, so linearly in the tokens where the anchors stay.
+
+    It is no variant itself: a variant names its config and its patterns.
 
     Alkin et al., AB-UPT, 2025 (arXiv 2502.09692).
 
@@ -66,7 +66,7 @@ class MultiBranchAnchorAttention(nn.Module):
 
     variant: ClassVar[str]
     config_class: ClassVar[type[MultiBranchAnchorAttentionConfig]]
-    patterns_of: ClassVar[staticmethod[[Branches], tuple[Reading, ...]]]
+    patterns_of: ClassVar[staticmethod[[Branches], tuple[Pattern, ...]]]
 
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
@@ -84,17 +84,19 @@ class MultiBranchAnchorAttention(nn.Module):
         freqs: Frequencies | None = None,
         kv_cache: KVCache | None = None,
     ) -> Tensor:
-        """Let the tokens of every group read the anchors that its branch reads; one without any
-        reads zeros.
+        """Let the tokens of every group attend to the anchors that the variant gives its branch.
+
+        A token all of whose anchors are padding reads zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.
             token_specs: The groups, in the order of *x*: anchors of every branch, and any others.
                 One of size None is not in *x*; its keys and values come from *kv_cache*.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
-                no token; it still reads, so its own rows of the result mean nothing.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. No token attends
+                to padding; padding still attends, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens of *x*; exactly if ``use_rope``.
-            kv_cache: Filled with the anchors of *x*, and read for those that are not in *x*.
+            kv_cache: Filled with the anchors of *x*; keys and values of anchors that are not in *x*
+                are taken from it.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
@@ -106,12 +108,12 @@ class MultiBranchAnchorAttention(nn.Module):
             TokenGroupError: If groups and tokens do not fit each other.
             ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are
                 missing.
-            CacheError: If the cache does not hold anchors that are read, or holds them in a form
-                that does not fit.
+            CacheError: If the cache does not hold anchors that are attended to, or holds them in a
+                form that does not fit.
             UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
         """
         if freqs is not None and not self.use_rope:
-            # The attention below would check it too, and name 'mixed'.
+            # The attention below would refuse them too, and name 'mixed'.
             reason = "RoPE usage mismatch: use_rope is false"
             raise UnsupportedArgumentError(self.variant, "freqs", reason)
 
@@ -127,7 +129,7 @@ class MultiBranchAnchorAttention(nn.Module):
 
 
 class SelfAnchorAttention(MultiBranchAnchorAttention):
-    """The tokens of a branch read the anchors of that branch: branches do not see each other."""
+    """The tokens of a branch attend to the anchors of that branch alone."""
 
     variant = "self_anchor"
     config_class = SelfAnchorAttentionConfig
@@ -135,7 +137,7 @@ class SelfAnchorAttention(MultiBranchAnchorAttention):
 
 
 class CrossAnchorAttention(MultiBranchAnchorAttention):
-    """The tokens of a branch read the anchors of the other branches, in the order of the branches."""
+    """The tokens of a branch attend to the anchors of the other branches, in their order."""
 
     variant = "cross_anchor"
     config_class = CrossAnchorAttentionConfig
@@ -143,7 +145,7 @@ class CrossAnchorAttention(MultiBranchAnchorAttention):
 
 
 class JointAnchorAttention(MultiBranchAnchorAttention):
-    """Every token reads the anchors of all branches."""
+    """Every token attends to the anchors of all branches."""
 
     variant = "joint_anchor"
     config_class = JointAnchorAttentionConfig
@@ -151,15 +153,13 @@ class JointAnchorAttention(MultiBranchAnchorAttention):
 
 
 def _shared_options(config: MultiBranchAnchorAttentionConfig) -> MixedAttentionConfig:
-    """Return the options for the attention that runs the patterns: all that it has in common with
-    *config*.
-    """
+    """Return the config of the attention below: all options that it has in common with *config*."""
     names = _shared_names(type(config))  # type: ignore[arg-type]  # mypy takes the class for its instances
     return MixedAttentionConfig(**{name: getattr(config, name) for name in names})
 
 
 @functools.cache
 def _shared_names(config_class: type[MultiBranchAnchorAttentionConfig]) -> tuple[str, ...]:
-    own = {field.name for field in attrs.fields(MixedAttentionConfig) if field.init}
-    given = {field.name for field in attrs.fields(config_class)}
-    return tuple(sorted((own & given) - {"type", "extra", "_head_dim"}))
+    accepted = {field.name for field in attrs.fields(MixedAttentionConfig) if field.init}
+    own = {field.name for field in attrs.fields(config_class)}
+    return tuple(sorted((accepted & own) - {"type", "extra", "_head_dim"}))

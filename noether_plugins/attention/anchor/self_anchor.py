@@ -1,4 +1,4 @@
-"""Self-anchor attention: groups of tokens read the anchors of their own branch."""
+"""Self-anchor attention: groups of tokens attend to the anchors of their own branch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def noether_attention_variant() -> AttentionVariant:
         ),
         time_exponent=1,
         memory_exponent=1,
-        summary="Groups of tokens read the anchors of their own branch.",
         reference="Alkin et al., AB-UPT, 2025 (arXiv 2502.09692)",
         example={"hidden_dim": 8, "num_heads": 2, "branches": ["surface"]},
         example_groups={"surface_queries": None, "surface_anchors": 4},
-        api_version=1,
     )

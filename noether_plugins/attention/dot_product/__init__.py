@@ -1,4 +1,4 @@
-"""Dot-product attention: every token reads every other."""
+"""Dot-product attention: every token attends to every token."""
 
 from __future__ import annotations
 
@@ -16,8 +16,5 @@ def noether_attention_variant() -> AttentionVariant:
         capabilities=("attn_mask", "key_padding_mask", "rope", "deterministic", "permutation"),
         time_exponent=2,
         memory_exponent=1,
-        summary="Every token reads every other, weighted by the likeness of query and key.",
         reference="Vaswani et al., Attention Is All You Need, 2017 (arXiv 1706.03762)",
-        example={"hidden_dim": 8, "num_heads": 2},
-        api_version=1,
     )

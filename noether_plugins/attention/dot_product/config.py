@@ -11,10 +11,10 @@ from noether_core.schemas import AttentionConfig, Backend
 
 @attrs.frozen(kw_only=True)
 class DotProductAttentionConfig(AttentionConfig):
-    """Options of dot-product attention."""
+    """Every token attends to every token, weighted by the likeness of query and key."""
 
     type: Literal["dot_product"] = "dot_product"
-    """Every token reads every other."""
+    """Dot-product attention."""
 
     backend: Backend = "auto"
     """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second

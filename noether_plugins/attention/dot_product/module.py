@@ -14,13 +14,12 @@ from noether_core.nn import (
     check_freqs,
     check_key_padding_mask,
     check_tokens,
-    project_heads,
 )
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 
 
 class DotProductAttention(QKVAttention):
-    """Every token reads every other, weighted by the likeness of its query and their keys.
+    """Every token attends to every token, weighted by the likeness of its query and their keys.
 
     ``proj(merge(softmax(q k^T / sqrt(d)) v))``, the softmax in each head of width ``d`` by itself.
     With ``qk_norm``, queries and keys are divided by their root mean square; with ``use_rope``,
@@ -49,17 +48,18 @@ class DotProductAttention(QKVAttention):
         key_padding_mask: Tensor | None = None,
         freqs: Frequencies | None = None,
     ) -> Tensor:
-        """Let every token read the tokens that the masks leave it; one that they leave none reads
-        zeros.
+        """Let every token attend to the tokens that the masks leave it.
+
+        One that they leave none reads zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             attn_mask: Broadcasts to ``(batch, num_heads, tokens, tokens)``, queries before keys.
-                Booleans, True where a token reads another; or numbers added to the logits. Two axes
-                are always those of queries and keys. Or `Causal`, `SlidingWindow` or `Packed`,
+                Booleans, True where a query attends to a key; or numbers added to the logits. Two
+                axes are always those of queries and keys. Or `Causal`, `SlidingWindow` or `Packed`,
                 which are never written out.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
-                no token; it still reads, so its own rows of the result mean nothing.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. No token attends
+                to padding; padding still attends, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens; exactly if ``use_rope``.
 
         Returns:
@@ -77,11 +77,11 @@ class DotProductAttention(QKVAttention):
         check_freqs(freqs, x, self.head_dim, variant="dot_product", use_rope=self.use_rope)
         dropout = self.dropout if self.training else 0.0
 
-        queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
-        keys = project_heads(x, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
-        values = project_heads(x, self.v, self.num_heads)
+        queries = self.project_queries(x, freqs)
+        keys = self.project_keys(x, freqs)
+        values = self.project_values(x)
 
-        read = attend(
+        heads = attend(
             queries,
             keys,
             values,
@@ -91,4 +91,4 @@ class DotProductAttention(QKVAttention):
             backend=self.backend,
         )
 
-        return self.project_output(read)
+        return self.project_output(heads)

@@ -1,4 +1,4 @@
-"""Mixed attention: named groups of tokens read each other in patterns of the caller."""
+"""Mixed attention: groups of tokens attend to each other in patterns of the caller."""
 
 from __future__ import annotations
 
@@ -24,8 +24,5 @@ def noether_attention_variant() -> AttentionVariant:
         ),
         time_exponent=2,
         memory_exponent=1,
-        summary="Named groups of tokens read the groups that patterns of the call name for them.",
         reference="Alkin et al., AB-UPT, 2025 (arXiv 2502.09692)",
-        example={"hidden_dim": 8, "num_heads": 2},
-        api_version=1,
     )

@@ -11,7 +11,8 @@ from noether_plugins.attention.dot_product.config import DotProductAttentionConf
 
 @attrs.frozen(kw_only=True)
 class MixedAttentionConfig(DotProductAttentionConfig):
-    """Options of mixed attention."""
+    """Groups of tokens attend to the groups that patterns of the call name for them."""
 
-    type: Literal["mixed"] = "mixed"  # type: ignore[assignment]  # a variant of its own with the options of its parent
-    """Groups of tokens read each other in patterns of the caller."""
+    # Mypy sees another literal than the parent's; it is another variant with the same options.
+    type: Literal["mixed"] = "mixed"  # type: ignore[assignment]
+    """Mixed attention."""

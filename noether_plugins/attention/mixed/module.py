@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,28 +18,24 @@ from noether_core.nn import (
     check_key_padding_mask,
     check_tokens,
     layout_of,
-    project_heads,
 )
-from noether_core.nn.groups import GroupSplit, SplitTokens, select_groups
-from noether_plugins.attention.mixed.answers import Answers
+from noether_core.nn.cache import join_key_values
+from noether_core.nn.groups import GroupSplit, Selection, SplitTokens, select_groups
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
-from noether_plugins.attention.mixed.patterns import Rule, readings_of
+from noether_plugins.attention.mixed.patterns import PatternRule, patterns_as_names
 from noether_plugins.attention.mixed.plan import Plan, plan_for, remembered_plan
-from noether_plugins.attention.mixed.shares import share_out, share_out_freqs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class MixedAttention(QKVAttention):
-    """Named groups of tokens read each other in patterns: each pattern says which groups ask, and
-    which answer.
+    """Groups of tokens attend to the groups that a pattern of the call names for them.
 
-    Dot-product attention whose queries read the keys of some groups alone: for each pattern,
-    ``softmax(q k^T / sqrt(d)) v`` with the tokens of its query groups for ``q`` and those of its
-    key groups, one behind the other, for ``k`` and ``v``; ``proj`` then mixes the heads of all
-    tokens. Time grows with queries times keys of each pattern. Keys and values are projected for
-    groups that some pattern reads, and for no other.
+    For each pattern, ``softmax(q k^T / sqrt(d)) v`` with the tokens of its query groups for ``q``
+    and those of its key groups, one behind the other, for ``k`` and ``v``; ``proj`` then mixes the
+    heads of all tokens. Time grows with queries times keys of each pattern. Keys and values are
+    projected for groups that some pattern attends to, and for no other.
 
     The anchor attention of Alkin et al., AB-UPT, 2025 (arXiv 2502.09692), with the patterns left to
     the call.
@@ -51,8 +47,8 @@ class MixedAttention(QKVAttention):
         ConfigError: If *config* is of another type, or an option is wrong.
     """
 
-    _last: tuple[object, Plan] | None = None
-    """What the last call was asked for, and its plan."""
+    _last: _LastCall | None = None
+    """What the last call was given, and its plan."""
 
     def __init__(self, config: AttentionConfig) -> None:
         concrete = structure(config, MixedAttentionConfig)
@@ -63,27 +59,28 @@ class MixedAttention(QKVAttention):
         self,
         x: Tensor,
         token_specs: Sequence[TokenSpec],
-        attention_patterns: Sequence[AttentionPattern] | Rule | None = None,
+        attention_patterns: Sequence[AttentionPattern] | PatternRule | None = None,
         *,
         key_padding_mask: Tensor | None = None,
         freqs: Frequencies | None = None,
         kv_cache: KVCache | None = None,
     ) -> Tensor:
-        """Let the tokens of every group read the groups that its pattern names; one that may read
-        none reads zeros.
+        """Let the tokens of every group attend to the groups that its pattern names.
+
+        A token that may attend to none reads zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.
             token_specs: The groups, in the order of *x*. One of size None is not in *x*; its keys
                 and values come from *kv_cache*.
-            attention_patterns: Which groups attend to which; every group asks in exactly one. Where
-                it is None, every group reads every group. Or a rule, which is told the names of the
-                groups when they are new.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
-                no token; it still reads, so its own rows of the result mean nothing.
+            attention_patterns: Which groups attend to which; every group is a query in exactly one.
+                Where it is None, every group attends to every group. Or a rule that makes the
+                patterns from the names of the groups, called when they are new.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. No token attends
+                to padding; padding still attends, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens of *x*; exactly if ``use_rope``.
-            kv_cache: Filled with the groups of *x* that a pattern reads, and read for those that
-                are not in *x*.
+            kv_cache: Filled with the groups of *x* that a pattern attends to; keys and values of
+                groups that are not in *x* are taken from it.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
@@ -92,67 +89,71 @@ class MixedAttention(QKVAttention):
             TokenGroupError: If groups, patterns and tokens do not fit each other.
             ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are
                 missing.
-            CacheError: If the cache does not hold a group that is read, or holds it in a form that
-                does not fit.
+            CacheError: If the cache does not hold a group that is attended to, or holds it in a
+                form that does not fit.
             UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
         """
         check_tokens(x, self.hidden_dim)
         plan = self._plan(token_specs, attention_patterns, x.shape[1], kv_cache is not None)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
-        if not plan.calls:  # there are no tokens
-            return self.project_output(project_heads(x, self.q, self.num_heads))
+
+        if not plan.calls:
+            # No group has tokens.
+            return self.project_output(self.project_queries(x))
+
         if plan.is_whole:
             return self._attend_at_once(x, plan, key_padding_mask, freqs)
-        read = self._attend(x, plan, key_padding_mask, freqs, kv_cache)
-        return self.project_output(read[0] if len(read) == 1 else _in_order(read, plan.queries))
+
+        results = self._attend_by_calls(x, plan, key_padding_mask, freqs, kv_cache)
+        return self.project_output(_in_order_of_input(results, plan.queries))
 
     def _plan(
         self,
         token_specs: Sequence[TokenSpec],
-        patterns: Sequence[AttentionPattern] | Rule | None,
+        patterns: Sequence[AttentionPattern] | PatternRule | None,
         tokens: int,
         storing: bool,
     ) -> Plan:
-        """Return what a call does: what the last one did, where it was asked for the same, which is
-        quick to see.
+        """Return what a call does with its groups.
+
+        The plan of the last call serves again where the groups are the same, which is quicker to
+        see than to look the plan up.
         """
         specs = tuple(token_specs)
-        patterns = patterns if patterns is None or callable(patterns) else tuple(patterns)
+        if patterns is not None and not callable(patterns):
+            patterns = tuple(patterns)
         if torch.compiler.is_compiling():
-            return plan_for(layout_of(specs), readings_of(patterns), tokens, storing)
-        asked, last = (specs, patterns, tokens, storing), self._last
-        if last is None or last[0] != asked:
-            self._last = last = (
-                asked,
-                remembered_plan(layout_of(specs), readings_of(patterns), tokens, storing),
-            )
-        return last[1]
+            return plan_for(layout_of(specs), patterns_as_names(patterns), tokens, storing)
+
+        given = (specs, patterns, tokens, storing)
+        last = self._last
+        if last is None or last.given != given:
+            plan = remembered_plan(layout_of(specs), patterns_as_names(patterns), tokens, storing)
+            self._last = last = _LastCall(given, plan)
+        return last.plan
 
     def _attend_at_once(
         self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None
     ) -> Tensor:
-        """Return the result of a call in which the kernel is called once; each share is an entry of
-        the batch.
-        """
-        heads, shares = self.num_heads, plan.calls[0].shares
-        tokens, real, key_freqs = self._answering(x, plan, real, freqs)
-        if shares > 1:
-            real = None if real is None else share_out(real, shares)
-            if freqs is not None and key_freqs is not None:
-                freqs, key_freqs = (
-                    share_out_freqs(some, x.shape[0], shares) for some in (freqs, key_freqs)
-                )
+        """Return the result of a call that is one call of the kernel."""
+        parts = plan.calls[0].parts
+        tokens, real, key_freqs = _select(x, real, freqs, plan.attended)
+        if parts > 1:
+            real = None if real is None else _stacked(real, parts)
+            freqs = _stacked_freqs(freqs, x.shape[0], parts)
+            key_freqs = _stacked_freqs(key_freqs, x.shape[0], parts)
 
-        read = self._read(
-            project_heads(x, self.q, heads, norm=self.q_norm, freqs=freqs, parts=shares),
-            project_heads(tokens, self.k, heads, norm=self.k_norm, freqs=key_freqs, parts=shares),
-            project_heads(tokens, self.v, heads, parts=shares),
+        # No name holds queries, keys and values, so that their memory is free for the output.
+        result = self._kernel(
+            self.project_queries(x, freqs, parts=parts),
+            self.project_keys(tokens, key_freqs, parts=parts),
+            self.project_values(tokens, parts=parts),
             real,
-        )  # only *read* is held from here on
-        return self.project_output(read, parts=shares)
+        )
+        return self.project_output(result, parts=parts)
 
-    def _attend(
+    def _attend_by_calls(
         self,
         x: Tensor,
         plan: Plan,
@@ -160,20 +161,26 @@ class MixedAttention(QKVAttention):
         freqs: Frequencies | None,
         cache: KVCache | None,
     ) -> list[Tensor]:
-        """Return what is read in each call of the kernel, ``(batch, heads, tokens, head_dim)``."""
-        queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
+        """Return the results of the calls of the kernel, ``(batch, heads, queries, head_dim)``."""
+        queries = self.project_queries(x, freqs)
         cached = [self._cached(call.cached, cache, queries) for call in plan.calls]
-        fresh = self._fresh(*self._answering(x, plan, real, freqs)) if plan.fresh else None
-        answers = Answers(fresh, plan.keys, cached)
-        if cache is not None:
-            for name, group in zip(plan.fresh, answers.behind(len(plan.calls)), strict=True):
-                cache.store(self, name, group)
+        fresh = self._fresh(x, plan, real, freqs) if plan.fresh else None
 
-        asking = SplitTokens(queries, plan.queries.lengths, 2)
-        return [
-            self._read(asking.take(runs), *answers.to(call))
-            for call, runs in enumerate(plan.queries.selections)
-        ]
+        # Stored only now, when all that comes from the cache was taken from it.
+        if cache is not None and fresh is not None:
+            for name, pieces in zip(plan.fresh, plan.stored, strict=True):
+                cache.store(self, name, fresh.take(pieces))
+
+        split_queries = SplitTokens(queries, plan.queries.lengths, 2)
+        results = []
+        for of_queries, of_keys, group in zip(
+            plan.queries.selections, plan.keys, cached, strict=True
+        ):
+            attended = [] if group is None else [group]
+            if of_keys and fresh is not None:
+                attended.append(fresh.take(of_keys))
+            results.append(self._kernel(split_queries.take(of_queries), *join_key_values(attended)))
+        return results
 
     def _cached(
         self, names: tuple[str, ...], cache: KVCache | None, queries: Tensor
@@ -183,55 +190,96 @@ class MixedAttention(QKVAttention):
             return None
         if cache is None:
             raise TokenGroupError(
-                f"token_specs: {names[0]!r} is of size None, is read, and no kv_cache holds its keys; pass one, or its "
-                "size"
+                f"token_specs: {names[0]!r} is of size None, is attended to, and no kv_cache holds "
+                "its keys; pass one, or its size"
             )
         return cache.read_joined(self, names, queries)
 
-    def _answering(
+    def _fresh(
         self, x: Tensor, plan: Plan, real: Tensor | None, freqs: Frequencies | None
-    ) -> tuple[Tensor, Tensor | None, Frequencies | None]:
-        """Return the tokens of this call that are read, and their padding and frequencies."""
-        cut = plan.answering
-        return (
-            select_groups(x, cut, dim=1),
-            None if real is None else select_groups(real, cut, dim=1),
-            None if freqs is None else _rotating(freqs, cut),
-        )
+    ) -> _SplitKeyValues:
+        """Return the keys and values of the groups that are attended to, and of no other."""
+        tokens, real, freqs = _select(x, real, freqs, plan.attended)
+        keys = self.project_keys(tokens, freqs)
+        values = self.project_values(tokens)
+        return _SplitKeyValues(KeyValues(keys, values, real), plan.key_lengths)
 
-    def _fresh(self, tokens: Tensor, real: Tensor | None, freqs: Frequencies | None) -> KeyValues:
-        """Return what *tokens* answer with; of those that nobody reads nothing is projected."""
-        keys = project_heads(tokens, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
-        return KeyValues(keys, project_heads(tokens, self.v, self.num_heads), real)
-
-    def _read(self, queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None) -> Tensor:
+    def _kernel(self, queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         return attend(
             queries, keys, values, key_padding_mask=real, dropout=dropout, backend=self.backend
         )
 
 
-def _rotating(freqs: Frequencies, cut: GroupSplit) -> Frequencies:
-    """Return the frequencies of the tokens that *cut* wants."""
+class _LastCall(NamedTuple):
+    """What a call was given, and what it does."""
+
+    given: tuple[object, ...]
+    plan: Plan
+
+
+class _SplitKeyValues:
+    """Keys and values of which groups are taken; views where these stand together."""
+
+    def __init__(self, whole: KeyValues, lengths: tuple[int, ...]) -> None:
+        self._keys = SplitTokens(whole.keys, lengths, 2)
+        self._values = SplitTokens(whole.values, lengths, 2)
+        self._real = None if whole.real is None else SplitTokens(whole.real, lengths, 1)
+
+    def take(self, pieces: Selection) -> KeyValues:
+        """Return the keys and values of some pieces, one behind the other."""
+        real = None if self._real is None else self._real.take(pieces)
+        return KeyValues(self._keys.take(pieces), self._values.take(pieces), real)
+
+
+def _select(
+    x: Tensor, real: Tensor | None, freqs: Frequencies | None, split: GroupSplit
+) -> tuple[Tensor, Tensor | None, Frequencies | None]:
+    """Return the tokens that *split* selects, with their padding and their frequencies."""
+    tokens = select_groups(x, split, dim=1)
+    if real is not None:
+        real = select_groups(real, split, dim=1)
+
     if isinstance(freqs, Tensor):
-        return select_groups(freqs, cut, dim=-2)
-    return tuple(select_groups(angles, cut, dim=-2) for angles in freqs)
+        freqs = select_groups(freqs, split, dim=-2)
+    elif freqs is not None:
+        freqs = tuple([select_groups(angles, split, dim=-2) for angles in freqs])
+    return tokens, real, freqs
 
 
-def _in_order(read: list[Tensor], cut: GroupSplit) -> Tensor:
-    """Return what the groups read, ``(batch, heads, tokens, head_dim)``, one behind the other; laid
-    out by token.
+def _stacked(tokens: Tensor, parts: int) -> Tensor:
+    """Return ``(batch, parts * tokens, ...)`` as ``(batch * parts, tokens, ...)``.
+
+    That is what `split_heads` makes of the tokens themselves; a view where *tokens* are contiguous.
     """
-    rows: dict[int, Tensor] = {}
-    for found, runs in zip(read, cut.selections, strict=True):
-        pieces = [first for first, _ in runs]  # each run is one piece: every token asks once
-        rows.update(
-            zip(
-                pieces,
-                found.split_with_sizes([cut.lengths[piece] for piece in pieces], 2),
-                strict=True,
-            )
-        )
-    return torch.cat([rows[piece].transpose(1, 2) for piece in range(len(rows))], dim=1).transpose(
-        1, 2
-    )
+    batch, count, *rest = tokens.shape
+    return tokens.reshape(batch * parts, count // parts, *rest)
+
+
+def _stacked_freqs(freqs: Frequencies | None, batch: int, parts: int) -> Frequencies | None:
+    """Return frequencies ``(..., parts * tokens, width)`` as ``(batch * parts, tokens, width)``."""
+    if freqs is None:
+        return None
+    if isinstance(freqs, Tensor):
+        return _stacked(freqs.expand(batch, *freqs.shape[-2:]), parts)
+    return tuple(_stacked(angles.expand(batch, *angles.shape[-2:]), parts) for angles in freqs)
+
+
+def _in_order_of_input(results: Sequence[Tensor], split: GroupSplit) -> Tensor:
+    """Return results of calls as one, ``(batch, heads, tokens, head_dim)``, laid out by token.
+
+    Args:
+        results: For each selection of *split*, ``(batch, heads, its tokens, head_dim)``.
+        split: Each of its pieces is in exactly one selection, as every group attends once.
+    """
+    if len(results) == 1:
+        return results[0]
+
+    pieces: dict[int, Tensor] = {}
+    for result, selection in zip(results, split.selections, strict=True):
+        numbers = [first for first, _ in selection]
+        lengths = [split.lengths[number] for number in numbers]
+        pieces.update(zip(numbers, result.split_with_sizes(lengths, 2), strict=True))
+
+    by_token = [pieces[number].transpose(1, 2) for number in range(len(pieces))]
+    return torch.cat(by_token, dim=1).transpose(1, 2)

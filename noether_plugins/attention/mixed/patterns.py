@@ -1,4 +1,4 @@
-"""Which groups of tokens read which: checked once, then followed."""
+"""Which groups attend to which: the patterns of a call, checked against its groups."""
 
 from __future__ import annotations
 
@@ -10,87 +10,99 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
 
-class Reading(NamedTuple):
+class Pattern(NamedTuple):
     """What an `AttentionPattern` says, as names alone; compilers trace through making one."""
 
-    query_tokens: tuple[str, ...]
-    """Names of the groups that ask."""
+    queries: tuple[str, ...]
+    """Names of the groups that attend."""
 
-    key_value_tokens: tuple[str, ...]
-    """Names of the groups that answer, in the order of their keys."""
+    keys: tuple[str, ...]
+    """Names of the groups that they attend to, in the order of their keys."""
 
 
-Rule: TypeAlias = "Callable[[tuple[str, ...]], tuple[Reading, ...]]"
-"""Which groups read which, from the names of the groups; hashable, and equal to those that say the
-same.
+PatternRule: TypeAlias = "Callable[[tuple[str, ...]], tuple[Pattern, ...]]"
+"""Makes the patterns of a call from the names of its groups.
+
+It is hashable, and equal to rules that make the same: plans are remembered by it.
 """
 
 
-def readings_of(
-    patterns: Iterable[AttentionPattern] | Rule | None,
-) -> tuple[Reading, ...] | Rule | None:
-    """Return what *patterns* say, if there are any; a rule as it is.
+def patterns_as_names(
+    patterns: Iterable[AttentionPattern] | PatternRule | None,
+) -> tuple[Pattern, ...] | PatternRule | None:
+    """Return what *patterns* say; a rule and None as they are.
 
     Raises:
-        TokenGroupError: If one of them is no pattern.
+        TokenGroupError: If one of them is no `AttentionPattern`.
     """
     if patterns is None or callable(patterns):
         return patterns
-    readings: list[Reading] = []
+
+    named = []
     for pattern in patterns:
-        if isinstance(pattern, AttentionPattern):
-            readings.append(Reading(pattern.query_tokens, pattern.key_value_tokens))
-        else:
+        if not isinstance(pattern, AttentionPattern):
             raise TokenGroupError(
-                f"attention_patterns: expected a list of AttentionPattern, got a {type(pattern).__name__} in it"
+                "attention_patterns: expected a list of AttentionPattern, "
+                f"got a {type(pattern).__name__} in it"
             )
-    return tuple(readings)
+        named.append(Pattern(pattern.query_tokens, pattern.key_value_tokens))
+    return tuple(named)
 
 
-def readings_among(
-    groups: Collection[str], readings: tuple[Reading, ...] | None
-) -> tuple[Reading, ...]:
-    """Return *readings*, once it is sure that they fit the groups; where there are none, every
-    group reads every group.
+def patterns_for(
+    groups: Collection[str], patterns: tuple[Pattern, ...] | None
+) -> tuple[Pattern, ...]:
+    """Return *patterns* once they fit the groups; None lets every group attend to every group.
 
     Args:
         groups: Names of all groups.
-        readings: Which groups read which.
+        patterns: Which groups attend to which.
 
     Raises:
         TokenGroupError: If a group is a query in several patterns or in none, or a pattern names
             what is no group.
     """
-    if readings is None:
-        return (Reading(tuple(groups), tuple(groups)),)
-    _check_queries(readings, groups)
-    for number, reading in enumerate(readings):
-        for name in reading.key_value_tokens:
-            if name not in groups:
-                raise TokenGroupError(
-                    f"attention_patterns[{number}].key_value_tokens: {name!r} is not defined in `token_specs`, "
-                    f"which define {_listed(groups)}"
-                )
-    return readings
+    if patterns is None:
+        everything = tuple(groups)
+        return (Pattern(everything, everything),)
+
+    _check_queries(patterns, groups)
+    _check_keys(patterns, groups)
+    return patterns
 
 
-def _check_queries(readings: tuple[Reading, ...], groups: Collection[str]) -> None:
-    """Check that every group asks in exactly one pattern."""
-    asked: dict[str, int] = {}
-    for number, reading in enumerate(readings):
-        for name in reading.query_tokens:
-            if name in asked:
+def _check_queries(patterns: tuple[Pattern, ...], groups: Collection[str]) -> None:
+    """Check that every group is a query in exactly one pattern."""
+    number_of: dict[str, int] = {}
+    for number, pattern in enumerate(patterns):
+        for name in pattern.queries:
+            if name in number_of:
                 raise TokenGroupError(
-                    f"attention_patterns: {name!r} cannot be a query in multiple patterns, "
-                    f"and stands in attention_patterns[{asked[name]}] and attention_patterns[{number}]"
+                    f"attention_patterns: {name!r} cannot be a query in multiple patterns, and "
+                    f"stands in attention_patterns[{number_of[name]}] and "
+                    f"attention_patterns[{number}]"
                 )
-            asked[name] = number
-    if set(asked) != set(groups):
+            number_of[name] = number
+
+    if set(number_of) != set(groups):
         raise TokenGroupError(
-            "attention_patterns: the set of query tokens must exactly match the groups of `token_specs`; "
-            f"the {len(asked)} queries are {_listed(asked)}, the {len(groups)} groups are {_listed(groups)}"
+            "attention_patterns: the set of query tokens must exactly match the groups of "
+            f"`token_specs`; the {len(number_of)} queries are {quoted_names(number_of)}, "
+            f"the {len(groups)} groups are {quoted_names(groups)}"
         )
 
 
-def _listed(names: Collection[str]) -> str:
+def _check_keys(patterns: tuple[Pattern, ...], groups: Collection[str]) -> None:
+    """Check that patterns attend to groups alone."""
+    for number, pattern in enumerate(patterns):
+        for name in pattern.keys:
+            if name not in groups:
+                raise TokenGroupError(
+                    f"attention_patterns[{number}].key_value_tokens: {name!r} is not defined in "
+                    f"`token_specs`, which define {quoted_names(groups)}"
+                )
+
+
+def quoted_names(names: Collection[str]) -> str:
+    """Return names as messages list them: ``'surface', 'volume'``."""
     return ", ".join(map(repr, names)) or "none"

@@ -1,4 +1,8 @@
-"""What one call does with its tokens: worked out once for groups of the same names and sizes."""
+"""What a call does with its groups: worked out once for groups of the same names and sizes.
+
+Nothing here looks at a size where a graph is compiled, so that one graph serves groups of any
+sizes.
+"""
 
 from __future__ import annotations
 
@@ -8,96 +12,105 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from noether_core.nn import group_sizes
-from noether_core.nn.groups import GroupSplit, Layout, split_groups
-from noether_plugins.attention.mixed.patterns import Reading, Rule, readings_among
+from noether_core.nn.groups import GroupSplit, Layout, Selection, split_groups
+from noether_plugins.attention.mixed.patterns import Pattern, PatternRule, patterns_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class Asking(NamedTuple):
-    """Groups that ask in one call of the kernel, and those that answer."""
+class KernelCall(NamedTuple):
+    """Groups whose queries attend in one call of the kernel, and the groups they attend to."""
 
     queries: tuple[str, ...]
     """Groups of the input, in its order."""
 
     keys: tuple[str, ...]
-    """Groups whose keys and values are made, one behind the other."""
+    """Groups whose keys and values are made in this call, one behind the other."""
 
     cached: tuple[str, ...]
     """Groups whose keys and values come from a cache."""
 
-    shares: int
-    """Into how many equal shares queries and keys fall; the first queries read the first keys, and
-    so on.
+    parts: int
+    """Equal parts of queries and keys, each an entry of the batch.
+
+    Queries of the first part attend to keys of the first part, and so on.
     """
 
 
 class Plan(NamedTuple):
-    """What a call does."""
+    """What a call does with its groups."""
 
-    calls: tuple[Asking, ...]
-    """What the kernel is called for, by the first group that asks."""
+    calls: tuple[KernelCall, ...]
+    """The calls of the kernel, in the order of their first groups of queries."""
 
     queries: GroupSplit
-    """The input, cut for what asks in each of *calls*."""
+    """The input, split for the queries of each of *calls*."""
 
     fresh: tuple[str, ...]
-    """Groups whose keys and values are made, in the order in which they are."""
+    """Groups whose keys and values are made, in the order in which they are made."""
 
-    answering: GroupSplit
-    """The input, cut for the groups that are *fresh*."""
+    attended: GroupSplit
+    """The input, split for the groups that are *fresh*."""
 
-    keys: GroupSplit
-    """Those, cut for what answers in each of *calls*, and then for each group that goes into a
-    cache.
-    """
+    key_lengths: tuple[int, ...]
+    """Tokens of the pieces into which keys and values of *fresh* are split."""
+
+    keys: tuple[Selection, ...]
+    """The pieces that each of *calls* attends to."""
+
+    stored: tuple[Selection, ...]
+    """The pieces of each of *fresh*, where they go into a cache; else nothing."""
 
     is_whole: bool
-    """Whether all queries and all that is made of keys and values go into one call of the kernel,
-    and nothing else.
-    """
+    """Whether one call of the kernel takes all queries and all fresh keys, and no other keys."""
 
 
 def plan_for(
-    layout: Layout, readings: tuple[Reading, ...] | Rule | None, tokens: int, storing: bool
+    layout: Layout, patterns: tuple[Pattern, ...] | PatternRule | None, tokens: int, storing: bool
 ) -> Plan:
-    """Return what a call does with groups.
+    """Return what a call does with its groups.
 
-    Queries of groups that read the same keys stand together, and keys stand in any order: attention
-    is the same.
+    Queries of groups that attend to the same keys stand together, and keys stand in the order of
+    the input: attention is the same in any.
 
     Args:
         layout: The groups, in the order of the input, and their tokens; None for those that come
             from a cache.
-        readings: Which groups read which, or the rule that says so.
+        patterns: Which groups attend to which, or the rule that says so.
         tokens: Number of tokens of the input.
-        storing: Whether keys and values go into a cache; then those are made that nobody asks for
-            in this call.
+        storing: Whether keys and values go into a cache; then those are made that no query of this
+            call attends to.
 
     Raises:
         TokenGroupError: If groups, patterns and tokens do not fit each other.
     """
-    if callable(readings):
-        readings = readings(tuple([name for name, _ in layout]))
+    if callable(patterns):
+        patterns = patterns(tuple([name for name, _ in layout]))
     sizes = group_sizes(layout, tokens)
-    readings = readings_among(sizes, readings)
+    patterns = patterns_for(sizes, patterns)
     present = {name: size for name, size in sizes.items() if size is not None}
-    calls = _calls(readings, sizes)
-    if (
-        not storing and not torch.compiler.is_compiling()
-    ):  # a graph asks for no sizes, a cache keeps no shares
-        calls = _shared(calls, present)
 
-    fresh = _fresh(calls, readings if storing else (), present)
-    wanted = [call.keys for call in calls] + [(name,) for name in fresh if storing]
+    calls = _calls(patterns, sizes)
+    # Keys in a cache are those of the batch as it is, so none is stacked there.
+    if not storing and not torch.compiler.is_compiling():
+        calls = _stacked(calls, present)
+
+    fresh = _fresh(calls, patterns if storing else (), present)
+    wanted = [call.keys for call in calls]
+    if storing:
+        wanted += [(name,) for name in fresh]
+    keys = split_groups({name: present[name] for name in fresh}, wanted)
+
     return Plan(
         calls=calls,
         queries=split_groups(present, [call.queries for call in calls]),
         fresh=fresh,
-        answering=split_groups(present, [fresh]),
-        keys=split_groups({name: present[name] for name in fresh}, wanted),
-        is_whole=len(calls) == 1 and not (storing or calls[0].cached) and calls[0].keys == fresh,
+        attended=split_groups(present, [fresh]),
+        key_lengths=keys.lengths,
+        keys=keys.selections[: len(calls)],
+        stored=keys.selections[len(calls) :],
+        is_whole=_is_whole(calls, fresh, storing),
     )
 
 
@@ -105,55 +118,77 @@ remembered_plan = functools.lru_cache(maxsize=256)(plan_for)
 """`plan_for`, worked out once for the same layout; graphs call the function itself."""
 
 
-def _calls(readings: Sequence[Reading], sizes: Mapping[str, int | None]) -> tuple[Asking, ...]:
-    """Return the groups that ask, those together that read the same."""
-    reads = {
-        name: tuple(key for key in sizes for _ in range(reading.key_value_tokens.count(key)))
-        for reading in readings
-        for name in reading.query_tokens
-    }
-    asking: dict[tuple[str, ...], list[str]] = {}
+def _calls(patterns: Sequence[Pattern], sizes: Mapping[str, int | None]) -> tuple[KernelCall, ...]:
+    """Return the calls of the kernel: groups that attend to the same keys attend together."""
+    keys_of: dict[str, tuple[str, ...]] = {}
+    for pattern in patterns:
+        keys: list[str] = []
+        for name in sizes:
+            # A group that is named twice counts twice, as its keys would in one softmax.
+            keys += [name] * pattern.keys.count(name)
+        for query in pattern.queries:
+            keys_of[query] = tuple(keys)
+
+    queries_of: dict[tuple[str, ...], list[str]] = {}
     for name, size in sizes.items():
         if size is not None:
-            asking.setdefault(reads[name], []).append(name)
-    return tuple(
-        Asking(
-            queries=tuple(queries),
-            keys=tuple(name for name in keys if sizes[name] is not None),
-            cached=tuple(name for name in keys if sizes[name] is None),
-            shares=1,
-        )
-        for keys, queries in asking.items()
-    )
+            queries_of.setdefault(keys_of[name], []).append(name)
+
+    calls = []
+    for attended, queries in queries_of.items():
+        fresh = [name for name in attended if sizes[name] is not None]
+        cached = [name for name in attended if sizes[name] is None]
+        calls.append(KernelCall(tuple(queries), tuple(fresh), tuple(cached), parts=1))
+    return tuple(calls)
 
 
-def _shared(calls: tuple[Asking, ...], sizes: Mapping[str, int]) -> tuple[Asking, ...]:
-    """Return *calls* in one, if they are of equal shape and their queries stand one behind the
-    other.
+def _stacked(calls: tuple[KernelCall, ...], sizes: Mapping[str, int]) -> tuple[KernelCall, ...]:
+    """Return *calls* as one call in which each is an entry of the batch, if they can be.
+
+    They can if they have equally many queries and equally many keys, no group is attended to in two
+    of them or comes from a cache, and the queries of each stand behind those of the one before.
     """
-    queries = tuple(name for call in calls for name in call.queries)
-    keys = tuple(name for call in calls for name in call.keys)
-    apart = len(set(keys)) == len(keys) and not any(call.cached for call in calls)
-    if apart and queries == tuple(sizes) and len({_shape(call, sizes) for call in calls}) == 1:
-        return (Asking(queries, keys, (), len(calls)),)
-    return calls
+    queries: list[str] = []
+    keys: list[str] = []
+    for call in calls:
+        queries += call.queries
+        keys += call.keys
+
+    stand_in_order = queries == list(sizes)
+    is_repeated = len(set(keys)) < len(keys)
+    is_cached = any(call.cached for call in calls)
+    if is_repeated or is_cached or not stand_in_order:
+        return calls
+
+    query_counts = {_tokens(call.queries, sizes) for call in calls}
+    key_counts = {_tokens(call.keys, sizes) for call in calls}
+    if len(query_counts) != 1 or len(key_counts) != 1:
+        return calls
+    return (KernelCall(tuple(queries), tuple(keys), (), parts=len(calls)),)
 
 
-def _shape(call: Asking, sizes: Mapping[str, int]) -> tuple[int, int]:
-    """Return the numbers of queries and keys."""
-    return sum(sizes[name] for name in call.queries), sum(sizes[name] for name in call.keys)
+def _tokens(names: Sequence[str], sizes: Mapping[str, int]) -> int:
+    return sum([sizes[name] for name in names])
 
 
 def _fresh(
-    calls: Sequence[Asking], readings: Sequence[Reading], sizes: Mapping[str, int]
+    calls: Sequence[KernelCall], patterns: Sequence[Pattern], sizes: Mapping[str, int]
 ) -> tuple[str, ...]:
-    """Return whose keys and values are made: of groups that *calls* or *readings* read."""
-    read = dict.fromkeys(name for call in calls for name in call.keys)
-    read.update(
-        dict.fromkeys(
-            name for reading in readings for name in reading.key_value_tokens if name in sizes
-        )
-    )
-    if any(call.shares > 1 for call in calls):
-        return tuple(read)
-    return tuple(name for name in sizes if name in read)
+    """Return the groups whose keys and values are made: what *calls* or *patterns* attend to."""
+    attended: dict[str, None] = {}
+    for call in calls:
+        attended.update(dict.fromkeys(call.keys))
+    for pattern in patterns:
+        attended.update(dict.fromkeys([name for name in pattern.keys if name in sizes]))
+
+    if any(call.parts > 1 for call in calls):
+        # Parts of the batch stand in the order of the calls, whatever that of the input.
+        return tuple(attended)
+    return tuple([name for name in sizes if name in attended])
+
+
+def _is_whole(calls: Sequence[KernelCall], fresh: tuple[str, ...], storing: bool) -> bool:
+    """Return whether one call of the kernel takes all queries, all that is fresh, and no other."""
+    if storing or len(calls) != 1:
+        return False
+    return not calls[0].cached and calls[0].keys == fresh

@@ -1,4 +1,4 @@
-"""Cross-attention: tokens read other tokens."""
+"""Cross-attention: tokens attend to tokens of another set."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ def noether_attention_variant() -> AttentionVariant:
         ),
         time_exponent=2,
         memory_exponent=1,
-        summary="Every query token reads every token of another set, which may be of another width.",
         reference="Jaegle et al., Perceiver, 2021 (arXiv 2103.03206)",
-        example={"hidden_dim": 8, "num_heads": 2},
         silent_options=("chunk_size",),
-        api_version=1,
     )

@@ -1,4 +1,4 @@
-"""How many queries and keys are computed at once."""
+"""How a call is computed chunk by chunk: how many queries and keys at once, and what is theirs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from noether_core.nn import Frequencies, KVCache, StructuredMask
 from noether_core.nn.partial_attention import has_fused_kernel
 from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size
 
 if TYPE_CHECKING:
-    from noether_plugins.attention.perceiver.call import Call
-    from noether_plugins.attention.perceiver.module import PerceiverAttention
+    from torch import nn
+
+    from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
 
 _KEPT = 1 << 26
 """Bytes of keys and values that are kept for all chunks of queries; of more, every chunk makes its
@@ -21,72 +23,166 @@ own.
 
 _QUERIES_OF_WIDTH = 16
 """Queries over ``kv_dim`` that share keys and values: a key and its value cost ``4 kv_dim
-hidden_dim`` operations to make and ``4 queries hidden_dim`` to read, so that to make them anew adds
-a sixteenth."""
+hidden_dim`` operations to make and ``4 queries hidden_dim`` to attend to, so that to make them anew
+adds a sixteenth."""
 
 _LEAST_KEYS = 512
-"""Keys below which it costs more than a twentieth of reading them to merge what was read."""
+"""Keys at once below which merging costs more than a twentieth of attending to them."""
 
 
-class Chunks(NamedTuple):
+class Tokens(NamedTuple):
+    """Tokens of queries, or of keys and values, with what is known of each."""
+
+    x: Tensor
+    """``(batch, tokens, width)``."""
+
+    freqs: Frequencies | None
+    """What rotates them."""
+
+    real: Tensor | None = None
+    """``(batch, tokens)`` booleans, or None where all are real."""
+
+    def take(self, span: slice) -> Tokens:
+        """Return the tokens of a span."""
+        x = self.x[:, span].contiguous()  # one copy, where every layer would make its own
+        real = None if self.real is None else self.real[:, span]
+        return Tokens(x, _take_freqs(self.freqs, span), real)
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that gradients may be due of."""
+        if self.freqs is None:
+            return [self.x]
+        if isinstance(self.freqs, Tensor):
+            return [self.x, self.freqs]
+        return [self.x, *self.freqs]
+
+
+class Call(NamedTuple):
+    """The arguments of a call."""
+
+    queries: Tokens
+    """The tokens that attend."""
+
+    keys: Tokens | None
+    """The tokens that they attend to; None where the cache holds their keys and values."""
+
+    attn_mask: Tensor | StructuredMask | None
+    """The mask over pairs."""
+
+    cache: KVCache | None
+    """Filled, or read where there are no *keys*."""
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that gradients may be due of."""
+        tensors = self.queries.tensors()
+        if self.keys is not None:
+            tensors += self.keys.tensors()
+        if isinstance(self.attn_mask, Tensor):
+            tensors.append(self.attn_mask)
+        return tensors
+
+
+class ChunkSizes(NamedTuple):
     """How many tokens are computed at once."""
 
     queries: int
-    """Tokens that ask."""
+    """Queries of a chunk."""
 
     keys: int | None
-    """Tokens that answer, or None where all their keys and values are kept."""
+    """Keys of a chunk; None where all keys and values are made once, and kept."""
 
 
-def chunks_of_call(module: PerceiverAttention, call: Call) -> Chunks | None:
-    """Return how a call is cut into chunks, or None where it is computed as a whole."""
-    is_cut = call.attn_mask is None or isinstance(
-        call.attn_mask, Tensor
-    )  # not where it describes who reads whom
-    if torch.compiler.is_compiling() or module.backend == "flex" or not is_cut:
+def choose_chunk_sizes(
+    module: nn.Module, config: PerceiverAttentionConfig, call: Call
+) -> ChunkSizes | None:
+    """Return how a call is cut into chunks, or None where it is computed as a whole.
+
+    Args:
+        module: Its parameters may ask for gradients, which are computed of the whole alone.
+        config: Options of the module.
+        call: What is to be computed.
+    """
+    is_described = not (call.attn_mask is None or isinstance(call.attn_mask, Tensor))
+    if torch.compiler.is_compiling() or config.backend == "flex" or is_described:
         return None
-    if module.chunk_size is None and _is_short(call):
+    # To look closer takes a noticeable time, so calls with few tokens are over here.
+    if config.chunk_size is None and _is_short(call):
         return None
-    others, keys = call.tensors(), _keys_at_once(module, call)
 
-    width, least = module.hidden_dim, 1
-    if keys is not None:
-        least = _QUERIES_OF_WIDTH * module.kv_dim
-    elif module.backend == "math" and call.answering is not None:
-        width = max(width, module.num_heads * call.answering.x.shape[1])
+    key_width = config.hidden_dim if config.kv_dim is None else config.kv_dim
+    keys = _keys_at_once(module, config, call)
     queries = choose_chunk_size(
-        module, call.asking.x, *others, width=width, least=least, chosen=module.chunk_size
+        module,
+        *call.tensors(),
+        width=_widest_of_query(config, call, keys),
+        least=1 if keys is None else _QUERIES_OF_WIDTH * key_width,
+        chosen=config.chunk_size,
     )
-    return (
-        None
-        if queries is None and keys is None
-        else Chunks(queries or max(1, call.asking.x.shape[1]), keys)
-    )
+
+    if queries is None and keys is None:
+        return None
+    return ChunkSizes(queries or max(1, call.queries.x.shape[1]), keys)
 
 
 def _is_short(call: Call) -> bool:
-    """Return whether a call has too few tokens to look closer, which would take a noticeable time."""
-    asking, answering = call.asking.x, call.asking.x if call.answering is None else call.answering.x
-    return max(asking.shape[1], answering.shape[1]) <= FEWEST_STREAMED
+    count = call.queries.x.shape[1]
+    if call.keys is not None:
+        count = max(count, call.keys.x.shape[1])
+    return count <= FEWEST_STREAMED
 
 
-def _keys_at_once(module: PerceiverAttention, call: Call) -> int | None:
-    """Return how many keys and values are made at once, or None where all of them are made, and
-    kept.
+def _widest_of_query(config: PerceiverAttentionConfig, call: Call, keys: int | None) -> int:
+    """Return the most numbers that a query becomes: its features, or logits that are held."""
+    if keys is None and call.keys is not None and config.backend == "math":
+        return max(config.hidden_dim, config.num_heads * call.keys.x.shape[1])
+    return config.hidden_dim
 
-    They are kept where they are cached, and where more than one chunk of queries reads keys and
-    values that are few.
+
+def _keys_at_once(module: nn.Module, config: PerceiverAttentionConfig, call: Call) -> int | None:
+    """Return how many keys and values are made at once; None where all are made, and kept.
+
+    They are kept where they are cached, and where they are few and more than one chunk of queries
+    attends to them.
     """
-    if call.answering is None or call.cache is not None:
+    if call.keys is None or call.cache is not None:
         return None
-    queries, kv = call.asking.x.shape[1], call.answering.x
-    most_queries = _QUERIES_OF_WIDTH * module.kv_dim
-    kept = 2 * kv.shape[0] * kv.shape[1] * module.hidden_dim * kv.element_size()
-    if module.chunk_size is None and queries > most_queries and kept <= _KEPT:
+    x = call.keys.x
+    key_width = x.shape[2]
+    queries = call.queries.x.shape[1]
+    most_queries = _QUERIES_OF_WIDTH * key_width
+
+    kept = 2 * x.shape[0] * x.shape[1] * config.hidden_dim * x.element_size()
+    if config.chunk_size is None and queries > most_queries and kept <= _KEPT:
         return None
-    widths = [module.kv_dim, module.hidden_dim]
-    if not has_fused_kernel(kv, module.backend):
-        widths.append(module.num_heads * min(queries, most_queries))
+
+    widths = [key_width, config.hidden_dim]
+    if not has_fused_kernel(x, config.backend):
+        widths.append(config.num_heads * min(queries, most_queries))
     return choose_chunk_size(
-        module, kv, *call.tensors(), width=max(widths), least=_LEAST_KEYS, chosen=module.chunk_size
+        module,
+        x,
+        *call.tensors(),
+        width=max(widths),
+        least=_LEAST_KEYS,
+        chosen=config.chunk_size,
     )
+
+
+def take_queries(mask: Tensor | None, span: slice) -> Tensor | None:
+    """Return a mask with four axes for some of the queries."""
+    if mask is None or mask.shape[-2] == 1:
+        return mask
+    return mask[..., span, :]
+
+
+def take_keys(mask: Tensor | None, span: slice) -> Tensor | None:
+    """Return a mask with four axes for some of the keys."""
+    if mask is None or mask.shape[-1] == 1:
+        return mask
+    return mask[..., span]
+
+
+def _take_freqs(freqs: Frequencies | None, span: slice) -> Frequencies | None:
+    if freqs is None or isinstance(freqs, Tensor):
+        return None if freqs is None else freqs[..., span, :]
+    return tuple(angles[..., span, :] for angles in freqs)

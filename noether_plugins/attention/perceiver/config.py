@@ -12,13 +12,13 @@ from noether_core.schemas import AttentionConfig, Backend
 
 @attrs.frozen(kw_only=True)
 class PerceiverAttentionConfig(AttentionConfig):
-    """Options of cross-attention."""
+    """Every query token attends to every token of another set, which may be of another width."""
 
     type: Literal["perceiver"] = "perceiver"
-    """Tokens read other tokens."""
+    """Cross-attention."""
 
     kv_dim: Annotated[int, Ge(1)] | None = None
-    """Width of the tokens that are read; None for ``hidden_dim``."""
+    """Width of the tokens that are attended to; None for ``hidden_dim``."""
 
     backend: Backend = "auto"
     """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second

@@ -45,11 +45,7 @@ def installed(site):
         site.install(
             distribution, version="1.0", attention=attention, commands=commands, files=files
         )
-        return {
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, (str(site.folder), os.environ.get("PYTHONPATH")))
-            )
-        }
+        return site.environment()
 
     return install
 

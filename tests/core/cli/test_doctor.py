@@ -23,16 +23,10 @@ def start(site, tmp_path):
     """Return what starts ``noether doctor`` where only the packages of the site are not blocked."""
 
     def call(*arguments, **variables):
-        path = os.pathsep.join(filter(None, (str(site.folder), os.environ.get("PYTHONPATH"))))
         return subprocess.Popen(
             [sys.executable, "-P", "-c", SCRIPT, "doctor", *arguments],
             cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": path,
-                "NOETHER_BLOCK": "noether-attention",
-                **variables,
-            },
+            env=site.environment(**{"NOETHER_BLOCK": "noether-attention", **variables}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -142,7 +136,7 @@ def test_nothing_wrong_is_told_in_a_line(run):
 def test_of_many_imports_readers_see_the_slowest(run, site):
     for number in range(13):
         site.install(f"acme{number}", attention={f"t{number}": "nowhere_at_all"})
-    assert "... and 3 that take less; --plain and --json tell them all" in run().stdout
+    assert "... and 3 that take less; --plain and --json show all of them" in run().stdout
     assert len(json.loads(run("--json").stdout)["imports"]) == 13
 
 

@@ -1,7 +1,6 @@
 """The real command ``noether why``, and the notes of ``noether list``."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -13,11 +12,10 @@ def run(site, tmp_path):
     """Return what runs ``noether`` where the packages of the site are installed too."""
 
     def call(*arguments, **variables):
-        path = os.pathsep.join(filter(None, (str(site.folder), os.environ.get("PYTHONPATH"))))
         return subprocess.run(
             [sys.executable, "-P", "-m", "noether_core.cli", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path, **variables},
+            env=site.environment(**variables),
             capture_output=True,
             text=True,
             check=False,
@@ -71,7 +69,7 @@ def test_the_same_is_told_as_data(run, site):
                 "version": "1.2.0",
                 "state": "preferred",
                 "reason": "prefer=acme-flow",
-                "told": "preferred by prefer=acme-flow",
+                "message": "preferred by prefer=acme-flow",
                 "plugin": module,
                 "metadata": str(site.folder / "acme-flow-1.2.0.dist-info"),
                 "file": str(site.folder / f"{module}.py"),
@@ -81,7 +79,7 @@ def test_the_same_is_told_as_data(run, site):
                 "version": "1.2.0",
                 "state": "passed over",
                 "reason": "acme-flow:flow",
-                "told": "passed over for acme-flow:flow",
+                "message": "passed over for acme-flow:flow",
                 "plugin": "nowhere_at_all",
                 "metadata": str(site.folder / "best-flow-1.2.0.dist-info"),
                 "file": None,

@@ -23,11 +23,6 @@ def numbers(*shape):
     return torch.rand(BATCH, HEADS, *shape, dtype=torch.float64, requires_grad=True)
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def takes_part(real, b, n):
     return real is None or bool(real[b, n])
 

@@ -1,5 +1,6 @@
 """Packages that take part in building."""
 
+import argparse
 import sys
 
 import pytest
@@ -95,6 +96,44 @@ def test_an_extension_may_ask_to_be_first_or_last(flow):
     ]
 
 
+def test_several_that_are_first_or_last_are_in_the_order_of_their_names(flow):
+    marks = {"a": "trylast", "b": "trylast", "c": "tryfirst", "d": "tryfirst", "e": "optionalhook"}
+    for name, mark in marks.items():
+        extend(flow, name, RECORDS.format(name=name, marks=f"({mark}=True)"))
+    made(flow)
+    assert [what[0] for what, _ in log() if what.endswith("before")] == ["c", "d", "e", "a", "b"]
+
+
+@pytest.mark.parametrize("mark", ["wrapper=True", "hookwrapper=True"])
+@pytest.mark.parametrize("hook", ["noether_validate_config", "noether_before_build"])
+def test_a_hook_that_is_a_wrapper_is_refused_since_it_would_wrap_nothing(flow, mark, hook):
+    source = f"from noether_core import hookimpl\n@hookimpl({mark})\ndef {hook}(config):\n"
+    extend(flow, "a", f"{source}    return (yield)\n")
+    with pytest.raises(PluginError) as caught:
+        made(flow)
+    assert caught.value.plugin == "'a' of acme-a 1.2.0"
+    assert caught.value.reason == (
+        f"extension_a implements {hook} as a wrapper, and there is nothing to wrap: each plugin is "
+        "called by itself. Drop wrapper=True; tryfirst=True and trylast=True say when an extension "
+        "is called; to build without it, set NOETHER_BLOCK=acme-a:a"
+    )
+
+
+def test_a_variant_and_a_command_may_be_no_wrappers_either(site):
+    source = "from noether_core import hookimpl\n@hookimpl(wrapper=True)\ndef {}:\n    yield\n"
+    files = {
+        "acme_flow.py": source.format("noether_attention_variant()"),
+        "acme_cost.py": source.format("noether_command(parser)"),
+    }
+    plugins = {"attention": {"flow": "acme_flow"}, "commands": {"cost": "acme_cost"}}
+    site.install("acme", **plugins, files=files)
+    known = site.registry()
+    with pytest.raises(PluginError, match="implements noether_attention_variant as a wrapper"):
+        known.get("flow")
+    with pytest.raises(PluginError, match="implements noether_command as a wrapper"):
+        known.add_command(known.commands()[0], argparse.ArgumentParser())
+
+
 def test_what_extensions_find_wrong_is_told_at_once_with_their_distributions(flow):
     returns = (
         "Problem(keys=('window',), message='too wide', value=config.window, suggestion='halve it')"
@@ -154,6 +193,7 @@ def test_a_module_may_be_replaced_and_the_next_extension_sees_the_new_one(flow):
             "fails in noether_validate_config: TypeError: expected Problems, got 3",
         ),
         ("noether_validate_config()", "return True", "TypeError: 'bool' object is not iterable"),
+        ("noether_validate_config()", "yield 1 / 0", "ZeroDivisionError: division by zero"),
         (
             "noether_before_build()",
             "raise SystemExit(3)",
@@ -196,6 +236,11 @@ def test_an_extension_that_fails_is_told_by_name(flow, hook, body, reason):
         (
             "from noether_core import hookimpl\n@hookimpl\ndef noether_after_build(models): ...\n",
             "models",
+        ),
+        (
+            "from noether_core import hookimpl\n@hookimpl\ndef noether_before_build(): ...\n"
+            "def __dir__(): raise OSError('disk')\n",
+            "extension_a cannot be registered: OSError: disk",
         ),
     ],
 )

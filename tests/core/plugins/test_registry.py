@@ -110,11 +110,11 @@ BROKEN = {
     ),
     "hook raises": (
         f"{RECORD}\n@hookimpl\ndef noether_attention_variant(): raise KeyError('k')",
-        "broken fails in its hook: KeyError: 'k'",
+        "broken fails in noether_attention_variant: KeyError: 'k'",
     ),
     "hook exits": (
         f"{RECORD}\n@hookimpl\ndef noether_attention_variant(): raise SystemExit",
-        "broken fails in its hook: SystemExit: ",
+        "broken fails in noether_attention_variant: SystemExit: ",
     ),
     "unsound config": (
         (
@@ -122,7 +122,7 @@ BROKEN = {
             "    return AttentionVariant(config=C, module='a:B', interface='self', time_exponent=1, memory_exponent=1, "
             "summary='s', api_version=1)"
         ),
-        "broken fails in its hook: ConfigError: config: C is not decorated; put @attrs.frozen(kw_only=True) above it",
+        "broken fails in noether_attention_variant: ConfigError: config: C is not decorated; put @attrs.frozen(kw_only=True) above it",
     ),
 }
 
@@ -427,8 +427,8 @@ def test_a_type_and_a_command_of_one_name_may_be_two_modules(site):
             "parser.set_defaults(run='main')",
             "says not what runs its command; call parser.set_defaults(run=...)",
         ),
-        ("raise OSError('no')", "fails in its hook: OSError: no"),
-        ("parser.exit(0)", "fails in its hook: SystemExit: 0"),
+        ("raise OSError('no')", "fails in noether_command: OSError: no"),
+        ("parser.exit(0)", "fails in noether_command: SystemExit: 0"),
     ],
 )
 def test_a_command_that_cannot_be_run_is_told_when_it_is_added(site, code, told):

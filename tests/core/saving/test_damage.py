@@ -21,9 +21,11 @@ from safetensors.torch import save_file
 
 from noether_core import build, load_module, save
 from noether_core.errors import SavedModuleError
-from noether_core.saving.contents import read_contents
+from noether_core.saving.contents import contents_of
 from noether_core.saving.loading import _read
 from noether_core.saving.tensors import dtype_named
+
+FOREIGN = "is no safetensors file, or a damaged one: "
 
 
 @pytest.fixture(scope="module")
@@ -135,31 +137,25 @@ def test_a_file_that_another_tool_wrote_anew_is_as_good(module, content, file):
         (b"type: transolver\nhidden_dim: 8\n", "it starts with b'type: tr'"),
         (pickle.dumps({"weight": [1.0]}, protocol=4), r"it starts with b'\x80\x04\x95"),
         (struct.pack("<Q", 2**63) + b"{}", r"it starts with b'\x00\x00\x00\x00\x00\x00\x00\x80'"),
-        (struct.pack("<Q", 2**20 + 1) + bytes(2**20 + 1), "it starts with b'"),
+        (struct.pack("<Q", 2**24 + 1) + bytes(2**24 + 1), "it starts with b'"),
         (with_header(b"\xff{}"), "its header is not UTF-8 from byte 8 on"),
-        (with_header(b"{"), "its header is refused: not valid JSON"),
+        (with_header(b"{"), "its header is not valid JSON: Expecting property name"),
         (with_header(b"[]"), "its header holds no names but []"),
         (with_header(b"3"), "its header holds no names but 3"),
-        (with_header(b"NaN"), "its header is refused: JSON has no NaN"),
-        (with_header(b'{"a": {}, "a": {}}'), "its header is refused: given twice, first on line 1"),
-        (
-            with_header(b"[" * 100_000),
-            "its header is refused: mappings and lists stand more than 64 deep",
-        ),
-        (
-            with_header(b'{"a": ' + b"9" * 5000 + b"}"),
-            "its header is refused: a whole number of more than 4300",
-        ),
+        (with_header(b"NaN"), "its header holds no names but nan"),
+        (with_header(b"[" * 100_000), "its header is not valid JSON: maximum recursion depth"),
+        (with_header(b'{"a": ' + b"9" * 5000 + b"}"), "its header is not valid JSON: Exceeds"),
         (with_header({"__metadata__": []}), "its __metadata__ is no mapping from text to text: []"),
         (
             with_header({"__metadata__": {"a": 3}}),
             "its __metadata__ is no mapping from text to text: {'a': 3}",
         ),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_what_is_no_such_file_is_told_with_what_it_starts_with(content, told, file):
     file.write_bytes(content)
-    assert reason(file).startswith(f"is no safetensors file, or a damaged one: {told}")
+    assert reason(file).startswith(FOREIGN + told)
 
 
 def test_what_torch_saves_is_refused_and_never_unpickled(file, module):
@@ -172,62 +168,48 @@ def test_what_torch_saves_is_refused_and_never_unpickled(file, module):
     assert zipfile.is_zipfile(buffer)
     for content in (buffer.getvalue(), pickle.dumps(Runs())):
         file.write_bytes(content)
-        assert reason(file).startswith(
-            "is no safetensors file, or a damaged one: it starts with b'"
-        )
+        assert reason(file).startswith(FOREIGN + "it starts with b'")
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "said"),
     [
-        3,
-        {},
-        {"dtype": "F32", "shape": [1]},
-        {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], "more": 1},
-        {"dtype": "F32", "shape": 1, "data_offsets": [0, 4]},
-        {"dtype": 3, "shape": [1], "data_offsets": [0, 4]},
-        {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 4]},
-        {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]},
-        {"dtype": "F32", "shape": [1], "data_offsets": [0, 8]},
-        {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]},
-        {"dtype": "F32", "shape": [True], "data_offsets": [0, 4]},
-        {"dtype": "F32", "shape": [1.0], "data_offsets": [0, 4]},
-        {"dtype": "F32", "shape": ["1"], "data_offsets": [0, 4]},
-        {"dtype": "F32", "shape": [2**64], "data_offsets": [0, 2**66]},
-        {"dtype": "F32", "shape": [1] * 65, "data_offsets": [0, 4]},
+        (3, FOREIGN + "its entry of the tensor 'weight' is unsound: 3"),
+        ({}, FOREIGN + "its entry of the tensor 'weight' is unsound: {}"),
+        ({"dtype": "F32", "shape": [1]}, FOREIGN + "its entry of the tensor 'weight' is unsound"),
+        ({"shape": 1, "data_offsets": [0, 4]}, FOREIGN + "its entry of the tensor 'weight'"),
+        ({"shape": [1], "data_offsets": [0, 4, 4]}, FOREIGN + "its entry of the tensor 'weight'"),
+        ({"dtype": 3, "shape": [1], "data_offsets": [0, 4]}, FOREIGN + "its entry of the tensor"),
+        ({"dtype": "F5", "shape": [8], "data_offsets": [0, 4]}, FOREIGN + "Error while deseriali"),
+        ({"shape": [2], "data_offsets": [0, 4]}, FOREIGN + "Error while deserializing header: "),
+        ({"shape": [True], "data_offsets": [0, 4]}, FOREIGN + "Error while deserializing header: "),
+        ({"shape": [1.0], "data_offsets": [0, 4]}, FOREIGN + "Error while deserializing header: "),
+        ({"shape": ["1"], "data_offsets": [0, 4]}, FOREIGN + "Error while deserializing header: "),
+        ({"shape": [-1], "data_offsets": [0, -4]}, "is damaged: 0 bytes of tensors were written, "),
+        ({"shape": [1], "data_offsets": [4, 0]}, "is damaged: 0 bytes of tensors were written, 4 "),
+        ({"shape": [1], "data_offsets": [0, 8]}, "is cut short: 8 bytes of tensors were written, "),
+        ({"shape": [2**64], "data_offsets": [0, 2**66]}, f"is cut short: {2**66} bytes of tensors"),
     ],
     ids=str,
 )
-def test_an_entry_that_cannot_be_is_told_with_its_tensor(entry, file):
+def test_an_entry_that_cannot_be_is_refused(entry, said, file):
+    if isinstance(entry, dict) and "data_offsets" in entry:
+        entry = {"dtype": "F32", **entry}
     file.write_bytes(with_header({"weight": entry}, bytes(4)))
-    assert reason(file).startswith(
-        "is no safetensors file, or a damaged one: its entry of the tensor 'weight' is unsound"
-    )
-
-
-def test_an_unknown_dtype_is_told(file):
-    file.write_bytes(
-        with_header({"weight": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}, bytes(4))
-    )
-    assert reason(file) == "the tensor 'weight' has the unknown dtype 'F4'"
+    assert reason(file).startswith(said)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "told"),
-    [
-        ([0, 4], [0, 4], "starts at byte 0 of the tensors, not at 4"),
-        ([0, 4], [8, 12], "starts at byte 8 of the tensors, not at 4"),
-        ([4, 8], [8, 12], "starts at byte 4 of the tensors, not at 0"),
-    ],
+    ("first", "second"), [([0, 4], [0, 12]), ([0, 4], [8, 12]), ([4, 8], [8, 12])]
 )
-def test_tensors_that_overlap_or_leave_gaps_are_told(first, second, told, file):
+def test_tensors_that_overlap_or_leave_gaps_are_refused(first, second, file):
     entries = {
-        name: {"dtype": "F32", "shape": [1], "data_offsets": place}
-        for name, place in (("a", first), ("b", second))
+        name: {"dtype": "F32", "shape": [(end - start) // 4], "data_offsets": [start, end]}
+        for name, (start, end) in (("a", first), ("b", second))
     }
     file.write_bytes(with_header(entries, bytes(12)))
-    assert told in reason(file)
+    assert reason(file).startswith(FOREIGN + "Error while deserializing header: invalid offset")
 
 
 def test_a_file_of_safetensors_that_save_did_not_write_is_told_as_such(file):
@@ -295,7 +277,7 @@ def test_hostile_files_cost_little(content, file):
     for hostile in (
         with_header(values[: 2**20]),
         with_header(names[: 2**20]),
-        with_header(b" " * 2**20),
+        with_header(b" " * 2**24),
         axes,
     ):
         file.write_bytes(hostile)
@@ -331,25 +313,23 @@ def test_what_is_no_file_is_told(name, tmp_path):
 def test_a_file_that_is_cut_while_it_is_read_is_told(file, monkeypatch):
     save(build("dot_product", hidden_dim=64, num_heads=1), file)
 
-    def cut(source, name):
-        told = read_contents(source, name)
+    def cut(*header):
         os.truncate(file, 40_000)
-        return told
+        return contents_of(*header)
 
-    monkeypatch.setattr("noether_core.saving.loading.read_contents", cut)
-    assert reason(file) == "was cut short while it was read"
+    monkeypatch.setattr("noether_core.saving.loading.contents_of", cut)
+    assert reason(file).startswith("is cut short: 66560 bytes of tensors were written, ")
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_read_as_it_was(file, monkeypatch):
     before = build("dot_product", hidden_dim=64, num_heads=1)
     save(before, file)
 
-    def replace(source, name):
-        told = read_contents(source, name)
+    def replace(*header):
         save(build("dot_product", hidden_dim=64, num_heads=2), file)
-        return told
+        return contents_of(*header)
 
-    monkeypatch.setattr("noether_core.saving.loading.read_contents", replace)
+    monkeypatch.setattr("noether_core.saving.loading.contents_of", replace)
     loaded = load_module(file)
     assert loaded.config == before.config
     assert all(

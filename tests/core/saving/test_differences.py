@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from flow import STRIDE, WIDER, WINDOW, flow_files
 
 from noether_core import ConfigError, PluginError, build, load_module, provenance_of, save
 from noether_core.errors import ProvenanceError, ProvenanceWarning, SavedModuleError
+from tests.core.flow import STRIDE, WIDER, WINDOW, flow_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection

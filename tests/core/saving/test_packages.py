@@ -9,9 +9,10 @@ from typing import Any
 
 import attrs
 import pytest
-from flow import STRIDE, WINDOW, commit, flow_repository, flow_wheel
-from fresh_environment import FreshEnvironment
-from light_environment import install, light_environment
+
+from tests.core.flow import STRIDE, WINDOW, commit, flow_repository, flow_wheel
+from tests.fresh_environment import FreshEnvironment
+from tests.light_environment import install, light_environment
 
 SAVE = """
 import sys, torch

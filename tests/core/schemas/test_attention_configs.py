@@ -14,8 +14,6 @@ from typing import Annotated, Literal
 import attrs
 import pytest
 from annotated_types import Ge
-from generated import EXAMPLES as SMALLEST
-from generated import INSTALLED, configs_of, options_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +26,8 @@ from noether_core import (
     unstructure,
 )
 from noether_core.schemas import FrozenMapping
+from tests.core.generated import EXAMPLES as SMALLEST
+from tests.core.generated import INSTALLED, configs_of, options_of
 
 SIZES = {"hidden_dim": 15, "num_heads": 3}
 

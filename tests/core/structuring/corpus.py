@@ -102,6 +102,20 @@ def read_through(made: Made) -> tuple[Document | None, tuple[Problem, ...]]:
 # What sound documents say.
 
 _registry = Registry()
+
+
+def paths(data: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield what leads to every value in *data*: its keys and positions."""
+    yield keys
+    items: Any = ()
+    if isinstance(data, dict):
+        items = data.items()
+    elif isinstance(data, list):
+        items = enumerate(data)
+    for key, item in items:
+        yield from paths(item, (*keys, key))
+
+
 _EXAMPLES = [
     _registry.get(entry.qualified_name).example_config() for entry in _registry.providers()
 ]

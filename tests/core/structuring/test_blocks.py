@@ -1,10 +1,10 @@
 """Configs of transformer blocks, as the reference framework writes them."""
 
 import pytest
-from generated import EXAMPLES
 from omegaconf import OmegaConf
 
 from noether_core import ConfigError, UnknownTypeError, structure, structure_block, unstructure
+from tests.core.generated import EXAMPLES
 
 BLOCK = {
     "hidden_dim": 64,

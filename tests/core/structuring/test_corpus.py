@@ -11,13 +11,13 @@ import sys
 import time
 import traceback
 import zlib
-from pathlib import Path
 
 import pytest
-from corpus import Experiment, document, read_through
 
 from noether_core.errors import Problem
 from noether_core.structuring.documents import yaml
+from tests.core.structuring.corpus import Experiment, document, paths, read_through
+from tests.fresh_environment import ROOT
 
 LIBYAML, ITS_DOUBLE = "_events_of", "_slow_events_of"
 NUMBERS = {LIBYAML: range(20_000), ITS_DOUBLE: range(0, 4_500, 3)}
@@ -132,19 +132,6 @@ def located(read, *, at_key):
     return [read.locate(Problem(message="wrong", keys=keys, at_key=at_key)) for keys in found]
 
 
-def paths(data, keys=()):
-    yield keys
-    items = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    for key, item in items:
-        yield from paths(item, (*keys, key))
-
-
 def misplaced(made, problems):
     """Return the problems that are not at a character, or the end, of a line that the document has."""
     lines = re.split("\r\n|\n|\r", made.content.decode(errors="replace").removeprefix("\ufeff"))
@@ -175,10 +162,10 @@ def finished(parser):
         "-W",
         "error",
         "-c",
-        f"import test_corpus; test_corpus.tell({parser!r})",
+        f"from {__name__} import tell; tell({parser!r})",
     ]
     process = subprocess.run(
-        command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     return (
         process.returncode,

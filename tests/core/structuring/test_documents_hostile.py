@@ -7,10 +7,10 @@ import sys
 import time
 
 import pytest
-from corpus import STARTS, UNITS
 
 from noether_core.errors import ConfigError
 from noether_core.structuring.documents import parse
+from tests.core.structuring.corpus import STARTS, UNITS
 
 FORMATS = ("yaml", "toml", "json")
 

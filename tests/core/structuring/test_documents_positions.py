@@ -4,6 +4,7 @@ import pytest
 
 from noether_core.errors import Problem
 from noether_core.structuring.documents import parse
+from tests.core.structuring.corpus import paths
 
 YAML = """\
 # a comment: not: a key
@@ -165,19 +166,6 @@ JSON_PLACES = {
 
 EXAMPLES = {"yaml": (YAML, YAML_PLACES), "toml": (TOML, TOML_PLACES), "json": (JSON, JSON_PLACES)}
 FORMATS = tuple(EXAMPLES)
-
-
-def paths(data, keys=()):
-    yield keys
-    items = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
-    for key, item in items:
-        yield from paths(item, (*keys, key))
 
 
 def place(document, keys, *, at_key=False):

@@ -4,7 +4,6 @@ import itertools
 
 import attrs
 import pytest
-from generated import EXAMPLES, INSTALLED, configs_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from noether_core import (
 from noether_core.schemas import Schema
 from noether_core.schemas.schema import plan_of
 from noether_core.structuring.documents import read
+from tests.core.generated import EXAMPLES, INSTALLED, configs_of
 
 FORMATS = ("yaml", "toml", "json")
 TEXTS = {

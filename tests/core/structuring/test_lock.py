@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sysconfig
@@ -16,7 +15,6 @@ from typing import Annotated, Any
 import attrs
 import pytest
 from annotated_types import MinLen
-from flow import WINDOW, flow_files
 
 from noether_core import (
     AmbiguousTypeError,
@@ -29,6 +27,7 @@ from noether_core import (
 from noether_core.schemas import Schema
 from noether_core.schemas.modules.attention import attention_configs_in
 from noether_core.structuring.lock import Locked, lock_of, read_lock, write_lock
+from tests.core.flow import WINDOW, flow_files
 
 NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 CORE = version("noether-attention")
@@ -65,11 +64,10 @@ class Place:
         return name
 
     def noether(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join(filter(None, (str(self.site.folder), os.environ.get("PYTHONPATH"))))
         return subprocess.run(
             [NOETHER, *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": path},
+            env=self.site.environment(),
             capture_output=True,
             text=True,
             check=False,

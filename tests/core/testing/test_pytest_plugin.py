@@ -6,29 +6,28 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from noether_core.reports import load_reports
 from noether_core.testing import CHECKS
-from noether_core.testing.contract import name_of
+from tests.fresh_environment import ROOT
 
 OWN = "def test_own():\n    pass\n"
 
 BROKEN = """
 import sys
-sys.path.insert(0, {folder!r})
+sys.path.insert(0, {root!r})
 
-from kit_mutants import MUTANTS
+from tests.core.testing.broken_variants import BROKEN
 from noether_core import registry
 
-registry().register(MUTANTS["help"])
+registry().register(BROKEN["help"])
 """
 
 CLASSES = """
-from noether_core.testing import VariantTests, check_help
-from kit_configs import SOUND
+from noether_core.testing import VariantTests
+from tests.core.testing.sample_configs import SOUND
 
 
 class TestFlare(VariantTests):
@@ -37,11 +36,20 @@ class TestFlare(VariantTests):
 
     def test_help(self):
         assert self.subject().config().num_latents == 3
-        check_help(self.subject())
+        super().test_help()
 
 
 class TestSound(VariantTests):
     type = SOUND
+"""
+
+
+PRINTS_IMPORTED = """
+import sys
+
+
+def test_own():
+    print(*(name for name in sys.modules if "noether" in name))
 """
 
 
@@ -54,7 +62,7 @@ def run(tmp_path):
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,
@@ -66,7 +74,7 @@ def run(tmp_path):
 def test_a_type_is_checked_alone_where_no_paths_are_given(run):
     done = run("--noether", "flare", "--collect-only", "-q")
     assert done.returncode == 0, done.stdout
-    wanted = [f"noether::flare::{name_of(check)}" for check in CHECKS]
+    wanted = [f"noether::flare::{name}" for name in CHECKS]
     assert [line for line in done.stdout.splitlines() if "::" in line] == wanted
 
 
@@ -86,7 +94,7 @@ def test_what_does_not_apply_is_skipped_with_its_reason_and_the_reports_are_save
     done = run("--noether", "flare", "-k", "rope or help", "-rs", "--noether-report", "report.json")
     assert done.returncode == 0, done.stdout
     assert "1 passed, 1 skipped" in done.stdout
-    assert "the record does not declare rope" in done.stdout
+    assert "the record does not promise rope" in done.stdout
     assert "written to report.json" in done.stdout
     (report,) = load_reports(tmp_path / "report.json")
     assert {outcome.check: outcome.status for outcome in report.outcomes} == {
@@ -96,8 +104,8 @@ def test_what_does_not_apply_is_skipped_with_its_reason_and_the_reports_are_save
     assert not report.is_passed
 
 
-def test_a_failure_tells_what_is_wrong_without_a_traceback(run, tmp_path):
-    (tmp_path / "conftest.py").write_text(BROKEN.format(folder=str(Path(__file__).parent)))
+def test_a_failure_says_what_is_wrong_without_a_traceback(run, tmp_path):
+    (tmp_path / "conftest.py").write_text(BROKEN.format(root=str(ROOT)))
     done = run("--noether", "sound", "-k", "help or signature")
     assert done.returncode == 1
     assert "sound: no help under shift; write a string below each field" in done.stdout
@@ -115,8 +123,7 @@ def test_an_unknown_type_is_wrong_usage(run):
 
 
 def test_without_a_type_nothing_changes_and_next_to_nothing_is_imported(run, tmp_path):
-    imported = "import sys\n\ndef test_own():\n    print(*(name for name in sys.modules if 'noether' in name))\n"
-    (tmp_path / "test_own.py").write_text(imported)
+    (tmp_path / "test_own.py").write_text(PRINTS_IMPORTED)
     done = run("-q", "-s")
     assert done.returncode == 0, done.stdout
     names = done.stdout.splitlines()[0].rstrip(".").split()
@@ -130,7 +137,7 @@ def test_a_class_has_a_test_for_every_check_which_may_be_overridden(run, tmp_pat
     for line in (
         "test_own.py::TestFlare::test_help PASSED",
         "test_own.py::TestFlare::test_rope SKIPPED",
-        ": the record does not declare rope",
+        ": the record does not promise rope",
         "test_own.py::TestSound::test_rope PASSED",
         "test_own.py::TestSound::test_attn_mask PASSED",
     ):
@@ -138,7 +145,7 @@ def test_a_class_has_a_test_for_every_check_which_may_be_overridden(run, tmp_pat
     assert f"4 passed, 2 skipped, {2 * len(CHECKS) - 6} deselected" in done.stdout
 
 
-def test_reports_that_cannot_be_written_are_told(run):
+def test_reports_that_cannot_be_written_are_reported(run):
     done = run("--noether", "flare", "-k", "help", "--noether-report", "nowhere/report.json")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert (
@@ -150,6 +157,6 @@ def test_reports_that_cannot_be_written_are_told(run):
 
 def test_the_report_is_plain_json(run, tmp_path):
     run("--noether", "flare", "-k", "help", "--noether-report", str(tmp_path / "report.json"))
-    (told,) = json.loads((tmp_path / "report.json").read_text())["reports"]
-    assert told["type"] == "flare"
-    assert told["counts"] == {"passed": 1, "failed": 0, "error": 0, "not applicable": 0}
+    (plain,) = json.loads((tmp_path / "report.json").read_text())["reports"]
+    assert plain["type"] == "flare"
+    assert plain["counts"] == {"passed": 1, "failed": 0, "error": 0, "not applicable": 0}

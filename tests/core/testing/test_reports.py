@@ -6,7 +6,6 @@ import json
 
 import attrs
 import pytest
-from kit_configs import SOUND
 
 from noether_core import ConfigError
 from noether_core.cli import main
@@ -18,6 +17,7 @@ from noether_core.reports import (
     save_reports,
     shipped_report,
 )
+from tests.core.testing.sample_configs import SOUND
 
 PASSED = Outcome(
     check="help",
@@ -75,7 +75,7 @@ def test_a_report_of_nothing_is_incomplete():
     assert report().headline == "incomplete: no check ran; 1 of 1 did not run"
 
 
-def test_on_a_terminal_all_failures_are_told_with_their_contracts():
+def test_on_a_terminal_all_failures_are_shown_with_their_contracts():
     lines = str(report(PASSED, SKIPPED, FAILED, ERROR)).splitlines()
     assert lines == [
         "  ok   help: 7 options",
@@ -90,14 +90,14 @@ def test_on_a_terminal_all_failures_are_told_with_their_contracts():
     ]
 
 
-def test_json_gives_the_same_report_back_and_tells_the_verdict():
+def test_json_gives_the_same_report_back_and_holds_what_follows():
     one = report(PASSED, FAILED, SKIPPED)
     assert Report.from_json(one.to_json()) == one
-    (told,) = json.loads(one.to_json())["reports"]
-    assert told["passed"] is False
-    assert told["counts"]["failed"] == 1
-    assert told["missing"] == []
-    assert told["outcomes"][0]["check"] == "help"
+    (plain,) = json.loads(one.to_json())["reports"]
+    assert plain["passed"] is False
+    assert plain["counts"]["failed"] == 1
+    assert plain["missing"] == []
+    assert plain["outcomes"][0]["check"] == "help"
 
 
 def test_a_file_holds_several_reports(tmp_path):
@@ -109,18 +109,18 @@ def test_a_file_holds_several_reports(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "path", "told"),
+    ("text", "path", "message"),
     [
         ("[]", "", "expected a mapping of options"),
         ('{"reports": [{}]}', "reports[0].type", "missing"),
         ('{"reports": [], "others": 1}', "others", "unknown option"),
     ],
 )
-def test_a_text_that_is_no_report_is_refused_with_its_place(text, path, told):
+def test_a_text_that_is_no_report_is_refused_with_its_path(text, path, message):
     with pytest.raises(ConfigError) as caught:
         Report.from_json(text)
     found = {problem.path: problem.message for problem in caught.value.problems}
-    assert told in found[path]
+    assert message in found[path]
 
 
 def test_an_outcome_has_one_of_four_ends():
@@ -132,7 +132,7 @@ def test_an_outcome_has_one_of_four_ends():
 
 @pytest.fixture
 def shipped(site):
-    """Return what installs a package with the type 'toy' and a file of reports beside its module."""
+    """Return what installs a package with the type 'toy' and a file of reports."""
 
     def install(text: str | None):
         site.install("acme-toy", attention={"toy": "acme_toy"}, files={"acme_toy/__init__.py": ""})
@@ -163,17 +163,17 @@ def test_without_a_file_there_is_none(shipped):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "fault"),
     [
         ("{", "cannot be used: "),
         ('{"reports": 3}', "reports: expected a list"),
         (report(PASSED, type="other").to_json(), "holds none of this type"),
     ],
 )
-def test_whatever_is_wrong_with_the_file_is_told_and_not_raised(shipped, text, told):
+def test_whatever_is_wrong_with_the_file_is_reported_and_not_raised(shipped, text, fault):
     found = shipped_report(shipped(text))
     assert found.report is None
-    assert told in str(found)
+    assert fault in str(found)
     assert found.as_dict() == {"fault": found.fault}
 
 
@@ -188,7 +188,7 @@ def test_a_module_that_is_not_there_ships_none(site):
     assert str(shipped_report(site.registry().provider("lost"))) == "none"
 
 
-def test_show_tells_the_report(site, monkeypatch, capsys):
+def test_show_prints_the_report(site, monkeypatch, capsys):
     module = site.install_variant("toy")
     monkeypatch.setattr("noether_core.plugins.registry._default", site.registry())
     (site.folder / REPORT_FILE).write_text(

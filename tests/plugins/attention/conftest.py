@@ -1,4 +1,4 @@
-"""Recorded numbers of the reference, read where they lie, and a seed for every test."""
+"""Recorded numbers of the reference, read where they lie."""
 
 import json
 import os
@@ -16,11 +16,6 @@ _FOLDER = pathlib.Path(
     os.environ.get("NOETHER_PARITY") or pathlib.Path(__file__).parents[4] / "shared" / "parity"
 )
 _FUSED = {"qkv": ("q", "k", "v"), "kv": ("k", "v")}
-
-
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
 
 
 @attrs.frozen

@@ -6,7 +6,6 @@ import re
 import attrs
 import pytest
 import torch
-from formulas import linear
 
 from noether_core import (
     AttentionConfig,
@@ -39,6 +38,7 @@ from noether_plugins.attention.anchor.module import (
 from noether_plugins.attention.mixed import module as mixed_module
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.mixed.module import MixedAttention
+from tests.plugins.attention.formulas import linear
 
 BATCH, HEADS, WIDTH = 2, 3, 5
 HIDDEN = HEADS * WIDTH

@@ -7,11 +7,20 @@ import shutil
 
 import pytest
 import torch
-from calls import BATCH, GROUPS, HIDDEN, VARIANTS, arguments_of, having, make, of_interface
 
 from noether_core import TokenSpec
 from noether_core.nn import RopeFrequency
-from noether_core.testing.graphs import Graphs, quiet_compiler
+from noether_core.testing.measuring import Graphs, quiet_compiler
+from tests.plugins.attention.calls import (
+    BATCH,
+    GROUPS,
+    HIDDEN,
+    VARIANTS,
+    arguments_of,
+    having,
+    make,
+    of_interface,
+)
 
 COUNTS = (23, 29, 41, 37, 59, 31, 83, 47, 127, 2503)
 """Numbers of tokens, in no order; the last is beyond every size from which on a variant streams."""

@@ -4,13 +4,19 @@ import math
 
 import pytest
 import torch
-from formulas import assert_same_numbers, linear, rms_normed, rotated, with_own_norms
 
 from noether_core import AttentionConfig, ConfigError, ShapeError, build
 from noether_core.errors import UnsupportedArgumentError, UnsupportedBackendError
 from noether_core.nn import Causal, Packed, RopeFrequency, SlidingWindow
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 from noether_plugins.attention.dot_product.module import DotProductAttention
+from tests.plugins.attention.formulas import (
+    assert_same_numbers,
+    linear,
+    rms_normed,
+    rotated,
+    with_own_norms,
+)
 
 BATCH, HEADS, TOKENS, WIDTH, POINTS = 2, 3, 11, 13, 3
 HIDDEN = HEADS * WIDTH

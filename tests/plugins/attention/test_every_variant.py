@@ -7,7 +7,13 @@ from typing import get_args
 
 import pytest
 import torch
-from calls import (
+from torch import nn
+
+from noether_core import AttentionConfig, ShapeError, build
+from noether_core.errors import UnsupportedArgumentError
+from noether_core.nn import KVCache
+from noether_core.schemas import InitWeightsMode
+from tests.plugins.attention.calls import (
     BATCH,
     HIDDEN,
     TOKENS,
@@ -22,12 +28,6 @@ from calls import (
     read_argument,
     shortened,
 )
-from torch import nn
-
-from noether_core import AttentionConfig, ShapeError, build
-from noether_core.errors import UnsupportedArgumentError
-from noether_core.nn import KVCache
-from noether_core.schemas import InitWeightsMode
 
 REAL = torch.arange(TOKENS) < torch.tensor([[7], [5]])
 

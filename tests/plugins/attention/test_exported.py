@@ -4,12 +4,12 @@ were made of.
 
 import pytest
 import torch
-from calls import VARIANTS, having, make, of_interface
-from test_compiled import call_of
 from torch.export import Dim
 
 from noether_core import TokenSpec
-from noether_core.testing.graphs import quiet_compiler
+from noether_core.testing.measuring import quiet_compiler
+from tests.plugins.attention.calls import VARIANTS, having, make, of_interface
+from tests.plugins.attention.test_compiled import call_of
 
 FIRST, OTHERS = 29, (23, 67, 4001)
 """Tokens of the call that is exported, and those of later calls, one far larger."""

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from formulas import assert_same_numbers, linear, rms_normed, with_own_norms
 
 from noether_core import AttentionConfig, ConfigError, TokenGroupError, TokenSpec, build
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.module import FLAREAttention
+from tests.plugins.attention.formulas import assert_same_numbers, linear, rms_normed, with_own_norms
 
 BATCH, HEADS, TOKENS, WIDTH, LATENTS = 2, 3, 11, 5, 7
 HIDDEN = HEADS * WIDTH

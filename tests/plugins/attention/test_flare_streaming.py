@@ -4,12 +4,12 @@ with them.
 
 import pytest
 import torch
-from formulas import with_own_norms
 
 from noether_core import ConfigError, TokenSpec
 from noether_core.testing.measuring import Consumption, Operations
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.module import FLAREAttention
+from tests.plugins.attention.formulas import with_own_norms
 
 BATCH, HEADS, TOKENS, WIDTH, LATENTS = 2, 3, 31, 5, 7
 HIDDEN = HEADS * WIDTH

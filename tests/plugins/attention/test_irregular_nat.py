@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from formulas import assert_same_numbers, linear, rms_normed, with_own_norms
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -18,6 +17,7 @@ from noether_plugins.attention.irregular_nat.module import IrregularNatAttention
 from noether_plugins.attention.irregular_nat.neighbours import PositionError, nearest_neighbours
 from noether_plugins.attention.irregular_nat.reading import read_neighbours
 from noether_plugins.attention.irregular_nat.tokens import Tokens
+from tests.plugins.attention.formulas import assert_same_numbers, linear, rms_normed, with_own_norms
 
 BATCH, HEADS, TOKENS, WIDTH, POINTS, DEGREE, INNER = 2, 3, 13, 5, 2, 4, 7
 HIDDEN = HEADS * WIDTH

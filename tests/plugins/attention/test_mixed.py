@@ -6,7 +6,6 @@ import re
 
 import pytest
 import torch
-from formulas import assert_same_numbers, linear, rms_normed, rotated, with_own_norms
 
 from noether_core import (
     AttentionConfig,
@@ -24,6 +23,13 @@ from noether_plugins.attention.dot_product.module import DotProductAttention
 from noether_plugins.attention.mixed import module as mixed_module
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.mixed.module import MixedAttention
+from tests.plugins.attention.formulas import (
+    assert_same_numbers,
+    linear,
+    rms_normed,
+    rotated,
+    with_own_norms,
+)
 
 BATCH, HEADS, WIDTH, POINTS = 2, 3, 13, 3
 HIDDEN = HEADS * WIDTH
@@ -284,7 +290,7 @@ MISFITS = {
     "a group that is not in the input": (
         {S: 23, V: None},
         None,
-        "token_specs: 'volume' is of size None, is read, and no kv_cache holds its keys; pass one, or its size",
+        "token_specs: 'volume' is of size None, is attended to, and no kv_cache holds its keys; pass one, or its size",
     ),
     "a query in two patterns": (
         SIZES,

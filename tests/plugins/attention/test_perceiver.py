@@ -5,13 +5,19 @@ import math
 
 import pytest
 import torch
-from formulas import assert_same_numbers, linear, rms_normed, rotated, with_own_norms
 
 from noether_core import AttentionConfig, ConfigError, ShapeError, build
 from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import Causal, KVCache, Packed, RopeFrequency, SlidingWindow
 from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
 from noether_plugins.attention.perceiver.module import PerceiverAttention
+from tests.plugins.attention.formulas import (
+    assert_same_numbers,
+    linear,
+    rms_normed,
+    rotated,
+    with_own_norms,
+)
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH, KV_DIM, POINTS = 2, 3, 7, 11, 23, 13, 5
 HIDDEN = HEADS * WIDTH

@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-from formulas import with_own_norms
 
 from noether_core import ConfigError, ShapeError
 from noether_core.nn import KVCache, RopeFrequency
@@ -15,6 +14,7 @@ from noether_core.testing.measuring import Consumption, Operations
 from noether_plugins.attention.perceiver import chunks
 from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
 from noether_plugins.attention.perceiver.module import PerceiverAttention
+from tests.plugins.attention.formulas import with_own_norms
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH, KV_DIM, POINTS = 2, 3, 19, 31, 5, 13, 2
 HIDDEN = HEADS * WIDTH

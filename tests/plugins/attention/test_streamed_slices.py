@@ -104,11 +104,6 @@ def operations_of(module, x):
     return [name for name, _ in operations.seen]
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 @each_variant
 @pytest.mark.parametrize("chunk", [1, 3, 5, 10])
 @pytest.mark.parametrize("real", [None, REAL], ids=["all real", "some real"])

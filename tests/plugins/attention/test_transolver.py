@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from formulas import assert_same_numbers, linear
 
 from noether_core import AttentionConfig, ConfigError, build
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 from noether_plugins.attention.transolver.module import TransolverAttention
+from tests.plugins.attention.formulas import assert_same_numbers, linear
 
 BATCH, HEADS, TOKENS, WIDTH, SLICES = 2, 3, 11, 5, 7
 HIDDEN = HEADS * WIDTH

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from formulas import assert_same_numbers, linear
 
 from noether_core import AttentionConfig, ConfigError, build, structure
 from noether_core.nn.noise import gumbel as gumbel_noise
@@ -15,6 +14,7 @@ from noether_plugins.attention.transolver.module import TransolverAttention
 from noether_plugins.attention.transolver_plusplus import module as plusplus
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
 from noether_plugins.attention.transolver_plusplus.module import TransolverPlusPlusAttention
+from tests.plugins.attention.formulas import assert_same_numbers, linear
 
 BATCH, HEADS, TOKENS, WIDTH, SLICES = 2, 3, 11, 5, 7
 HIDDEN = HEADS * WIDTH

@@ -1,0 +1,123 @@
+"""Which config files a command takes: named, in folders, on standard input, and under a lock."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+STDIN = "-"
+"""The FILE that stands for standard input."""
+
+LOCK_FILE = "noether.lock"
+"""Name of a lock file where none is given."""
+
+_LOCK_SUFFIX = ".lock"
+"""How the names of lock files end, which distinguishes them from configs."""
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """Add FILE, and the options that say where configs stand in files and how those are written."""
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="YAML, TOML or JSON, by its suffix; a folder, for all such files in it; "
+        "or - for standard input",
+    )
+    parser.add_argument(
+        "--at",
+        metavar="PATH",
+        type=_path,
+        help="where the configs stand in each file, such as model.attention or "
+        "model.blocks[*].attention",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("yaml", "toml", "json"),
+        help="how all files are written, whatever their suffix",
+    )
+
+
+def add_locked_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--locked``: the name of a lock file, None where the option is not given."""
+    parser.add_argument(
+        "--locked",
+        metavar="LOCKFILE",
+        nargs="?",
+        type=lock_file,
+        const=LOCK_FILE,
+        help=f"refuse types whose provider is another than LOCKFILE says, {LOCK_FILE} if left out",
+    )
+
+
+def lock_file(name: str) -> str:
+    """Return the name of a lock file, for argparse.
+
+    Raises:
+        ArgumentTypeError: If it is that of something else, such as a config behind ``--locked``.
+    """
+    if not name.endswith(_LOCK_SUFFIX):
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no name of a lock file, which ends in {_LOCK_SUFFIX}; "
+            "write files before --locked"
+        )
+    return name
+
+
+def files_of(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the files that FILE stands for, one by one; folders are searched."""
+    for name in options.files:
+        is_folder = name != STDIN and os.path.isdir(name)
+        found = False
+        for file in _files_in(name) if is_folder else ():
+            found = True
+            yield file
+        if not found:
+            yield name
+
+
+def name_of(file: str) -> str:
+    """Return what problems call a file."""
+    return "<stdin>" if file == STDIN else file
+
+
+def document_in(file: str, format: Any) -> Any:
+    """Return what a file, or standard input, says.
+
+    Raises:
+        ConfigError: If it cannot be read or is not valid.
+    """
+    from noether_core.errors import ConfigError, Problem
+    from noether_core.structuring.documents import FORMATS, read, read_from
+
+    if file == STDIN:
+        # JSON is YAML too.
+        return read_from(sys.stdin.buffer, format or "yaml", file=name_of(file))
+    if os.path.isdir(file):
+        message = f"is a folder without a file of {', '.join(FORMATS)}"
+        raise ConfigError([Problem(message=message, file=file)])
+    return read(file, format)
+
+
+def _files_in(root: str) -> Iterator[str]:
+    """Yield the files in a folder and below whose suffix names a format, in order."""
+    from noether_core.structuring.documents import FORMATS
+
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for file in sorted(files):
+            if os.path.splitext(file)[1].lower() in FORMATS:
+                yield os.path.join(folder, file)
+
+
+def _path(text: str) -> Any:
+    """Return the path that ``--at`` gives, for argparse."""
+    from noether_core.structuring.paths import Place
+
+    try:
+        return Place(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

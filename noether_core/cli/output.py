@@ -1,0 +1,82 @@
+"""How commands print: tables, JSON and single lines. Whatever they write goes through here."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def add_table_options(
+    parser: argparse.ArgumentParser,
+    *,
+    plain: str = "tab-separated lines, nothing cut; the default in a pipe",
+) -> None:
+    """Add ``--plain`` and ``--json``, which choose another form than the one on a terminal.
+
+    Args:
+        parser: That of the command.
+        plain: What ``--plain`` prints.
+    """
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--plain", action="store_true", help=plain)
+    forms.add_argument("--json", action="store_true", help="JSON")
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, plain: bool) -> None:
+    """Print *columns* of *rows* under a header.
+
+    Lists are joined by commas. Text is shown as it is, without markup, and on a terminal folded
+    rather than cut.
+    """
+    cells = [_cells(row, columns) for row in rows]
+    if plain or not sys.stdout.isatty():
+        for line in (columns, *cells):
+            print_line("\t".join(line))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for line in cells:
+        table.add_row(*map(Text, line))
+    Console().print(table)
+
+
+def print_facts(facts: Mapping[str, Any], *, plain: bool) -> None:
+    """Print names and values, a line each."""
+    rows = [{"fact": name, "value": value} for name, value in facts.items()]
+    print_table(rows, ("fact", "value"), plain=plain)
+
+
+def print_json(data: Any) -> None:
+    """Print plain data as JSON."""
+    import json
+
+    print_line(json.dumps(data, indent=2))
+
+
+def print_line(text: str = "") -> None:
+    """Print what a command has found."""
+    print(text)
+
+
+def print_error(text: str) -> None:
+    """Print what is wrong, on standard error."""
+    print(text, file=sys.stderr)
+
+
+def _cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    return [_cell(row.get(column)) for column in columns]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return " ".join(text.split())  # a line break or a tab in a cell would break the table
