@@ -8,8 +8,8 @@ from noether_core.nn.checks import (
     check_key_padding_mask,
     check_positions,
     check_tokens,
-    refuse_arguments,
 )
+from noether_core.nn.checks import refuse_arguments as refuse_arguments
 from noether_core.nn.groups import group_sizes, layout_of
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.layers import Projection, QKVAttention, merge_heads, project_heads, split_heads
@@ -50,7 +50,6 @@ __all__ = [
     "merge_heads",
     "project_heads",
     "read_slices",
-    "refuse_arguments",
     "rotate",
     "split_heads",
     "uniform_at",
