@@ -119,6 +119,7 @@ def run_backward(
 
 def _gather_(sums: SliceSums, tiles: Sequence[Tile], *, states_out: Tensor) -> None:
     """Add to *sums* what all tiles give, and keep their states."""
+    # Views: what is added to them is added to the sums.
     features, counts = sums.features.flatten(0, 1), sums.weights.flatten(0, 1)
     for tile in tiles:
         sources = make_sources(tile, states_out=states_out[tile.rows])
@@ -176,7 +177,7 @@ def _tokens_backward_(
 ) -> None:
     """Write the gradients of tokens over the states that the first pass kept.
 
-    They come by what a token reads, ``dw_ng = dy_n o_g``, and by what it adds to the sums.
+    They come by what a token reads and by what it adds to the sums.
     """
     rows = states_and_grad_x
     outputs = mixed.outputs.to(rows.dtype).flatten(0, 1).transpose(1, 2)
@@ -187,6 +188,7 @@ def _tokens_backward_(
         sources = kept_sources(tile, states=own)
         made = weigh_tokens(sources, tile)
 
+        # dw_ng = dy_n o_g + f_n dF_g + dN_g, with dF and dN the gradients of the sums.
         grad_weights = torch.baddbmm(
             grad_counts[heads],
             _grad_read(gradient[tile.rows], tile),
@@ -265,6 +267,7 @@ def _fake_forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _keep(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor, Tensor]) -> None:
     """Keep what the forward pass was given and what the slices gathered, for the backward pass."""
     _, features, weights = output
+    # Tensors go through torch, which sees when one is changed in place before it is used again.
     tensors = [each if isinstance(each, Tensor) else None for each in inputs]
     ctx.rest = [None if isinstance(each, Tensor) else each for each in inputs]
     ctx.save_for_backward(features, weights, *tensors)

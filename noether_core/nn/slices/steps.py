@@ -96,7 +96,7 @@ def sources_backward_(  # noqa: PLR0917  all of them are of one kind
     """
     own = tile.operands
     grad_tokens, grad_states = grad_sources
-    if not own.is_folded and own.feature_weight is None:
+    if not own.is_folded and own.feature_weight is None:  # the states are the features
         grad_states = grad_features if grad_states is None else grad_states + grad_features
 
     if own.state_weight is None or grad_states is None:
@@ -185,6 +185,7 @@ def _token_temperatures(states: Tensor, tile: Tile) -> TokenTemperatures | None:
     own = tile.operands
     if own.inner_weight is None or own.outer_weight is None:
         return None
+    # One layer serves all heads; the batched product keeps its result in scratch memory.
     by_head = tile.by_head(states)
     weight = own.inner_weight.t().expand(len(by_head), -1, -1)
     inner = tile.scratch.product("inner", by_head, weight)
@@ -289,6 +290,7 @@ def token_weights_backward_(
 
     grad_states = None
     if made.sharpened is not None:
+        # Of l / t by l and by t: dl / t, and minus their product with l / t.
         logits, temperatures = made.sharpened
         grad_logits /= temperatures.positive
         grad_temperatures = -(grad_logits * logits).sum(dim=-1, keepdim=True)
@@ -394,6 +396,7 @@ def mix_slices(sums: SliceSums, operands: Operands, settings: Settings) -> Mixed
         features = features + sums.weights.unsqueeze(-1) * bias
     means = features / (sums.weights + EPS).unsqueeze(-1)
 
+    # The few products here cost nothing beside those of tokens, and stay in the bits of the sums.
     qkv_bias = None if operands.qkv_bias is None else operands.qkv_bias.to(means.dtype)
     qkv = functional.linear(means, operands.qkv_weight.to(means.dtype), qkv_bias)
     queries, keys, values = qkv.chunk(3, dim=-1)
