@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from noether_core.schemas import AttentionConfig as AttentionConfig
     from noether_core.schemas import AttentionPattern as AttentionPattern
     from noether_core.schemas import TokenSpec as TokenSpec
+    from noether_core.schemas.unstructure import unstructure as unstructure
     from noether_core.structuring.blocks import structure_block as structure_block
     from noether_core.structuring.json_schema import json_schema as json_schema
     from noether_core.structuring.load import dump as dump
     from noether_core.structuring.load import load as load
     from noether_core.structuring.structure import structure as structure
-    from noether_core.structuring.structure import unstructure as unstructure
 
 # The same names for run time, each with the module below this one that it is imported from.
 _MODULES = {
@@ -72,7 +72,7 @@ _MODULES = {
     "dump": "structuring.load",
     "load": "structuring.load",
     "structure": "structuring.structure",
-    "unstructure": "structuring.structure",
+    "unstructure": "schemas.unstructure",
 }
 
 __all__ = sorted(_MODULES)  # noqa: PLE0605  derived, so that no name stands here a third time

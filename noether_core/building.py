@@ -12,8 +12,9 @@ from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.provenance import record
 from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.omegaconf import resolved
-from noether_core.structuring.structure import structure, unstructure
+from noether_core.structuring.structure import structure
 
 if TYPE_CHECKING:
     import torch

@@ -5,14 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import attrs
-
 from noether_core.errors import ConfigError, PluginError
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.schemas.plain import plain
 from noether_core.schemas.schema import plan_of
+from noether_core.schemas.unstructure import unstructure
 
 MISSING = "???"
 """What Hydra and OmegaConf write for a value that must be given."""
@@ -52,12 +50,13 @@ def store_variants(
         try:
             config = known.get(name).config
         except (ConfigError, PluginError) as error:
-            warnings.warn(
-                f"'{name}' is left out of Hydra's ConfigStore: {error}", UserWarning, stacklevel=2
-            )
+            reason = f"'{name}' is left out of Hydra's ConfigStore: {error}"
+            warnings.warn(reason, UserWarning, stacklevel=2)
             continue
+        # a plain mapping: Hydra's command line may not change what a frozen class has made
+        node = _options_of(config)
         ConfigStore.instance().store(
-            group=group, name=name, node=_options_of(config), provider="noether-attention"
+            group=group, name=name, node=node, provider="noether-attention"
         )
         stored.append(name)
     return tuple(stored)
@@ -66,8 +65,10 @@ def store_variants(
 def _options_of(config: type[AttentionConfig]) -> dict[str, Any]:
     """Return all options of a config class, each with its default or as missing."""
     plan = plan_of(config)
-    return {
-        field.option: MISSING if field.default is attrs.NOTHING else plain(field.default_value())
-        for field in plan.fields
-        if field.option in plan.options
-    }
+    options: dict[str, Any] = {}
+    for field in plan.fields:
+        if field.option in plan.required:
+            options[field.option] = MISSING
+        elif field.option in plan.options:
+            options[field.option] = unstructure(field.default_value())
+    return options

@@ -17,8 +17,9 @@ from noether_core.errors import ConfigError, Problem
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.schemas.modules.attention import Name
 from noether_core.schemas.schema import Schema
+from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.documents import Document, parse, read
-from noether_core.structuring.structure import structure_document, unstructure
+from noether_core.structuring.structure import structure_document
 
 REPORT_FILE = "noether-report.json"
 """File of reports that a package ships, beside the module that its entry point names."""

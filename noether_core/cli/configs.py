@@ -115,9 +115,9 @@ def _files_in(root: str) -> Iterator[str]:
 
 def _path(text: str) -> Any:
     """Return the path that ``--at`` gives, for argparse."""
-    from noether_core.structuring.paths import Place
+    from noether_core.structuring.paths import DocumentPath
 
     try:
-        return Place(text)
+        return DocumentPath(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

@@ -49,13 +49,13 @@ def _configs(options: argparse.Namespace) -> list[AttentionConfig]:
         ConfigError: If anything is wrong with any of them; it holds every problem.
     """
     from noether_core.errors import ConfigError, Problem
-    from noether_core.structuring.load import check_placed
+    from noether_core.structuring.checking import check_configs
 
     configs: list[AttentionConfig] = []
     problems: list[Problem] = []
     for file in files_of(options):
         try:
-            for checked in check_placed(document_in(file, options.format), options.at):
+            for checked in check_configs(document_in(file, options.format), options.at):
                 problems += checked.problems
                 if checked.config is not None:
                     configs.append(checked.config)

@@ -95,8 +95,8 @@ def _growth(exponent: float | None) -> str:
 def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
     """Return what each option of a config class accepts, ``type`` first."""
     from noether_core.schemas import help_of
-    from noether_core.schemas.plain import plain
     from noether_core.schemas.schema import plan_of
+    from noether_core.schemas.unstructure import unstructure
 
     plan = plan_of(config)
     texts = help_of(config)
@@ -109,7 +109,7 @@ def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
             {
                 "option": field.option,
                 "accepts": field.expected,
-                "default": None if is_required else plain(field.default_value()),
+                "default": None if is_required else unstructure(field.default_value()),
                 "required": is_required,
                 "help": texts.get(field.option, ""),
             }
@@ -133,10 +133,10 @@ def _show_file(file: str, options: argparse.Namespace) -> None:
 def _facts_of(file: str) -> dict[str, Any]:
     """Return what a file says, and in what that differs from what is installed, as plain data."""
     from noether_core.saving.contents import read_contents
-    from noether_core.schemas.plain import plain
+    from noether_core.schemas.unstructure import unstructure
 
     contents, header = read_contents(file)
-    data = plain(contents)
+    data = unstructure(contents)
     return {
         "file": file,
         "config": {"type": data["config"].get("type"), **data["config"]},
@@ -164,7 +164,7 @@ def _differences(contents: Contents) -> list[dict[str, str]]:
     except PluginError as error:
         return [{"name": "broken", "message": str(error)}]
     return [
-        attrs.asdict(difference) | {"message": difference.told("saved with")}
+        attrs.asdict(difference) | {"message": difference.headline("saved with")}
         for difference in differences
     ]
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from noether_core.errors import Problem
+    from noether_core.structuring.checking import CheckedConfig
     from noether_core.structuring.documents import Document
-    from noether_core.structuring.load import Checked
     from noether_core.structuring.lock import Locked
 
 
@@ -81,25 +81,27 @@ def _results(options: argparse.Namespace) -> Iterator[Result]:
 
 def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Result:
     """Return the configs of a file that are good, and every problem of the others."""
-    from noether_core.errors import ConfigError, by_place
-    from noether_core.structuring.load import check_placed
+    from noether_core.errors import ConfigError, by_location
+    from noether_core.structuring.checking import check_configs
 
     registry = None if locked is None else locked.registry
     configs: list[dict[str, str]] = []
     problems: list[Problem] = []
     try:
         document = document_in(file, options.format)
-        for checked in check_placed(document, options.at, registry=registry):
+        for checked in check_configs(document, options.at, registry=registry):
             found = list(_problems_of(checked, locked, document))
             problems += found
             if checked.config is not None and not found:
                 configs.append({"path": checked.path, "type": checked.config.type})
     except ConfigError as error:
         problems += error.problems
-    return Result(name_of(file), configs, by_place(problems))
+    return Result(name_of(file), configs, by_location(problems))
 
 
-def _problems_of(checked: Checked, locked: Locked | None, document: Document) -> Iterable[Problem]:
+def _problems_of(
+    checked: CheckedConfig, locked: Locked | None, document: Document
+) -> Iterable[Problem]:
     """Return what is wrong with a config, and with its providers where they are locked."""
     if locked is None:
         return checked.problems

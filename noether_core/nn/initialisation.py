@@ -9,7 +9,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from noether_core.schemas.rules import InitWeightsMode
+    from noether_core.schemas import InitWeightsMode
 
 
 def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Linear) -> None:

@@ -16,8 +16,8 @@ from noether_core.provenance import Provenance, differences_between, missing, pr
 from noether_core.saving.header import Header, TensorInfo, opened, read_header
 from noether_core.schemas.accepted import accepted_by, canonical_json, changes_between
 from noether_core.schemas.frozen_mapping import EMPTY
-from noether_core.schemas.plain import plain
 from noether_core.schemas.schema import Schema
+from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.documents import parse
 from noether_core.structuring.structure import structure
 
@@ -99,7 +99,7 @@ def contents_of(
 def metadata_of(contents: Contents, tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
     """Return the text by which a file with *tensors* says *contents*."""
     texts = {_FRAMEWORK_KEY: _FRAMEWORK, _FORMAT_KEY: _FORMAT}
-    for key, value in plain(contents).items():
+    for key, value in unstructure(contents).items():
         texts[f"{_PREFIX}{key}"] = canonical_json(value)
     return texts | {_DIGEST_KEY: _digest(texts, tensors)}
 
@@ -185,7 +185,7 @@ def _in_words(
         return difference
 
     here = accepted_by(registry.get(entry.qualified_name).config)
-    changes = "; ".join(changes_between(plain(contents.schema), here))
+    changes = "; ".join(changes_between(unstructure(contents.schema), here))
     if not changes:
         return difference
     return attrs.evolve(difference, before="other options", here=changes)

@@ -14,7 +14,7 @@ from noether_core.saving.header import header_bytes
 from noether_core.saving.tensors import bytes_of, digest_of, dtype_name, infos_of
 from noether_core.schemas.accepted import accepted_by
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.structuring.structure import unstructure
+from noether_core.schemas.unstructure import unstructure
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

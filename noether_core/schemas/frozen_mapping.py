@@ -38,8 +38,9 @@ class FrozenMapping(Mapping[str, Any]):
 
     @classmethod
     def of_frozen(cls, items: dict[str, Any]) -> FrozenMapping:
-        """Return the mapping of values that cannot change, such as configs and members of enums,
-        taken as they are.
+        """Return the mapping of values that cannot change, taken as they are.
+
+        Such values are configs and members of enums as well as frozen plain data.
         """
         mapping = cls()
         mapping._data = items
@@ -55,7 +56,7 @@ class FrozenMapping(Mapping[str, Any]):
         return len(self._data)
 
     def __hash__(self) -> int:
-        if self._hash is None:
+        if self._hash is None:  # kept: configs are keys of caches
             self._hash = hash(frozenset(self._data.items()))
         return self._hash
 
@@ -78,18 +79,23 @@ def freeze(value: Any) -> Any:
         ConfigError: If *value* holds anything but text, finite numbers, booleans, None, lists and
             mappings.
     """
-    if value is None or type(value) in (bool, str) or (type(value) is int and is_writable(value)):
-        return value
-    if type(value) is float and math.isfinite(value):
-        return value
-    if isinstance(value, FrozenMapping):
+    if _is_plain_scalar(value) or isinstance(value, FrozenMapping):
         return value
     if isinstance(value, Mapping):
         return FrozenMapping(value)
     if isinstance(value, (list, tuple)):
         return _frozen_list(value)
-    message = f"expected plain data (text, finite number, boolean, None, list or mapping), got {shown(value)}"
-    raise ConfigError([Problem(message=message, value=value)])
+    expected = "plain data (text, finite number, boolean, None, list or mapping)"
+    raise ConfigError([Problem(message=f"expected {expected}, got {shown(value)}", value=value)])
+
+
+def _is_plain_scalar(value: Any) -> bool:
+    kind = type(value)  # a subclass may do what it likes when it is compared or hashed
+    if kind is int:
+        return is_writable(value)
+    if kind is float:
+        return math.isfinite(value)
+    return value is None or kind in (bool, str)
 
 
 def _frozen_list(values: list[Any] | tuple[Any, ...]) -> tuple[Any, ...]:

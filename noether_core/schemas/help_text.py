@@ -26,7 +26,7 @@ def help_of(cls: type[Schema]) -> Mapping[str, str]:
 
 def _read_texts(cls: type[Schema]) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
+    for base in reversed(cls.__mro__):  # so that help of a subclass replaces that of its base
         if issubclass(base, Schema):
             texts.update(_texts_under_fields(base))
     return {field.option: texts[field.name] for field in plan_of(cls).fields if field.name in texts}
@@ -47,7 +47,7 @@ def _texts_under_fields(cls: type[Schema]) -> Iterator[tuple[str, str]]:
 
 
 def _text_of(statement: ast.stmt) -> str | None:
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-        value = statement.value.value
-        return inspect.cleandoc(value) if isinstance(value, str) else None
-    return None
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Constant):
+        return None
+    value = statement.value.value
+    return inspect.cleandoc(value) if isinstance(value, str) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar, get_type_hints
+from typing import Any, ClassVar, NoReturn, TypeVar, get_type_hints
 
 import attrs
 
@@ -25,11 +25,13 @@ def invariant(function: _F) -> _F:
         @staticmethod
         def window_fits(window: int, stride: int) -> Problem | None: ...
     """
-    marked: Any = getattr(
-        function, "__func__", function
-    )  # a static method is marked at its function
-    marked.is_invariant = True
+    _function_of(function).is_invariant = True
     return function
+
+
+def _function_of(member: Any) -> Any:
+    """Return the function of a static method, which carries the mark; or one left plain."""
+    return getattr(member, "__func__", member)
 
 
 @attrs.frozen(kw_only=True)
@@ -41,16 +43,14 @@ class Schema:
 
     Raises:
         ConfigError: If any value has another type than its field, is out of bounds or breaks an
-            `invariant`; every problem is told at once.
+            `invariant`; every problem is reported at once.
     """
 
     ignored_options: ClassVar[frozenset[str]] = frozenset()
     """Options that documents may carry and that mean nothing: accepted and dropped."""
 
     extra_field: ClassVar[str | None] = None
-    """Field that keeps options which the schema does not declare; None for a schema that has no
-    place for them.
-    """
+    """Field that keeps options which the schema does not declare; None for a schema without one."""
 
     def __attrs_post_init__(self) -> None:
         """Check every field, and keep the canonical form of its value."""
@@ -58,30 +58,32 @@ class Schema:
         try:
             for name, check, default in plan.checks:
                 value = getattr(self, name)
-                if value is default:
+                if value is default:  # which was found sound when the plan was made
                     continue
                 checked = check(value)
                 if checked is not value:
                     object.__setattr__(self, name, checked)
         except ConfigError:
-            self._tell_all()
-        for invariant_ in plan.invariants:
-            if invariant_.problem_of(self) is not None:
-                self._tell_all()
+            self._raise_all_problems()
+        for rule in plan.invariants:
+            if rule.problem_of(self) is not None:
+                self._raise_all_problems()
 
     @classmethod
     def rule_of(cls, option: str, annotation: Any) -> Rule:  # noqa: ARG003  subclasses look at the option
-        """Return the rule that values of *option* must pass; schemas with options of their own kind
-        override it.
+        """Return the rule that values of *option* must pass.
+
+        Schemas with options of their own kind override it.
         """
         return rule_for(annotation)
 
-    def _tell_all(self) -> NoReturn:
+    def _raise_all_problems(self) -> NoReturn:
         options = {field.option: getattr(self, field.name) for field in plan_of(type(self)).fields}
         raise ConfigError(problems_of(type(self), options)) from None
 
 
-class Field(NamedTuple):
+@attrs.frozen
+class Field:
     """One option of a schema."""
 
     name: str
@@ -107,30 +109,31 @@ class Field(NamedTuple):
         return self.default.factory() if hasattr(self.default, "factory") else self.default
 
 
-class Invariant(NamedTuple):
+@attrs.frozen
+class Invariant:
     """A rule across fields, and the options that it reads."""
 
     function: Callable[..., Problem | None]
     options: tuple[str, ...]
     names: tuple[str, ...]
+    """Attributes of the config that hold them."""
 
     def problem_of(self, config: Schema) -> Problem | None:
         """Return what is wrong with a config, all of whose fields are sound by themselves."""
         return self.of(*[getattr(config, name) for name in self.names])
 
     def of(self, *values: Any) -> Problem | None:
-        """Return what is wrong with *values*, one for each option; a rule that fails itself is a
-        problem too.
+        """Return what is wrong with *values*, one for each option.
+
+        A rule that fails itself is a problem too.
         """
         try:
-            found = self.function(*values)
+            found: Any = self.function(*values)
         except Exception as error:  # noqa: BLE001  whatever the author's rule raises, the config's other problems count
             return self._faulty(f"raised {type(error).__name__}: {error}")
-        return (
-            found
-            if found is None or isinstance(found, Problem)
-            else self._faulty(f"returned {shown(found)}")
-        )
+        if found is None or isinstance(found, Problem):
+            return found
+        return self._faulty(f"returned {shown(found)}")
 
     def _faulty(self, what: str) -> Problem:
         return Problem(
@@ -139,18 +142,24 @@ class Invariant(NamedTuple):
         )
 
 
-class Plan(NamedTuple):
+@attrs.frozen
+class Plan:
     """How the configs of one class are checked."""
 
     fields: tuple[Field, ...]
     invariants: tuple[Invariant, ...]
+
     checks: tuple[tuple[str, Check, Any], ...]
-    """Each field's name, its check, and its default where that passes as it is and needs none."""
+    """Each field's name, its check, and its default where that needs none; `attrs.NOTHING` else.
+
+    Tuples, since every config that is made goes through all of them.
+    """
 
     options: frozenset[str]
     """Names that documents may use."""
 
     required: frozenset[str]
+    """Those that have no default."""
 
     def default_of(self, option: str) -> Any:
         """Return the default of *option*; `attrs.NOTHING` where it must be given."""
@@ -180,20 +189,6 @@ def plan_of(cls: type[Schema]) -> Plan:
     return plan
 
 
-def _new_plan(cls: type[Schema]) -> Plan:
-    hints = _hints_of(cls)
-    fields = tuple(
-        _field(cls, attribute, hints) for attribute in attrs.fields(cls) if attribute.init
-    )
-    return Plan(
-        fields=fields,
-        invariants=tuple(_invariants_of(cls, {field.option: field.name for field in fields})),
-        checks=tuple((field.name, field.check, _sound_default(field)) for field in fields),
-        options=frozenset(field.option for field in fields if field.option != cls.extra_field),
-        required=frozenset(field.option for field in fields if field.default is attrs.NOTHING),
-    )
-
-
 def problems_of(
     cls: type[Schema], options: Mapping[str, Any], unsound: frozenset[str] = frozenset()
 ) -> list[Problem]:
@@ -202,7 +197,7 @@ def problems_of(
     Args:
         cls: The schema.
         options: Values by option. Names that are no options of *cls* are not looked at.
-        unsound: Options already known to be wrong, whose problems others tell.
+        unsound: Options already known to be wrong, whose problems others report.
     """
     plan = plan_of(cls)
     sound: dict[str, Any] = {}
@@ -212,20 +207,20 @@ def problems_of(
             continue
         value = options[field.option] if field.option in options else field.default_value()
         if value is attrs.NOTHING:
-            problems.append(
-                Problem(keys=(field.option,), message=f"missing: {field.expected} is required")
-            )
+            message = f"missing: {field.expected} is required"
+            problems.append(Problem(keys=(field.option,), message=message))
             continue
         try:
             sound[field.option] = field.check(value)
         except ConfigError as error:
             problems.extend(problem.within(field.option) for problem in error.problems)
-    return problems + [
-        problem
-        for rule in plan.invariants
-        if sound.keys() >= set(rule.options)
-        and (problem := rule.of(*[sound[name] for name in rule.options]))
-    ]
+
+    for rule in plan.invariants:
+        if sound.keys() >= set(rule.options):
+            problem = rule.of(*[sound[name] for name in rule.options])
+            if problem is not None:
+                problems.append(problem)
+    return problems
 
 
 def faults_of(cls: Any) -> Iterator[str]:
@@ -233,22 +228,37 @@ def faults_of(cls: Any) -> Iterator[str]:
     if not isinstance(cls, type) or not issubclass(cls, Schema):
         yield f"{shown(cls)} is no subclass of Schema"
         return
-    if "__attrs_attrs__" not in cls.__dict__:
-        yield f"{cls.__qualname__} is not decorated; put @attrs.frozen(kw_only=True) above it"
+    name = cls.__qualname__
+    if "__attrs_attrs__" not in cls.__dict__:  # attrs.has is true of its undecorated subclasses too
+        yield f"{name} is not decorated; put @attrs.frozen(kw_only=True) above it"
         return
+
     properties = attrs.inspect(cls)
     if not properties.is_frozen or cls.__setattr__ is not Schema.__setattr__:
-        yield f"{cls.__qualname__} is not frozen; decorate it with @attrs.frozen(kw_only=True)"
+        yield f"{name} is not frozen; decorate it with @attrs.frozen(kw_only=True)"
     if not properties.is_slotted:
-        yield f"{cls.__qualname__} is not slotted; drop slots=False"
-    if positional := [
-        field.alias for field in attrs.fields(cls) if field.init and not field.kw_only
-    ]:
-        yield f"{cls.__qualname__} is not keyword-only in {', '.join(map(str, positional))}; say kw_only=True"
+        yield f"{name} is not slotted; drop slots=False"
+    fields = [field for field in attrs.fields(cls) if field.init]
+    positional = [str(field.alias) for field in fields if not field.kw_only]
+    if positional:
+        yield f"{name} is not keyword-only in {', '.join(positional)}; say kw_only=True"
     try:
         plan_of(cls)
     except TypeError as error:
         yield str(error)
+
+
+def _new_plan(cls: type[Schema]) -> Plan:
+    hints = _hints_of(cls)
+    fields = [_field(cls, attribute, hints) for attribute in attrs.fields(cls) if attribute.init]
+    names = {field.option: field.name for field in fields}
+    return Plan(
+        fields=tuple(fields),
+        invariants=tuple(_invariants_of(cls, names)),
+        checks=tuple((field.name, field.check, _sound_default(field)) for field in fields),
+        options=frozenset(names.keys() - {cls.extra_field}),
+        required=frozenset(field.option for field in fields if field.default is attrs.NOTHING),
+    )
 
 
 def _hints_of(cls: type[Schema]) -> dict[str, Any]:
@@ -270,16 +280,6 @@ def _field(cls: type[Schema], attribute: attrs.Attribute[Any], hints: Mapping[st
     return Field(attribute.name, option, annotation, rule.expected, rule.check, attribute.default)
 
 
-def _sound_default(field: Field) -> Any:
-    """Return the default of *field*; `attrs.NOTHING` where there is none, or where it would not
-    pass as it is.
-    """
-    try:
-        return field.default if field.check(field.default) is field.default else attrs.NOTHING
-    except ConfigError:
-        return attrs.NOTHING
-
-
 def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) -> Any:
     if attribute.name not in hints:
         raise TypeError("it has no annotation")
@@ -294,25 +294,34 @@ def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) ->
     return hints[attribute.name]
 
 
-def _invariants_of(cls: type[Schema], names: Mapping[str, str]) -> tuple[Invariant, ...]:
-    """Return the invariants of *cls* and its bases; one of a subclass replaces its base's of the
-    same name.
+def _sound_default(field: Field) -> Any:
+    """Return the default of *field* if it passes as it is, else `attrs.NOTHING`."""
+    try:
+        return field.default if field.check(field.default) is field.default else attrs.NOTHING
+    except ConfigError:
+        return attrs.NOTHING
+
+
+def _invariants_of(cls: type[Schema], names: Mapping[str, str]) -> Iterator[Invariant]:
+    """Yield the invariants of *cls* and its bases.
+
+    One of a subclass replaces its base's of the same name.
     """
     found: dict[str, Callable[..., Problem | None]] = {}
     for base in reversed(cls.__mro__):
         for name, member in vars(base).items():
-            function = getattr(
-                member, "__func__", member
-            )  # that of a static method, or one left plain
+            function = _function_of(member)
             if getattr(function, "is_invariant", False):
                 found[name] = function
-    return tuple(_invariant(function, names) for function in found.values())
+    for function in found.values():
+        yield _invariant(function, names)
 
 
 def _invariant(function: Callable[..., Problem | None], names: Mapping[str, str]) -> Invariant:
     code = function.__code__
     options = code.co_varnames[: code.co_argcount]
-    if unknown := [option for option in options if option not in names]:
+    unknown = [option for option in options if option not in names]
+    if unknown:
         raise TypeError(
             f"the invariant {function.__qualname__} reads {', '.join(unknown)}, which is no option"
         )

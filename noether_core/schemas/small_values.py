@@ -9,7 +9,8 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from noether_core.schemas.rules import Bounds, Check, bounds_of, rule_for
+from noether_core.schemas.bounds import Bounds, bounds_of
+from noether_core.schemas.rules import Check, rule_for
 from noether_core.schemas.schema import Schema, plan_of
 
 _SIZES = {"hidden_dim": 8, "num_heads": 2}

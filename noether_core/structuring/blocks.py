@@ -1,6 +1,4 @@
-"""From the config of a transformer block, as the reference framework writes it, to that of its
-attention.
-"""
+"""From the config of a transformer block of the reference framework to that of its attention."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from noether_core.errors import ConfigError, Problem, shown
+from noether_core.errors import ConfigError, Problem, path_text, shown
 from noether_core.plugins.registry import Registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.rules import refuse
@@ -25,7 +23,7 @@ SHARED: Final = ("hidden_dim", "num_heads", "use_rope", "bias", "init_weights")
 _Keys = tuple[str | int, ...]
 
 
-class BlockAttention(NamedTuple):
+class BlockAttention(NamedTuple):  # callers unpack it: config, ignored = structure_block(...)
     """The attention of a block, and what else the block says."""
 
     config: AttentionConfig
@@ -40,7 +38,7 @@ def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAt
 
     ``attention_constructor`` names the variant, and ``attention_arguments`` holds its own options;
     ``hidden_dim``, ``num_heads``, ``use_rope``, ``bias`` and ``init_weights`` of the block are
-    options of its attention too. All other fields are of the block alone, and are told in
+    options of its attention too. All other fields are of the block alone, and are listed in
     `BlockAttention.ignored`.
 
     Args:
@@ -49,7 +47,7 @@ def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAt
 
     Raises:
         ConfigError: If anything is wrong with the attention, or an option is given twice with
-            different values; every problem is told, at the place where *source* has it.
+            different values; every problem is reported, under the path that *source* has for it.
         UnknownTypeError: If no installed package provides the variant.
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
@@ -57,23 +55,27 @@ def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAt
     block = resolved(source)
     if not isinstance(block, Mapping):
         raise refuse("a mapping of a block's fields", block)
+
     options = _Options()
     for field in SHARED:
         if field in block:
             options.add(field, block[field], (field,))
     if CONSTRUCTOR in block:
         options.add("type", block[CONSTRUCTOR], (CONSTRUCTOR,))
-    options.add_all(block.get(ARGUMENTS))
+    options.add_arguments(block.get(ARGUMENTS))
     config = options.structure(registry)
+
     own = plan_of(type(config)).options
-    others = [field for field in block if field not in (CONSTRUCTOR, ARGUMENTS, *SHARED)]
-    return BlockAttention(
-        config, tuple(_ignored(field, block[field], is_option=field in own) for field in others)
-    )
+    ignored = [
+        _ignored(field, value, is_option=field in own)
+        for field, value in block.items()
+        if field not in (CONSTRUCTOR, ARGUMENTS, *SHARED)
+    ]
+    return BlockAttention(config, tuple(ignored))
 
 
 class _Options:
-    """Options of attention as they are gathered, with the keys under which the block has each."""
+    """Options of attention as they are gathered, with the path under which the block has each."""
 
     def __init__(self) -> None:
         self._values: dict[Any, Any] = {}
@@ -83,15 +85,19 @@ class _Options:
     def add(self, option: Any, value: Any, keys: _Keys) -> None:
         """Add an option; one that is there already must have the same value."""
         if option in self._values and not _is_same(value, self._values[option]):
-            first = ".".join(map(str, self._keys[option]))
-            message = f"given twice: {shown(value)} here, {shown(self._values[option])} as {first}"
+            first = f"{shown(self._values[option])} as {path_text(self._keys[option])}"
             self._problems.append(
-                Problem(keys=keys, message=message, value=value, suggestion="keep one of them")
+                Problem(
+                    keys=keys,
+                    message=f"given twice: {shown(value)} here, {first}",
+                    value=value,
+                    suggestion="keep one of them",
+                )
             )
         self._values[option] = value
         self._keys[option] = keys
 
-    def add_all(self, arguments: Any) -> None:
+    def add_arguments(self, arguments: Any) -> None:
         """Add the variant's own options."""
         if arguments is None:
             return
@@ -103,44 +109,45 @@ class _Options:
             self._problems += [problem.within(ARGUMENTS) for problem in error.problems]
 
     def structure(self, registry: Registry | None) -> AttentionConfig:
-        """Return the config, or raise everything that is wrong with it where the block has it."""
+        """Return the config, or raise everything that is wrong, under the paths of the block."""
         try:
             config = structure(self._values, registry=registry)
         except ConfigError as error:
             found = [
-                attrs.evolve(problem, keys=self._home(problem.keys)) for problem in error.problems
+                attrs.evolve(problem, keys=self._keys_in_block(problem.keys))
+                for problem in error.problems
             ]
             raise error.with_problems([*self._problems, *found]) from None
         if self._problems:
             raise ConfigError(self._problems)
         return config
 
-    def _home(self, keys: _Keys) -> _Keys:
-        """Return the keys in the block of what has *keys* in the config, or should have."""
+    def _keys_in_block(self, keys: _Keys) -> _Keys:
+        """Return the path in the block of what has, or should have, *keys* in the config."""
         if not keys:
             return ()
         option, *rest = keys
-        missing = (
-            (CONSTRUCTOR,)
-            if option == "type"
-            else (option,)
-            if option in SHARED
-            else (ARGUMENTS, option)
-        )
-        return (*self._keys.get(option, missing), *rest)
+        if option in self._keys:
+            found = self._keys[option]
+        elif option == "type":
+            found = (CONSTRUCTOR,)
+        elif option in SHARED:
+            found = (option,)
+        else:
+            found = (ARGUMENTS, option)
+        return (*found, *rest)
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(one == other)
+    return type(one) is type(other) and bool(one == other)  # 1 and True are equal and not the same
 
 
 def _ignored(field: Any, value: Any, *, is_option: bool) -> Problem:
+    way_out = f"if it is meant for the attention, move it into {ARGUMENTS}"
     return Problem(
         keys=(str(field),),
         message="is of the block and has no meaning for its attention",
         value=value,
-        suggestion=f"if it is meant for the attention, move it into {ARGUMENTS}"
-        if is_option
-        else None,
+        suggestion=way_out if is_option else None,
         at_key=True,
     )

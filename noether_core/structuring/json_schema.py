@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
-import types
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
 
 from noether_core.errors import PluginError
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
+from noether_core.schemas.annotations import (
+    is_enum,
+    is_fixed_tuple,
+    is_list,
+    is_mapping,
+    is_schema,
+    is_union,
+    without_metadata,
+)
+from noether_core.schemas.bounds import bounds_of
 from noether_core.schemas.help_text import help_of
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.schemas.plain import plain
-from noether_core.schemas.rules import bounds_of, is_schema
 from noether_core.schemas.schema import Field, Schema, plan_of
+from noether_core.schemas.unstructure import unstructure
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -40,27 +47,31 @@ def json_schema(
         PluginError: If a package that does cannot be used.
     """
     known = default_registry() if registry is None else registry
+    return {"$schema": DIALECT, **_schema_of(source, known)}
+
+
+def _schema_of(source: str | type[Schema] | None, registry: Registry) -> _Json:
     if source is None or source is AttentionConfig:
-        return {"$schema": DIALECT, **_every_type(known)}
+        return _every_type(registry)
     if isinstance(source, str):
-        entry, config = known.provider(source), known.get(source).config
-        return {"$schema": DIALECT, **_options_schema(config, _spellings(entry, known), known)}
-    spellings = (
-        [str(plan_of(source).default_of("type"))] if issubclass(source, AttentionConfig) else []
-    )
-    return {"$schema": DIALECT, **_options_schema(source, spellings, known)}
+        spellings = _spellings(registry.provider(source), registry)
+        return _options_schema(registry.get(source).config, spellings, registry)
+    if issubclass(source, AttentionConfig):
+        return _options_schema(source, [str(plan_of(source).default_of("type"))], registry)
+    return _options_schema(source, [], registry)
 
 
 def _every_type(registry: Registry) -> _Json:
-    """Return one schema that tells the variants apart by their type; a plugin that cannot be used
-    is left out.
+    """Return one schema that tells the variants apart by their type.
+
+    A plugin that cannot be used is left out.
     """
     names: list[str] = []
     branches: list[_Json] = []
     for entry in registry.providers():
         try:
             config = registry.get(entry.qualified_name).config
-        except PluginError:
+        except PluginError:  # one broken plugin must not take the schema of all others
             continue
         schema = _options_schema(config, _spellings(entry, registry), registry)
         names += schema["properties"]["type"]["enum"]
@@ -76,27 +87,30 @@ def _every_type(registry: Registry) -> _Json:
 
 
 def _spellings(entry: EntryPoint, registry: Registry) -> list[str]:
-    """Return the names under which configs reach a plugin: the bare one if it means this one, and
-    the qualified one.
-    """
-    bare = [entry.name] if registry.chosen(entry.name) == (entry,) else []
-    return [*bare, entry.qualified_name]
+    """Return the names under which configs reach a plugin."""
+    if registry.chosen(entry.name) == (entry,):  # then the bare name means this one
+        return [entry.name, entry.qualified_name]
+    return [entry.qualified_name]
 
 
 def _options_schema(cls: type[Schema], spellings: list[str], registry: Registry) -> _Json:
-    """Return the schema of one class; *spellings* are what ``type`` may say, where it is an
-    attention config.
+    """Return the schema of one class.
+
+    Args:
+        cls: The class.
+        spellings: What ``type`` may say, where it is an attention config.
+        registry: Where types of configs within it are looked up.
     """
     plan = plan_of(cls)
-    properties = {
-        field.option: _field_schema(cls, field, registry)
-        for field in plan.fields
-        if field.option in plan.options
-    }
+    properties: dict[str, _Json] = {}
+    for field in plan.fields:
+        if field.option in plan.options:
+            properties[field.option] = _field_schema(cls, field, registry)
     required = [field.option for field in plan.fields if field.option in plan.required]
     if spellings:
-        told = {"enum": spellings, "description": properties.pop("type")["description"]}
-        properties, required = {"type": told, **properties}, ["type", *required]
+        type_schema = {"enum": spellings, "description": properties.pop("type")["description"]}
+        properties = {"type": type_schema, **properties}
+        required.insert(0, "type")
     return {
         "title": cls.__name__,
         "description": inspect.getdoc(cls) or "",
@@ -112,56 +126,46 @@ def _field_schema(cls: type[Schema], field: Field, registry: Registry) -> _Json:
     if text := help_of(cls).get(field.option):
         schema = {"description": text} | schema
     if field.option not in plan_of(cls).required:
-        schema["default"] = plain(field.default_value())
+        schema["default"] = unstructure(field.default_value())
     return schema
 
 
-def _annotation_schema(annotation: Any, registry: Registry) -> _Json:  # noqa: PLR0911  one return per kind
-    if get_origin(annotation) is Annotated:
-        bare, *metadata = get_args(annotation)
-        return _bounded(_annotation_schema(bare, registry), dict(bounds_of(metadata).terms))
-    if get_origin(annotation) in (Union, types.UnionType):
-        return {"anyOf": [_annotation_schema(member, registry) for member in get_args(annotation)]}
+def _annotation_schema(annotation: Any, registry: Registry) -> _Json:
+    bare, metadata = without_metadata(annotation)
+    if is_union(bare):
+        schema: _Json = {"anyOf": [_annotation_schema(item, registry) for item in get_args(bare)]}
+    else:
+        schema = _schema_of_kind(bare, registry)
+    return _bounded(schema, dict(bounds_of(metadata).terms)) if metadata else schema
+
+
+def _schema_of_kind(annotation: Any, registry: Registry) -> _Json:  # noqa: PLR0911  one return per kind
     if get_origin(annotation) is Literal:
         return {"enum": list(get_args(annotation))}
-    if get_origin(annotation) in (tuple, Sequence, Mapping):
-        return _container_schema(annotation, registry)
+    if is_list(annotation):
+        return {"type": "array", "items": _annotation_schema(get_args(annotation)[0], registry)}
+    if is_fixed_tuple(annotation):
+        items = [_annotation_schema(item, registry) for item in get_args(annotation)]
+        count = len(items)
+        return {"type": "array", "prefixItems": items, "minItems": count, "maxItems": count}
+    if is_mapping(annotation):
+        values = _annotation_schema(get_args(annotation)[1], registry)
+        return {"type": "object", "additionalProperties": values}
     if annotation is AttentionConfig:
         return _every_type(registry)
     if is_schema(annotation):
         return _options_schema(annotation, [], registry)
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+    if is_enum(annotation):
         return {"enum": [member.value for member in annotation]}
     return dict(_SCALARS[annotation])
 
 
-def _container_schema(annotation: Any, registry: Registry) -> _Json:
-    arguments = get_args(annotation)
-    if get_origin(annotation) is Mapping:
-        return {
-            "type": "object",
-            "additionalProperties": _annotation_schema(arguments[1], registry),
-        }
-    if get_origin(annotation) is tuple and arguments[-1] is not Ellipsis:
-        items = [_annotation_schema(argument, registry) for argument in arguments]
-        return {
-            "type": "array",
-            "prefixItems": items,
-            "minItems": len(items),
-            "maxItems": len(items),
-        }
-    return {"type": "array", "items": _annotation_schema(arguments[0], registry)}
-
-
 def _bounded(schema: _Json, bounds: Mapping[str, Any]) -> _Json:
     """Add bounds to a schema, or to each member of a union but null."""
+    if schema == _SCALARS[type(None)]:
+        return schema
     if "anyOf" in schema:
-        return {
-            "anyOf": [
-                member if member == {"type": "null"} else _bounded(member, bounds)
-                for member in schema["anyOf"]
-            ]
-        }
+        return {"anyOf": [_bounded(member, bounds) for member in schema["anyOf"]]}
     keywords = _KEYWORDS | _LENGTHS[schema.get("type", "")]
     return schema | {keywords[name]: limit for name, limit in bounds.items() if name in keywords}
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
-from noether_core.errors import MOST_PROBLEMS, ConfigError, PluginError, Problem, path_text
 from noether_core.plugins.registry import Registry
-from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Schema
+from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.documents import FORMATS, Document, Format, read
-from noether_core.structuring.structure import Unknown, structure, structure_document, unstructure
+from noether_core.structuring.structure import Unknown, structure_document
 
 if TYPE_CHECKING:
     from noether_core.structuring.lock import Locked
-    from noether_core.structuring.paths import Overridden, Place
+    from noether_core.structuring.paths import OverriddenDocument
 
 _S = TypeVar("_S", bound=Schema)
 _Path = str | os.PathLike[str]
@@ -86,76 +85,12 @@ def _locked(lock: _Path | None, registry: Registry | None) -> Locked | None:
     return Locked(lock, registry=registry)
 
 
-def _overridden(document: Document, overrides: Sequence[str]) -> Document | Overridden:
+def _overridden(document: Document, overrides: Sequence[str]) -> Document | OverriddenDocument:
     if not overrides:
         return document
     from noether_core.structuring.paths import override
 
     return override(document, overrides)
-
-
-class Checked(NamedTuple):
-    """One config of a document: itself, or what is wrong with it."""
-
-    keys: tuple[str | int, ...]
-    """Keys and positions that lead to it; none for the document as a whole."""
-
-    config: AttentionConfig | None
-    problems: tuple[Problem, ...]
-
-    @property
-    def path(self) -> str:
-        """Where it stands; empty for the document as a whole."""
-        return path_text(self.keys)
-
-
-def check_placed(
-    document: Document, place: Place | None, *, registry: Registry | None = None
-) -> list[Checked]:
-    """Return every attention config that stands at *place* in a document, each with what is wrong
-    with it.
-
-    Args:
-        document: The document.
-        place: Where configs stand in it; None for the document as a whole. What does not lead to
-            one is told as well.
-        registry: Where types are looked up; the process-wide one where it is None.
-    """
-    if place is None:
-        return [_checked(document, (), document.data, registry)]
-    found, problems = place.find(document.data)
-    checked: list[Checked] = []
-    told = 0
-    for keys, value in found:
-        checked.append(_checked(document, keys, value, registry))
-        told += len(checked[-1].problems)
-        if told > MOST_PROBLEMS:
-            message = f"there are more than {MOST_PROBLEMS} problems; what stands behind this is not looked at"
-            return [
-                *checked,
-                Checked(keys, None, (document.locate(Problem(message=message, keys=keys)),)),
-            ]
-    lost = problems[: MOST_PROBLEMS - told]
-    return [
-        *checked,
-        *(Checked(problem.keys, None, (document.locate(problem),)) for problem in lost),
-    ]
-
-
-def _checked(
-    document: Document, keys: tuple[str | int, ...], value: Any, registry: Registry | None
-) -> Checked:
-    try:
-        config = structure(value, registry=registry)
-        (default_registry() if registry is None else registry).loaded_extensions().validate(config)
-        return Checked(keys, config, ())
-    except ConfigError as error:
-        problems = error.problems
-    except PluginError as error:
-        problems = (Problem(message=str(error), keys=("type",)),)
-    return Checked(
-        keys, None, tuple(document.locate(problem.within(*keys)) for problem in problems)
-    )
 
 
 def dump(
@@ -173,19 +108,26 @@ def dump(
 
     Raises:
         ConfigError: If the format cannot hold a value: TOML has no null, JSON no infinity.
-        ValueError: If there is no such *format*, or the suffix of *path* tells none.
+        ValueError: If there is no such *format*, or the suffix of *path* names none.
         OSError: If the file cannot be written.
     """
-    if format not in (None, *FORMATS.values()):
-        raise ValueError(
-            f"no format {format!r}; expected one of {', '.join(dict.fromkeys(FORMATS.values()))}"
-        )
-    chosen = format or FORMATS.get(os.path.splitext(path)[1].lower())
-    if chosen is None:
-        raise ValueError(
-            f"{os.fspath(path)}: the suffix tells no format; use one of {', '.join(FORMATS)}"
-        )
     from noether_core.atomic_writes import write_whole
-    from noether_core.structuring.documents.write import write
+    from noether_core.structuring.documents.writing import write
 
-    write_whole(path, write(unstructure(config, defaults=defaults), chosen))
+    options = unstructure(config, defaults=defaults)
+    write_whole(path, write(options, _format_of(path, format)))
+
+
+def _format_of(path: _Path, format: Format | None) -> Format:
+    """Return the format to write: the one that is named, or that of the file's suffix."""
+    formats = dict.fromkeys(FORMATS.values())
+    if format is not None:
+        if format not in formats:
+            raise ValueError(f"no format {format!r}; expected one of {', '.join(formats)}")
+        return format
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in FORMATS:
+        raise ValueError(
+            f"{os.fspath(path)}: the suffix names no format; use one of {', '.join(FORMATS)}"
+        )
+    return FORMATS[suffix]

@@ -14,14 +14,15 @@ from noether_core.plugins.metadata import CORE, core_version
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.provenance import Provenance, differences_between, missing, provenance_in
+from noether_core.schemas.bounds import Because
 from noether_core.schemas.modules.attention import AttentionConfig, attention_configs_in
-from noether_core.schemas.rules import Because
 from noether_core.schemas.schema import Schema, invariant
+from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.documents import Document, read
-from noether_core.structuring.structure import Unknown, structure_document, unstructure
+from noether_core.structuring.structure import Unknown, structure_document
 
 if TYPE_CHECKING:
-    from noether_core.structuring.paths import Overridden
+    from noether_core.structuring.paths import OverriddenDocument
 
 _HEADLINE: Final = (
     "# Written by 'noether lock', for 'noether validate --locked' and 'noether run --locked'.\n"
@@ -77,7 +78,7 @@ def write_lock(lock: Lock, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    from noether_core.structuring.documents.write import write
+    from noether_core.structuring.documents.writing import write
 
     write_whole(path, _HEADLINE + write(unstructure(lock), "toml"))
 
@@ -91,7 +92,7 @@ def read_lock(path: str | os.PathLike[str]) -> tuple[Lock, Document]:
     try:
         document = read(path, "toml")
     except ConfigError as error:
-        if os.path.exists(path):
+        if os.path.exists(path):  # it is there and wrong: to write another is no way out
             raise
         way_out = "write one with 'noether lock'"
         raise error.with_problems(
@@ -115,14 +116,16 @@ class Locked:
     def __init__(self, path: str | os.PathLike[str], *, registry: Registry | None = None) -> None:
         self.file = os.fspath(path)
         lock, document = read_lock(path)
+        # another core may check other things under the same names, whatever provides them
         if lock.noether != core_version():
             raise ConfigError([document.locate(self._other_core(lock.noether))])
         self._types = lock.types
         known = default_registry() if registry is None else registry
+        # a package that is installed later must not make a locked type ambiguous
         self.registry = known.with_preference(map(_qualified_name, lock.types))
 
     def structure(
-        self, document: Document | Overridden, cls: type[_S], *, unknown: Unknown = "error"
+        self, document: Document | OverriddenDocument, cls: type[_S], *, unknown: Unknown = "error"
     ) -> _S:
         """Return the config that a document describes, if all that it needs is what is locked.
 
@@ -172,6 +175,7 @@ class Locked:
             for locked in self._types
             if problem.value in {locked.type, _qualified_name(locked)}
         ]
+        # of a type that is locked to several packages, nobody knows which one is missing
         if len(locked) != 1 or self.registry.providers(problem.value):
             return problem
         lost = self._problem(missing(locked[0]), problem.keys[:-1])

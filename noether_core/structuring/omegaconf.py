@@ -12,41 +12,42 @@ from noether_core.errors import ConfigError, Problem
 from noether_core.structuring.documents.limits import DEEPEST, TOO_DEEP
 
 MOST_CONTAINERS: Final = 10_000
-"""Mappings and lists that interpolations may spread a config over; OmegaConf takes about a
-millisecond for each.
-"""
+"""Mappings and lists that interpolations may spread a config over.
 
-_T = TypeVar("_T")
+OmegaConf takes about a millisecond for each.
+"""
 
 _MISSING = "???"
 
+_Keys = tuple[str | int, ...]
+_T = TypeVar("_T")
 
+
+@attrs.frozen(repr=False)
 class Unresolved:
-    """Stands in data for a value that a config of OmegaConf does not give; messages quote it as the
-    config has it.
-    """
+    """Stands in data for a value that a config of OmegaConf does not give."""
 
-    __slots__ = ("_text", "reason")
+    text: str
+    """How the config has it, as messages quote it."""
 
-    def __init__(self, text: str, reason: str) -> None:
-        self._text = text
-        self.reason = reason
-        """Why there is no value."""
+    reason: str
+    """Why there is no value."""
 
     def __repr__(self) -> str:
-        return self._text
+        return self.text
 
 
 def resolved(source: Any) -> Any:
-    """Return *source* with OmegaConf's containers, wherever dicts and lists hold them, as dicts and
-    lists.
+    """Return *source* with OmegaConf's containers as dicts and lists, wherever they stand in it.
 
     Interpolations are resolved. What has no value is `Unresolved`, which no option accepts.
 
     Raises:
         ConfigError: If interpolations make it endless, or larger than `MOST_CONTAINERS`.
     """
-    return _Resolver().plain(source, ()) if "omegaconf" in sys.modules else source
+    if "omegaconf" not in sys.modules:  # then nothing in source can be of OmegaConf
+        return source
+    return _Resolver().resolved(source, ())
 
 
 def from_resolved(source: Any, make: Callable[[Any], _T]) -> _T:
@@ -64,16 +65,14 @@ def from_resolved(source: Any, make: Callable[[Any], _T]) -> _T:
 def _explained(problem: Problem) -> Problem:
     if not isinstance(problem.value, Unresolved):
         return problem
-    reasons = [problem.value.reason, problem.suggestion]
-    return attrs.evolve(
-        problem, value=repr(problem.value), suggestion="; ".join(filter(None, reasons))
-    )
+    suggestion = problem.value.reason
+    if problem.suggestion:
+        suggestion += f"; {problem.suggestion}"
+    return attrs.evolve(problem, value=repr(problem.value), suggestion=suggestion)
 
 
 class _Resolver:
-    """One walk over data; interpolations can make it larger than what was written, so that it
-    counts.
-    """
+    """One walk over data, which counts: interpolations can make more than what was written."""
 
     def __init__(self) -> None:
         from omegaconf import DictConfig, ListConfig
@@ -84,40 +83,39 @@ class _Resolver:
         self._missing = MissingMandatoryValue
         self._failures = OmegaConfBaseException
         self._count = 0
-        self._made: dict[
-            int, tuple[Any, Any]
-        ] = {}  # by the id of what is kept here, so that no other can take it
+        # Each dict and list that was met, with its resolved form, by its id. The original is kept
+        # so that it stays alive, and no other object takes its id meanwhile.
+        self._met: dict[int, tuple[Any, Any]] = {}
 
-    def plain(self, value: Any, keys: tuple[str | int, ...]) -> Any:
+    def resolved(self, value: Any, keys: _Keys) -> Any:
         """Return *value*, which stands under *keys*, as plain data."""
         if isinstance(value, self._containers):
             self._refuse_endless(keys)
-            made = {key: self.plain(item, (*keys, key)) for key, item in self._items_of(value)}
-            return made if isinstance(value, self._mapping) else list(made.values())
-        return self._rebuilt(value, keys) if type(value) in (dict, list, tuple) else value
+            items = {key: self.resolved(item, (*keys, key)) for key, item in self._items_of(value)}
+            return items if isinstance(value, self._mapping) else list(items.values())
+        if type(value) in (dict, list, tuple):
+            return self._rebuilt(value, keys)
+        return value
 
-    def _rebuilt(self, value: Any, keys: tuple[str | int, ...]) -> Any:
-        """Return a dict or list with plain items: itself where they are plain already, as they are
-        within itself.
-        """
-        if id(value) in self._made:
-            return self._made[id(value)][1]
-        self._made[id(value)] = value, value
+    def _rebuilt(self, value: Any, keys: _Keys) -> Any:
+        """Return a dict or list with resolved items: itself where nothing in it changes."""
+        if id(value) in self._met:
+            return self._met[id(value)][1]
+        self._met[id(value)] = value, value  # what it is within itself, where it holds itself
+
         items = dict(value) if isinstance(value, dict) else dict(enumerate(value))
-        made = (
-            {key: self.plain(item, (*keys, key)) for key, item in items.items()}
-            if len(keys) < DEEPEST
-            else items
-        )
+        if len(keys) >= DEEPEST:  # whoever reads it will refuse it
+            return value
+        made = {key: self.resolved(item, (*keys, key)) for key, item in items.items()}
         if any(made[key] is not item for key, item in items.items()):
-            self._made[id(value)] = value, made if isinstance(value, dict) else list(made.values())
-        return self._made[id(value)][1]
+            rebuilt = made if isinstance(value, dict) else list(made.values())
+            self._met[id(value)] = value, rebuilt
+        return self._met[id(value)][1]
 
     def _items_of(self, container: Any) -> Iterator[tuple[Any, Any]]:
-        """Yield the keys or positions of a container of OmegaConf, each with its value or an
-        `Unresolved` one.
-        """
-        for key in container if isinstance(container, self._mapping) else range(len(container)):
+        """Yield keys or positions of a container of OmegaConf, each with its value."""
+        is_mapping = isinstance(container, self._mapping)
+        for key in container if is_mapping else range(len(container)):
             try:
                 value = container[key]
             except self._missing:
@@ -126,26 +124,14 @@ class _Resolver:
                 value = Unresolved(_written(container, key), str(error).partition("\n")[0])
             yield key, value
 
-    def _refuse_endless(self, keys: tuple[str | int, ...]) -> None:
+    def _refuse_endless(self, keys: _Keys) -> None:
         self._count += 1
         if len(keys) > DEEPEST:
-            raise ConfigError(
-                [
-                    Problem(
-                        keys=keys,
-                        message=TOO_DEEP,
-                        suggestion="look for interpolations in a circle",
-                    )
-                ]
-            )
+            way_out = "look for interpolations in a circle"
+            raise ConfigError([Problem(keys=keys, message=TOO_DEEP, suggestion=way_out)])
         if self._count > MOST_CONTAINERS:
-            raise ConfigError(
-                [
-                    Problem(
-                        message=f"interpolations make more than {MOST_CONTAINERS} mappings and lists"
-                    )
-                ]
-            )
+            message = f"interpolations make more than {MOST_CONTAINERS} mappings and lists"
+            raise ConfigError([Problem(message=message)])
 
 
 def _written(container: Any, key: Any) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -12,40 +12,42 @@ from noether_core.errors import ConfigError, Problem, path_text
 from noether_core.spelling import did_you_mean
 from noether_core.structuring.documents import Document, parse
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 Keys: TypeAlias = tuple[str | int, ...]
-"""Names and positions that lead to a value."""
+"""Names and positions that lead to one value."""
+
+COMMAND_LINE = "command line"
+"""What stands for the file in problems of overrides."""
 
 _STEP = re.compile(r"(?:^|(?<=.)\.)(?P<name>[^.\[\]]+)|\[(?P<number>\d{1,9}|\*)\]")
 
+_Step = str | int | None  # a name, a position, or None for every one of either
 
-class Placed(NamedTuple):
-    """A value, and the keys and positions that lead to it."""
+
+@attrs.frozen
+class Found:
+    """A value, and the names and positions that lead to it."""
 
     keys: Keys
     value: Any
 
 
-class Place:
-    """A path into documents: names behind dots, positions in brackets, and ``*`` for every name or
-    position.
+class DocumentPath:
+    """A path into documents: names behind dots, positions in brackets, ``*`` for every one.
 
     Args:
-        path: Such as ``model.attention``, ``model.blocks[0].attention`` or
+        text: Such as ``model.attention``, ``model.blocks[0].attention`` or
             ``model.blocks[*].attention``.
 
     Raises:
-        ValueError: If *path* is none.
+        ValueError: If *text* is no path.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._steps = tuple(_steps(path))
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._steps = tuple(_steps(text))
 
     def __repr__(self) -> str:
-        return f"Place({self.path!r})"
+        return f"DocumentPath({self.text!r})"
 
     @property
     def keys(self) -> Keys:
@@ -55,112 +57,89 @@ class Place:
             ValueError: If it leads to several.
         """
         if None in self._steps:
-            raise ValueError(f"{self.path!r} leads to several values; name one of them")
+            raise ValueError(f"{self.text!r} leads to several values; name one of them")
         return tuple(step for step in self._steps if step is not None)
 
-    def find(self, data: Any) -> tuple[list[Placed], list[Problem]]:
-        """Return all values of *data* that stands at the place, and a problem for every way there
-        that ends before.
-        """
+    def find(self, data: Any) -> tuple[list[Found], list[Problem]]:
+        """Return every value in *data* that the path leads to, and a problem for each dead end."""
         problems: list[Problem] = []
-        found = list(_walk(Placed((), data), self._steps, problems))
+        found = [Found((), data)]
+        for step in self._steps:
+            found = [item for holder in found for item in _items_at(holder, step, problems)]
         if not found and not problems:
-            problems.append(Problem(message=f"nothing stands at {self.path}"))
+            problems.append(Problem(message=f"nothing stands at {self.text}"))
         return found, problems
 
 
-def _steps(path: str) -> Iterator[str | int | None]:
-    """Yield names, positions and, for every one of either, None."""
-    at = 0
-    while at < len(path):
-        step = _STEP.match(path, at)
+def _steps(text: str) -> Iterator[_Step]:
+    start = 0
+    while start < len(text):
+        step = _STEP.match(text, start)
         if step is None:
             break
         if step["name"] is not None:
             yield None if step["name"] == "*" else step["name"]
         else:
             yield None if step["number"] == "*" else int(step["number"])
-        at = step.end()
-    if at < len(path) or not path:
+        start = step.end()
+    if start < len(text) or not text:
         raise ValueError(
-            f"{path!r} is no path from character {at + 1} on; write names behind dots and positions in brackets, "
-            "such as model.blocks[*].attention"
+            f"{text!r} is no path from character {start + 1} on; write names behind dots and "
+            "positions in brackets, such as model.blocks[*].attention"
         )
 
 
-def _walk(
-    placed: Placed, steps: tuple[str | int | None, ...], problems: list[Problem]
-) -> Iterator[Placed]:
-    """Yield what *steps* lead to; add the problem of each way that ends before."""
-    if not steps:
-        yield placed
-        return
-    for part in _parts(placed, steps[0], problems):
-        yield from _walk(part, steps[1:], problems)
+def _items_at(holder: Found, step: _Step, problems: list[Problem]) -> list[Found]:
+    """Return what a value holds at *step*; add a problem where it holds nothing there."""
+    items: dict[Any, Any] = {}
+    if isinstance(holder.value, list):
+        items = dict(enumerate(holder.value))
+    elif isinstance(holder.value, dict):
+        items = holder.value
 
-
-def _parts(placed: Placed, step: str | int | None, problems: list[Problem]) -> list[Placed]:
-    keys, value = placed
-    parts = (
-        dict(enumerate(value))
-        if isinstance(value, list)
-        else value
-        if isinstance(value, dict)
-        else {}
-    )
-    if step is None and isinstance(value, (list, dict)):
-        return [Placed((*keys, key), part) for key, part in parts.items()]
-    if step is not None and step in parts:
-        return [Placed((*keys, step), parts[step])]
-    problems.append(_nothing(placed, step, parts))
+    if step is None and isinstance(holder.value, (list, dict)):
+        return [Found((*holder.keys, key), item) for key, item in items.items()]
+    if step is not None and step in items:
+        return [Found((*holder.keys, step), items[step])]
+    problems.append(_nothing_at(holder, step, items))
     return []
 
 
-def _nothing(placed: Placed, step: str | int | None, parts: dict[Any, Any]) -> Problem:
-    """Return the problem that a value has no part *step*."""
-    here = path_text(placed.keys) or "the document"
-    kind = f"a list of {len(parts)}" if isinstance(placed.value, list) else "no list"
+def _nothing_at(holder: Found, step: _Step, items: dict[Any, Any]) -> Problem:
+    """Return the problem that a value holds nothing at *step*."""
     if step is None:
-        subject = "" if placed.keys else "the document "
-        return Problem(
-            keys=placed.keys,
-            message=f"{subject}holds neither names nor positions",
-            value=placed.value,
-        )
-    if isinstance(step, int):
-        return Problem(keys=(*placed.keys, step), message=f"nothing stands here; {here} is {kind}")
-    return Problem(
-        keys=(*placed.keys, step),
-        message="nothing stands here",
-        suggestion=did_you_mean(step, map(str, parts)),
-    )
+        subject = "" if holder.keys else "the document "
+        message = f"{subject}holds neither names nor positions"
+        return Problem(keys=holder.keys, message=message, value=holder.value)
 
-
-COMMAND_LINE = "command line"
-"""What stands for the file in problems of overrides."""
+    keys = (*holder.keys, step)
+    if isinstance(step, str):
+        near = did_you_mean(step, map(str, items))
+        return Problem(keys=keys, message="nothing stands here", suggestion=near)
+    here = path_text(holder.keys) or "the document"
+    kind = f"a list of {len(items)}" if isinstance(holder.value, list) else "no list"
+    return Problem(keys=keys, message=f"nothing stands here; {here} is {kind}")
 
 
 @attrs.frozen(eq=False)
-class Overridden:
-    """A document some of whose values were replaced; problems of those are placed at the command
-    line.
-    """
+class OverriddenDocument:
+    """A document some of whose values were replaced from the command line."""
 
     data: Any
 
     _document: Document
-    _replaced: tuple[Keys, ...]
+    _overridden: tuple[Keys, ...]
 
     def locate(self, problem: Problem) -> Problem:
-        """Return *problem* with its place: in the document, or the command line for what was
-        replaced.
-        """
-        if any(problem.keys[: len(keys)] == keys for keys in self._replaced):
-            return attrs.evolve(problem, file=COMMAND_LINE)
+        """Return *problem* with its location: in the file, or the command line for overrides."""
+        for keys in self._overridden:
+            # what stands within an override comes from the command line as well
+            if problem.keys[: len(keys)] == keys:
+                return attrs.evolve(problem, file=COMMAND_LINE)
         return self._document.locate(problem)
 
 
-def override(document: Document, assignments: Sequence[str]) -> Overridden:
+def override(document: Document, assignments: Sequence[str]) -> OverriddenDocument:
     """Return *document* with some of its values replaced.
 
     Args:
@@ -171,21 +150,21 @@ def override(document: Document, assignments: Sequence[str]) -> Overridden:
 
     Raises:
         ConfigError: If an assignment is none, or leads through what is no mapping or list; every
-            such one is told.
+            such one is reported.
     """
     problems: list[Problem] = []
-    replaced: list[Keys] = []
+    overridden: list[Keys] = []
     data = document.data
     for assignment in assignments:
         try:
             keys, value = _read(assignment)
             data = _with(data, keys, value)
-            replaced.append(keys)
+            overridden.append(keys)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return Overridden(data, document, tuple(replaced))
+    return OverriddenDocument(data, document, tuple(overridden))
 
 
 def _read(assignment: str) -> tuple[Keys, Any]:
@@ -194,11 +173,13 @@ def _read(assignment: str) -> tuple[Keys, Any]:
     if not equals:
         raise _refused(f"expected PATH=VALUE, got {assignment!r}", "such as model.depth=6")
     try:
-        keys = Place(path).keys
+        keys = DocumentPath(path).keys
     except ValueError as error:
         raise _refused(str(error)) from None
+    if not text.strip():
+        return keys, None
     try:
-        return keys, parse(text, "yaml", file=COMMAND_LINE).data if text.strip() else None
+        return keys, parse(text, "yaml", file=COMMAND_LINE).data
     except ConfigError as error:
         raise error.with_problems(problem.within(*keys) for problem in error.problems) from None
 
@@ -208,24 +189,21 @@ def _with(data: Any, keys: Keys, value: Any) -> Any:
     if not keys:
         return value
     key = keys[0]
-    if isinstance(key, int):
-        if not isinstance(data, list) or key >= len(data):
-            raise _refused("there is no such position to override", keys=(key,))
-    elif data is None:
-        data = {}
-    elif not isinstance(data, dict):
+    # a mapping that is missing, or null, is made; a list is not, since its length is unknown
+    holder: Any = {} if data is None and isinstance(key, str) else data
+    if isinstance(key, int) and not (isinstance(holder, list) and key < len(holder)):
+        raise _refused("there is no such position to override", keys=(key,))
+    if isinstance(key, str) and not isinstance(holder, dict):
         raise _refused("leads through what is no mapping", keys=(key,))
-    holder: Any = data
+
+    inner = holder[key] if isinstance(key, int) else holder.get(key)
     try:
-        holder[key] = _with(
-            holder[key] if isinstance(key, int) else holder.get(key), keys[1:], value
-        )
+        holder[key] = _with(inner, keys[1:], value)
     except ConfigError as error:
         raise error.with_problems(problem.within(key) for problem in error.problems) from None
     return holder
 
 
 def _refused(message: str, suggestion: str | None = None, keys: Keys = ()) -> ConfigError:
-    return ConfigError(
-        [Problem(message=message, suggestion=suggestion, keys=keys, file=COMMAND_LINE)]
-    )
+    problem = Problem(message=message, suggestion=suggestion, keys=keys, file=COMMAND_LINE)
+    return ConfigError([problem])

@@ -1,4 +1,4 @@
-"""From mappings to configs and back; the one file that knows cattrs."""
+"""From a mapping of options, or a document that holds one, to a config."""
 
 from __future__ import annotations
 
@@ -6,115 +6,32 @@ import functools
 import inspect
 import itertools
 import sys
-import types
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    overload,
-)
-
-import cattrs
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, shown
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.resolution import installed_types, owners
+from noether_core.schemas.annotations import holds_schema
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.schemas.plain import plain
-from noether_core.schemas.rules import holds_schema, is_schema, refuse
+from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
+from noether_core.schemas.unstructure import unstructure
 from noether_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
+    import cattrs
+
     from noether_core.structuring.documents import Document
-    from noether_core.structuring.paths import Overridden
-
-_Hook = Callable[[Any, Any], Any]
-
-
-def new_converter(make: Callable[[Any, type[Schema]], Schema]) -> cattrs.Converter:
-    """Return a converter that leaves every config to *make*, and every scalar to the rule of its
-    field.
-
-    All hooks are registered here, before first use: cattrs keeps stale ones when that happens while
-    it structures.
-    """
-    converter = cattrs.Converter()
-    converter.register_structure_hook_func(lambda _: True, lambda value, _: value)
-    for holds, factory in _CONTAINERS:
-        converter.register_structure_hook_factory(holds, factory)
-    converter.register_structure_hook_func(is_schema, make)
-    return converter
-
-
-def _items_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
-    """Walk a list or a mapping whose items can hold configs; anything else is left to the rule of
-    its field.
-    """
-    arguments = get_args(annotation)
-    is_fixed = get_origin(annotation) is tuple and arguments[-1] is not Ellipsis
-    kind = Mapping if get_origin(annotation) is Mapping else (list, tuple)
-
-    def walk(value: Any, _: Any) -> Any:
-        if not isinstance(value, kind) or (is_fixed and len(value) != len(arguments)):
-            return value
-        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
-        items = arguments if is_fixed else itertools.repeat(arguments[1 if kind is Mapping else 0])
-        made: dict[Any, Any] = {}
-        problems: list[Problem] = []
-        for (key, entry), item in zip(pairs, items, strict=False):
-            try:
-                made[key] = converter.structure(entry, item)
-            except ConfigError as error:
-                problems.extend(problem.within(key) for problem in error.problems)
-                if len(problems) > MOST_PROBLEMS:
-                    break
-        if problems:
-            raise ConfigError(problems)
-        return made if isinstance(value, Mapping) else tuple(made.values())
-
-    return walk
-
-
-def _optional_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
-    """Make the config of ``SomeConfig | None``; other unions of configs are left to the rule of
-    their field.
-    """
-    some = [member for member in get_args(annotation) if member is not type(None)]
-
-    def make(value: Any, _: Any) -> Any:
-        return value if value is None or len(some) > 1 else converter.structure(value, some[0])
-
-    return make
-
-
-def _annotated_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
-    bare = get_args(annotation)[0]
-    return lambda value, _: converter.structure(value, bare)
-
-
-_CONTAINERS: tuple[
-    tuple[Callable[[Any], bool], Callable[[Any, cattrs.BaseConverter], _Hook]], ...
-] = (
-    (lambda cls: get_origin(cls) in (tuple, Sequence, Mapping) and holds_schema(cls), _items_hook),
-    (lambda cls: get_origin(cls) in (Union, types.UnionType) and holds_schema(cls), _optional_hook),
-    (lambda cls: get_origin(cls) is Annotated and holds_schema(cls), _annotated_hook),
-)
-
+    from noether_core.structuring.paths import OverriddenDocument
 
 Unknown = Literal["error", "keep", "warn"]
-"""What becomes of options that a config does not know: a problem, an entry of ``extra``, or that
-and a warning.
-"""
+"""What becomes of options that a config does not know.
 
+They are problems, or entries of ``extra``, or that and a warning.
+"""
 
 _S = TypeVar("_S", bound=Schema)
 _UNKNOWN = frozenset(get_args(Unknown))
@@ -158,25 +75,18 @@ def structure(
     """
     known = default_registry() if registry is None else registry
     if unknown == "warn":
-        return or_warn(lambda choice: structure(source, cls, unknown=choice, registry=known))
+        return _or_warn(lambda choice: structure(source, cls, unknown=choice, registry=known))
+
     make = _structurer(known, unknown).make
-    return (
-        make(source, cls)
-        if "omegaconf" not in sys.modules
-        else _structure_resolved(source, cls, make)
-    )
-
-
-def _structure_resolved(
-    source: Any, cls: type[Schema], make: Callable[[Any, type[Schema]], Schema]
-) -> Schema:
+    if "omegaconf" not in sys.modules:  # then nothing in source can be of OmegaConf
+        return make(source, cls)
     from noether_core.structuring.omegaconf import from_resolved
 
     return from_resolved(source, lambda data: make(data, cls))
 
 
 def structure_document(
-    document: Document | Overridden,
+    document: Document | OverriddenDocument,
     cls: type[_S],
     *,
     unknown: Unknown = "error",
@@ -189,7 +99,7 @@ def structure_document(
         PluginError: If the package that provides a type cannot be used.
     """
     if unknown == "warn":
-        return or_warn(
+        return _or_warn(
             lambda choice: structure_document(document, cls, unknown=choice, registry=registry)
         )
     try:
@@ -198,28 +108,25 @@ def structure_document(
         raise error.with_problems(document.locate(problem) for problem in error.problems) from None
 
 
-def unstructure(config: Schema, *, defaults: bool = True) -> dict[str, Any]:
-    """Return *config* as a plain dict, ``type`` first, ready for YAML, TOML and JSON.
-
-    Args:
-        config: The config.
-        defaults: Whether options that hold their default are written out. One that is None by
-            default and None is left out in any case.
-    """
-    options: dict[str, Any] = plain(config, defaults=defaults)
-    return options
-
-
-def or_warn(make: Callable[[Unknown], _S]) -> _S:
-    """Return what *make* makes without unknown options, or with them kept and a warning that names
-    them.
-    """
+def _or_warn(make: Callable[[Unknown], _S]) -> _S:
+    """Return what *make* makes, with unknown options kept and a warning that names them."""
     try:
         return make("error")
     except ConfigError as error:
         config = make("keep")  # which raises whatever else is wrong
         warnings.warn(str(error), UserWarning, stacklevel=_level_of_caller())
         return config
+
+
+def _level_of_caller() -> int:
+    """Return how far up the stack the call from outside stands, however deep configs are nested."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package not in {"noether_core", "cattrs"}:
+            break
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 @functools.lru_cache(maxsize=64)
@@ -230,8 +137,10 @@ def _structurer(registry: Registry, unknown: Unknown) -> _Structurer:
 
 
 class _Structurer:
-    """Makes configs of any class; attention configs by asking a registry at each call, since types
-    come and go.
+    """Makes configs of any class.
+
+    The class of an attention config is looked up in the registry at each call, since types come and
+    go.
     """
 
     def __init__(self, registry: Registry, unknown: Unknown) -> None:
@@ -241,7 +150,9 @@ class _Structurer:
 
     def make(self, source: Any, cls: type[Schema]) -> Schema:
         """Return the *cls* that *source* describes."""
-        if type(source) is not dict:
+        if (
+            type(source) is not dict
+        ):  # by far the most common, and the first question is the dearest
             if isinstance(source, Schema) and _is_one(source, cls):
                 return source
             source = _options_of(source)
@@ -255,6 +166,8 @@ class _Structurer:
     @functools.cached_property
     def converter(self) -> cattrs.Converter:
         """What walks lists and mappings of configs; most configs hold none and never need it."""
+        from noether_core.structuring.nested import new_converter
+
         return new_converter(self.make)
 
     def _concrete_class(self, options: Mapping[str, Any]) -> type[AttentionConfig]:
@@ -267,8 +180,9 @@ class _Structurer:
 
 
 def _is_one(source: Schema, cls: type[Schema]) -> bool:
-    """Return whether *source* is a config of *cls*; the open one is not, nor one of a variant that
-    inherits *cls*.
+    """Return whether *source* is a config of *cls*.
+
+    The open config is not, nor is one of a variant that inherits *cls*.
     """
     if not isinstance(source, cls) or type(source) is AttentionConfig:
         return False
@@ -281,16 +195,22 @@ def _is_one(source: Schema, cls: type[Schema]) -> bool:
     return True
 
 
+def _options_of(source: Any) -> Mapping[Any, Any]:
+    if isinstance(source, Schema):
+        return unstructure(source)
+    if isinstance(source, Mapping):
+        return source
+    raise refuse("a mapping of options", source)
+
+
 def _type_of(options: Mapping[str, Any], registry: Registry) -> str:
     name = options.get("type")
     if type(name) is str:
         return name
     wanted = "the name of an attention variant"
-    message = (
-        f"expected {wanted}, got {shown(name)}"
-        if "type" in options
-        else f"missing: {wanted} is required"
-    )
+    message = f"missing: {wanted} is required"
+    if "type" in options:
+        message = f"expected {wanted}, got {shown(name)}"
     suggestion = installed_types(registry.types())
     raise ConfigError([Problem(keys=("type",), message=message, value=name, suggestion=suggestion)])
 
@@ -310,89 +230,68 @@ class _Maker:
             for field in plan.fields
             if holds_schema(field.annotation)
         }
-        self._is_strict = not self._nested and "__attrs_init__" not in vars(cls)
+        # a class with a constructor of its own takes options that it does not declare
+        has_own_constructor = "__attrs_init__" in vars(cls)
+        self._can_be_called = not self._nested and not has_own_constructor
 
     def make(self, source: Mapping[str, Any]) -> Schema:
         """Return the config, or raise everything that is wrong with *source*."""
-        if self._is_strict and self._extra not in source:
+        if self._can_be_called and self._extra not in source:
             try:
-                return self._cls(**source)
+                return self._cls(**source)  # which looks at every option, and for most is all
             except TypeError:
-                pass  # an option is missing or strange: all that is wrong is told below
-        return self._make_with_care(source)
+                pass  # an option is missing or unknown: all that is wrong is found below
+        return self._make_step_by_step(source)
 
-    def _make_with_care(self, source: Mapping[str, Any]) -> Schema:
+    def _make_step_by_step(self, source: Mapping[str, Any]) -> Schema:
         options = dict(source)
-        stray = [] if options.keys() <= self._options else self._set_aside(options)
-        nested = self._structure_nested(options) if self._nested else []
+        stray = self._set_aside_unknown(options)
+        nested = self._structure_nested(options)
         if stray or nested or not self._required <= options.keys():
-            unsound = frozenset(str(problem.keys[0]) for problem in nested)
-            raise ConfigError([*nested, *problems_of(self._cls, options, unsound), *stray])
+            reported = frozenset(str(problem.keys[0]) for problem in nested)
+            raise ConfigError([*nested, *problems_of(self._cls, options, reported), *stray])
         return self._cls(**options)
 
-    def _set_aside(self, options: dict[str, Any]) -> list[Problem]:
-        """Take what is no option out of *options*; return the problems, or keep it in the field for
-        extra ones.
-        """
-        stray = {name: options.pop(name) for name in tuple(options) if name not in self._options}
-        unknown = {
-            name: value for name, value in stray.items() if name not in self._cls.ignored_options
-        }
-        told = itertools.islice(unknown.items(), MOST_PROBLEMS + 1)
-        problems = [self._unknown_problem(name, value) for name, value in told]
-        if self._structurer.unknown == "error" or self._extra is None or not unknown:
-            return problems
-        options[self._extra] = unknown
-        return []
+    def _set_aside_unknown(self, options: dict[str, Any]) -> list[Problem]:
+        """Take what is no option out of *options*, and keep it in ``extra`` or return problems."""
+        if options.keys() <= self._options:
+            return []
+        unknown: dict[Any, Any] = {}
+        for name in [name for name in options if name not in self._options]:
+            value = options.pop(name)
+            if name not in self._cls.ignored_options:
+                unknown[name] = value
+        if not unknown:
+            return []
+        if self._structurer.unknown == "keep" and self._extra is not None:
+            options[self._extra] = unknown
+            return []
+        reported = itertools.islice(unknown.items(), MOST_PROBLEMS + 1)
+        return [self._unknown_problem(name, value) for name, value in reported]
 
     def _unknown_problem(self, name: Any, value: Any) -> Problem:
-        is_attention = issubclass(self._cls, AttentionConfig)
-        owner = repr(plan_of(self._cls).default_of("type")) if is_attention else self._cls.__name__
+        owner: str = self._cls.__name__
+        suggestion = None
+        if issubclass(self._cls, AttentionConfig):
+            owner = repr(plan_of(self._cls).default_of("type"))
+            if type(name) is str:  # it may be an option of another variant
+                suggestion = owners(name, self._structurer.registry.types_with(name))
         return Problem(
             keys=(name if isinstance(name, (str, int)) else shown(name),),
             message=f"unknown option of {owner}",
             value=value,
-            suggestion=self._suggestion(name)
-            if is_attention
-            else did_you_mean(name, self._options),
+            suggestion=suggestion or did_you_mean(name, self._options),
             at_key=True,
         )
-
-    def _suggestion(self, name: Any) -> str | None:
-        """Return whose option an unknown one is, or else which of this variant's it resembles."""
-        belongs = (
-            owners(name, self._structurer.registry.types_with(name)) if type(name) is str else None
-        )
-        return belongs or did_you_mean(name, self._options)
 
     def _structure_nested(self, options: dict[str, Any]) -> list[Problem]:
         """Make the configs that *options* hold, in place; return their problems."""
         problems: list[Problem] = []
         for name, annotation in self._nested.items():
-            if name in options:
-                try:
-                    options[name] = self._structurer.converter.structure(options[name], annotation)
-                except ConfigError as error:
-                    problems.extend(problem.within(name) for problem in error.problems)
+            if name not in options:
+                continue
+            try:
+                options[name] = self._structurer.converter.structure(options[name], annotation)
+            except ConfigError as error:
+                problems.extend(problem.within(name) for problem in error.problems)
         return problems
-
-
-def _level_of_caller() -> int:
-    """Return how far up the stack the call from outside stands, however deep configs lie in each
-    other.
-    """
-    frame, level = inspect.currentframe(), 0
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in {
-        "noether_core",
-        "cattrs",
-    }:
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-def _options_of(source: Any) -> Mapping[Any, Any]:
-    if isinstance(source, Schema):
-        return unstructure(source)
-    if isinstance(source, Mapping):
-        return source
-    raise refuse("a mapping of options", source)

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
-from noether_core.schemas.rules import bounds_of, is_schema
+from noether_core.schemas.annotations import is_schema
+from noether_core.schemas.bounds import bounds_of
 from noether_core.schemas.schema import Field, plan_of
 from noether_core.testing.subject import Subject
 

@@ -9,7 +9,8 @@ import pytest
 
 from noether_core.errors import NoetherError
 from noether_core.reports import Outcome, Report, save_reports
-from noether_core.structuring.structure import structure, unstructure
+from noether_core.schemas.unstructure import unstructure
+from noether_core.structuring.structure import structure
 from noether_core.testing.checks import CHECKS
 from noether_core.testing.contract import Check
 from noether_core.testing.running import report_of, run_check

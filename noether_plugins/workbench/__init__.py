@@ -1,3 +1,1 @@
-"""``noether run``: train a small transformer, whose attention a config names, on the aerofoil
-problem.
-"""
+"""``noether run``: a transformer, with any attention, learns the flow around aerofoils."""

@@ -1,4 +1,4 @@
-"""The command ``noether run``."""
+"""What ``noether run`` takes on the command line."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
         "Train a small transformer, whose attention the file names, on flow around aerofoils."
     )
     parser.add_argument(
-        "file", metavar="FILE", help="experiment: YAML, TOML or JSON, told by the suffix"
+        "file", metavar="FILE", help="experiment: YAML, TOML or JSON, by its suffix"
     )
     parser.add_argument(
         "overrides",
         metavar="PATH=VALUE",
         nargs="*",
-        help="what goes before the values of FILE, right behind it: attention.num_slices=64 model.depth=6",
+        help="values before those of FILE, right behind it: attention.num_slices=64 model.depth=6",
     )
     parser.add_argument(
         "--locked",
@@ -46,14 +46,11 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
 
 
 def _lock_file(name: str) -> str:
-    """Return the name of a lock file; argparse tells what is none, such as an experiment behind
-    ``--locked``.
-    """
+    """Return the name of a lock file; an experiment behind ``--locked`` is none."""
     if not name.endswith(".lock"):
-        told = (
+        raise argparse.ArgumentTypeError(
             f"{name!r} is no name of a lock file, which ends in .lock; write FILE before --locked"
         )
-        raise argparse.ArgumentTypeError(told)
     return name
 
 

@@ -1,6 +1,8 @@
-"""Aerofoils as tensors: what the model sees, what it is to say, and in which units."""
+"""Aerofoils as tensors: what the model sees, what it has to predict, and in which units."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import attrs
 import numpy as np
@@ -10,85 +12,93 @@ from torch import Tensor
 
 from noether_plugins.tasks.airfoil import AirfoilBatch, generate
 from noether_plugins.workbench.experiment import Experiment
+from noether_plugins.workbench.model import PointGroup, PointTransformer
+
+GROUPS = {
+    "surface": PointGroup(n_features=4, fields={"pressure": 1}),
+    "volume": PointGroup(n_features=3, fields={"velocity": 2}),
+}
+"""Surface points with their outward normals; points in the fluid with how far the surface is."""
+
+_COORDINATES = 2
 
 _HELD_OUT = 1_000_003
-"""What is added to the seed for held-out aerofoils."""
+"""Added to the seed for held-out aerofoils."""
 
 
 @attrs.frozen(eq=False)
-class FlowBatch:
-    """Inputs and true fields of some aerofoils."""
+class Batch:
+    """Inputs and true fields of some samples, all of equally many points."""
 
-    surface: Tensor
-    """``(batch, n_surface, 4)``: position in chords and outward unit normal."""
+    inputs: Mapping[str, Tensor]
+    """By group ``(batch, points, features)``, in chords."""
 
-    volume: Tensor
-    """``(batch, n_volume, 3)``: position and distance from the surface, in chords."""
-
-    pressure: Tensor
-    """``(batch, n_surface)``: pressure coefficients."""
-
-    velocity: Tensor
-    """``(batch, n_volume, 2)``: velocity over free stream."""
+    fields: Mapping[str, Tensor]
+    """By field ``(batch, points, width)``: Cp, and velocity over the free stream."""
 
     def __len__(self) -> int:
-        return len(self.surface)
+        return len(next(iter(self.inputs.values())))
 
-    def select(self, rows: Tensor) -> FlowBatch:
-        """Return the aerofoils with the numbers *rows*."""
-        return FlowBatch(
-            self.surface[rows], self.volume[rows], self.pressure[rows], self.velocity[rows]
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return next(iter(self.inputs.values())).device
+
+    def select(self, rows: Tensor) -> Batch:
+        """Return the samples with the numbers *rows*."""
+        return Batch(
+            {name: tensor[rows] for name, tensor in self.inputs.items()},
+            {name: tensor[rows] for name, tensor in self.fields.items()},
         )
 
-    def to(self, device: torch.device) -> FlowBatch:
-        """Return the same aerofoils on *device*."""
-        return FlowBatch(
-            *(
-                tensor.to(device)
-                for tensor in (self.surface, self.volume, self.pressure, self.velocity)
-            )
+    def to(self, device: torch.device) -> Batch:
+        """Return the same samples on *device*."""
+        return Batch(
+            {name: tensor.to(device) for name, tensor in self.inputs.items()},
+            {name: tensor.to(device) for name, tensor in self.fields.items()},
         )
 
 
 @attrs.frozen(eq=False)
-class FlowUnits:
-    """Mean and spread of the fields over the training aerofoils: the units in which the model
-    speaks.
-    """
+class Units:
+    """Mean and spread of the fields over the training samples: the units of predictions."""
 
-    pressure_mean: Tensor
-    pressure_spread: Tensor
-    velocity_mean: Tensor
-    velocity_spread: Tensor
+    means: Mapping[str, Tensor]
+    """By field ``(width,)``."""
+
+    spreads: Mapping[str, Tensor]
+    """By field ``(width,)``."""
 
     @classmethod
-    def of(cls, batch: FlowBatch) -> FlowUnits:
+    def of(cls, batch: Batch) -> Units:
         """Measure them."""
         return cls(
-            batch.pressure.mean(),
-            batch.pressure.std(),
-            batch.velocity.mean(dim=(0, 1)),
-            batch.velocity.std(dim=(0, 1)),
+            {name: field.mean(dim=(0, 1)) for name, field in batch.fields.items()},
+            {name: field.std(dim=(0, 1)) for name, field in batch.fields.items()},
         )
 
-    def encode(self, pressure: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return fields in these units."""
-        return (pressure - self.pressure_mean) / self.pressure_spread, (
-            velocity - self.velocity_mean
-        ) / self.velocity_spread
+        return {
+            name: (field - self.means[name]) / self.spreads[name] for name, field in fields.items()
+        }
 
-    def decode(self, pressure: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
-        """Return fields in these units as pressure coefficients and velocities over free stream."""
-        return (
-            pressure * self.pressure_spread + self.pressure_mean,
-            velocity * self.velocity_spread + self.velocity_mean,
-        )
+    def decode(self, fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return fields in these units in their own again."""
+        return {
+            name: field * self.spreads[name] + self.means[name] for name, field in fields.items()
+        }
 
 
-def training_set(experiment: Experiment) -> FlowBatch:
+def make_model(experiment: Experiment) -> PointTransformer:
+    """Return the model of an experiment, for the groups and fields of aerofoils."""
+    return PointTransformer(experiment.attention, experiment.model, GROUPS, input_dim=_COORDINATES)
+
+
+def training_set(experiment: Experiment) -> Batch:
     """Solve the flow around the aerofoils to learn from."""
     data = experiment.data
-    return flow_batch(generate(experiment.seed, data.n_train, data.n_surface, data.n_volume))
+    return as_batch(generate(experiment.seed, data.n_train, data.n_surface, data.n_volume))
 
 
 def held_out_aerofoils(experiment: Experiment) -> AirfoilBatch:
@@ -97,15 +107,19 @@ def held_out_aerofoils(experiment: Experiment) -> AirfoilBatch:
     return generate(experiment.seed + _HELD_OUT, data.n_test, data.n_surface, data.n_volume)
 
 
-def flow_batch(aerofoils: AirfoilBatch) -> FlowBatch:
+def as_batch(aerofoils: AirfoilBatch) -> Batch:
     """Return solved aerofoils as tensors."""
-    return FlowBatch(
-        surface=_features(aerofoils.surface_positions, aerofoils.surface_normals),
-        volume=_features(aerofoils.volume_positions, aerofoils.volume_distances[..., None]),
-        pressure=torch.from_numpy(aerofoils.surface_pressures),
-        velocity=torch.from_numpy(aerofoils.volume_velocities),
+    return Batch(
+        inputs={
+            "surface": _joined(aerofoils.surface_positions, aerofoils.surface_normals),
+            "volume": _joined(aerofoils.volume_positions, aerofoils.volume_distances[..., None]),
+        },
+        fields={
+            "pressure": torch.from_numpy(aerofoils.surface_pressures[..., None]),
+            "velocity": torch.from_numpy(aerofoils.volume_velocities),
+        },
     )
 
 
-def _features(*parts: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts, axis=-1))
+def _joined(*features: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.concatenate(features, axis=-1))

@@ -1,64 +1,52 @@
-"""How well a model predicts held-out aerofoils, beside what the training mean achieves."""
+"""How well a model predicts held-out samples, beside what predicting the mean achieves."""
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from noether_plugins.workbench.data import FlowBatch, FlowUnits
-from noether_plugins.workbench.model import FlowTransformer
+from noether_plugins.workbench.data import Batch, Units
+from noether_plugins.workbench.model import PointTransformer
 
-_AT_ONCE = 16
-"""Aerofoils per forward pass."""
-
-
-@attrs.frozen
-class Errors:
-    """Relative L2 errors ``|prediction - truth| / |truth|``, averaged over aerofoils."""
-
-    pressure: float
-    """Of Cp at the surface."""
-
-    velocity: float
-    """Of velocity in the volume."""
+_SAMPLES_AT_ONCE = 16
 
 
 @torch.no_grad()
 def predict(
-    model: FlowTransformer, surface: Tensor, volume: Tensor, units: FlowUnits
-) -> tuple[Tensor, Tensor]:
-    """Return Cp ``(batch, n_surface)`` and velocity ``(batch, n_volume, 2)`` that the model
-    predicts.
-    """
+    model: PointTransformer, inputs: Mapping[str, Tensor], units: Units
+) -> dict[str, Tensor]:
+    """Return the fields that the model predicts, by name ``(batch, points, width)``."""
     model.eval()
-    parts = [
-        units.decode(*model(some_surface, some_volume))
-        for some_surface, some_volume in zip(
-            torch.split(surface, _AT_ONCE), torch.split(volume, _AT_ONCE), strict=True
-        )
-    ]
-    pressures, velocities = zip(*parts, strict=True)
-    return torch.cat(pressures), torch.cat(velocities)
+    chunks = {name: torch.split(tensor, _SAMPLES_AT_ONCE) for name, tensor in inputs.items()}
+    n_chunks = len(next(iter(chunks.values())))
+
+    predicted: list[dict[str, Tensor]] = []
+    for number in range(n_chunks):
+        some = {name: tensors[number] for name, tensors in chunks.items()}
+        predicted.append(units.decode(model(some)))
+    return {name: torch.cat([some[name] for some in predicted]) for name in predicted[0]}
 
 
-def model_errors(model: FlowTransformer, batch: FlowBatch, units: FlowUnits) -> Errors:
-    """Return the errors of the model's predictions."""
-    pressure, velocity = predict(model, batch.surface, batch.volume, units)
-    return Errors(
-        _relative_error(pressure, batch.pressure), _relative_error(velocity, batch.velocity)
-    )
+def model_errors(model: PointTransformer, batch: Batch, units: Units) -> dict[str, float]:
+    """Return the relative errors of the model's predictions, by field."""
+    return relative_errors(predict(model, batch.inputs, units), batch.fields)
 
 
-def mean_errors(batch: FlowBatch, units: FlowUnits) -> Errors:
-    """Return the errors of predicting the training mean everywhere."""
-    pressure = units.pressure_mean.expand_as(batch.pressure)
-    velocity = units.velocity_mean.expand_as(batch.velocity)
-    return Errors(
-        _relative_error(pressure, batch.pressure), _relative_error(velocity, batch.velocity)
-    )
+def mean_errors(batch: Batch, units: Units) -> dict[str, float]:
+    """Return the relative errors of predicting the training mean everywhere, by field."""
+    means = {name: units.means[name].expand_as(field) for name, field in batch.fields.items()}
+    return relative_errors(means, batch.fields)
 
 
-def _relative_error(predicted: Tensor, true: Tensor) -> float:
-    difference, size = (predicted - true).flatten(1).norm(dim=1), true.flatten(1).norm(dim=1)
-    return float((difference / size).mean())
+def relative_errors(
+    predicted: Mapping[str, Tensor], true: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Return ``|prediction - truth| / |truth|``, averaged over samples, by field."""
+    errors: dict[str, float] = {}
+    for name, field in true.items():
+        distance = (predicted[name] - field).flatten(1).norm(dim=1)
+        size = field.flatten(1).norm(dim=1)
+        errors[name] = float((distance / size).mean())
+    return errors

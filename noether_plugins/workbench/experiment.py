@@ -1,4 +1,4 @@
-"""What a run is made of: the schema of experiment files."""
+"""What an experiment file may say: the schema of runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from noether_core import AttentionConfig, Problem
 from noether_core.schemas import Schema, invariant
 
 _NARROWEST_ROTATION = 4
+"""Width of a head that rotates by points in the plane: two features for each coordinate."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,9 +44,7 @@ class ModelConfig(Schema):
 
 @attrs.frozen(kw_only=True)
 class TrainingConfig(Schema):
-    """How the model learns: AdamW, with the learning rate warmed up linearly and lowered along a
-    cosine.
-    """
+    """How the model learns: by AdamW, its learning rate rising along a line, then a cosine down."""
 
     steps: Annotated[int, Ge(1)] = 700
     """Updates of the weights."""
@@ -95,16 +94,15 @@ class Experiment(Schema):
     @invariant
     @staticmethod
     def heads_can_rotate(attention: AttentionConfig) -> Problem | None:
-        """Return a problem if heads are too narrow to rotate by points in the plane: two features a
-        coordinate.
-        """
+        """Return a problem if heads are too narrow to rotate by points in the plane."""
         if not attention.use_rope or attention.head_dim >= _NARROWEST_ROTATION:
             return None
         return Problem(
             keys=("attention", "num_heads"),
             message=f"heads of width {attention.head_dim} cannot rotate by two coordinates",
             value=attention.num_heads,
-            suggestion=f"with use_rope, hidden_dim / num_heads must be at least {_NARROWEST_ROTATION}",
+            suggestion="with use_rope, hidden_dim / num_heads must be at least "
+            f"{_NARROWEST_ROTATION}",
         )
 
     @invariant

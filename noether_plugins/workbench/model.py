@@ -1,85 +1,124 @@
-"""A small transformer from aerofoils to flow; its attention is whatever the config names."""
+"""The model of a run: a transformer over groups of points, with whatever attention is named."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import attrs
 import torch
 from torch import Tensor, nn
 
-from noether_plugins.workbench.adapters import Geometry, adapt
-from noether_plugins.workbench.experiment import Experiment
+from noether_core import AnyAttention, AttentionConfig
+from noether_plugins.workbench.experiment import ModelConfig
 
-_SURFACE_FEATURES = 4  # position and normal
-_VOLUME_FEATURES = 3  # position and distance from the surface
 _OCTAVES = 5
 
+_COORDINATE_SCALE = 32.0
+"""Radians that the fastest rotation of ``use_rope`` turns per unit of length."""
 
-class FlowTransformer(nn.Module):
-    """Predicts Cp at surface tokens and velocity at volume tokens, both in units of their spread.
+
+@attrs.frozen
+class PointGroup:
+    """What is known of each point of a group, and what is to be predicted there."""
+
+    n_features: int
+    """Numbers that are known of a point, its coordinates first."""
+
+    fields: Mapping[str, int]
+    """Width of each field to predict, by name."""
+
+
+class PointTransformer(nn.Module):
+    """Predicts fields of points that come in named groups.
 
     Pre-norm blocks of attention and MLP (Xiong et al., On Layer Normalization in the Transformer
-    Architecture, 2020) over surface and volume tokens together.
+    Architecture, 2020) over the points of all groups together; each group has an embedding of its
+    own, and a linear layer for its fields.
 
     Args:
-        experiment: ``attention`` gives the attention and the width, ``model`` the rest.
+        attention: The attention of every block, and the width.
+        config: The rest of the transformer.
+        groups: The groups by name, in the order in which their points stand.
+        input_dim: Coordinates of a point.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(
+        self,
+        attention: AttentionConfig,
+        config: ModelConfig,
+        groups: Mapping[str, PointGroup],
+        *,
+        input_dim: int,
+    ) -> None:
         super().__init__()
-        width = experiment.attention.hidden_dim
-        hidden = max(1, round(width * experiment.model.mlp_ratio))
-        self.embed_surface = TokenEmbedding(_SURFACE_FEATURES, width)
-        self.embed_volume = TokenEmbedding(_VOLUME_FEATURES, width)
+        width = attention.hidden_dim
+        self.input_dim = input_dim
+        self.embeddings = nn.ModuleDict(
+            {name: TokenEmbedding(group.n_features, width) for name, group in groups.items()}
+        )
         self.blocks = nn.ModuleList(
-            Block(experiment, hidden) for _ in range(experiment.model.depth)
+            Block(attention, config, input_dim=input_dim) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(width)
-        self.pressure = nn.Linear(width, 1)
-        self.velocity = nn.Linear(width, 2)
+        self.fields = {name: dict(group.fields) for name, group in groups.items()}
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(width, sum(fields.values())) for name, fields in self.fields.items()}
+        )
 
-    def forward(self, surface: Tensor, volume: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict the flow around a batch of aerofoils.
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Predict the fields of a batch of samples.
 
         Args:
-            surface: ``(batch, n_surface, 4)``: position and outward normal.
-            volume: ``(batch, n_volume, 3)``: position and distance from the surface.
+            inputs: For each group ``(batch, points, n_features)``.
 
         Returns:
-            Pressure ``(batch, n_surface)`` and velocity ``(batch, n_volume, 2)``.
+            For each field ``(batch, points of its group, width)``.
         """
-        n_surface = surface.shape[1]
-        geometry = Geometry(torch.cat([surface[..., :2], volume[..., :2]], dim=1), n_surface)
-        x = torch.cat([self.embed_surface(surface), self.embed_volume(volume)], dim=1)
+        sizes = {name: inputs[name].shape[1] for name in self.embeddings}
+        positions = torch.cat([inputs[name][..., : self.input_dim] for name in sizes], dim=1)
+        x = torch.cat([embed(inputs[name]) for name, embed in self.embeddings.items()], dim=1)
 
         for block in self.blocks:
-            x = block(x, geometry)
+            x = block(x, positions, sizes)
 
-        x = self.norm(x)
-        return self.pressure(x[:, :n_surface]).squeeze(-1), self.velocity(x[:, n_surface:])
+        fields: dict[str, Tensor] = {}
+        by_group = self.norm(x).split(list(sizes.values()), dim=1)
+        for tokens, (name, head) in zip(by_group, self.heads.items(), strict=True):
+            widths = self.fields[name]
+            fields.update(zip(widths, head(tokens).split(list(widths.values()), -1), strict=True))
+        return fields
 
 
 class Block(nn.Module):
     """Attention and MLP, each normalised before and added after."""
 
-    def __init__(self, experiment: Experiment, hidden: int) -> None:
+    def __init__(self, attention: AttentionConfig, config: ModelConfig, *, input_dim: int) -> None:
         super().__init__()
-        width = experiment.attention.hidden_dim
+        width = attention.hidden_dim
+        hidden = max(1, round(width * config.mlp_ratio))
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = adapt(experiment.attention)
+        self.attention = AnyAttention(
+            attention, input_dim=input_dim, coordinate_scale=_COORDINATE_SCALE
+        )
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
-    def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
-        """Return the tokens after exchange and thought, ``(batch, tokens, hidden_dim)``."""
-        x = x + self.attention(self.attention_norm(x), geometry)
-        thought: Tensor = self.mlp(self.mlp_norm(x))
-        return x + thought
+    def forward(self, x: Tensor, positions: Tensor, sizes: Mapping[str, int]) -> Tensor:
+        """Return the tokens ``(batch, tokens, hidden_dim)`` after attention and MLP.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            positions: ``(batch, tokens, input_dim)``.
+            sizes: Tokens of each group.
+        """
+        x = x + self.attention(self.attention_norm(x), positions=positions, groups=sizes)
+        y: Tensor = x + self.mlp(self.mlp_norm(x))
+        return y
 
 
 class TokenEmbedding(nn.Module):
-    """Features and their sines and cosines over a few octaves, through a small MLP to the width of
-    a token.
+    """An MLP from features, and their sines and cosines over a few octaves, to a token.
 
     The waves let a network resolve detail finer than its inputs (Tancik et al., Fourier Features,
     2020).
@@ -91,9 +130,9 @@ class TokenEmbedding(nn.Module):
         self.register_buffer(
             "frequencies", math.pi * 2.0 ** torch.arange(_OCTAVES), persistent=False
         )
-        waves = 2 * _OCTAVES * n_features
+        n_waves = 2 * _OCTAVES * n_features
         self.mlp = nn.Sequential(
-            nn.Linear(n_features + waves, width), nn.GELU(), nn.Linear(width, width)
+            nn.Linear(n_features + n_waves, width), nn.GELU(), nn.Linear(width, width)
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -1,23 +1,33 @@
-"""The folder of a run: written whole, and never over another run unasked."""
+"""The folder of a run: what it holds; written whole, and never over another run unasked."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from noether_core import NoetherError
+import torch
+from safetensors.torch import save
 
-RESULT = "result.json"
-WEIGHTS = "weights.safetensors"
+from noether_core import NoetherError, dump, registry, unstructure
+from noether_core.atomic_writes import staged_folder
+from noether_plugins.workbench.data import Units
+from noether_plugins.workbench.experiment import Experiment
+from noether_plugins.workbench.memory import peak_memory
+from noether_plugins.workbench.model import PointTransformer
+from noether_plugins.workbench.training import Training
+
 CONFIG = "experiment.yaml"
+WEIGHTS = "weights.safetensors"
 PICTURE = "flow.png"
+RESULT = "result.json"
+"""By this one a run is known to be whole: it is written last and replaced first."""
+
 _FILES = (CONFIG, WEIGHTS, PICTURE, RESULT)
+_LABELS = {"pressure": "Cp"}
 
 
 class OutputError(NoetherError, OSError):
@@ -26,8 +36,7 @@ class OutputError(NoetherError, OSError):
 
 @contextmanager
 def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield an empty folder beside *folder* whose files become those of *folder* when the block
-    ends well.
+    """Yield an empty folder whose files become those of *folder* when the block ends well.
 
     When it does not, nothing is left behind and an older run stays as it was.
 
@@ -36,66 +45,31 @@ def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
             both before the block runs; or if writing fails later.
     """
     _check(folder, overwrite=overwrite)
-    made = _missing_folders(folder.parent)
+    made = [parent for parent in folder.absolute().parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-", suffix=".part"))
-    except OSError as error:
-        _remove_empty(made)
-        raise _unwritable(folder, error) from error
-    try:
-        yield stage
-        _publish(stage, folder)
+        with staged_folder(folder, last=RESULT) as stage:
+            yield Path(stage)
     except NoetherError:
         raise
     except OSError as error:  # a full disk, say
-        raise _unwritable(folder, error) from error
+        reason = f"cannot be written: {error.strerror or error}"
+        raise OutputError(f"{folder}: {reason}; name another folder with --output") from error
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(made)
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write plain data as JSON."""
-    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-
-
-def _unwritable(folder: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{folder}: cannot be written: {error.strerror}; name another folder with --output"
-    )
-
-
 def _check(folder: Path, *, overwrite: bool) -> None:
+    other = "name another folder with --output"
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
         raise OutputError(f"{folder}: is no folder; name one with --output")
     for name in _FILES:
         if (folder / name).is_dir():
-            raise OutputError(
-                f"{folder / name}: is a folder where a file is to be; name another with --output"
-            )
+            raise OutputError(f"{folder / name}: is a folder where a file is to be; {other}")
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{folder}: cannot be written: permission denied; name another folder with --output"
-        )
+        raise OutputError(f"{folder}: cannot be written: permission denied; {other}")
     if any((folder / name).exists() for name in _FILES) and not overwrite:
-        raise OutputError(
-            f"{folder}: already holds a run; name another folder with --output, or say --overwrite"
-        )
-
-
-def _publish(stage: Path, folder: Path) -> None:
-    """Move the files into place; the result, by which a run is known to be whole, goes last and
-    comes off first.
-    """
-    folder.mkdir(exist_ok=True)
-    (folder / RESULT).unlink(missing_ok=True)
-    for name in _FILES:
-        (stage / name).replace(folder / name)
-
-
-def _missing_folders(folder: Path) -> list[Path]:
-    return [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        raise OutputError(f"{folder}: already holds a run; {other}, or say --overwrite")
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -105,3 +79,76 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
         except OSError:
             return
+
+
+def write_run(
+    folder: Path,
+    experiment: Experiment,
+    model: PointTransformer,
+    units: Units,
+    result: Mapping[str, Any],
+) -> None:
+    """Write the files of a run, but for its picture, to a folder."""
+    dump(experiment, folder / CONFIG)
+
+    # What a reader needs to make the model again, readable without torch.
+    names = ("experiment", "provider", "fingerprint", "torch")
+    metadata = {"noether": json.dumps({name: result[name] for name in names})}
+    (folder / WEIGHTS).write_bytes(save(_tensors(model, units), metadata=metadata))
+    (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _tensors(model: PointTransformer, units: Units) -> dict[str, torch.Tensor]:
+    """Return the weights, and the units of the predictions."""
+    tensors = dict(model.state_dict())
+    for name in units.means:
+        tensors[f"units.{name}.mean"] = units.means[name]
+        tensors[f"units.{name}.spread"] = units.spreads[name]
+    return {name: value.contiguous() for name, value in tensors.items()}
+
+
+def result_of(
+    experiment: Experiment,
+    model: PointTransformer,
+    training: Training,
+    errors: Mapping[str, float],
+    errors_of_mean: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return what is kept of a run besides its weights, as plain data."""
+    device = next(model.parameters()).device
+    steps = len(training.losses)
+    return {
+        "type": experiment.attention.type,
+        "provider": registry().provider_of(experiment.attention).provider,
+        "fingerprint": experiment.attention.fingerprint(),
+        "experiment": unstructure(experiment),
+        "interrupted": steps < experiment.training.steps,
+        "steps": steps,
+        "seconds_per_step": training.seconds / steps,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "peak_memory_bytes": peak_memory(device),
+        "relative_errors": dict(errors),
+        "relative_errors_of_mean": dict(errors_of_mean),
+        "losses": training.losses,
+        "torch": torch.__version__,
+        "device": device.type,
+    }
+
+
+def summary(result: Mapping[str, Any], folder: Path) -> str:
+    """Return the lines that a run prints in the end."""
+    lines = [f"{result['type']} ({result['provider']}), {result['parameters']:,} parameters"]
+    if result["interrupted"]:
+        lines.append(f"interrupted after {result['steps']} steps")
+
+    lines.append(f"{'relative L2 error':<20}{'model':>10}{'mean':>10}{'ratio':>10}")
+    for name, error in result["relative_errors"].items():
+        mean = result["relative_errors_of_mean"][name]
+        label = _LABELS.get(name, name)
+        lines.append(f"{label:<20}{error:>10.4f}{mean:>10.4f}{error / mean:>10.3f}")
+
+    milliseconds = 1e3 * result["seconds_per_step"]
+    mebibytes = result["peak_memory_bytes"] / 2**20
+    lines.append(f"{milliseconds:.1f} ms per step, peak memory {mebibytes:,.0f} MiB")
+    lines.append(f"written to {folder}/")
+    return "\n".join(lines)

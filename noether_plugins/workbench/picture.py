@@ -1,10 +1,9 @@
-"""A picture of one held-out aerofoil: Cp along its chord and the flow around it, true beside
-predicted.
-"""
+"""What the picture of a run shows: Cp and speed of a held-out aerofoil, true and predicted."""
 
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 import torch
@@ -21,9 +20,9 @@ from noether_plugins.tasks.airfoil import (
     evaluate_field,
     turn_to_chord,
 )
-from noether_plugins.workbench.data import FlowUnits, flow_batch
+from noether_plugins.workbench.data import Units, as_batch
 from noether_plugins.workbench.evaluation import predict
-from noether_plugins.workbench.model import FlowTransformer
+from noether_plugins.workbench.model import PointTransformer
 
 _INCHES = (13.5, 4.0)
 _DOTS_PER_INCH = 130
@@ -31,13 +30,13 @@ _DOTS_PER_INCH = 130
 FloatArray = NDArray[np.float64]
 
 
-def draw(model: FlowTransformer, aerofoils: AirfoilBatch, units: FlowUnits, title: str) -> bytes:
+def draw(model: PointTransformer, aerofoils: AirfoilBatch, units: Units, *, title: str) -> bytes:
     """Return a PNG picture of the first of *aerofoils*.
 
     Args:
         model: Predicts the fields.
         aerofoils: Held-out aerofoils.
-        units: The units in which the model speaks.
+        units: The units of the predictions.
         title: What stands above.
     """
     section, angle = aerofoils.sections[0], float(aerofoils.angles_of_attack[0])
@@ -69,29 +68,33 @@ def draw(model: FlowTransformer, aerofoils: AirfoilBatch, units: FlowUnits, titl
 
 
 def _predicted(
-    model: FlowTransformer, aerofoils: AirfoilBatch, units: FlowUnits, field: AirfoilField
+    model: PointTransformer, aerofoils: AirfoilBatch, units: Units, field: AirfoilField
 ) -> tuple[FloatArray, FloatArray]:
     """Return Cp at the surface tokens, and the speed on the grid.
 
     The grid is shown to the model in handfuls of random points, as many as it learnt with.
     """
-    batch = flow_batch(aerofoils).select(torch.tensor([0])).to(units.pressure_mean.device)
-    outside = np.flatnonzero(~field.is_inside)
-    size = batch.volume.shape[1]
-    order = np.resize(
-        np.random.default_rng(0).permutation(outside), -(-len(outside) // size) * size
-    )
-    features = np.concatenate([field.positions, field.distances[..., None]], axis=-1).reshape(
-        -1, 3
-    )[order]
-    volume = torch.from_numpy(features).to(batch.volume).reshape(-1, size, 3)
+    first = as_batch(aerofoils).select(torch.tensor([0])).to(next(model.parameters()).device)
+    surface, volume = first.inputs["surface"], first.inputs["volume"]
+    n_volume = volume.shape[1]
 
-    pressure, _ = predict(model, batch.surface, batch.volume, units)
-    _, velocity = predict(model, batch.surface.expand(len(volume), -1, -1), volume, units)
+    # The grid points in the fluid, shuffled, and some of them twice so that every handful is full.
+    outside = np.flatnonzero(~field.is_inside)
+    n_handfuls = math.ceil(len(outside) / n_volume)
+    order = np.resize(np.random.default_rng(0).permutation(outside), n_handfuls * n_volume)
+    features = np.concatenate([field.positions, field.distances[..., None]], axis=-1)
+    points = torch.from_numpy(features.reshape(-1, 3)[order]).to(volume)
+    handfuls = {
+        "surface": surface.expand(n_handfuls, -1, -1),
+        "volume": points.reshape(n_handfuls, n_volume, 3),
+    }
+
+    pressure = predict(model, first.inputs, units)["pressure"].flatten()
+    speeds = predict(model, handfuls, units)["velocity"].norm(dim=-1).flatten()
 
     speed = np.zeros(field.is_inside.size)
-    speed[order] = velocity.reshape(-1, 2).norm(dim=-1).cpu().numpy()
-    return pressure[0].cpu().double().numpy(), speed.reshape(field.is_inside.shape)
+    speed[order] = speeds.cpu().numpy()
+    return pressure.cpu().double().numpy(), speed.reshape(field.is_inside.shape)
 
 
 def _draw_pressure(
@@ -130,8 +133,9 @@ def _draw_speed(axes: Axes, field: AirfoilField, speed: FloatArray, scale: Norma
 
 
 def _filled(values: FloatArray, is_inside: NDArray[np.bool_]) -> FloatArray:
-    """Continue the values of each column through the body, so that no white shows at its outline,
-    drawn on top.
+    """Continue the values of each column through the body, whose outline is drawn on top.
+
+    So nothing white shows beside the outline.
     """
     filled = values.copy()
     rows = np.arange(len(values))

@@ -88,7 +88,7 @@ def test_a_name_without_folder_is_written_where_we_are(tmp_path, monkeypatch):
     assert names(tmp_path) == ["file"]
 
 
-def test_a_missing_folder_is_told_under_the_name_that_was_asked_for(tmp_path):
+def test_a_missing_folder_is_reported_under_the_name_that_was_asked_for(tmp_path):
     path = tmp_path / "missing" / "file"
     with pytest.raises(FileNotFoundError) as caught:
         write_whole(path, "new")
@@ -97,14 +97,14 @@ def test_a_missing_folder_is_told_under_the_name_that_was_asked_for(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_to_is_told(tmp_path):
+def test_a_folder_that_may_not_be_written_to_is_reported(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError) as caught:
         write_whole(tmp_path / "file", "new")
     assert caught.value.filename == str(tmp_path / "file")
 
 
-def test_a_folder_in_the_place_of_the_file_is_told_and_left(tmp_path):
+def test_a_folder_in_the_place_of_the_file_is_reported_and_left(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError) as caught:
         write_whole(tmp_path / "folder", "new")

@@ -20,7 +20,8 @@ from noether_core.hydra import store_variants
 
 store_variants({group!r})
 defaults = [{{{group!r}: "dot_product"}}, "_self_"]
-ConfigStore.instance().store(name="experiment", node={{"defaults": defaults, "width": 8, "out": "config.yaml"}})
+node = {{"defaults": defaults, "width": 8, "out": "config.yaml"}}
+ConfigStore.instance().store(name="experiment", node=node)
 
 
 @hydra.main(version_base=None, config_name="experiment")
@@ -74,16 +75,22 @@ def test_interpolations_and_lists_come_from_the_command_line_too(app, tmp_path):
     assert (config.hidden_dim, config.branches) == (8, ("surface", "volume"))
 
 
-def test_what_was_not_given_is_told_by_name(app):
+def test_what_was_not_given_is_reported_by_name(app):
     result = app("attention=irregular_nat", "attention.num_heads=3")
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
-        "hidden_dim: expected an integer of at least 1, got ???; ??? stands for a value that must be given",
-        "input_dim: expected an integer of at least 1, got ???; ??? stands for a value that must be given",
+        (
+            "hidden_dim: expected an integer of at least 1, got ???; ??? stands for a value "
+            "that must be given"
+        ),
+        (
+            "input_dim: expected an integer of at least 1, got ???; ??? stands for a value "
+            "that must be given"
+        ),
     ]
 
 
-def test_a_wrong_value_is_told_as_ever(app):
+def test_a_wrong_value_is_reported_as_ever(app):
     result = app(
         "attention=transolver", "attention.num_slices=many", "+attention.num_slice=3", *SIZES
     )
@@ -149,7 +156,10 @@ def test_variants_that_cannot_be_used_are_left_out_with_a_warning(site):
 
 def test_without_hydra_it_says_what_to_install(tmp_path):
     (tmp_path / "hydra.py").write_text("raise ModuleNotFoundError('No module named hydra')")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from noether_core.hydra import store_variants as s; s()"
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from noether_core.hydra import "
+        "store_variants as s; s()"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )

@@ -13,7 +13,7 @@ from sybil import Sybil
 from sybil.document import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from noether_core import ConfigError, json_schema, load, structure
+from noether_core import ConfigError, json_schema, load, registry, structure
 from noether_plugins.workbench.experiment import Experiment
 from tests.docs.pages import blocks, follow
 from tests.fresh_environment import ROOT
@@ -43,6 +43,23 @@ def test_the_readme_has_code_to_run():
 def test_the_readmes_config_is_one():
     (text,) = (block.text for block in blocks(README) if block.language == "yaml")
     assert structure(yaml.safe_load(text)).type == "transolver"
+
+
+@pytest.mark.parametrize(
+    "type",
+    [entry.name for entry in registry().providers() if entry.distribution == "noether-attention"],
+)
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_every_built_in_type_fits_into_the_transformer_of_the_page(page, type):
+    (code,) = (
+        block.text
+        for block in blocks((ROOT / page).read_text(encoding="utf-8"))
+        if "class PointTransformer" in block.text
+    )
+    options = {**registry().get(type).example, "type": type, "hidden_dim": 64, "num_heads": 4}
+    swapped, count = re.subn(r"structure\(\{.*\}\)", f"structure({options!r})", code)
+    assert count == 1
+    exec(f"import torch\nfrom noether_core import structure\n{swapped}", {})  # noqa: S102
 
 
 def test_the_readmes_problems_are_what_such_a_file_gets(tmp_path, monkeypatch):

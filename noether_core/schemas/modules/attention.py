@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_origin
 
@@ -10,17 +11,28 @@ from annotated_types import Ge, Interval, MinLen
 
 from noether_core.errors import ConfigError, Problem, shown
 from noether_core.schemas.frozen_mapping import EMPTY
-from noether_core.schemas.plain import fingerprint_of
-from noether_core.schemas.rules import Check, InitWeightsMode, Rule, refuse, rule_for
+from noether_core.schemas.rules import Check, Rule, refuse, rule_for
 from noether_core.schemas.schema import Schema, invariant, plan_of
+from noether_core.schemas.unstructure import fingerprint_of
+
+_FARTHEST = 4096
+"""How far from a number of heads that does not divide the width one is looked for that does."""
 
 Name = Annotated[str, MinLen(1)]
+"""Text that is not empty."""
+
+InitWeightsMode = Literal[
+    "truncnormal002", "truncnormal002-identity", "truncnormal", "xavier", "zeros", "torch"
+]
+"""How weights start; see `noether_core.nn.init_weights_`."""
+
+Backend = Literal["auto", "sdpa", "flex", "math"]
+"""Kernel that computes attention; see `noether_core.nn.attend`."""
 
 
 @attrs.frozen(kw_only=True)
 class AttentionConfig(Schema):
-    """Options of every attention variant; made directly, the open schema that keeps options of any
-    variant.
+    """Options of every attention variant; made directly, the open schema that keeps all others.
 
     A subclass is a *concrete* config: it declares the options of one variant, and its ``type`` is a
     literal::
@@ -84,12 +96,10 @@ class AttentionConfig(Schema):
         self.__attrs_init__(**options, extra=extra)  # type: ignore[attr-defined]
 
     def __attrs_post_init__(self) -> None:
-        """Check every field; a width of heads that agrees with the others says nothing more and is
-        dropped.
-        """
+        """Check every field, and drop a width of heads, which follows from the others."""
         Schema.__attrs_post_init__(self)
         if self._head_dim is not None:
-            object.__setattr__(self, "_head_dim", None)
+            object.__setattr__(self, "_head_dim", None)  # so that configs that mean one are equal
 
     @property
     def head_dim(self) -> int:
@@ -97,15 +107,14 @@ class AttentionConfig(Schema):
         return self.hidden_dim // self.num_heads
 
     def fingerprint(self) -> str:
-        """Return 64 hexadecimal digits that equal configs share in every process and on every
-        machine.
-        """
+        """Return 64 hexadecimal digits that equal configs share in every process, everywhere."""
         return fingerprint_of(self)
 
     @classmethod
     def rule_of(cls, option: str, annotation: Any) -> Rule:
-        """Return the rule of an option: ``type`` may name its distribution, ``extra`` hides no
-        declared option.
+        """Return the rule of an option.
+
+        ``type`` may name its distribution too, and ``extra`` hides no declared option.
         """
         rule = rule_for(annotation)
         if option == "type" and get_origin(annotation) is Literal:
@@ -121,25 +130,26 @@ class AttentionConfig(Schema):
         """Return a problem unless every head has the same width."""
         if hidden_dim % num_heads == 0:
             return None
-        fitting = _divisors_around(num_heads, hidden_dim)
         return Problem(
             keys=("num_heads",),
             message=f"{shown(num_heads)} does not divide hidden_dim {shown(hidden_dim)}",
             value=num_heads,
-            suggestion=f"{' and '.join(map(str, fitting))} {'does' if len(fitting) == 1 else 'do'}"
-            if fitting
-            else None,
+            suggestion=_which_divide(hidden_dim, num_heads),
         )
 
     @invariant
     @staticmethod
     def head_dim_follows(hidden_dim: int, num_heads: int, head_dim: int | None) -> Problem | None:
         """Return a problem if a width of heads is given that the others do not give."""
-        if head_dim is None or hidden_dim % num_heads or head_dim == hidden_dim // num_heads:
+        if head_dim is None or hidden_dim % num_heads:
             return None
+        wanted = hidden_dim // num_heads
+        if head_dim == wanted:
+            return None
+        quotient = f"hidden_dim {hidden_dim} / num_heads {num_heads} = {wanted}"
         return Problem(
             keys=("head_dim",),
-            message=f"{head_dim} is not hidden_dim {hidden_dim} / num_heads {num_heads} = {hidden_dim // num_heads}",
+            message=f"{head_dim} is not {quotient}",
             value=head_dim,
             suggestion="leave head_dim out: it follows from the others",
         )
@@ -158,16 +168,16 @@ def _qualified(check: Check) -> Check:
 
 
 def _undeclared(check: Check, declared: frozenset[str]) -> Check:
+    """Refuse names of declared options, which would be read from the field and not from here."""
+
     def check_names(value: Any) -> Any:
         if value is EMPTY:
             return value
+        names = value if isinstance(value, Mapping) else ()
+        message = "is an option of its own and cannot stand among the extra ones"
         problems = [
-            Problem(
-                keys=(name,),
-                message="is an option of its own and cannot stand among the extra ones",
-                at_key=True,
-            )
-            for name in (value if isinstance(value, Mapping) else ())
+            Problem(keys=(name,), message=message, at_key=True)
+            for name in names
             if name in declared
         ]
         if problems:
@@ -177,14 +187,17 @@ def _undeclared(check: Check, declared: frozenset[str]) -> Check:
     return check_names
 
 
-def _divisors_around(number: int, whole: int) -> list[int]:
-    """Return the divisors of *whole* next to *number* on either side, as far as they are near."""
+def _which_divide(whole: int, number: int) -> str | None:
+    """Return in words the divisors of *whole* next to *number* on either side, if they are near."""
     below = range(min(number - 1, whole), max(0, number - _FARTHEST), -1)
     above = range(number + 1, min(whole, number + _FARTHEST) + 1)
-    nearest = (
-        next((divisor for divisor in side if whole % divisor == 0), None) for side in (below, above)
-    )
-    return [divisor for divisor in nearest if divisor is not None]
+    found: list[str] = []
+    for side in (below, above):
+        divisors = (str(divisor) for divisor in side if whole % divisor == 0)
+        found += itertools.islice(divisors, 1)
+    if not found:
+        return None
+    return f"{' and '.join(found)} {'does' if len(found) == 1 else 'do'}"
 
 
 def attention_configs_in(
@@ -220,8 +233,9 @@ class TokenSpec(Schema):
     """Name of the group, such as ``surface_anchors``."""
 
     size: Annotated[int, Ge(0)] | None
-    """Number of tokens; None for a group that is not in the input and whose keys and values come
-    from a cache.
+    """Number of tokens.
+
+    None for a group that is not in the input and whose keys and values come from a cache.
     """
 
     @property
@@ -260,13 +274,12 @@ class AttentionPattern(Schema):
     """
 
     query_tokens: Annotated[tuple[Name, ...], MinLen(1)]
-    """Names of the groups that ask."""
+    """Names of the groups of queries."""
 
     key_value_tokens: Annotated[tuple[Name, ...], MinLen(1)]
-    """Names of the groups that answer, in the order of their keys."""
+    """Names of the groups of keys and values, in the order of their keys."""
 
 
-_FARTHEST = 4096
 _MOVED = {
     "CrossAnchorAttentionConfig": "noether_plugins.attention.anchor",
     "DotProductAttentionConfig": "noether_plugins.attention.dot_product",
@@ -280,20 +293,25 @@ _MOVED = {
 }
 
 
-def moved(name: str, asked: str) -> Any:
-    """Return a config from its new home, with a warning, the first time, where the module *asked*
-    was asked for it.
+def moved(name: str, module: str) -> Any:
+    """Return a config that stands elsewhere now, with a warning the first time.
+
+    Args:
+        name: The config.
+        module: Where it was looked for.
     """
     if name not in _MOVED:
-        raise AttributeError(f"module {asked!r} has no attribute {name!r}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
     if name in globals():
         return globals()[name]
     import importlib
     import warnings
 
-    home = f"{_MOVED[name]}.config"
-    warnings.warn(f"{name} has moved: import it from {home}", DeprecationWarning, stacklevel=3)
-    globals()[name] = getattr(importlib.import_module(home), name)
+    new_module = f"{_MOVED[name]}.config"
+    warnings.warn(
+        f"{name} has moved: import it from {new_module}", DeprecationWarning, stacklevel=3
+    )
+    globals()[name] = getattr(importlib.import_module(new_module), name)
     return globals()[name]
 
 

@@ -1,16 +1,16 @@
-"""JSON with the place of every value."""
+"""JSON: its data, and the location of every value."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from noether_core.errors import ConfigError
-from noether_core.structuring.documents.document import Spot, placed, repeated
+from noether_core.errors import MOST_PROBLEMS, ConfigError
+from noether_core.structuring.documents.document import SourceMap, located, repeated_key
 from noether_core.structuring.documents.limits import (
     DEEPEST,
-    MOST_PROBLEMS,
     TOO_DEEP,
     Refused,
     problems_in,
@@ -18,87 +18,16 @@ from noether_core.structuring.documents.limits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from noether_core.errors import Problem
-    from noether_core.structuring.documents.document import Source, Spot
+    from noether_core.structuring.documents.document import Source
 
-_PIECE: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},:]|[^\s\[\]{},:"]++', re.DOTALL)
-"""Text, a mark, or a number or word. Text without an end reaches to the document's end, so that
-time stays linear.
-"""
+# Text, a mark, or a number or word. Text without an end reaches to the document's end, so that time
+# stays linear.
+_LEXEME: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},:]|[^\s\[\]{},:"]++', re.DOTALL)
 
-_STEPS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
+_DEPTHS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
 
-
-def too_deep_at(text: str) -> int | None:
-    """Return the index of the first bracket that stands too deep in *text*, which need not be valid
-    JSON.
-    """
-    if text.count("[") + text.count("{") <= DEEPEST:
-        return None
-    depth = 0
-    for piece, index in _pieces(text):
-        depth += _STEPS.get(piece, 0)
-        if depth > DEEPEST:
-            return index
-    return None
-
-
-def scan_json(source: Source) -> tuple[Spot, list[Problem]]:
-    """Return the spot of a valid JSON document, and a problem for each repeated key."""
-    scan = _Scan(source)
-    return scan.value(*next(scan.pieces), ()), scan.repeats
-
-
-def _pieces(text: str) -> Iterator[tuple[str, int]]:
-    return ((found.group(), found.start()) for found in _PIECE.finditer(text))
-
-
-class _Scan:
-    """One pass over the pieces of a valid document."""
-
-    def __init__(self, source: Source) -> None:
-        self.pieces = _pieces(source.text)
-        self.repeats: list[Problem] = []
-        self._source = source
-
-    def value(self, piece: str, index: int, keys: tuple[str | int, ...]) -> Spot:
-        if piece == "{":
-            return Spot(index, None, self._entries(keys))
-        if piece == "[":
-            return Spot(index, None, self._items(keys))
-        return Spot(index)
-
-    def _entries(self, keys: tuple[str | int, ...]) -> dict[str | int, Spot]:
-        import json
-
-        parts: dict[str | int, Spot] = {}
-        for piece, index in self.pieces:
-            if piece == "}":
-                break
-            if piece == ",":
-                continue
-            key = json.loads(piece)
-            next(self.pieces)  # the colon
-            spot = self.value(*next(self.pieces), (*keys, key))
-            spot.key = index
-            if parts.setdefault(key, spot) is not spot and len(self.repeats) < MOST_PROBLEMS:
-                self.repeats.append(repeated(self._source, (*keys, key), index, parts[key]))
-        return parts
-
-    def _items(self, keys: tuple[str | int, ...]) -> dict[str | int, Spot]:
-        parts: dict[str | int, Spot] = {}
-        for piece, index in self.pieces:
-            if piece == "]":
-                break
-            if piece != ",":
-                parts[len(parts)] = self.value(piece, index, (*keys, len(parts)))
-        return parts
-
-
-_ENDED: Final = "the document has ended before this"
-_PLAIN_WORDS: Final = {
+_WORDINGS: Final = {
     "Expecting value": "expected a value",
     "Expecting property name enclosed in double quotes": "expected a key in double quotes",
     "Expecting ',' delimiter": "expected ',' or the end of the mapping or list",
@@ -108,21 +37,36 @@ _PLAIN_WORDS: Final = {
 }
 
 
-def read_json(source: Source) -> tuple[Any, Callable[[], Spot]]:
-    """Return the data of a JSON document, and what finds its spots.
+def read_json(source: Source) -> tuple[Any, Callable[[], SourceMap]]:
+    """Return the data of a JSON document, and what finds its source map.
 
     Raises:
         ConfigError: If it is not JSON, or holds what plain data does not.
     """
-    if (index := too_deep_at(source.text)) is not None:
+    # the standard library would end in a RecursionError that knows no location
+    index = too_deep_at(source.text)
+    if index is not None:
         raise ConfigError([source.problem(TOO_DEEP, index)])
+
     repeating: list[dict[str, Any]] = []
     data = _loads(source, repeating)
     problems = problems_in(data)
     if problems or repeating:
-        spot, repeats = scan_json(source)
-        raise ConfigError([*repeats, *(placed(problem, source, spot) for problem in problems)])
+        source_map, repeats = scan_json(source)
+        raise ConfigError([*repeats, *(located(found, source, source_map) for found in problems)])
     return data, lambda: scan_json(source)[0]
+
+
+def too_deep_at(text: str) -> int | None:
+    """Return the index of the first bracket that stands too deep; *text* need not be valid JSON."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return None
+    depth = 0
+    for lexeme, index in _lexemes(text):
+        depth += _DEPTHS.get(lexeme, 0)
+        if depth > DEEPEST:
+            return index
+    return None
 
 
 def _loads(source: Source, repeating: list[dict[str, Any]]) -> Any:
@@ -144,25 +88,28 @@ def _loads(source: Source, repeating: list[dict[str, Any]]) -> Any:
             parse_constant=lambda name: Refused(f"JSON has no {name}"),
         )
     except json.JSONDecodeError as error:
-        raise ConfigError([_complaint_of(source, error.msg, error.pos)]) from error
+        raise ConfigError([_syntax_problem(source, error.msg, error.pos)]) from error
 
 
-def _complaint_of(source: Source, problem: str, at: int) -> Problem:
-    """Return what the standard library complains about, in plain words and with a way out where one
-    is plain to see.
-    """
-    if problem == "Extra data":
-        return source.problem(_ENDED, at)
-    words = _PLAIN_WORDS.get(problem, f"{problem[0].lower()}{problem[1:]}")
-    found = source.text[at : at + 1]
+def _fraction(text: str) -> float | Refused:
+    number = float(text)
+    return number if math.isfinite(number) else Refused("a number too large for Python to hold")
+
+
+def _syntax_problem(source: Source, words: str, index: int) -> Problem:
+    """Return the problem that the standard library reports, in our words."""
+    if words == "Extra data":
+        return source.problem("the document has ended before this", index)
+    message = _WORDINGS.get(words, f"{words[0].lower()}{words[1:]}")
+    found = source.text[index : index + 1]
     if not found:
-        words += ", and the text ends here"
-    return source.problem(
-        f"not valid JSON: {words}", at, suggestion=_way_out(source.text[:at].rstrip()[-1:], found)
-    )
+        message += ", and the text ends here"
+    way_out = _way_out(source.text[:index].rstrip()[-1:], found)
+    return source.problem(f"not valid JSON: {message}", index, suggestion=way_out)
 
 
 def _way_out(before: str, found: str) -> str | None:
+    """Return what to do, where the characters around the fault make that plain."""
     if found in ("/", "#"):
         return "JSON has no comments; write YAML"
     if found == "'":
@@ -172,6 +119,55 @@ def _way_out(before: str, found: str) -> str | None:
     return None
 
 
-def _fraction(text: str) -> float | Refused:
-    number = float(text)
-    return number if math.isfinite(number) else Refused("a number too large for Python to hold")
+def scan_json(source: Source) -> tuple[SourceMap, list[Problem]]:
+    """Return the source map of a valid JSON document, and a problem for each repeated key."""
+    scan = _Scan(source)
+    return scan.value(*next(scan.lexemes), ()), scan.repeats
+
+
+def _lexemes(text: str) -> Iterator[tuple[str, int]]:
+    return ((found.group(), found.start()) for found in _LEXEME.finditer(text))
+
+
+class _Scan:
+    """One pass over the lexemes of a valid document."""
+
+    def __init__(self, source: Source) -> None:
+        self.lexemes = _lexemes(source.text)
+        self.repeats: list[Problem] = []
+        self._source = source
+
+    def value(self, lexeme: str, index: int, keys: tuple[str | int, ...]) -> SourceMap:
+        if lexeme == "{":
+            return SourceMap(index, None, self._entries(keys))
+        if lexeme == "[":
+            return SourceMap(index, None, self._items(keys))
+        return SourceMap(index)
+
+    def _entries(self, keys: tuple[str | int, ...]) -> dict[str | int, SourceMap]:
+        import json
+
+        parts: dict[str | int, SourceMap] = {}
+        for lexeme, index in self.lexemes:
+            if lexeme == "}":
+                break
+            if lexeme == ",":
+                continue
+            key = json.loads(lexeme)
+            next(self.lexemes)  # the colon
+            source_map = self.value(*next(self.lexemes), (*keys, key))
+            source_map.key_start = index
+
+            first = parts.setdefault(key, source_map)
+            if first is not source_map and len(self.repeats) <= MOST_PROBLEMS:
+                self.repeats.append(repeated_key(self._source, (*keys, key), index, first))
+        return parts
+
+    def _items(self, keys: tuple[str | int, ...]) -> dict[str | int, SourceMap]:
+        parts: dict[str | int, SourceMap] = {}
+        for lexeme, index in self.lexemes:
+            if lexeme == "]":
+                break
+            if lexeme != ",":
+                parts[len(parts)] = self.value(lexeme, index, (*keys, len(parts)))
+        return parts

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final
 
-from noether_core.errors import ConfigError, Problem, shown
+import attrs
+
+from noether_core.errors import MOST_PROBLEMS, Problem, shown
 from noether_core.schemas.frozen_mapping import MOST_DIGITS, is_writable
 from noether_core.structuring.documents.document import LARGEST_TEXT
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 DEEPEST: Final = 64
 """Mappings and lists that may stand inside each other."""
-
-MOST_PROBLEMS: Final = 100
-"""Problems after which the rest of a document is not looked at."""
 
 TOO_DEEP: Final = f"mappings and lists stand more than {DEEPEST} deep in each other"
 TOO_LONG: Final = f"a whole number of more than {MOST_DIGITS} digits"
 
 _HALF: Final = "half of a character (a lone surrogate)"
 
+_Keys = tuple[str | int, ...]
 
+
+@attrs.frozen
 class Refused:
     """Stands in data for a value that its format can write and that plain data does not hold."""
 
-    __slots__ = ("message", "suggestion")
-
-    def __init__(self, message: str, suggestion: str | None = None) -> None:
-        self.message = message
-        self.suggestion = suggestion
+    message: str
+    suggestion: str | None = None
 
 
-class Limits(NamedTuple):
+@attrs.frozen
+class Limits:
     """Why a format cannot write some values; None where it can."""
 
     no_null: str | None = None
@@ -60,11 +59,13 @@ def whole_number(digits: str, base: int = 10) -> int | Refused:
 def problems_in(data: Any, limits: Limits = _NO_LIMITS) -> list[Problem]:
     """Return what keeps *data* from being plain, within bounds and writable within *limits*."""
     check = _Check(limits)
-    try:
+    with suppress(_StopLookingError):
         check.value(data, (), 0)
-    except ConfigError as error:
-        check.problems.extend(error.problems)
     return check.problems
+
+
+class _StopLookingError(Exception):
+    """There are too many problems, or there is no end to the data."""
 
 
 class _Check:
@@ -75,49 +76,43 @@ class _Check:
         self._limits = limits
         self._count = 0
 
-    def value(self, value: Any, keys: tuple[str | int, ...], depth: int) -> None:
+    def value(self, value: Any, keys: _Keys, depth: int) -> None:
         kind = type(value)
         if kind is dict:
-            self._items(
-                [(key, item) for key, item in value.items() if self._is_key(key, keys)],
-                keys,
-                depth + 1,
-            )
+            # without a name that a path can hold, what stands under a key cannot be reported
+            named = [(key, item) for key, item in value.items() if self._is_key(key, keys)]
+            self._items(named, keys, depth + 1)
         elif kind is list or kind is tuple:
             self._items(enumerate(value), keys, depth + 1)
         elif refused := self._refused(value):
-            found = None if kind is Refused else value
             self._add(
                 Problem(
-                    message=refused.message, keys=keys, value=found, suggestion=refused.suggestion
+                    message=refused.message,
+                    keys=keys,
+                    value=None if kind is Refused else value,
+                    suggestion=refused.suggestion,
                 )
             )
 
-    def _is_key(self, key: object, keys: tuple[str | int, ...]) -> bool:
-        """Return whether *key* can be one, or tell why not: at its mapping, since no path can name
-        it.
-        """
+    def _is_key(self, key: object, keys: _Keys) -> bool:
+        """Return whether *key* can be one; if not, that is a problem of its mapping."""
         if type(key) is not str:
-            self._add(
-                Problem(message=f"expected text for a key, got {shown(key)}", keys=keys, value=key)
-            )
-            return False
-        if has_surrogate(key):
-            self._add(Problem(message=f"the key {shown(key)} holds {_HALF}", keys=keys, value=key))
-            return False
-        return True
+            message = f"expected text for a key, got {shown(key)}"
+        elif has_surrogate(key):
+            message = f"the key {shown(key)} holds {_HALF}"
+        else:
+            return True
+        self._add(Problem(message=message, keys=keys, value=key))
+        return False
 
-    def _items(
-        self, items: Iterable[tuple[str | int, Any]], keys: tuple[str | int, ...], depth: int
-    ) -> None:
+    def _items(self, items: Iterable[tuple[str | int, Any]], keys: _Keys, depth: int) -> None:
         if depth > DEEPEST:
-            raise ConfigError([Problem(message=TOO_DEEP, keys=keys)])
+            self._stop(Problem(message=TOO_DEEP, keys=keys))
         for key, item in items:
             self._count += 1
-            if (
-                self._count > LARGEST_TEXT
-            ):  # each takes a character at least, so no document can hold them
-                raise ConfigError([Problem(message=f"more than {LARGEST_TEXT} values")])
+            # each value takes a character at least, so no document can hold more of them
+            if self._count > LARGEST_TEXT:
+                self._stop(Problem(message=f"more than {LARGEST_TEXT} values"))
             self.value(item, (*keys, key), depth)
 
     def _refused(self, value: Any) -> Refused | None:
@@ -126,23 +121,27 @@ class _Check:
         if kind is bool:
             return None
         if value is None:
-            return Refused(self._limits.no_null) if self._limits.no_null else None
+            return _refused_if(self._limits.no_null)
         if kind is str:
-            return Refused(f"{shown(value)} holds {_HALF}") if has_surrogate(value) else None
+            return _refused_if(f"{shown(value)} holds {_HALF}" if has_surrogate(value) else None)
         if kind is int:
             return None if is_writable(value) else Refused(TOO_LONG)
         if kind is float:
-            return (
-                Refused(self._limits.no_infinity)
-                if self._limits.no_infinity and not math.isfinite(value)
-                else None
-            )
+            return None if math.isfinite(value) else _refused_if(self._limits.no_infinity)
         return value if isinstance(value, Refused) else _foreign(value)
 
     def _add(self, problem: Problem) -> None:
         self.problems.append(problem)
-        if len(self.problems) >= MOST_PROBLEMS:
-            raise ConfigError([])
+        if len(self.problems) > MOST_PROBLEMS:
+            raise _StopLookingError
+
+    def _stop(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        raise _StopLookingError
+
+
+def _refused_if(reason: str | None) -> Refused | None:
+    return None if reason is None else Refused(reason)
 
 
 def _foreign(value: Any) -> Refused:

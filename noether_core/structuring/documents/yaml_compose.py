@@ -1,108 +1,53 @@
-"""YAML composed from its events: bounded, without repeated keys, every value in its place."""
+"""YAML composed from its events: bounded, no key repeated, with the location of each value."""
 
 from __future__ import annotations
 
 import copy
-import re
-from types import NoneType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from noether_core.errors import ConfigError, quoted_if_long, shown
-from noether_core.structuring.documents.document import Spot, repeated
-from noether_core.structuring.documents.limits import (
-    DEEPEST,
-    MOST_PROBLEMS,
-    TOO_DEEP,
-    Refused,
-    whole_number,
+import attrs
+
+from noether_core.errors import MOST_PROBLEMS, ConfigError, quoted_if_long
+from noether_core.structuring.documents.document import SourceMap, repeated_key
+from noether_core.structuring.documents.limits import DEEPEST, TOO_DEEP, Refused
+from noether_core.structuring.documents.yaml_scalars import (
+    plain_scalar,
+    tagged_collection,
+    tagged_scalar,
 )
-
-CONSTANTS: Final[dict[str, Any]] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
-
-_NUMBER_STARTS: Final = frozenset("+-.0123456789")
-_NUMBER: Final = re.compile(
-    r"(?P<whole>[-+]?[0-9]+)|0o(?P<octal>[0-7]+)|0x(?P<hexadecimal>[0-9a-fA-F]+)"
-    r"|(?P<fraction>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)"
-)
-_BASES: Final = {"whole": 10, "octal": 8, "hexadecimal": 16}
-
-
-def meaning(text: str) -> Any:
-    """Return what the plain scalar *text* means: None, a bool, a number, a `Refused` one, or the
-    text itself.
-    """
-    if text in CONSTANTS:
-        return CONSTANTS[text]
-    return _number(text) if text[0] in _NUMBER_STARTS else text
-
-
-def _number(text: str) -> Any:
-    match = _NUMBER.fullmatch(text)
-    if match is None or match.lastgroup is None:
-        return text
-    if match.lastgroup == "fraction":
-        return float(text)
-    return whole_number(match[match.lastgroup], _BASES[match.lastgroup])
-
-
-_CORE: Final = "tag:yaml.org,2002:"
-_SCALARS: Final[dict[str, type]] = {"int": int, "float": float, "bool": bool, "null": NoneType}
-_NAMES: Final = frozenset({"str", "map", "seq", *_SCALARS})
-
-
-def tagged_scalar(tag: str, text: str) -> Any:
-    """Return what the scalar *text* means under *tag*, or why it is `Refused`."""
-    name = tag.removeprefix(_CORE)
-    if tag in ("!", f"{_CORE}str"):
-        return text
-    value = meaning(text)
-    if name == "float" and type(value) is int and text.lstrip("+-").isdecimal():
-        return float(text)
-    return value if type(value) is _SCALARS.get(name) else _refused(tag, text)
-
-
-def tagged_collection(tag: str, name: str) -> Refused | None:
-    """Return why *tag* is refused on a collection, of which the core schema has *name*: ``map`` or
-    ``seq``.
-    """
-    return (
-        None
-        if tag in ("!", _CORE + name)
-        else _refused(tag, "a mapping" if name == "map" else "a list")
-    )
-
-
-def _refused(tag: str, found: str) -> Refused:
-    short = tag.replace(_CORE, "!!", 1)
-    if tag.startswith(_CORE) and tag.removeprefix(_CORE) in _NAMES:
-        return Refused(f"the tag {short} does not fit {quoted_if_long(found)}")
-    return Refused(
-        f"the tag {shown(short)} is not allowed", "remove it; a config holds plain data only"
-    )
-
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from noether_core.errors import Problem
     from noether_core.structuring.documents.document import Source
 
-    _Composed = tuple[Any, Spot]
-    _Event = Any  # PyYAML's types make the marks optional, which every event has
+_Event = Any  # PyYAML's types make the marks optional, which every event has
+_Composed = tuple[Any, SourceMap]
 
 MOST_ALIASED: Final = 10_000
 """Values that all aliases of a document may repeat together."""
 
 
+@attrs.frozen
+class _Anchored:
+    """A value that aliases may repeat."""
+
+    data: Any
+    source_map: SourceMap
+    size: int
+    """How many values it is, those in it included."""
+
+
 class Composer:
-    """Composes one document; what it cannot accept becomes None in the data, and one of *problems*."""
+    """Composes one document from the events of a parser.
+
+    What it cannot accept becomes None in the data, and one of the problems.
+
+    Args:
+        source: The document.
+        next_event: Returns one event after the other.
+        problems: What is wrong with the document; what is found is added.
+    """
 
     def __init__(
         self, source: Source, next_event: Callable[[], _Event], problems: list[Problem]
@@ -120,56 +65,62 @@ class Composer:
         }
         self._mapping_end = events.MappingEndEvent
         self._sequence_end = events.SequenceEndEvent
-        self._keys: list[str | int] = []
+
+        self._keys: list[str | int] = []  # the path of the value that is being composed
         self._depth = 0
         self._count = 0
         self._aliased = 0
-        self._anchors: dict[str, tuple[Any, Spot, int] | None] = {}
+        self._anchors: dict[str, _Anchored | None] = {}  # None while the value is not whole
 
     def node(self) -> _Composed:
-        """Return the data and the spot of the value that comes next."""
+        """Return the data and the source map of the value that comes next."""
         event = self._next()
         return self._compose[type(event)](event)
 
     def _scalar(self, event: _Event) -> _Composed:
         self._count += 1
-        at = event.start_mark.index
-        value = self._accepted(_meaning(event), at)
-        spot = Spot(at)
+        start = event.start_mark.index
+        value = self._accepted(_value_of(event), start)
+        source_map = SourceMap(start)
         if event.anchor is not None:
-            self._anchors[event.anchor] = (value, spot, 1)
-        return value, spot
+            self._anchors[event.anchor] = _Anchored(value, source_map, 1)
+        return value, source_map
 
     def _mapping(self, event: _Event) -> _Composed:
         before = self._open(event, "map")
         data: dict[str, Any] = {}
-        parts: dict[str | int, Spot] = {}
+        parts: dict[str | int, SourceMap] = {}
         while type(key := self._next()) is not self._mapping_end:
             self._entry(key, data, parts)
         return self._close(event, data, parts, before)
 
-    def _entry(self, event: _Event, data: dict[str, Any], parts: dict[str | int, Spot]) -> None:
-        at = event.start_mark.index
-        key = self._key(event, at, parts)
-        self._keys.append(str(getattr(event, "value", "?")) if key is None else key)
-        value, spot = self.node()
-        self._keys.pop()
-        if key is not None:
-            spot.key = at
-            data[key] = value
-            parts[key] = spot
+    def _entry(
+        self, event: _Event, data: dict[str, Any], parts: dict[str | int, SourceMap]
+    ) -> None:
+        start = event.start_mark.index
+        key = self._key(event, start, parts)
 
-    def _key(self, event: _Event, at: int, parts: dict[str | int, Spot]) -> str | None:
-        """Return a key, or None once it is told why it is refused."""
-        told = len(self._problems)
+        # the value of a refused key is composed too, for its own problems and to pass its events
+        self._keys.append(str(getattr(event, "value", "?")) if key is None else key)
+        value, source_map = self.node()
+        self._keys.pop()
+
+        if key is not None:
+            source_map.key_start = start
+            data[key] = value
+            parts[key] = source_map
+
+    def _key(self, event: _Event, start: int, parts: dict[str | int, SourceMap]) -> str | None:
+        """Return a key, or None once the reason is reported why it is refused."""
+        reported = len(self._problems)
         key, _ = self._compose[type(event)](event)
         if type(key) is not str:
-            if len(self._problems) == told:
-                self._refuse_foreign_key(event, key, at)
+            if len(self._problems) == reported:
+                self._refuse_foreign_key(event, key, start)
         elif key in parts:
-            self._tell(repeated(self._source, (*self._keys, key), at, parts[key]))
+            self._report(repeated_key(self._source, (*self._keys, key), start, parts[key]))
         elif key == "<<" and not getattr(event, "style", None):
-            self._refuse("YAML 1.2 has no merge keys ('<<')", at, "write the options out")
+            self._refuse("YAML 1.2 has no merge keys ('<<')", start, "write the options out")
         else:
             return key
         return None
@@ -177,7 +128,7 @@ class Composer:
     def _sequence(self, event: _Event) -> _Composed:
         before = self._open(event, "seq")
         items: list[Any] = []
-        parts: dict[str | int, Spot] = {}
+        parts: dict[str | int, SourceMap] = {}
         while type(item := self._next()) is not self._sequence_end:
             self._keys.append(len(items))
             value, parts[len(items)] = self._compose[type(item)](item)
@@ -187,12 +138,12 @@ class Composer:
 
     def _open(self, event: _Event, name: str) -> int:
         """Enter a mapping or list; return how many values came before it."""
-        at = event.start_mark.index
+        start = event.start_mark.index
         self._depth += 1
         if self._depth > DEEPEST:
-            raise ConfigError([*self._problems, self._source.problem(TOO_DEEP, at)])
+            raise ConfigError([*self._problems, self._source.problem(TOO_DEEP, start)])
         if event.tag is not None:
-            self._accepted(tagged_collection(event.tag, name), at)
+            self._accepted(tagged_collection(event.tag, name), start)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         before = self._count
@@ -200,61 +151,64 @@ class Composer:
         return before
 
     def _close(
-        self, event: _Event, data: Any, parts: dict[str | int, Spot], before: int
+        self, event: _Event, data: Any, parts: dict[str | int, SourceMap], before: int
     ) -> _Composed:
         self._depth -= 1
-        spot = Spot(event.start_mark.index, None, parts)
+        source_map = SourceMap(event.start_mark.index, None, parts)
         if event.anchor is not None:
-            self._anchors[event.anchor] = (data, spot, self._count - before)
-        return data, spot
+            self._anchors[event.anchor] = _Anchored(data, source_map, self._count - before)
+        return data, source_map
 
     def _alias(self, event: _Event) -> _Composed:
-        at = event.start_mark.index
+        start = event.start_mark.index
         anchored = self._anchors.get(event.anchor)
         if anchored is None:
-            stands = (
-                "stands inside what it repeats"
-                if event.anchor in self._anchors
-                else "has no anchor before it"
-            )
-            self._refuse(f"the alias {quoted_if_long('*' + event.anchor)} {stands}", at)
-            return None, Spot(at)
-        data, spot, size = anchored
-        self._count += size
-        self._aliased += size
+            fault = "has no anchor before it"
+            if event.anchor in self._anchors:
+                fault = "stands inside what it repeats"
+            self._refuse(f"the alias {quoted_if_long('*' + event.anchor)} {fault}", start)
+            return None, SourceMap(start)
+
+        # counted before anything is copied, so that a few lines cannot make gigabytes
+        self._count += anchored.size
+        self._aliased += anchored.size
         if self._aliased > MOST_ALIASED:
             message = f"aliases repeat more than {MOST_ALIASED} values"
-            raise ConfigError(
-                [*self._problems, self._source.problem(message, at, keys=tuple(self._keys))]
-            )
-        return copy.deepcopy(data), Spot(at, None, spot.parts)
+            problem = self._source.problem(message, start, keys=tuple(self._keys))
+            raise ConfigError([*self._problems, problem])
+        return copy.deepcopy(anchored.data), SourceMap(start, None, anchored.source_map.parts)
 
-    def _accepted(self, value: Any, at: int) -> Any:
+    def _accepted(self, value: Any, start: int) -> Any:
         if isinstance(value, Refused):
-            self._refuse(value.message, at, value.suggestion)
+            self._refuse(value.message, start, value.suggestion)
             return None
         return value
 
-    def _refuse_foreign_key(self, event: _Event, key: Any, at: int) -> None:
+    def _refuse_foreign_key(self, event: _Event, key: Any, start: int) -> None:
         if isinstance(key, (dict, list)):
-            self._refuse("expected text for a key, got a mapping or a list", at)
+            self._refuse("expected text for a key, got a mapping or a list", start)
             return
         written = getattr(event, "value", "")
-        told = quoted_if_long(written)
-        way_out = f'quote it: "{written}"' if told in (written, "''") else "quote it"
-        self._refuse(f"expected text for a key, got {told if written else 'nothing'}", at, way_out)
+        quoted = quoted_if_long(written)
+        can_be_shown = quoted in (written, "''")
+        self._refuse(
+            f"expected text for a key, got {quoted if written else 'nothing'}",
+            start,
+            f'quote it: "{written}"' if can_be_shown else "quote it",
+        )
 
-    def _refuse(self, message: str, at: int, suggestion: str | None = None) -> None:
-        """Tell a problem of what stands at *at*, under the keys that are open."""
-        self._tell(self._source.problem(message, at, keys=tuple(self._keys), suggestion=suggestion))
+    def _refuse(self, message: str, start: int, suggestion: str | None = None) -> None:
+        """Report a problem of what starts at *start*, under the path that is open."""
+        keys = tuple(self._keys)
+        self._report(self._source.problem(message, start, keys=keys, suggestion=suggestion))
 
-    def _tell(self, problem: Problem) -> None:
+    def _report(self, problem: Problem) -> None:
         self._problems.append(problem)
-        if len(self._problems) >= MOST_PROBLEMS:
+        if len(self._problems) > MOST_PROBLEMS:
             raise ConfigError(self._problems)
 
 
-def _meaning(event: _Event) -> Any:
+def _value_of(event: _Event) -> Any:
     if event.tag is not None:
         return tagged_scalar(event.tag, event.value)
-    return event.value if event.style else meaning(event.value)
+    return event.value if event.style else plain_scalar(event.value)

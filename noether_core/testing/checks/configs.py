@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from noether_core.errors import ConfigError, shown
 from noether_core.schemas import help_of
 from noether_core.schemas.schema import plan_of
-from noether_core.structuring.structure import structure, unstructure
+from noether_core.schemas.unstructure import unstructure
+from noether_core.structuring.structure import structure
 from noether_core.testing.contract import NotApplicable, check
 from noether_core.testing.option_values import (
     example_value,

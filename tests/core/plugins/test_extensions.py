@@ -9,8 +9,8 @@ from torch import nn
 
 from noether_core import ConfigError, PluginError, build
 from noether_core.plugins.metadata import scan
+from noether_core.structuring.checking import check_configs
 from noether_core.structuring.documents import parse
-from noether_core.structuring.load import check_placed
 
 SIZES = {"hidden_dim": 8, "num_heads": 2}
 MODULE = """
@@ -158,7 +158,7 @@ def test_what_an_extension_finds_wrong_has_its_place_in_a_file(flow):
     source = "from noether_core import Problem, hookimpl\n@hookimpl\ndef noether_validate_config(config):\n"
     extend(flow, "a", f"{source}    return Problem(keys=('window',), message='too wide')\n")
     text = "type: flow\nhidden_dim: 8\nnum_heads: 2\nwindow: 9\n"
-    (checked,) = check_placed(parse(text, "yaml", file="a.yaml"), None, registry=flow.registry())
+    (checked,) = check_configs(parse(text, "yaml", file="a.yaml"), None, registry=flow.registry())
     assert [str(problem).splitlines()[0] for problem in checked.problems] == [
         "a.yaml:4:9: window: too wide, says acme-a 1.2.0"
     ]

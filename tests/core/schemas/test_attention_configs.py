@@ -95,9 +95,8 @@ def test_a_config_cannot_be_changed(config):
 
 @pytest.mark.parametrize("config", EXAMPLES, ids=named)
 def test_a_config_is_read_back_from_its_own_text(config):
-    assert (
-        eval(repr(config), {**globals(), **{c.__name__: c for c in INSTALLED.values()}}) == config
-    )
+    names = globals() | {cls.__name__: cls for cls in INSTALLED.values()}
+    assert eval(repr(config), names) == config  # noqa: S307
 
 
 def test_no_two_of_the_examples_are_equal():
@@ -161,7 +160,7 @@ def test_the_open_schema_evolves_in_its_fields_and_in_what_it_keeps(changes, exp
     ],
 )
 @pytest.mark.parametrize("others", [{}, {"num_slices": 7}])
-def test_what_cannot_be_kept_is_told(extra, path, message, others):
+def test_what_cannot_be_kept_is_reported(extra, path, message, others):
     problem = problem_of(AttentionConfig, type="any", **SIZES, extra=extra, **others)
     assert (problem.path, problem.message) == (path, message)
 
@@ -184,7 +183,7 @@ def test_options_are_given_by_name_and_required_ones_are_given(cls):
         (8, 10**12, None),
     ],
 )
-def test_heads_that_do_not_divide_the_width_are_told_the_numbers_next_to_them_that_do(
+def test_heads_that_do_not_divide_the_width_are_reported_with_the_numbers_next_to_them_that_do(
     hidden_dim, num_heads, suggestion
 ):
     problem = problem_of(AttentionConfig, type="any", hidden_dim=hidden_dim, num_heads=num_heads)
@@ -216,7 +215,7 @@ def test_huge_sizes_are_refused_in_no_time():
 @pytest.mark.parametrize(
     "wrong", [{"hidden_dim": 0}, {"num_heads": 0}, {"num_heads": -3}, {"hidden_dim": "15"}]
 )
-def test_sizes_out_of_bounds_are_told_once_and_never_divided_by(wrong):
+def test_sizes_out_of_bounds_are_reported_once_and_never_divided_by(wrong):
     problem = problem_of(AttentionConfig, type="any", **SIZES | wrong)
     assert problem.keys == tuple(wrong)
 
@@ -239,7 +238,7 @@ def test_a_width_of_heads_that_agrees_says_nothing_more(cls):
         (True, "expected an integer of at least 1 or None, got True"),
     ],
 )
-def test_a_width_of_heads_that_disagrees_is_told(head_dim, message):
+def test_a_width_of_heads_that_disagrees_is_reported(head_dim, message):
     problem = problem_of(WindowConfig, **SIZES, head_dim=head_dim)
     assert (problem.path, problem.message) == ("head_dim", message)
 
@@ -314,7 +313,7 @@ def test_a_misspelt_way_to_start_weights_is_an_error(mode, suggestion):
     assert problem.suggestion == suggestion
 
 
-def test_every_wrong_option_is_told_at_once():
+def test_every_wrong_option_is_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         WindowConfig(
             hidden_dim=15, num_heads=4, window=0, dropout=1.5, bias=1, use_rope="false", names="ab"
@@ -364,7 +363,8 @@ def test_a_fingerprint_is_the_same_in_every_process():
         "from noether_core import AttentionConfig, structure\n"
         "for options in json.load(sys.stdin):\n"
         "    print(structure(options).fingerprint())\n"
-        "kept = AttentionConfig(mode={'b': 1, 'a': [1, 2]}, type='transolver', num_heads=3, hidden_dim=15)\n"
+        "kept = AttentionConfig(mode={'b': 1, 'a': [1, 2]}, type='transolver', "
+        "num_heads=3, hidden_dim=15)\n"
         "print(kept.fingerprint())"
     )
     kept = AttentionConfig(type="transolver", **SIZES, mode={"a": [1, 2], "b": 1})
@@ -456,7 +456,7 @@ def test_options_that_differ_have_two_fingerprints(one, other):
         ("_a", "", "a"),
     ],
 )
-def test_the_name_of_a_group_tells_its_domain_and_its_kind(name, domain, attn_type):
+def test_the_name_of_a_group_says_its_domain_and_its_kind(name, domain, attn_type):
     spec = TokenSpec(name, 7)
     assert (spec.domain, spec.attn_type) == (domain, attn_type)
 
@@ -525,7 +525,9 @@ from noether_core.schemas import modules
 from noether_core.schemas.modules import attention
 
 facts = {"imported": sorted({"torch", "noether_plugins", "cattrs", "yaml"} & sys.modules.keys())}
-facts["listed"] = [sorted(name for name in dir(of) if name.endswith("Config")) for of in (attention, modules)]
+facts["listed"] = []
+for module in (attention, modules):
+    facts["listed"].append(sorted(name for name in dir(module) if name.endswith("Config")))
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     for name in sys.argv[1:]:
@@ -575,7 +577,7 @@ def test_the_old_home_lists_the_names_that_moved(moved_names):
         assert listed == sorted({"AttentionConfig", *MOVED})
 
 
-def test_a_name_that_moved_tells_its_new_home_once_and_where_it_was_asked_for(moved_names):
+def test_a_name_that_moved_warns_once_where_it_was_imported(moved_names):
     home = "noether_plugins.attention"
     assert moved_names["told"] == [
         [

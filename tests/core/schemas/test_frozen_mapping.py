@@ -70,11 +70,8 @@ def test_it_survives_pickle_and_copy(items):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_configs_and_enums_in_it_survive_pickle_and_copy(protocol):
     mapping = FrozenMapping.of_frozen({"spec": TokenSpec("a", 3), "colour": Colour.RED})
-    for again in (
-        pickle.loads(pickle.dumps(mapping, protocol)),
-        copy.copy(mapping),
-        copy.deepcopy(mapping),
-    ):
+    pickled = pickle.loads(pickle.dumps(mapping, protocol))  # noqa: S301
+    for again in (pickled, copy.copy(mapping), copy.deepcopy(mapping)):
         assert again == mapping
         assert hash(again) == hash(mapping)
         assert again["colour"] is Colour.RED
@@ -128,7 +125,7 @@ def test_its_text_reads_as_its_making():
         ({"a": TokenSpec("a", 3)}, ["a"]),
     ],
 )
-def test_everything_that_is_no_plain_data_is_told_under_its_path(items, places):
+def test_everything_that_is_no_plain_data_is_reported_under_its_path(items, places):
     with pytest.raises(ConfigError) as caught:
         FrozenMapping(items)
     assert [problem.path for problem in caught.value.problems] == places

@@ -78,7 +78,10 @@ def test_a_class_without_source_has_no_help_of_its_own(monkeypatch):
     names = vars(prompt)
     names.update(AttentionConfig=AttentionConfig, attrs=attrs, Literal=Literal)
     monkeypatch.setitem(sys.modules, "prompt", prompt)
-    source = "@attrs.frozen(kw_only=True)\nclass Typed(AttentionConfig):\n    type: Literal['t'] = 't'\n    '''Unseen.'''\n"
+    source = (
+        "@attrs.frozen(kw_only=True)\nclass Typed(AttentionConfig):\n    type: Literal['t'] = "
+        "'t'\n    '''Unseen.'''\n"
+    )
     exec(source, names)  # noqa: S102  a class typed at a prompt has no source
     typed = names["Typed"]
     assert help_of(typed) == help_of(AttentionConfig)

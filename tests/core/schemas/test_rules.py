@@ -18,7 +18,8 @@ import pytest
 
 from noether_core.errors import ConfigError
 from noether_core.schemas import Because, Distinct, FrozenMapping, Schema, TokenSpec
-from noether_core.schemas.rules import holds_schema, is_schema, rule_for
+from noether_core.schemas.annotations import holds_schema, is_schema
+from noether_core.schemas.rules import rule_for
 
 
 class Colour(str, enum.Enum):  # noqa: UP042  the kind that a rule for text takes for text
@@ -177,7 +178,10 @@ REFUSED = [
     (
         Any,
         SPEC,
-        "plain data (text, finite number, boolean, None, list or mapping), got TokenSpec(name='surface', size=7)",
+        (
+            "plain data (text, finite number, boolean, None, list or mapping), got "
+            "TokenSpec(name='surface', size=7)"
+        ),
     ),
     (Annotated[int, at.Ge(1)], 0, "an integer of at least 1, got 0"),
     (Annotated[int, at.Ge(1)], True, "an integer of at least 1, got True"),
@@ -274,7 +278,7 @@ def test_a_whole_number_that_no_tensor_and_no_document_can_hold_is_refused():
         rule_for(Any).check([10**4300])
 
 
-def test_every_repeat_of_an_item_is_told_beside_items_that_do_not_fit():
+def test_every_repeat_of_an_item_is_reported_beside_items_that_do_not_fit():
     with pytest.raises(ConfigError) as caught:
         rule_for(Annotated[tuple[int, ...], Distinct()]).check([3, "4", 3, 4, 3])
     assert [problem.headline for problem in caught.value.problems] == [
@@ -313,7 +317,7 @@ def test_a_value_that_does_not_fit_is_refused_and_never_turned_into_one_that_doe
 
 
 @pytest.mark.parametrize(("annotation", "value", "places"), REFUSED_WITHIN)
-def test_every_item_that_does_not_fit_is_told_under_its_path(annotation, value, places):
+def test_every_item_that_does_not_fit_is_reported_under_its_path(annotation, value, places):
     with pytest.raises(ConfigError) as caught:
         rule_for(annotation).check(value)
     assert [problem.path for problem in caught.value.problems] == [path for path, _ in places]
@@ -331,7 +335,7 @@ def test_every_item_that_does_not_fit_is_told_under_its_path(annotation, value, 
         (Literal[1, 2], 3, None),
     ],
 )
-def test_a_misspelt_name_is_told_the_nearest_one(annotation, value, suggestion):
+def test_a_misspelt_name_is_reported_with_the_nearest_one(annotation, value, suggestion):
     with pytest.raises(ConfigError) as caught:
         rule_for(annotation).check(value)
     assert caught.value.problems[0].suggestion == suggestion
@@ -420,7 +424,7 @@ def test_a_rule_says_in_words_what_it_accepts():
     assert rule_for(tuple[TokenSpec, ...]).expected == "a list, each a TokenSpec"
 
 
-def test_schemas_are_told_from_other_classes_however_deep_they_stand():
+def test_schemas_are_known_from_other_classes_however_deep_they_stand():
     @attrs.frozen
     class Stranger:
         size: int

@@ -51,7 +51,7 @@ def test_a_config_holds_canonical_values():
     assert (window.stride, window.label, window.area) == (1, "a", 0)
 
 
-def test_everything_that_is_wrong_is_told_at_once_under_the_names_that_constructors_use():
+def test_everything_that_is_wrong_is_reported_at_once_under_the_names_that_constructors_use():
     with pytest.raises(ConfigError) as caught:
         Window(size="4", stride=0, names=["a", 1, None], hidden=1.5, title="")
     assert told(caught.value) == [
@@ -64,7 +64,7 @@ def test_everything_that_is_wrong_is_told_at_once_under_the_names_that_construct
     ]
 
 
-def test_every_broken_rule_across_fields_is_told_at_once():
+def test_every_broken_rule_across_fields_is_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         Window(size=3, stride=5)
     assert sorted(told(caught.value)) == [("size", "3 is odd"), ("stride", "5 is more than size 3")]
@@ -79,7 +79,7 @@ def test_a_rule_across_fields_is_asked_only_of_fields_that_are_sound():
     ]
 
 
-def test_the_problems_of_options_include_those_that_are_missing_and_leave_out_those_told_elsewhere():
+def test_problems_of_options_include_those_that_are_missing_and_not_those_reported_elsewhere():
     missing = ("size", "missing: an integer of at least 1 is required")
     assert [(p.path, p.message) for p in problems_of(Window, {})] == [missing]
     assert [(p.path, p.message) for p in problems_of(Window, {"unknown": 1})] == [missing]
@@ -87,7 +87,7 @@ def test_the_problems_of_options_include_those_that_are_missing_and_leave_out_th
     assert problems_of(Window, {"size": 4, "title": "b"}) == []
 
 
-def test_a_default_that_breaks_its_own_field_is_told_like_any_other_value():
+def test_a_default_that_breaks_its_own_field_is_reported_like_any_other_value():
     @attrs.frozen(kw_only=True)
     class Broken(Schema):
         size: Annotated[int, Ge(1)] = 0
@@ -181,7 +181,7 @@ def test_a_config_is_frozen_and_slotted():
     assert not hasattr(window, "__dict__")
 
 
-def test_a_plan_is_made_once_per_class_and_tells_names_and_defaults():
+def test_a_plan_is_made_once_per_class_and_knows_names_and_defaults():
     plan = plan_of(Window)
     assert plan is plan_of(Window)
     assert plan.options == {"size", "stride", "names", "hidden", "title"}
@@ -279,12 +279,18 @@ FAULTS = [
     (Mutable, "field 'sizes' of Mutable: no rule for the annotation list[int]; use bool"),
     (
         Unresolvable,
-        "an annotation of Unresolvable cannot be resolved at run time: name 'Missing' is not defined",
+        (
+            "an annotation of Unresolvable cannot be resolved at run time: name 'Missing' is "
+            "not defined"
+        ),
     ),
     (Unannotated, "field 'window' of Unannotated: it has no annotation"),
     (
         Derived,
-        "field 'window' of Derived: its default is made from other fields; use None for one that follows",
+        (
+            "field 'window' of Derived: its default is made from other fields; use None for "
+            "one that follows"
+        ),
     ),
     (Validated, "field 'window' of Validated: it has a validator of attrs"),
     (Confused, "the invariant Confused.slices_fit reads num_slices, which is no option"),
@@ -307,7 +313,7 @@ def test_a_class_that_can_serve_has_no_fault(cls):
     assert list(faults_of(cls)) == []
 
 
-def test_every_fault_of_a_class_is_told():
+def test_every_fault_of_a_class_is_reported():
     @attrs.define(slots=False)
     class Worst(AttentionConfig):
         type: Literal["worst"] = "worst"

@@ -18,10 +18,11 @@ import attrs
 
 from noether_core import AttentionConfig, ConfigError, Registry, unstructure
 from noether_core.schemas import Schema
+from noether_core.structuring.checking import check_configs
 from noether_core.structuring.documents import Document, Format, read_from
-from noether_core.structuring.documents.write import write
-from noether_core.structuring.load import check_placed, structure_document
-from noether_core.structuring.paths import Place
+from noether_core.structuring.documents.writing import write
+from noether_core.structuring.paths import DocumentPath
+from noether_core.structuring.structure import structure_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ class Made(NamedTuple):
     format: Format
     content: bytes
 
-    target: type[Schema] | Place
+    target: type[Schema] | DocumentPath
     """What is to be made of it, or where configs stand in it."""
 
     says: Any
@@ -83,10 +84,10 @@ def read_through(made: Made) -> tuple[Document | None, tuple[Problem, ...]]:
     problems: tuple[Problem, ...] = ()
     try:
         read = read_from(io.BytesIO(made.content), made.format, file=f"{made.number}.{made.format}")
-        if isinstance(made.target, Place):
+        if isinstance(made.target, DocumentPath):
             problems = tuple(
                 problem
-                for checked in check_placed(read, made.target)
+                for checked in check_configs(read, made.target)
                 for problem in checked.problems
             )
             "\n".join(map(str, problems)).encode()
@@ -123,9 +124,15 @@ _OPTIONS = [
     unstructure(config, defaults=defaults) for config in _EXAMPLES for defaults in (True, False)
 ]
 _PLACES = tuple(
-    map(Place, ("attention", "blocks[*]", "blocks[0]", "*.attention", "attention.type"))
+    map(DocumentPath, ("attention", "blocks[*]", "blocks[0]", "*.attention", "attention.type"))
 )
-_TARGETS = (AttentionConfig, Experiment, Place("blocks[*]"), Place("*"), Place("*.*"))
+_TARGETS = (
+    AttentionConfig,
+    Experiment,
+    DocumentPath("blocks[*]"),
+    DocumentPath("*"),
+    DocumentPath("*.*"),
+)
 _TEXTS = (
     *(
         "",
@@ -178,7 +185,7 @@ def _options(rng: Random) -> dict[str, Any]:
     return varied
 
 
-def _experiment(rng: Random, format: Format) -> tuple[Any, type[Schema] | Place]:
+def _experiment(rng: Random, format: Format) -> tuple[Any, type[Schema] | DocumentPath]:
     data: dict[str, Any] = {
         "attention": _options(rng),
         "blocks": [_options(rng) for _ in range(rng.choice([0, 1, 2, 3, 3, 3, 3, 3, 12, 50]))],
@@ -236,7 +243,7 @@ def _spelled(rng: Random, data: Any, format: Format) -> str:
 
 
 class _Yaml:
-    """Blocks and flows, four kinds of text, anchors where a value comes again, tags and comments."""
+    """Blocks and flows, four kinds of text, anchors for what comes again, tags and comments."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -399,7 +406,8 @@ class _Toml:
 
     def _value(self, value: Any) -> str:
         if isinstance(value, dict):
-            return f"{{{', '.join(f'{self._key(key)} = {self._value(item)}' for key, item in value.items())}}}"
+            entries = [f"{self._key(key)} = {self._value(item)}" for key, item in value.items()]
+            return f"{{{', '.join(entries)}}}"
         if isinstance(value, list):
             between, end = self._rng.choice(
                 [(", ", ""), (",", ","), (",\n  ", " # of note\n"), (", # one\n", ",\n")]

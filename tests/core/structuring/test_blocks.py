@@ -62,7 +62,7 @@ def test_arguments_may_be_left_out(arguments):
     )
 
 
-def test_a_field_that_may_have_been_meant_for_the_attention_is_told_so():
+def test_a_field_that_may_have_been_meant_for_the_attention_says_so():
     _, ignored = structure_block({**BLOCK, "qk_norm": False, "drop_path": 0.1})
     assert {problem.path: problem.suggestion for problem in ignored} == {
         "mlp_hidden_dim": None,
@@ -77,12 +77,15 @@ def test_an_option_may_be_given_twice_with_one_value_and_not_with_two():
     differing = {"hidden_dim": 32, "type": "flare", "bias": 0, "num_latents": 4}
     assert told({**BLOCK, "attention_arguments": differing})[:3] == [
         "attention_arguments.hidden_dim: given twice: 32 here, 64 as hidden_dim; keep one of them",
-        "attention_arguments.type: given twice: 'flare' here, 'transolver' as attention_constructor; keep one of them",
+        (
+            "attention_arguments.type: given twice: 'flare' here, 'transolver' as "
+            "attention_constructor; keep one of them"
+        ),
         "attention_arguments.bias: given twice: 0 here, False as bias; keep one of them",
     ]
 
 
-def test_every_problem_is_told_where_the_block_has_it():
+def test_every_problem_is_reported_where_the_block_has_it():
     block = {
         "num_heads": 0,
         "use_rope": True,
@@ -94,7 +97,10 @@ def test_every_problem_is_told_where_the_block_has_it():
         "num_heads: expected an integer of at least 1, got 0",
         "use_rope: expected False, got True: slices have no position to rotate by",
         "attention_arguments.num_slices: expected an integer of at least 1, got 'many'",
-        "attention_arguments.num_latents: unknown option of 'transolver'; 'num_latents' is an option of flare",
+        (
+            "attention_arguments.num_latents: unknown option of 'transolver'; 'num_latents' is "
+            "an option of flare"
+        ),
     ]
 
 
@@ -105,7 +111,7 @@ def test_an_option_that_only_the_variant_needs_is_missing_among_its_arguments():
     ]
 
 
-def test_an_unknown_variant_keeps_its_kind_and_gets_its_place():
+def test_an_unknown_variant_keeps_its_kind_and_gets_its_location():
     with pytest.raises(
         UnknownTypeError, match=r"^attention_constructor: 'transolvr' .* did you mean 'transolver'"
     ):
@@ -121,7 +127,7 @@ def test_nothing_is_imported_because_a_block_says_so():
         structure_block({**BLOCK, "attention_constructor": "torch.nn.MultiheadAttention"})
 
 
-def test_what_is_no_mapping_is_told_so():
+def test_what_is_no_mapping_is_refused():
     assert told([BLOCK]) == [f"expected a mapping of a block's fields, got {str([BLOCK])[:56]}...]"]
     assert told({**BLOCK, "attention_arguments": ["num_slices"]}) == [
         "attention_arguments: expected a mapping of options, got ['num_slices']"

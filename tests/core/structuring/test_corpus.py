@@ -76,7 +76,7 @@ REFUSALS = {
 
 
 def tell(parser):
-    """Print what becomes of each document, a line each, then the memory in kilobytes that all took."""
+    """Print what becomes of each document, a line each, then the kilobytes that all took."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     yaml._events_of = getattr(yaml, parser)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -133,7 +133,7 @@ def located(read, *, at_key):
 
 
 def misplaced(made, problems):
-    """Return the problems that are not at a character, or the end, of a line that the document has."""
+    """Return the problems that are at no character, nor the end, of a line of the document."""
     lines = re.split("\r\n|\n|\r", made.content.decode(errors="replace").removeprefix("\ufeff"))
     return [
         str(problem)
@@ -197,7 +197,7 @@ def test_no_document_raises_anything_but_a_config_error(parser):
 
 
 @with_both_parsers
-def test_every_problem_and_every_value_has_a_place_that_the_document_has(parser):
+def test_every_problem_and_every_value_has_a_location_in_the_document(parser):
     assert [problem for each in outcomes(parser) for problem in each["misplaced"]] == []
 
 

@@ -236,13 +236,13 @@ def test_a_missing_option_of_a_list_item_is_placed_at_the_item():
     assert place(document, ("blocks", 1, "type")) == (3, 5)
 
 
-def test_a_problem_that_has_a_place_keeps_it():
+def test_a_problem_that_has_a_location_keeps_it():
     problem = Problem(message="wrong", keys=("a",), file="elsewhere", line=7, column=3)
 
     assert parse("a: 1", "yaml").locate(problem) is problem
 
 
-def test_the_facts_of_a_placed_problem_stay():
+def test_the_facts_of_a_located_problem_stay():
     problem = Problem(message="wrong", keys=("a",), value=1, suggestion="write 2", at_key=True)
 
     located = parse("b: 2\na: 1", "yaml", file="f.yaml").locate(problem)

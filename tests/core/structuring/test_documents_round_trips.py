@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from noether_core.errors import ConfigError
 from noether_core.structuring.documents import parse
-from noether_core.structuring.documents.write import write
+from noether_core.structuring.documents.writing import write
 
 FORMATS = ("yaml", "toml", "json")
 

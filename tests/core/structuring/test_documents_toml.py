@@ -1,4 +1,4 @@
-"""TOML is read by the standard library, and what plain data does not hold is refused in its place."""
+"""TOML is read by the standard library, and refused is what plain data does not hold."""
 
 import math
 
@@ -18,7 +18,10 @@ def problems(text):
 
 
 def test_plain_data_is_read():
-    text = "a = 0o17\nb = 1_000\nc = 1e-3\nd = [true, 'no', []]\n[e.f]\ng = -inf\n[[h]]\ni = nan\n[[h]]\n"
+    text = (
+        "a = 0o17\nb = 1_000\nc = 1e-3\nd = [true, 'no', []]\n[e.f]\ng = -inf\n[[h]]\ni = nan\n"
+        "[[h]]\n"
+    )
     data = parse(text, "toml").data
     nan = data["h"][0].pop("i")
 
@@ -76,7 +79,7 @@ def test_a_repeated_key_or_table_is_refused_where_it_is_repeated(text, place):
     assert message.startswith("given twice, first on line ")
 
 
-def test_the_first_place_of_a_repeated_key_is_named():
+def test_the_first_line_of_a_repeated_key_is_named():
     assert problems("\n[a]\nb = 1\n\nb = 2")[0][3] == "given twice, first on line 3"
 
 
@@ -105,7 +108,7 @@ def test_the_first_place_of_a_repeated_key_is_named():
         ("a = 1\rb = 2", 1, None, None),
     ],
 )
-def test_what_is_not_toml_is_told_in_its_place(text, line, column, message):
+def test_what_is_not_toml_is_reported_where_it_stands(text, line, column, message):
     ((found_line, found_column, _, found_message, _),) = problems(text)
 
     assert found_line == line

@@ -23,9 +23,18 @@ from tests.core.generated import EXAMPLES, INSTALLED, configs_of
 
 FORMATS = ("yaml", "toml", "json")
 TEXTS = {
-    "yaml": "type: transolver\nhidden_dim: 256\nnum_heads: 7\ndropout: 1.5  # far too much\nnum_slice: 64\n",
-    "toml": 'type = "transolver"\nhidden_dim = 256\nnum_heads = 7\ndropout = 1.5 # far too much\nnum_slice = 64\n',
-    "json": '{\n"type": "transolver",\n"hidden_dim": 256, "num_heads": 7,\n"dropout": 1.5,\n"num_slice": 64}\n',
+    "yaml": (
+        "type: transolver\nhidden_dim: 256\nnum_heads: 7\ndropout: 1.5  # far too much\n"
+        "num_slice: 64\n"
+    ),
+    "toml": (
+        'type = "transolver"\nhidden_dim = 256\nnum_heads = 7\ndropout = 1.5 # far too much\n'
+        "num_slice = 64\n"
+    ),
+    "json": (
+        '{\n"type": "transolver",\n"hidden_dim": 256, "num_heads": 7,\n"dropout": 1.5,\n'
+        '"num_slice": 64}\n'
+    ),
 }
 PLACES = {
     "yaml": {"num_heads": (3, 12), "dropout": (4, 10), "num_slice": (5, 1)},
@@ -73,7 +82,7 @@ def test_nothing_is_read_from_the_environment(format, suffix, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_every_problem_carries_its_place(tmp_path, format):
+def test_every_problem_carries_its_location(tmp_path, format):
     path = tmp_path / f"attention.{format}"
     path.write_text(TEXTS[format])
     with pytest.raises(ConfigError) as caught:
@@ -86,7 +95,7 @@ def test_every_problem_carries_its_place(tmp_path, format):
         assert problem.source == TEXTS[format].splitlines()[problem.line - 1]
 
 
-def test_an_error_reads_as_a_compiler_tells_it(tmp_path, monkeypatch):
+def test_an_error_reads_as_one_of_a_compiler(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "attention.yaml").write_text("type: transolver\nhidden_dim: 8\nnum_heads: 3\n")
     with pytest.raises(ConfigError) as caught:
@@ -98,7 +107,7 @@ def test_an_error_reads_as_a_compiler_tells_it(tmp_path, monkeypatch):
     )
 
 
-def test_an_unknown_type_keeps_its_kind_and_gets_its_place(tmp_path):
+def test_an_unknown_type_keeps_its_kind_and_gets_its_location(tmp_path):
     path = tmp_path / "attention.yaml"
     path.write_text("hidden_dim: 8\nnum_heads: 2\ntype: transolvr\n")
     with pytest.raises(UnknownTypeError) as caught:
@@ -120,7 +129,7 @@ def test_a_missing_option_is_placed_where_it_should_stand(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "3", "[]", "text"])
-def test_a_document_that_is_no_mapping_is_told_so(tmp_path, text):
+def test_a_document_that_is_no_mapping_is_refused(tmp_path, text):
     path = tmp_path / "attention.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match="expected a mapping of options"):
@@ -131,12 +140,12 @@ def test_the_format_may_be_said_where_the_suffix_does_not(tmp_path):
     path = tmp_path / "attention.conf"
     config = structure({"type": "transolver", "hidden_dim": 8, "num_heads": 2})
     with pytest.raises(
-        ValueError, match=r"attention\.conf: the suffix tells no format; use one of \.yaml"
+        ValueError, match=r"attention\.conf: the suffix names no format; use one of \.yaml"
     ):
         dump(config, path)
     dump(config, path, format="toml")
     assert load(path, format="toml") == config
-    with pytest.raises(ConfigError, match="tells no format"):
+    with pytest.raises(ConfigError, match="names no format"):
         load(path)
 
 
@@ -189,7 +198,7 @@ def test_options_that_were_kept_come_back_on_request(tmp_path):
 
 
 @pytest.mark.parametrize("overrides", [(), ["num_heads=2"]])
-def test_a_warning_of_an_unknown_option_has_its_place(tmp_path, overrides):
+def test_a_warning_of_an_unknown_option_has_its_location(tmp_path, overrides):
     path = tmp_path / "attention.yaml"
     path.write_text("type: transolver\nhidden_dim: 8\nnum_heads: 1\nnum_slice: 64\n")
     with pytest.warns(
@@ -200,7 +209,7 @@ def test_a_warning_of_an_unknown_option_has_its_place(tmp_path, overrides):
     assert config == load(path, unknown="keep", overrides=overrides)
 
 
-def test_what_no_warning_excuses_is_an_error_that_tells_unknown_options_no_more(tmp_path):
+def test_what_no_warning_excuses_is_an_error_without_the_unknown_options(tmp_path):
     (tmp_path / "attention.json").write_text(
         '{"type": "transolver", "hidden_dim": 8, "num_heads": 3, "num_slice": 1}'
     )

@@ -135,7 +135,10 @@ def test_equal_needs_are_equal_files_in_whatever_order_and_place_they_are_named(
     here.write("b.yaml", "type: acme-flow:flow\nhidden_dim: 8\nnum_heads: 4\n")
     here.write(
         "c.yaml",
-        "- type: flow\n  hidden_dim: 16\n  num_heads: 4\n- type: transolver\n  hidden_dim: 4\n  num_heads: 1\n",
+        (
+            "- type: flow\n  hidden_dim: 16\n  num_heads: 4\n- type: transolver\n  hidden_dim: "
+            "4\n  num_heads: 1\n"
+        ),
     )
     for arguments in (
         ["a.yaml", "b.yaml"],
@@ -205,7 +208,10 @@ def test_under_a_lock_a_bare_type_means_what_it_is_locked_to_whoever_comes_besid
         (
             {"distribution": "acme-flow", "editable": True},
             [
-                f"editable of 'flow': locked to {NOT_EDITABLE}, here an editable install; {BACK_TO_1}"
+                (
+                    f"editable of 'flow': locked to {NOT_EDITABLE}, here an editable install; "
+                    f"{BACK_TO_1}"
+                )
             ],
         ),
         (
@@ -227,10 +233,13 @@ def test_every_difference_is_refused_by_name_with_both_ways_out(place, arguments
     ] == told
 
 
-def test_a_locked_package_that_is_missing_is_told_as_that(place):
+def test_a_locked_package_that_is_missing_is_reported_as_that(place):
     lock(place("before").install("acme-flow"))
     after = place("after")
-    told = f"flow.yaml:1:7: type: missing of 'flow': locked to acme-flow 1.0, here nothing provides it; {BACK_TO_1}"
+    told = (
+        "flow.yaml:1:7: type: missing of 'flow': locked to acme-flow 1.0, here nothing "
+        f"provides it; {BACK_TO_1}"
+    )
     assert problems(after) == [told]
     after.write("flow.yaml", FLOW.replace("type: flow", "type: acme-flow:flow"))
     assert problems(after) == [told]
@@ -242,7 +251,10 @@ def test_a_type_that_is_not_in_the_lock_is_refused(place):
     here = place("here").install("acme-flow")
     lock(here)
     here.write("flow.yaml", FLOW.replace("flow", "transolver"))
-    told = f"'transolver' of noether-attention {CORE} is not in noether.lock; write it anew with 'noether lock'"
+    told = (
+        f"'transolver' of noether-attention {CORE} is not in noether.lock; write it anew with "
+        "'noether lock'"
+    )
     assert problems(here) == [f"flow.yaml:1:7: type: {told}"]
 
 
@@ -257,12 +269,15 @@ def test_of_two_packages_under_one_type_each_is_locked_by_itself(place):
     assert "'cool-flow:flow' of cool-flow 1.0 is not in noether.lock" in told
 
 
-def test_another_noether_is_refused_with_its_place_in_the_lock_file(place):
+def test_another_noether_is_refused_with_its_location_in_the_lock_file(place):
     here = place("here").install("acme-flow")
     lock(here)
     file = here.folder / "noether.lock"
     file.write_text(file.read_text().replace(f'noether = "{CORE}"', 'noether = "0.0.1"'))
-    told = f"noether-attention is locked to 0.0.1, here {CORE}; pip install 'noether-attention==0.0.1', {OTHER_WAY}"
+    told = (
+        f"noether-attention is locked to 0.0.1, here {CORE}; pip install "
+        f"'noether-attention==0.0.1', {OTHER_WAY}"
+    )
     assert problems(here) == [f"noether.lock:3:11: noether: {told}"]
 
 
@@ -297,7 +312,7 @@ def test_another_noether_is_refused_with_its_place_in_the_lock_file(place):
         ),
     ],
 )
-def test_a_broken_lock_file_is_told_with_line_and_column(place, old, new, told):
+def test_a_broken_lock_file_is_reported_with_line_and_column(place, old, new, told):
     here = place("here").install("acme-flow")
     lock(here)
     file = here.folder / "noether.lock"
@@ -306,7 +321,7 @@ def test_a_broken_lock_file_is_told_with_line_and_column(place, old, new, told):
     assert any(line.startswith(told) for line in problems(here)), problems(here)
 
 
-def test_a_type_that_is_locked_twice_is_told(place):
+def test_a_type_that_is_locked_twice_is_reported(place):
     here = place("here").install("acme-flow")
     lock(here)
     file = here.folder / "noether.lock"
@@ -318,7 +333,7 @@ def test_a_type_that_is_locked_twice_is_told(place):
     assert told.endswith("types[1]: acme-flow:flow is locked twice")
 
 
-def test_a_lock_file_that_is_not_there_is_told_with_the_way_out(place):
+def test_a_lock_file_that_is_not_there_is_reported_with_the_way_out(place):
     here = place("here")
     here.write("flow.yaml", FLOW)
     assert problems(here) == [
@@ -326,7 +341,7 @@ def test_a_lock_file_that_is_not_there_is_told_with_the_way_out(place):
     ]
 
 
-def test_problems_under_a_lock_are_told_as_json(place):
+def test_problems_under_a_lock_are_reported_as_json(place):
     lock(place("before").install("acme-flow"))
     after = place("after").install("acme-flow", "2.0")
     (result,) = json.loads(after.noether("validate", "flow.yaml", "--json", "--locked").stdout)
@@ -362,7 +377,10 @@ def test_problems_of_configs_within_files_are_placed_there(place):
     lock(here)
     here.write(
         "blocks.yaml",
-        "blocks:\n  - {type: flow, hidden_dim: 8, num_heads: 2}\n  - {type: flare, hidden_dim: 8, num_heads: 2}\n",
+        (
+            "blocks:\n  - {type: flow, hidden_dim: 8, num_heads: 2}\n  - {type: flare, "
+            "hidden_dim: 8, num_heads: 2}\n"
+        ),
     )
     found = problems(here, "validate", "blocks.yaml", "--at", "blocks[*]")
     assert [line.partition(" of ")[0] for line in found] == [
@@ -453,7 +471,7 @@ def test_a_file_of_configs_within_configs_is_loaded_under_a_lock(place):
     )
 
 
-def test_overrides_and_other_problems_are_told_as_by_load(place):
+def test_overrides_and_other_problems_are_reported_as_by_load(place):
     here = place("here").install("acme-flow")
     lock(here)
     arguments = {"lock": here.folder / "noether.lock", "registry": here.registry()}

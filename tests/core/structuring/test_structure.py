@@ -132,7 +132,7 @@ def test_only_a_mapping_describes_a_config(source):
     )
 
 
-def test_every_problem_is_told_at_once():
+def test_every_problem_is_reported_at_once():
     told = problems_of(
         {"type": "transolver", "num_heads": 0, "dropout": 1.5, "num_slice": 64, "bias": "no", 3: 4}
     )
@@ -148,13 +148,13 @@ def test_every_problem_is_told_at_once():
     assert told["num_slice"].at_key
 
 
-def test_a_rule_across_fields_is_told_beside_other_problems():
+def test_a_rule_across_fields_is_reported_beside_other_problems():
     told = problems_of({**GOOD, "num_heads": 5, "dropout": 2, "nonsense": 1})
     assert set(told) == {"num_heads", "dropout", "nonsense"}
     assert told["num_heads"].suggestion == "4 and 6 do"
 
 
-def test_problems_beside_an_unknown_type_are_told_as_far_as_they_are_known():
+def test_problems_beside_an_unknown_type_are_reported_as_far_as_they_are_known():
     with pytest.raises(UnknownTypeError) as caught:
         structure({"type": "transolvr", "hidden_dim": 12, "num_heads": 5, "num_slices": 7})
     assert [problem.path for problem in caught.value.problems] == ["type", "num_heads"]
@@ -218,7 +218,7 @@ def test_only_a_list_is_a_list(value):
     )
 
 
-def test_unknown_options_are_kept_on_request_and_told_on_another():
+def test_unknown_options_are_kept_on_request_and_reported_on_another():
     options = {**GOOD, "num_slice": 5, "note": {"by": ["me"]}}
     kept = structure(options, unknown="keep")
     assert kept.extra["num_slice"] == 5
@@ -255,7 +255,7 @@ def test_a_qualified_type_is_kept_as_written():
     assert structure(unstructure(config)) == config
 
 
-def test_an_ambiguous_type_is_told_with_its_place(site):
+def test_an_ambiguous_type_is_reported_with_its_location(site):
     site.install_variant("flow", "acme-flow")
     site.install_variant("flow", "best-flow")
     with pytest.raises(AmbiguousTypeError) as caught:
@@ -321,7 +321,7 @@ def test_data_without_end_is_a_problem_like_any_other():
     assert problems_of({**GOOD, "hidden_dim": endless})["hidden_dim"].value is endless
 
 
-def test_names_of_any_kind_are_told_as_unknown():
+def test_names_of_any_kind_are_reported_as_unknown():
     assert set(problems_of({**GOOD, None: 1, (1, 2): 2, True: 3, 1.5: 4, "": 5})) == {
         "None",
         "(1, 2)",
@@ -335,7 +335,7 @@ def test_names_of_any_kind_are_told_as_unknown():
     )
 
 
-def test_a_wrong_option_of_a_wrong_type_and_a_required_one_of_a_nested_config_are_told_together():
+def test_a_wrong_option_and_a_missing_one_of_a_nested_config_are_reported_together():
     told = problems_of(
         {"attention": {"type": "transolvr", "hidden_dim": 12, "num_heads": 0}, "first": {}}, Layer
     )

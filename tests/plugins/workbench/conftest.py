@@ -9,6 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
+from noether_plugins.workbench.data import Batch
+from noether_plugins.workbench.experiment import DataConfig, Experiment, TrainingConfig
 
 NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 """The command beside the Python that runs the tests."""
@@ -45,3 +50,27 @@ def noether(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def small() -> Experiment:
+    """A small experiment with dot-product attention."""
+    return Experiment(
+        attention=DotProductAttentionConfig(hidden_dim=8, num_heads=2),
+        data=DataConfig(n_train=3, n_test=2, n_surface=11, n_volume=13),
+        training=TrainingConfig(batch_size=2),
+    )
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Random samples whose fields are neither centred nor of spread one."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    return Batch(
+        inputs={"surface": draw(5, 7, 4), "volume": draw(5, 11, 3)},
+        fields={"pressure": 4 * draw(5, 7, 1) + 3, "velocity": 4 * draw(5, 11, 2) - 2},
+    )

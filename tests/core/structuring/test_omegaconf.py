@@ -50,15 +50,28 @@ def test_what_has_no_value_is_a_problem_beside_all_others():
     model.attention.bias = "${oc.env:NO_SUCH_VARIABLE}"
     model.attention.qk_norm = 3
     assert told(model.attention) == [
-        "hidden_dim: expected an integer of at least 1, got ${depth}; Interpolation key 'depth' not found",
-        "dropout: expected a number from 0 to 1, got ???; ??? stands for a value that must be given",
+        (
+            "hidden_dim: expected an integer of at least 1, got ${depth}; Interpolation key "
+            "'depth' not found"
+        ),
+        (
+            "dropout: expected a number from 0 to 1, got ???; ??? stands for a value that must "
+            "be given"
+        ),
         (
             "bias: expected true or false, got ${oc.env:NO_SUCH_VARIABLE}; "
-            "KeyError raised while resolving interpolation: \"Environment variable 'NO_SUCH_VARIABLE' not found\""
+            'KeyError raised while resolving interpolation: "Environment variable '
+            "'NO_SUCH_VARIABLE' not found\""
         ),
         "qk_norm: expected true or false, got 3",
-        "branches[1]: expected text that is not empty, got ${names.7}; Interpolation key 'names.7' not found",
-        "branches[2]: expected text that is not empty, got ???; ??? stands for a value that must be given",
+        (
+            "branches[1]: expected text that is not empty, got ${names.7}; Interpolation key "
+            "'names.7' not found"
+        ),
+        (
+            "branches[2]: expected text that is not empty, got ???; ??? stands for a value "
+            "that must be given"
+        ),
     ]
 
 
@@ -70,7 +83,7 @@ def test_problems_of_values_without_one_are_plain_data():
 
 
 @pytest.mark.parametrize("value", ["???", "${nope}"])
-def test_a_type_without_a_value_is_told_with_what_is_installed(value):
+def test_a_type_without_a_value_is_reported_with_what_is_installed(value):
     (problem,) = told(OmegaConf.create({"type": value, "hidden_dim": 8, "num_heads": 2}))
     assert problem.startswith(f"type: expected the name of an attention variant, got {value}; ")
     assert "; Installed: cross_anchor, " in problem
@@ -145,7 +158,7 @@ class Model(Schema):
     groups: tuple[TokenSpec, ...] = ()
 
 
-def test_configs_in_configs_are_made_and_told_in_their_place():
+def test_configs_in_configs_are_made_and_their_problems_located():
     good = {"type": "transolver", "hidden_dim": "${width}", "num_heads": 2}
     model = OmegaConf.create(
         {"width": 8, "model": {"attentions": [good, good], "groups": [{"name": "a", "size": 3}]}}
@@ -169,7 +182,10 @@ def test_a_structured_config_is_a_mapping_like_any_other():
 
     options = OmegaConf.structured(Transolver)
     assert told(options) == [
-        "hidden_dim: expected an integer of at least 1, got ???; ??? stands for a value that must be given"
+        (
+            "hidden_dim: expected an integer of at least 1, got ???; ??? stands for a value "
+            "that must be given"
+        )
     ]
     options.hidden_dim = 8
     assert structure(options).hidden_dim == 8
@@ -178,7 +194,7 @@ def test_a_structured_config_is_a_mapping_like_any_other():
 @pytest.mark.parametrize(
     "source", [DictConfig(None), DictConfig("???"), ListConfig([]), ListConfig(["a"])], ids=repr
 )
-def test_what_holds_no_options_is_told_so(source):
+def test_what_holds_no_options_is_refused(source):
     assert told(source)[0].startswith(("type: missing", "expected a mapping of options, got ["))
 
 

@@ -28,7 +28,7 @@ def test_every_suffix_of_a_document_is_known():
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".YAML", ".Json"])
-def test_the_suffix_tells_the_format(tmp_path, suffix):
+def test_the_suffix_names_the_format(tmp_path, suffix):
     path = tmp_path / f"config{suffix}"
     path.write_text(TEXTS[SUFFIXES[suffix.lower()]], encoding="utf-8")
 
@@ -36,7 +36,7 @@ def test_the_suffix_tells_the_format(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("format", TEXTS)
-def test_the_caller_may_tell_the_format(tmp_path, format):
+def test_the_caller_may_name_the_format(tmp_path, format):
     path = tmp_path / "config.txt"
     path.write_text(TEXTS[format], encoding="utf-8")
 
@@ -52,15 +52,15 @@ def test_a_byte_order_mark_is_passed_over(tmp_path, format):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("a.txt", "the suffix '.txt' tells no format"), ("yaml", None)]
+    ("name", "message"), [("a.txt", "the suffix '.txt' names no format"), ("yaml", None)]
 )
-def test_a_suffix_that_tells_no_format_is_refused(tmp_path, name, message):
+def test_a_suffix_that_names_no_format_is_refused(tmp_path, name, message):
     path = tmp_path / name
     path.write_text("a: 1")
 
     found = problem(path)
 
-    assert found.message == (message or "the name has no suffix that tells a format")
+    assert found.message == (message or "the name has no suffix that names a format")
     assert found.suggestion == "use one of .yaml, .yml, .toml, .json"
 
 
@@ -91,7 +91,7 @@ def test_a_name_that_no_file_can_have_is_a_problem(name):
     assert problem(name).message.startswith("cannot be read: ")
 
 
-def test_bytes_that_are_not_utf_8_are_refused_in_their_place(tmp_path):
+def test_bytes_that_are_not_utf_8_are_refused_where_they_stand(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_bytes("a: 1\r\nb: é".encode() + b"\xff x\n")
 
@@ -123,7 +123,7 @@ def test_other_encodings_are_refused(tmp_path, encoding):
         ("\uffff", "U+FFFF"),
     ],
 )
-def test_characters_that_cannot_be_printed_are_refused_in_their_place(
+def test_characters_that_cannot_be_printed_are_refused_where_they_stand(
     tmp_path, format, char, shown
 ):
     path = tmp_path / f"a.{format}"
@@ -181,7 +181,7 @@ def test_parsers_and_writers_are_imported_when_they_are_used():
     assert result.stdout.split() == []
 
 
-def test_a_byte_that_is_not_utf8_has_its_place_behind_a_byte_order_mark_too(tmp_path):
+def test_a_byte_that_is_not_utf8_has_its_location_behind_a_byte_order_mark_too(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfa: \xff")
     with pytest.raises(ConfigError) as caught:
         read(tmp_path / "a.yaml")

@@ -1,46 +1,72 @@
-"""Plain data as text of each format."""
+"""From plain data to text, of each format."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from noether_core.errors import ConfigError, Problem, shown
 from noether_core.structuring.documents.document import LARGEST_TEXT, Format
 from noether_core.structuring.documents.limits import Limits, problems_in
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+# What is not printable, and what some reader takes for the end of a line or an encoding's mark.
 _RISKY: Final = (
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
-"""What is not printable, and what some reader takes for the end of a line or the mark of an
-encoding.
-"""
-
-
-def escaped(text: str) -> str:
-    r"""Return *text* with its risky characters, which stand in double quotes, written as
-    ``\u0085``.
-    """
-    return re.sub(_RISKY, lambda found: f"\\u{ord(found.group()):04x}", text)
-
 
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*+(?: [A-Za-z0-9_./+-]++)*+")
-"""Text that may stand without quotes, unless it is one of the words below."""
+"""Text that may stand in YAML without quotes, unless it is one of the words below."""
 
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-"""What some reader takes for something else, in upper or lower case."""
+"""What some reader of YAML takes for something else, in upper or lower case."""
 
 _CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 
 _LONGEST_KEY: Final = 1000
-"""Characters of a key that stands on the line of its value: no reader looks further than 1,024 for
-the colon.
+"""Characters of a YAML key that stands on the line of its value.
+
+No reader looks further than 1,024 for the colon.
 """
+
+
+def write(data: Any, format: Format) -> str:
+    """Return plain data as text, which `parse` reads as the same data; tuples become lists.
+
+    Raises:
+        ConfigError: If *data* is not plain or the format cannot hold it: TOML has no null and holds
+            a mapping at its top, JSON has neither infinities nor NaN, and none has half a
+            character.
+    """
+    limits, writer = _WRITERS[format]
+    problems = problems_in(data, limits)
+    if problems:
+        raise ConfigError(problems)
+    text = writer(data)
+    if len(text) > LARGEST_TEXT:
+        message = f"the document would have more than {LARGEST_TEXT} characters"
+        raise ConfigError([Problem(message=message)])
+    return text
+
+
+def _write_json(data: Any) -> str:
+    import json
+
+    return escaped(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def _write_toml(data: Any) -> str:
+    if not isinstance(data, dict):
+        raise ConfigError([Problem(message=f"TOML holds a mapping, got {shown(data)}", value=data)])
+    import tomli_w
+
+    return escaped(tomli_w.dumps(data))
+
+
+def escaped(text: str) -> str:
+    r"""Return *text* with risky characters, which stand in double quotes, as ``\u0085``."""
+    return re.sub(_RISKY, lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def write_yaml(data: Any) -> str:
@@ -73,14 +99,12 @@ def _entry(key: str, value: Any) -> Iterator[str]:
 
 
 def _is_block(value: Any) -> bool:
-    """Return whether *value* takes lines of its own: a mapping, or a list that holds more than
-    scalars.
-    """
+    """Return whether *value* takes lines of its own: a mapping, or a list of more than scalars."""
     if isinstance(value, dict):
         return bool(value)
-    return isinstance(value, (list, tuple)) and any(
-        isinstance(item, (dict, list, tuple)) for item in value
-    )
+    if isinstance(value, (list, tuple)):
+        return any(isinstance(item, (dict, list, tuple)) for item in value)
+    return False
 
 
 def _inline(value: Any) -> str:
@@ -102,50 +126,17 @@ def _text(text: str) -> str:
         return text
     import json
 
-    return escaped(json.dumps(text, ensure_ascii=False))
+    return escaped(json.dumps(text, ensure_ascii=False))  # JSON's quoted text is YAML's too
 
 
 def _fraction(value: float) -> str:
-    """Return a number that YAML 1.1 reads as one too: with a point even where an exponent follows."""
+    """Return a number that YAML 1.1 reads as one too: with a point, even before an exponent."""
     if math.isnan(value):
         return ".nan"
     if math.isinf(value):
         return ".inf" if value > 0 else "-.inf"
     text = repr(value)
     return text if "." in text else text.replace("e", ".0e")
-
-
-def write(data: Any, format: Format) -> str:
-    """Return plain data as text, which `parse` reads as the same data; tuples become lists.
-
-    Raises:
-        ConfigError: If *data* is not plain or the format cannot hold it: TOML has no null and holds
-            a mapping at its top, JSON has neither infinities nor NaN, and none has half a
-            character.
-    """
-    limits, writer = _WRITERS[format]
-    if problems := problems_in(data, limits):
-        raise ConfigError(problems)
-    text = writer(data)
-    if len(text) > LARGEST_TEXT:
-        raise ConfigError(
-            [Problem(message=f"the document would have more than {LARGEST_TEXT} characters")]
-        )
-    return text
-
-
-def _write_json(data: Any) -> str:
-    import json
-
-    return escaped(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
-
-
-def _write_toml(data: Any) -> str:
-    if not isinstance(data, dict):
-        raise ConfigError([Problem(message=f"TOML holds a mapping, got {shown(data)}", value=data)])
-    import tomli_w
-
-    return escaped(tomli_w.dumps(data))
 
 
 _WRITERS: Final[dict[Format, tuple[Limits, Callable[[Any], str]]]] = {
