@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple, Self
 
@@ -95,7 +95,9 @@ def arrange(
     """
     sizes: dict[str, int] = {}
     keys = torch.zeros_like(real, dtype=torch.long)
-    for number, branch in enumerate(_branches(real, groups, rule)):
+    branches = _branches(real, groups, rule)
+    names = [branch.name for branch in branches]
+    for number, branch in enumerate(branches):
         if branch.chosen is None:
             n_anchors = rule.anchors.within(branch.size)
             is_anchor = _evenly_spread(branch.members & real, rule.anchors)
@@ -108,7 +110,7 @@ def arrange(
         keys = torch.where(branch.members, 3 * number + rank, keys)
 
         sizes[branch.name + rule.suffix] = n_anchors
-        sizes[_name_of_others(branch.name, rule)] = branch.size - n_anchors
+        sizes[_name_of_others(branch.name, names, rule.suffix)] = branch.size - n_anchors
     return sizes, keys.argsort(dim=-1, stable=True)
 
 
@@ -196,11 +198,11 @@ def _owner(group: str, branches: tuple[str, ...], suffix: str) -> str:
     return max(named_for, key=len)
 
 
-def _name_of_others(branch: str, rule: AnchorRule) -> str:
+def _name_of_others(branch: str, branches: Collection[str], suffix: str) -> str:
     """Return the name of the tokens of a branch that are no anchors."""
     name = f"{branch}_queries"
-    is_taken = name == branch + rule.suffix or name in (rule.branches or ())
-    return branch if is_taken else name
+    # The name itself is the branch's too, and free: anchors have a suffix, where this one is taken.
+    return branch if name == branch + suffix or name in branches else name
 
 
 def _quoted(names: Iterable[str]) -> str:
