@@ -69,7 +69,7 @@ def _note(candidate: Candidate) -> str:
         return ""
     if candidate.state in {AMBIGUOUS, PASSED_OVER}:
         return f"{candidate.state}; write {candidate.entry.qualified_name}"
-    return candidate.told if candidate.state == SHADOWED else candidate.state
+    return candidate.description if candidate.state == SHADOWED else candidate.state
 
 
 def _details(name: str) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def _differences(contents: Contents) -> list[dict[str, str]]:
     except PluginError as error:
         return [{"name": "broken", "message": str(error)}]
     return [
-        attrs.asdict(difference) | {"message": difference.told("saved with")}
+        attrs.asdict(difference) | {"message": difference.headline("saved with")}
         for difference in differences
     ]
 

@@ -81,7 +81,7 @@ def _results(options: argparse.Namespace) -> Iterator[Result]:
 
 def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Result:
     """Return the configs of a file that are good, and every problem of the others."""
-    from noether_core.errors import ConfigError, by_place
+    from noether_core.errors import ConfigError, by_location
     from noether_core.structuring.checking import check_configs
 
     registry = None if locked is None else locked.registry
@@ -96,10 +96,12 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Re
                 configs.append({"path": checked.path, "type": checked.config.type})
     except ConfigError as error:
         problems += error.problems
-    return Result(name_of(file), configs, by_place(problems))
+    return Result(name_of(file), configs, by_location(problems))
 
 
-def _problems_of(checked: CheckedConfig, locked: Locked | None, document: Document) -> Iterable[Problem]:
+def _problems_of(
+    checked: CheckedConfig, locked: Locked | None, document: Document
+) -> Iterable[Problem]:
     """Return what is wrong with a config, and with its providers where they are locked."""
     if locked is None:
         return checked.problems

@@ -19,7 +19,7 @@ from noether_core.errors import (
     ProvenanceError,
     ProvenanceWarning,
     SavedModuleError,
-    told_differences,
+    describe_differences,
 )
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
@@ -87,7 +87,9 @@ def load_module(
     if misfits:
         raise _misfits_error(saved, misfits, differences)
     if differences:
-        warnings.warn(told_differences(saved.file, differences), ProvenanceWarning, stacklevel=2)
+        warnings.warn(
+            describe_differences(saved.file, differences), ProvenanceWarning, stacklevel=2
+        )
     return module
 
 
@@ -173,7 +175,7 @@ def _config(
         config = structure(declared, known.get(plugin).config, registry=seen)
         return attrs.evolve(config, extra=extra) if extra else config
     except ConfigError as error:
-        causes = [Problem(message=difference.told("saved with")) for difference in differences]
+        causes = [Problem(message=difference.headline("saved with")) for difference in differences]
         placed = [attrs.evolve(problem, file=saved.file) for problem in (*error.problems, *causes)]
         raise error.with_problems(placed) from None
 
@@ -249,6 +251,6 @@ def _torn_ties(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Iterat
 def _misfits_error(
     saved: _Saved, misfits: Iterable[str], differences: Iterable[Difference]
 ) -> SavedModuleError:
-    causes = [difference.told("saved with") for difference in differences]
+    causes = [difference.headline("saved with") for difference in differences]
     lines = ["its tensors do not fit the module:", *misfits, *causes]
     return SavedModuleError(saved.file, "\n  ".join(lines))

@@ -59,7 +59,9 @@ class Bench:
         with pytest.raises(ProvenanceError) as caught:
             load_module(self.file, registry=self.registry(), strict=strict)
         lines = self.lines(str(caught.value))
-        assert lines == [difference.told("saved with") for difference in caught.value.differences]
+        assert lines == [
+            difference.headline("saved with") for difference in caught.value.differences
+        ]
         assert isinstance(caught.value, SavedModuleError)
         return lines
 
