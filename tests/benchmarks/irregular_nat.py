@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, linear
 
 from noether_core import build
+from noether_plugins.attention.irregular_nat.at_once import Neighbourhood, Tokens
 from noether_plugins.attention.irregular_nat.neighbours import Nearest, nearest_neighbours
-from noether_plugins.attention.irregular_nat.reading import read_neighbours
-from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
+from noether_plugins.attention.irregular_nat.operation import attend_to_neighbours
+from noether_plugins.attention.irregular_nat.relpos import RelposWeights
 from tests.benchmarks.memory import peaks
 from tests.benchmarks.pairs import Claim, Growth, compare, device, growth, seconds
 from tests.benchmarks.running import begin
@@ -130,10 +131,10 @@ def _attention(form: str, tokens: int, order: str, *, backward: bool) -> Step:
     features = (
         torch.randn(tokens, _WIDTH, device=device(), requires_grad=backward) for _ in range(3)
     )
-    given = Tokens(*features, points.requires_grad_(backward))
-    reading = Reading(found.neighbours[0], found.walk[0], _HEADS, 0.0, 0.0, (None, None))
-    read = read_neighbours if form == "chunks" else _gathered
-    return _step(lambda: read(given, weights, reading), backward=backward)
+    projected = Tokens(*features, points.requires_grad_(backward))
+    given = Neighbourhood(found.neighbours[0], found.walk[0], None, None, _HEADS, 0.0, 0.0)
+    read = attend_to_neighbours if form == "chunks" else _gathered
+    return _step(lambda: read(projected, weights, given), backward=backward)
 
 
 def _module(form: str, tokens: int, order: str, *, backward: bool) -> Step:
@@ -171,14 +172,14 @@ def _whole(module: nn.Module, points: Tensor, x: Tensor) -> Tensor:
     tokens = Tokens(module.q(x[0]), module.k(x[0]), module.v(x[0]), points)
     inner, outer = module.relpos_fc1, module.relpos_fc2
     weights = RelposWeights(inner.weight, outer.weight, inner.bias, outer.bias)
-    reading = Reading(found.neighbours[0], found.walk[0], _HEADS, 0.0, 0.0, (None, None))
-    return module.proj(_gathered(tokens, weights, reading)).unsqueeze(0)
+    given = Neighbourhood(found.neighbours[0], found.walk[0], None, None, _HEADS, 0.0, 0.0)
+    return module.proj(_gathered(tokens, weights, given)).unsqueeze(0)
 
 
-def _gathered(tokens: Tokens, weights: RelposWeights, reading: Reading) -> Tensor:
+def _gathered(tokens: Tokens, weights: RelposWeights, given: Neighbourhood) -> Tensor:
     """Return the attention as its formula is written, which gathers all neighbours."""
-    is_missing = (reading.neighbours < 0).unsqueeze(-1)
-    others = reading.neighbours.clamp(min=0)
+    is_missing = (given.neighbours < 0).unsqueeze(-1)
+    others = given.neighbours.clamp(min=0)
     queries, keys, values = (tensor.unflatten(1, (_HEADS, -1)) for tensor in tokens[:3])
     keys, values = keys[others], values[others]
 

@@ -86,7 +86,7 @@ class MultiBranchAnchorAttention(nn.Module):
     ) -> Tensor:
         """Let the tokens of every group attend to the anchors that the variant gives its branch.
 
-        A token all of whose anchors are padding reads zeros.
+        A token all of whose anchors are padding gets zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.

@@ -50,7 +50,7 @@ class DotProductAttention(QKVAttention):
     ) -> Tensor:
         """Let every token attend to the tokens that the masks leave it.
 
-        One that they leave none reads zeros.
+        One that they leave none gets zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.

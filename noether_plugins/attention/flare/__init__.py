@@ -1,4 +1,4 @@
-"""FLARE: tokens exchange through a fixed number of latents."""
+"""FLARE: tokens exchange information through a fixed number of latents."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ def noether_attention_variant() -> AttentionVariant:
         capabilities=("key_padding_mask", "token_specs", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
-        summary="Latents read the tokens, and the tokens read the latents: attention of low rank.",
         reference="Puri et al., FLARE, 2025 (arXiv 2508.12594)",
         example={"hidden_dim": 8, "num_heads": 2, "num_latents": 4},
         silent_options=("chunk_size",),
-        api_version=1,
     )

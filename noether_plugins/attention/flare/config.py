@@ -14,10 +14,10 @@ Activation = Literal["GELU", "SILU"]
 
 @attrs.frozen(kw_only=True)
 class FLAREAttentionConfig(AttentionConfig):
-    """Options of FLARE."""
+    """Latents attend to the tokens, and the tokens to the latents: attention of low rank."""
 
     type: Literal["flare"] = "flare"
-    """Tokens exchange through a fixed number of latents."""
+    """FLARE."""
 
     use_rope: Annotated[Literal[False], Because("latents have no position to rotate by")] = False
     """Not for this variant: latents have no position."""
@@ -57,7 +57,7 @@ class FLAREAttentionConfig(AttentionConfig):
     """Activation of both MLPs."""
 
     anchor_suffix: str = "_anchors"
-    """Where a call names groups of tokens and some end in this, the latents read those alone."""
+    """Where a call names groups of tokens and some end in this, latents attend to those alone."""
 
     backend: Backend = "auto"
     """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second

@@ -30,24 +30,24 @@ from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.residual_mlp import residual_mlp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class FLAREAttention(nn.Module):
-    """Tokens exchange information through latents: each head's latents read the tokens, and the
-    tokens read them.
+    """Latents attend to the tokens, and the tokens attend to the latents.
 
-    ``z = softmax(s l k^T) v`` gathers the tokens in the latents ``l``, and ``y = softmax(s k l^T)
-    z`` hands them out again by the same keys, with ``s`` the ``attn_scale``; together an attention
-    of rank ``num_latents``, whose time and memory grow with the number of tokens and not with its
-    square. Keys and values are residual MLPs of the tokens.
+    ``z = softmax(s l k^T) v`` gathers the tokens in the latents ``l`` of each head, and ``y =
+    softmax(s k l^T) z`` hands them out again by the same keys, with ``s`` the ``attn_scale``;
+    together an attention of rank ``num_latents``, whose time and memory grow with the number of
+    tokens and not with its square. Keys and values are residual MLPs of the tokens.
 
-    Where no gradient is needed, many tokens are computed chunk by chunk: the latents read the
+    Where no gradient is needed, many tokens are computed chunk by chunk: the latents attend to the
     chunks in turn, merged exactly, and keys wait for the second step in the rows of the result that
     it will overwrite. Beyond tokens and result, memory then does not grow with the number of
     tokens.
 
-    Puri et al., FLARE, 2025 (arXiv 2508.12594).
+    Puri et al., FLARE, 2025 (arXiv 2508.12594). The groups of anchors, which the latents attend to
+    alone, are not in the paper.
 
     Args:
         config: Its own config, or a generic one of its type.
@@ -59,39 +59,38 @@ class FLAREAttention(nn.Module):
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
         self.config = own = structure(config, FLAREAttentionConfig)
-        self.hidden_dim, self.num_heads, self.num_latents = (
-            own.hidden_dim,
-            own.num_heads,
-            own.num_latents,
-        )
-        self.attn_scale, self.anchor_suffix, self.dropout = (
-            own.attn_scale,
-            own.anchor_suffix,
-            own.dropout,
-        )
-        self.backend, self.chunk_size = own.backend, own.chunk_size
+        self.hidden_dim = own.hidden_dim
+        self.num_heads = own.num_heads
+        self.num_latents = own.num_latents
+        self.attn_scale = own.attn_scale
+        self.anchor_suffix = own.anchor_suffix
+        self.dropout = own.dropout
+        self.backend = own.backend
+        self.chunk_size = own.chunk_size
 
-        self.latent_q = nn.Parameter(torch.empty(self.hidden_dim, self.num_latents))
+        self.latent_q = nn.Parameter(torch.empty(own.hidden_dim, own.num_latents))
         if not self.latent_q.is_meta:  # where there is nothing to fill
             nn.init.normal_(self.latent_q, std=own.latent_init_std)
-        self.k_proj, self.v_proj = (
-            residual_mlp(
-                self.hidden_dim,
-                ratio=ratio,
-                num_layers=layers,
-                activation=own.activation,
-                bias=own.bias,
-            )
-            for ratio, layers in (
-                (own.k_proj_mlp_ratio, own.num_layers_k_proj),
-                (own.v_proj_mlp_ratio, own.num_layers_v_proj),
-            )
+        self.k_proj = residual_mlp(
+            own.hidden_dim,
+            ratio=own.k_proj_mlp_ratio,
+            num_layers=own.num_layers_k_proj,
+            activation=own.activation,
+            bias=own.bias,
         )
-        self._widest = max(self.hidden_dim, self.k_proj.inner, self.v_proj.inner)
+        self.v_proj = residual_mlp(
+            own.hidden_dim,
+            ratio=own.v_proj_mlp_ratio,
+            num_layers=own.num_layers_v_proj,
+            activation=own.activation,
+            bias=own.bias,
+        )
         norm = RMSNorm if own.rmsnorm else nn.LayerNorm
-        self.q_norm, self.k_norm = (norm(own.head_dim) if own.qk_norm else None for _ in range(2))
-        self.out_proj = nn.Linear(self.hidden_dim, self.hidden_dim, bias=own.bias)
+        self.q_norm = norm(own.head_dim) if own.qk_norm else None
+        self.k_norm = norm(own.head_dim) if own.qk_norm else None
+        self.out_proj = nn.Linear(own.hidden_dim, own.hidden_dim, bias=own.bias)
         init_weights_(self, own.init_weights, output=self.out_proj)
+        self._widest = max(own.hidden_dim, self.k_proj.inner, self.v_proj.inner)
 
     def forward(
         self,
@@ -104,10 +103,12 @@ class FLAREAttention(nn.Module):
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
-                no latent; it still reads the latents, so its own rows of the result mean nothing.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. No latent attends
+                to padding; padding still attends to the latents, so its own rows of the result mean
+                nothing.
             token_specs: Groups of the tokens, one behind the other. Where one or more end in
-                ``anchor_suffix``, the latents read those alone; all tokens read the latents.
+                ``anchor_suffix``, the latents attend to those alone; all tokens attend to the
+                latents.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
@@ -119,23 +120,25 @@ class FLAREAttention(nn.Module):
         """
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
-        read = self._read_groups(token_specs, x.shape[1])
+        anchors = self._anchors(token_specs, x.shape[1])
         dropout = self.dropout if self.training else 0.0
-        chunk = None if dropout else self._tokens_at_once(x)
-        if chunk is not None:
-            return self._stream(x, key_padding_mask, read, chunk)
+
+        chunk_size = None if dropout else self._choose_chunk_size(x)
+        if chunk_size is not None:
+            return self._stream(x, key_padding_mask, anchors, chunk_size)
 
         latents = self._latents(x.shape[0])
         keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
-        values = project_heads(_take(x, read, dim=1), self.v_proj, self.num_heads)
+        values = project_heads(_select(x, anchors, dim=1), self.v_proj, self.num_heads)
+        real = key_padding_mask
+        if real is not None:
+            real = _select(real, anchors, dim=1)
 
         gathered = attend(
             latents,
-            _take(keys, read, dim=2),
+            _select(keys, anchors, dim=2),
             values,
-            key_padding_mask=None
-            if key_padding_mask is None
-            else _take(key_padding_mask, read, dim=1),
+            key_padding_mask=real,
             dropout=dropout,
             scale=self.attn_scale,
             backend=self.backend,
@@ -145,77 +148,85 @@ class FLAREAttention(nn.Module):
         return functional.dropout(y, dropout) if dropout else y
 
     def _latents(self, batch: int) -> Tensor:
+        """Return the latents as queries and keys, ``(batch, heads, num_latents, head_dim)``."""
         latents = self.latent_q.reshape(1, self.num_heads, self.num_latents, -1)
-        latents = latents if self.q_norm is None else self.q_norm(latents)
+        if self.q_norm is not None:
+            latents = self.q_norm(latents)
         return latents.expand(batch, -1, -1, -1)
 
     def _hand_out(
         self, keys: Tensor, latents: Tensor, gathered: Tensor, dropout: float = 0.0
     ) -> Tensor:
-        """Return what tokens read from the latents by their keys."""
-        handed_out = attend(
+        """Return the output of tokens, whose *keys* attend to the latents."""
+        heads = attend(
             keys, latents, gathered, dropout=dropout, scale=self.attn_scale, backend=self.backend
         )
-        y: Tensor = self.out_proj(merge_heads(handed_out))
+        y: Tensor = self.out_proj(merge_heads(heads))
         return y
 
-    def _tokens_at_once(self, x: Tensor) -> int | None:
+    def _choose_chunk_size(self, x: Tensor) -> int | None:
         """Return how many tokens are computed at once, None for all.
 
-        A chunk holds no fewer tokens than there are latents: to merge what latents read costs less
-        than to read.
+        A chunk holds no fewer tokens than there are latents: to merge what latents attend to costs
+        less than the attention itself.
         """
-        if self.backend == "flex":  # it tells no sums to merge by
+        if self.backend == "flex":
+            # It returns no sums of weights, by which chunks are merged.
             return None
-        logits = 0 if has_fused_kernel(x, self.backend) else self.num_heads * self.num_latents
-        width = max(self._widest, logits)
+        held_logits = 0 if has_fused_kernel(x, self.backend) else self.num_heads * self.num_latents
         return choose_chunk_size(
-            self, x, width=width, least=self.num_latents, chosen=self.chunk_size
+            self,
+            x,
+            width=max(self._widest, held_logits),
+            least=self.num_latents,
+            chosen=self.chunk_size,
         )
 
-    def _stream(self, x: Tensor, real: Tensor | None, cut: GroupSplit | None, chunk: int) -> Tensor:
-        """Return the result for the tokens *x*, *chunk* of them at a time.
+    def _stream(
+        self, x: Tensor, real: Tensor | None, anchors: GroupSplit | None, chunk_size: int
+    ) -> Tensor:
+        """Return the result for the tokens *x*, *chunk_size* of them at a time.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             real: ``(batch, tokens)`` booleans, or None.
-            cut: Where the tokens are cut for those that the latents read; None where they read all.
-            chunk: Tokens at once.
+            anchors: Selects the tokens that the latents attend to; None where it is all of them.
+            chunk_size: Tokens at once.
         """
-        read = [slice(0, x.shape[1])] if cut is None else _spans(cut)
+        count = x.shape[1]
+        attended = [slice(0, count)] if anchors is None else _spans(anchors)
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
+
         latents = self._latents(x.shape[0])
-        key_chunks = self._leave_keys(x, y, real, chunks_of(read, chunk))
+        key_chunks = self._leave_keys(x, y, real, chunks_of(attended, chunk_size))
         gathered = attend_to_chunks(
             latents, key_chunks, scale=self.attn_scale, backend=self.backend
         )
 
-        for rows in chunks_of(read, chunk):
-            y[:, rows] = self._hand_out(split_heads(y[:, rows], self.num_heads), latents, gathered)
-        for rows in chunks_of(_between(read, x.shape[1]), chunk):
+        for rows in chunks_of(attended, chunk_size):
+            keys = split_heads(y[:, rows], self.num_heads)
+            y[:, rows] = self._hand_out(keys, latents, gathered)
+        for rows in chunks_of(_between(attended, count), chunk_size):
             keys = project_heads(x[:, rows], self.k_proj, self.num_heads, norm=self.k_norm)
             y[:, rows] = self._hand_out(keys, latents, gathered)
         return y
 
     def _leave_keys(
-        self, x: Tensor, y: Tensor, real: Tensor | None, chunks: Iterator[slice]
+        self, x: Tensor, y: Tensor, real: Tensor | None, chunks: Iterable[slice]
     ) -> Iterator[KeyChunk]:
         """Yield the keys and values of chunks of *x*, and leave the keys in their rows of *y*."""
         for rows in chunks:
             tokens = x[:, rows].contiguous()  # one copy, where every layer would make its own
             keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
-            y[:, rows] = merge_heads(keys)
             values = project_heads(tokens, self.v_proj, self.num_heads)
+            y[:, rows] = merge_heads(keys)
             yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
 
-    def _read_groups(
-        self, token_specs: Sequence[TokenSpec] | None, tokens: int
-    ) -> GroupSplit | None:
-        """Return where the tokens are cut for those that the latents read, None where they read
-        all.
-        """
+    def _anchors(self, token_specs: Sequence[TokenSpec] | None, tokens: int) -> GroupSplit | None:
+        """Return where the anchors are; None where the latents attend to all tokens."""
         if token_specs is None:
             return None
+
         sizes: dict[str, int] = {}
         for name, size in group_sizes(layout_of(token_specs), tokens).items():
             if size is None:
@@ -227,17 +238,16 @@ class FLAREAttention(nn.Module):
         return split_groups(sizes, [anchors]) if anchors else None
 
 
-def _take(tensor: Tensor, cut: GroupSplit | None, *, dim: int) -> Tensor:
-    """Return the tokens that are read; the tensor itself where all are, as a part's gradient costs
-    a tensor more.
-    """
-    return tensor if cut is None else select_groups(tensor, cut, dim=dim)
+def _select(tensor: Tensor, anchors: GroupSplit | None, *, dim: int) -> Tensor:
+    """Return the tokens that the latents attend to."""
+    # The tensor itself where it is all of them: the gradient of a part costs a tensor more.
+    return tensor if anchors is None else select_groups(tensor, anchors, dim=dim)
 
 
-def _spans(cut: GroupSplit) -> list[slice]:
-    """Return where the tokens stand that are read."""
-    bounds = [0, *itertools.accumulate(cut.lengths)]
-    return [slice(bounds[first], bounds[stop]) for first, stop in cut.selections[0]]
+def _spans(split: GroupSplit) -> list[slice]:
+    """Return where the tokens stand that *split* selects."""
+    bounds = [0, *itertools.accumulate(split.lengths)]
+    return [slice(bounds[start], bounds[stop]) for start, stop in split.selections[0]]
 
 
 def _between(spans: Sequence[slice], tokens: int) -> Iterator[slice]:

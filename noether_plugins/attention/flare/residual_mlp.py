@@ -21,21 +21,19 @@ _ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
 def residual_mlp(
     width: int, *, ratio: float, num_layers: int, activation: Activation, bias: bool
 ) -> ResidualLinear | ResidualMLP:
-    """Return the MLP from tokens of a width to the same width: one linear layer where *num_layers*
-    is -1.
+    """Return the layers from tokens to keys or values of the same width.
 
     Args:
         width: Width of a token.
         ratio: Inner width over *width*.
-        num_layers: Inner layers, or -1.
+        num_layers: Inner layers; -1 for one linear layer with a residual.
         activation: Name of the activation.
         bias: Whether layers have a bias.
     """
     if num_layers == -1:
         return ResidualLinear(width, bias=bias)
-    return ResidualMLP(
-        width, max(1, int(width * ratio)), num_layers, _ACTIVATIONS[activation], bias=bias
-    )
+    inner = max(1, int(width * ratio))
+    return ResidualMLP(width, inner, num_layers, _ACTIVATIONS[activation], bias=bias)
 
 
 class ResidualLinear(nn.Module):
@@ -78,7 +76,8 @@ class ResidualMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., width)`` to the same shape."""
         z = self.activation(self.fc1(x))
-        z = z + x if self.widths_agree else z
+        if self.widths_agree:
+            z = z + x
 
         for layer in self.fcs:
             z = z + self.activation(layer(z))

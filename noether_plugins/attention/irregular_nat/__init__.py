@@ -1,4 +1,4 @@
-"""Neighbourhood attention: points read the points nearest to them."""
+"""Neighbourhood attention: points attend to the points nearest to them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ def noether_attention_variant() -> AttentionVariant:
         capabilities=("key_padding_mask", "positions", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
-        summary="Every point reads the points nearest to it, and sees where they are.",
-        reference="after Hassani et al., Neighborhood Attention Transformer, 2023 (arXiv 2204.07143)",
+        reference="after Hassani et al., Neighborhood Attention Transformer, 2023 "
+        "(arXiv 2204.07143)",
         example={"hidden_dim": 8, "num_heads": 2, "input_dim": 3, "radius": 0.5, "max_degree": 4},
-        api_version=1,
     )

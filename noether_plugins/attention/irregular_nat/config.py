@@ -12,10 +12,10 @@ from noether_core.schemas import AttentionConfig, Because
 
 @attrs.frozen(kw_only=True)
 class IrregularNatAttentionConfig(AttentionConfig):
-    """Options of neighbourhood attention on irregular points."""
+    """Every point attends to the points nearest to it, and sees where they are."""
 
     type: Literal["irregular_nat"] = "irregular_nat"
-    """Points read the points nearest to them."""
+    """Neighbourhood attention on irregular points."""
 
     use_rope: Annotated[
         Literal[False], Because("relative positions enter as a bias of the logits")
@@ -26,10 +26,10 @@ class IrregularNatAttentionConfig(AttentionConfig):
     """Coordinates of a point."""
 
     radius: Annotated[float, Gt(0)] = 0.1
-    """Farthest that a point sees, in the unit of the positions."""
+    """Farthest that a neighbour may be, in the unit of the positions."""
 
     max_degree: Annotated[int, Ge(1)] = 16
-    """Most points that a point reads, itself included; the nearest are taken."""
+    """Most neighbours of a point, itself included; the nearest are taken."""
 
     relpos_mlp_hidden_dim: Annotated[int, Ge(1)] = 32
     """Inner width of the MLP from relative positions to a bias of every head."""

@@ -15,20 +15,21 @@ from noether_core.nn import (
     init_weights_,
     split_heads,
 )
+from noether_plugins.attention.irregular_nat.at_once import Neighbourhood, Tokens
 from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
-from noether_plugins.attention.irregular_nat.neighbours import nearest_neighbours
-from noether_plugins.attention.irregular_nat.reading import read_neighbours
-from noether_plugins.attention.irregular_nat.tokens import Reading, RelposWeights, Tokens
+from noether_plugins.attention.irregular_nat.neighbours import Nearest, nearest_neighbours
+from noether_plugins.attention.irregular_nat.operation import attend_to_neighbours
+from noether_plugins.attention.irregular_nat.relpos import RelposWeights
 
 
 class IrregularNatAttention(QKVAttention):
-    """Every token reads the tokens nearest to it: at most ``max_degree`` within ``radius``, itself
-    always among them.
+    """Every token attends to the tokens nearest to it.
 
     ``proj(merge(softmax(q_i k_j^T / sqrt(d) + b(p_j - p_i)) v_j))`` over the neighbours ``j`` of
-    token ``i``, with a bias of every head from an MLP of the relative position. Neighbours are
-    exact, and found by a k-d tree; of tokens equally far away the earlier ones are taken. Time and
-    memory grow with tokens times ``max_degree``.
+    token ``i``: at most ``max_degree`` within ``radius``, itself always among them. ``b`` is an MLP
+    from the relative position to a bias of every head. Neighbours are exact, and found by a k-d
+    tree; of tokens equally far away the earlier ones are taken. Time and memory grow with tokens
+    times ``max_degree``.
 
     Neighbourhood attention after Hassani et al., Neighborhood Attention Transformer, 2023 (arXiv
     2204.07143), carried from pixels to points.
@@ -45,8 +46,11 @@ class IrregularNatAttention(QKVAttention):
     def __init__(self, config: AttentionConfig) -> None:
         own = structure(config, IrregularNatAttentionConfig)
         super().__init__(own)
-        self.input_dim, self.radius, self.max_degree = own.input_dim, own.radius, own.max_degree
+        self.input_dim = own.input_dim
+        self.radius = own.radius
+        self.max_degree = own.max_degree
         self.relpos_dropout = own.relpos_mlp_dropout
+
         self.relpos_fc1 = nn.Linear(own.input_dim, own.relpos_mlp_hidden_dim, bias=own.bias)
         self.relpos_fc2 = nn.Linear(own.relpos_mlp_hidden_dim, own.num_heads, bias=own.bias)
         for layer in (self.relpos_fc1, self.relpos_fc2):
@@ -59,13 +63,13 @@ class IrregularNatAttention(QKVAttention):
         key_padding_mask: Tensor | None = None,
         positions: Tensor | None = None,
     ) -> Tensor:
-        """Let every token read its neighbours.
+        """Let every token attend to its neighbours.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is
-                nobody's neighbour and has
-                none: its rows of the result are the bias of the output projection.
+                nobody's neighbour and has none: its rows of the result are the bias of the output
+                projection.
             positions: ``(batch, tokens, input_dim)``, the points of the tokens, in the unit of
                 ``radius``; required. Gradients reach them through the bias, not through the choice
                 of neighbours.
@@ -91,24 +95,20 @@ class IrregularNatAttention(QKVAttention):
             self._projected(x, self.v),
             positions.flatten(0, 1),
         )
-        read = read_neighbours(tokens, self._relpos_weights(), self._reading(*nearest))
 
-        return self.project_output(split_heads(read.view(x.shape), self.num_heads))
+        result = attend_to_neighbours(tokens, self._relpos_weights(), self._neighbourhood(nearest))
+
+        return self.project_output(split_heads(result.view(x.shape), self.num_heads))
 
     def _degree(self, tokens: int) -> int:
-        """Return how many neighbours are asked for: no more than there are tokens, of which graphs
-        know no number.
-        """
-        return (
-            self.max_degree
-            if torch.compiler.is_compiling()
-            else max(1, min(self.max_degree, tokens))
-        )
+        """Return how many neighbours to look for: no more than there are tokens."""
+        if torch.compiler.is_compiling():
+            # A graph serves any number of tokens, so it does not depend on this one.
+            return self.max_degree
+        return max(1, min(self.max_degree, tokens))
 
     def _projected(self, x: Tensor, layer: nn.Module, norm: nn.Module | None = None) -> Tensor:
-        """Return queries, keys or values with batch and tokens as one axis, ``(batch * tokens,
-        hidden_dim)``.
-        """
+        """Return queries, keys or values, ``(batch * tokens, hidden_dim)``."""
         projected: Tensor = layer(x).flatten(0, 1)
         if norm is None:
             return projected
@@ -119,22 +119,23 @@ class IrregularNatAttention(QKVAttention):
         inner, outer = self.relpos_fc1, self.relpos_fc2
         return RelposWeights(inner.weight, outer.weight, inner.bias, outer.bias)
 
-    def _reading(self, neighbours: Tensor, walk: Tensor) -> Reading:
-        """Return who reads whom, with batch and tokens as one axis."""
+    def _neighbourhood(self, nearest: Nearest) -> Neighbourhood:
+        """Return which tokens attend to which, with batch and tokens as one axis."""
+        neighbours, walk = nearest
         batch, tokens, _ = neighbours.shape
         first = torch.arange(batch, device=neighbours.device).view(batch, 1) * tokens
-        numbers = torch.where(neighbours < 0, neighbours, neighbours + first.unsqueeze(-1)).flatten(
-            0, 1
+        numbers = torch.where(neighbours < 0, neighbours, neighbours + first.unsqueeze(-1))
+
+        return Neighbourhood(
+            neighbours=numbers.flatten(0, 1),
+            walk=(walk + first).flatten(),
+            seed=self._seed(self.dropout, neighbours.device),
+            relpos_seed=self._seed(self.relpos_dropout, neighbours.device),
+            num_heads=self.num_heads,
+            dropout=self.dropout,
+            relpos_dropout=self.relpos_dropout,
         )
-        seed, relpos_seed = (
-            draw_seed(neighbours.device) if self.training and probability else None
-            for probability in (self.dropout, self.relpos_dropout)
-        )
-        return Reading(
-            numbers,
-            (walk + first).flatten(),
-            self.num_heads,
-            self.dropout,
-            self.relpos_dropout,
-            (seed, relpos_seed),
-        )
+
+    def _seed(self, probability: float, device: torch.device) -> Tensor | None:
+        """Return what decides which numbers are dropped, or None where none are."""
+        return draw_seed(device) if self.training and probability else None

@@ -1,6 +1,4 @@
-"""Weighted sums of rows over those whom a token reads, or over those who read it; no row is copied
-for a pair.
-"""
+"""Weighted sums over neighbours, and over those whose neighbour a token is; no pair gets a copy."""
 
 from __future__ import annotations
 
@@ -12,15 +10,16 @@ from torch.nn import functional
 
 
 class Walk(NamedTuple):
-    """Tokens in the order in which they are read, those near each other together: caches then hold
-    what they read.
+    """Tokens in an order in which those near each other stand together, with their neighbours.
+
+    Caches then hold what a token attends to.
     """
 
     tokens: Tensor
     """``(tokens,)`` numbers of tokens."""
 
-    others: Tensor
-    """``(tokens, degree)`` numbers of those whom each of these reads; its own where there is no
+    neighbours: Tensor
+    """``(tokens, degree)`` numbers of the neighbours of each of these; its own where there is no
     further one.
     """
 
@@ -28,68 +27,73 @@ class Walk(NamedTuple):
     """``(tokens, degree)``: whether there is no further one."""
 
 
-class Readers(NamedTuple):
-    """A walk turned round: the pairs of a walk, sorted by who is read."""
+class PairsByNeighbour(NamedTuple):
+    """The pairs of a walk, sorted by the neighbour in them."""
 
     tokens: Tensor
-    """``(pairs,)`` numbers of the tokens that read."""
+    """``(pairs,)`` numbers of the tokens that attend."""
 
     pairs: Tensor
-    """``(pairs,)`` places of the pairs in the walk."""
+    """``(pairs,)`` numbers of the pairs in the walk."""
 
     starts: Tensor
-    """``(tokens + 1,)``: where the readers of each token start."""
+    """``(tokens + 1,)``: where the pairs of each neighbour start."""
 
 
 def walk_through(neighbours: Tensor, order: Tensor) -> Walk:
-    """Return the walk in *order* ``(tokens,)`` through *neighbours* ``(tokens, degree)``, -1 where
-    there is none.
+    """Return the walk in some order.
+
+    Args:
+        neighbours: ``(tokens, degree)`` numbers of tokens; -1 where there is no further one.
+        order: ``(tokens,)`` numbers of all tokens.
     """
     others = neighbours.index_select(0, order)
     is_missing = others < 0
     return Walk(order, torch.where(is_missing, order.unsqueeze(1), others), is_missing)
 
 
-def readers_in(walk: Walk) -> Readers:
-    """Return who reads each token."""
-    count, degree = walk.others.shape
-    read, pairs = torch.sort(walk.others.flatten(), stable=True)
-    starts = torch.searchsorted(read, torch.arange(count + 1, device=read.device))
-    return Readers(walk.tokens.index_select(0, pairs // degree), pairs, starts)
+def pairs_by_neighbour(walk: Walk) -> PairsByNeighbour:
+    """Return the pairs of *walk*, sorted by the neighbour in them."""
+    count, degree = walk.neighbours.shape
+    neighbours, pairs = torch.sort(walk.neighbours.flatten(), stable=True)
+    every_token = torch.arange(count + 1, device=neighbours.device)
+    starts = torch.searchsorted(neighbours, every_token)
+    return PairsByNeighbour(walk.tokens.index_select(0, pairs // degree), pairs, starts)
 
 
-def sum_over_others(rows: Tensor, weights: Tensor, walk: Walk, out: Tensor) -> None:
-    """Write to *out*, for every token and head, the weighted sum of the rows of those whom it
-    reads.
+def sum_over_neighbours(rows: Tensor, weights: Tensor, walk: Walk, out: Tensor) -> None:
+    """Write to *out*, for every token and head, the weighted sum of the rows of its neighbours.
 
     Args:
         rows: ``(tokens, heads, width)``.
         weights: ``(heads, tokens, degree)``, tokens in the order of the walk.
-        walk: Who reads whom.
+        walk: The neighbours of each token.
         out: ``(tokens, heads, width)``.
     """
     for head, weight in enumerate(weights):
         table = rows.select(1, head).contiguous()
-        sums = functional.embedding_bag(walk.others, table, mode="sum", per_sample_weights=weight)
+        sums = functional.embedding_bag(
+            walk.neighbours, table, mode="sum", per_sample_weights=weight
+        )
         out.select(1, head).index_copy_(0, walk.tokens, sums)
 
 
-def sum_over_readers(rows: Tensor, weights: Tensor, readers: Readers, out: Tensor) -> None:
-    """Write to *out*, for every token and head, the weighted sum of the rows of those who read it.
+def sum_over_attending(rows: Tensor, weights: Tensor, pairs: PairsByNeighbour, out: Tensor) -> None:
+    """Write to *out*, for every token and head, the weighted sum of the rows that attend to it.
 
     Args:
         rows: ``(tokens, heads, width)``.
         weights: ``(heads, tokens, degree)``, tokens in the order of the walk.
-        readers: Who is read by whom.
+        pairs: The tokens that attend to each.
         out: ``(tokens, heads, width)``.
     """
     for head, weight in enumerate(weights):
         sums = functional.embedding_bag(
-            readers.tokens,
+            pairs.tokens,
             rows.select(1, head).contiguous(),
-            offsets=readers.starts,
+            offsets=pairs.starts,
             mode="sum",
-            per_sample_weights=weight.flatten().index_select(0, readers.pairs),
+            per_sample_weights=weight.flatten().index_select(0, pairs.pairs),
             include_last_offset=True,
         )
         out.select(1, head).copy_(sums)

@@ -67,7 +67,7 @@ class MixedAttention(QKVAttention):
     ) -> Tensor:
         """Let the tokens of every group attend to the groups that its pattern names.
 
-        A token that may attend to none reads zeros.
+        A token that may attend to none gets zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.

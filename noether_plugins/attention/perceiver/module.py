@@ -91,7 +91,7 @@ class PerceiverAttention(QKVAttention):
     ) -> Tensor:
         """Let every query token attend to the tokens that the masks leave it.
 
-        One that they leave none reads zeros.
+        One that they leave none gets zeros.
 
         Args:
             q: ``(batch, queries, hidden_dim)``.

@@ -1,9 +1,7 @@
-"""Ideal flow around aerofoils: sections, a panel method that solves their flow, and samples to
-learn from.
-"""
+"""Ideal flow around aerofoils: sections, their flow by a panel method, samples to learn from."""
 
 from noether_plugins.tasks.airfoil.contours import close_contour
-from noether_plugins.tasks.airfoil.dataset import AirfoilBatch, AirfoilSample, generate, sample
+from noether_plugins.tasks.airfoil.dataset import BOX, AirfoilBatch, AirfoilSample, generate, sample
 from noether_plugins.tasks.airfoil.field import AirfoilField, evaluate_field
 from noether_plugins.tasks.airfoil.geometry import (
     NacaSection,
@@ -12,7 +10,6 @@ from noether_plugins.tasks.airfoil.geometry import (
     turn_to_chord,
 )
 from noether_plugins.tasks.airfoil.panels import PanelFlow, solve
-from noether_plugins.tasks.airfoil.tokens import BOX
 
 __all__ = [
     "BOX",

@@ -1,4 +1,4 @@
-"""Closed contours: loops of straight panels around a body, and where points lie relative to them."""
+"""Closed contours: loops of straight panels around a body, and where points lie beside them."""
 
 from typing import TypeAlias
 
@@ -10,8 +10,7 @@ ComplexArray: TypeAlias = NDArray[np.complex128]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 MIN_PANELS = 8
-"""Fewest panels a contour may have: the flow around fewer corners resembles that of no smooth body.
-"""
+"""Fewest panels of a contour: the flow around fewer corners resembles that of no smooth body."""
 
 
 def close_contour(points: ArrayLike) -> FloatArray:
@@ -41,10 +40,9 @@ def close_contour(points: ArrayLike) -> FloatArray:
 
 
 def _check_panels(nodes: FloatArray) -> None:
-    if len(nodes) - 1 < MIN_PANELS:
-        raise ValueError(
-            f"points: {max(len(nodes) - 1, 0)} panels, expected at least {MIN_PANELS}; add points"
-        )
+    n_panels = max(len(nodes) - 1, 0)
+    if n_panels < MIN_PANELS:
+        raise ValueError(f"points: {n_panels} panels, expected at least {MIN_PANELS}; add points")
     repeated = np.flatnonzero((np.diff(nodes, axis=0) == 0).all(axis=1))
     if repeated.size:
         raise ValueError(
@@ -55,25 +53,24 @@ def _check_panels(nodes: FloatArray) -> None:
 
 
 def to_complex(points: FloatArray) -> ComplexArray:
-    """Read points ``(..., 2)`` as complex numbers ``x + i y`` of shape ``(...)``."""
+    """Return points ``(..., 2)`` as complex numbers ``x + i y`` of shape ``(...)``."""
     return np.asarray(points[..., 0] + 1j * points[..., 1], dtype=np.complex128)
 
 
 def signed_area(nodes: FloatArray) -> float:
-    """Enclosed area of a loop, positive when it runs counter-clockwise."""
-    z = to_complex(
-        nodes - nodes[0]
-    )  # relative to a corner, so that a far-away body loses no digits
+    """Return the area that a loop encloses, positive when it runs counter-clockwise."""
+    # relative to a corner, so that a far-away body loses no digits
+    z = to_complex(nodes - nodes[0])
     return float(0.5 * (z[:-1].conj() * z[1:]).imag.sum())
 
 
 def panel_lengths(nodes: FloatArray) -> FloatArray:
-    """Lengths ``(panels,)`` of the panels between the nodes."""
+    """Return the lengths ``(panels,)`` of the panels between the nodes."""
     return np.abs(np.diff(to_complex(nodes)))
 
 
 def node_normals(nodes: FloatArray) -> FloatArray:
-    """Outward unit normals ``(panels + 1, 2)`` at the nodes of a counter-clockwise loop.
+    """Return outward unit normals ``(panels + 1, 2)`` at the nodes of a counter-clockwise loop.
 
     Central differences over arc length, second order where the contour is smooth; the first and the
     last node have the normals of their own panels, so that a sharp trailing edge keeps its two
@@ -85,7 +82,7 @@ def node_normals(nodes: FloatArray) -> FloatArray:
 
 
 def is_inside(nodes: FloatArray, points: FloatArray) -> BoolArray:
-    """Tell which points lie inside a loop.
+    """Return which points lie inside a loop.
 
     Args:
         nodes: ``(panels + 1, 2)`` closed loop.
@@ -103,12 +100,14 @@ def is_inside(nodes: FloatArray, points: FloatArray) -> BoolArray:
 
 
 def distances(nodes: FloatArray, points: FloatArray) -> FloatArray:
-    """Distances ``(count,)`` from points ``(count, 2)``, inside or outside, to the nearest panel of
-    a loop.
+    """Return the distances ``(count,)`` from points ``(count, 2)`` to the nearest panel of a loop.
+
+    Points may lie inside or outside.
     """
     z = to_complex(nodes)
     spans = np.diff(z)
-    along = (
-        to_complex(points)[:, None] - z[:-1]
-    ) / spans  # 0 where a panel starts, 1 where it ends
-    return np.asarray((np.abs(along - along.real.clip(0.0, 1.0)) * np.abs(spans)).min(axis=1))
+
+    # the frame of each panel: 0 where it starts, 1 where it ends
+    along = (to_complex(points)[:, None] - z[:-1]) / spans
+    nearest = along.real.clip(0.0, 1.0)
+    return np.asarray((np.abs(along - nearest) * np.abs(spans)).min(axis=1))

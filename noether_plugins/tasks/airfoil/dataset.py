@@ -1,24 +1,30 @@
-"""Random sections at random incidence, solved: samples of the problem, one by one and in batches."""
+"""Samples to learn from: random sections at random incidence, seen at random tokens."""
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from noether_plugins.tasks.airfoil.contours import FloatArray
+from noether_plugins.tasks.airfoil.contours import FloatArray, distances, is_inside, node_normals
 from noether_plugins.tasks.airfoil.geometry import (
     DEFAULT_PANELS,
     NacaSection,
     naca_contour,
     turn_into_stream,
 )
-from noether_plugins.tasks.airfoil.panels import solve
-from noether_plugins.tasks.airfoil.tokens import draw_surface_tokens, draw_volume_positions
+from noether_plugins.tasks.airfoil.panels import PanelFlow, solve
+
+BOX = ((-0.75, 1.75), (-1.0, 1.0))
+"""Range of x and of y, in chords, that volume tokens are drawn from."""
+
+CLEARANCE = 0.005
+"""Least distance of a volume token from the surface, in chords: nearer, panels have corners."""
+
 
 CAMBERS = (0.0, 0.06)
 """Range of camber drawn, in chords."""
 
 CAMBER_POSITIONS = (0.3, 0.6)
-"""Range of the place of greatest camber drawn, in chords."""
+"""Range of where the camber is greatest, in chords."""
 
 THICKNESSES = (0.08, 0.20)
 """Range of thickness drawn, in chords."""
@@ -29,14 +35,16 @@ ANGLES_OF_ATTACK = (-6.0, 10.0)
 MIN_SURFACE_TOKENS = 4
 """Fewest surface tokens: nose, tail and both sides."""
 
+_NEAR_SHARE = 0.5  # of the volume tokens; the others are spread evenly over the box
+_NEAR_REACH = 0.5  # chords from the surface to the farthest of them, which keeps them in the box
+
 
 @attrs.frozen(eq=False)
 class AirfoilSample:
-    """One section in a stream along +x, turned by its angle of attack, which positions and normals
-    thereby show.
+    """One section, turned by its angle of attack, in a stream along +x.
 
     Lengths are in chords; positions are in the frame of the stream, with the middle of the chord at
-    (0.5, 0).
+    (0.5, 0). So positions and normals show the angle of attack.
     """
 
     section: NacaSection
@@ -46,9 +54,7 @@ class AirfoilSample:
     """Degrees, positive nose up."""
 
     surface_positions: FloatArray
-    """``(n_surface, 2)``, in order from the trailing edge over the upper side to the nose and back
-    below.
-    """
+    """``(n_surface, 2)``, from the trailing edge over the upper side to the nose and back below."""
 
     surface_normals: FloatArray
     """``(n_surface, 2)``: unit vectors out of the body."""
@@ -68,9 +74,7 @@ class AirfoilSample:
 
 @attrs.frozen(eq=False)
 class AirfoilBatch:
-    """Samples stacked along a first axis, in single precision; see `AirfoilSample` for what each
-    array holds.
-    """
+    """Samples stacked along a first axis, in single precision; see `AirfoilSample`."""
 
     sections: tuple[NacaSection, ...]
     """The sections, ``count`` of them."""
@@ -104,7 +108,7 @@ def sample(
     n_volume: int = 256,
     n_panels: int = DEFAULT_PANELS,
 ) -> AirfoilSample:
-    """Draw a section and an angle of attack, solve the flow and read it off at random tokens.
+    """Draw a section and an angle of attack, solve the flow and evaluate it at random tokens.
 
     Args:
         rng: Source of all randomness.
@@ -163,9 +167,11 @@ def generate(
     """
     _check_at_least("seed", seed, 0)
     _check_at_least("count", count, 1)
-    streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(count))
     samples = [
-        sample(rng, n_surface=n_surface, n_volume=n_volume, n_panels=n_panels) for rng in streams
+        sample(
+            np.random.default_rng(stream), n_surface=n_surface, n_volume=n_volume, n_panels=n_panels
+        )
+        for stream in np.random.SeedSequence(seed).spawn(count)
     ]
     return AirfoilBatch(
         sections=tuple(each.section for each in samples),
@@ -189,6 +195,70 @@ def _draw_section(rng: np.random.Generator) -> NacaSection:
         camber_position=rng.uniform(*CAMBER_POSITIONS),
         thickness=rng.uniform(*THICKNESSES),
     )
+
+
+def draw_surface_tokens(
+    rng: np.random.Generator, flow: PanelFlow, count: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Draw points along a contour, in order: one in each of *count* stretches of it.
+
+    Stretches are of equally many panels, which are shorter at nose and tail, so points are denser
+    there. Everything is linear between nodes, as the surface speed is in the panel method; Cp is
+    made from the speed, so that it never exceeds 1.
+
+    Returns:
+        Positions ``(count, 2)``, outward unit normals ``(count, 2)`` and pressure coefficients
+        ``(count,)``.
+    """
+    n_panels = len(flow.nodes) - 1
+    where = (np.arange(count) + rng.random(count)) * n_panels / count
+    positions, normals = _on_contour(flow.nodes, where)
+    speeds = _between_nodes(flow.speeds[:, None], where)[:, 0]
+    return positions, normals, 1.0 - speeds**2
+
+
+def draw_volume_positions(
+    rng: np.random.Generator, nodes: FloatArray, count: int
+) -> tuple[FloatArray, FloatArray]:
+    """Draw points in the fluid inside `BOX`.
+
+    About half are spread evenly, half lie near the surface, log-uniform in distance.
+
+    Returns:
+        Positions ``(count, 2)`` in no particular order and their distances ``(count,)`` from the
+        surface.
+    """
+    positions, clearances = np.empty((0, 2)), np.empty(0)
+    while len(positions) < count:
+        # few are refused, so that one round does
+        candidates = _draw_candidates(rng, nodes, count + count // 8 + 8)
+        away = distances(nodes, candidates)
+        accepted = (away >= CLEARANCE) & ~is_inside(nodes, candidates)
+        positions = np.concatenate([positions, candidates[accepted]])
+        clearances = np.concatenate([clearances, away[accepted]])
+    return positions[:count], clearances[:count]
+
+
+def _draw_candidates(rng: np.random.Generator, nodes: FloatArray, count: int) -> FloatArray:
+    """Draw points around a contour, some of which may lie in the body or too near."""
+    feet, normals = _on_contour(nodes, rng.uniform(0, len(nodes) - 1, count))
+    reach = np.exp(rng.uniform(np.log(CLEARANCE), np.log(_NEAR_REACH), count))
+    near = feet + reach[:, None] * normals
+    anywhere = np.stack([rng.uniform(low, high, count) for low, high in BOX], axis=1)
+    return np.where(rng.random((count, 1)) < _NEAR_SHARE, near, anywhere)
+
+
+def _on_contour(nodes: FloatArray, where: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Points and outward unit normals at fractional node numbers *where*."""
+    normals = _between_nodes(node_normals(nodes), where)
+    return _between_nodes(nodes, where), normals / np.hypot(*normals.T)[:, None]
+
+
+def _between_nodes(values: FloatArray, where: FloatArray) -> FloatArray:
+    """Interpolate values ``(nodes, width)`` linearly at fractional node numbers."""
+    before = np.minimum(where.astype(np.intp), len(values) - 2)
+    share = (where - before)[:, None]
+    return np.asarray((1 - share) * values[before] + share * values[before + 1])
 
 
 def _check_at_least(name: str, value: int, low: int) -> None:

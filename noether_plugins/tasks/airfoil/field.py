@@ -1,9 +1,10 @@
-"""The flow around one section on a grid and along its surface, for pictures."""
+"""The true flow around one section on a grid, for pictures."""
 
 import attrs
 import numpy as np
 
 from noether_plugins.tasks.airfoil.contours import BoolArray, FloatArray, distances, is_inside
+from noether_plugins.tasks.airfoil.dataset import BOX
 from noether_plugins.tasks.airfoil.geometry import (
     DEFAULT_PANELS,
     NacaSection,
@@ -11,23 +12,20 @@ from noether_plugins.tasks.airfoil.geometry import (
     turn_into_stream,
 )
 from noether_plugins.tasks.airfoil.panels import PanelFlow, solve
-from noether_plugins.tasks.airfoil.tokens import BOX
 
-_ON_SURFACE = (
-    1e-6  # chords; the velocity is infinite on a node, so points that near count as inside
-)
+_ON_SURFACE = 1e-6
+"""Chords. The velocity is infinite on a node, so points as near as this count as inside."""
 
 
 @attrs.frozen(eq=False)
 class AirfoilField:
-    """True flow on a grid over `BOX`, in the frame of the stream; rows from the bottom up, columns
-    from the left.
+    """True flow on a grid over `BOX`, in the frame of the stream.
+
+    Rows go from the bottom up, columns from the left.
     """
 
     flow: PanelFlow
-    """The solved flow: ``flow.nodes`` outlines the body, ``flow.pressure_coefficients`` is Cp
-    there.
-    """
+    """The solved flow, with the outline of the body and Cp there."""
 
     positions: FloatArray
     """``(rows, columns, 2)``."""
@@ -71,16 +69,20 @@ def evaluate_field(
         np.meshgrid(np.linspace(left, right, columns), np.linspace(bottom, top, rows)), axis=-1
     )
 
-    by_row = [
-        _evaluate(flow, row) for row in positions
-    ]  # a row at a time bounds the memory that panels times points take
-    inside, away, velocities = (np.stack(parts) for parts in zip(*by_row, strict=True))
+    # a row at a time bounds the memory that panels times points take
+    by_row = [_evaluate(flow, row) for row in positions]
+    inside, away, velocities = zip(*by_row, strict=True)
     return AirfoilField(
-        flow=flow, positions=positions, is_inside=inside, distances=away, velocities=velocities
+        flow=flow,
+        positions=positions,
+        is_inside=np.stack(inside),
+        distances=np.stack(away),
+        velocities=np.stack(velocities),
     )
 
 
 def _evaluate(flow: PanelFlow, points: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray]:
+    """Return which points lie inside, their distances and the velocities there."""
     away = distances(flow.nodes, points)
     inside = is_inside(flow.nodes, points) | (away < _ON_SURFACE)
     velocities = np.zeros_like(points)

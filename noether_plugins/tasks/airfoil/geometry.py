@@ -19,13 +19,10 @@ around it.
 """
 
 _LIMITS = {"camber": (0.0, 0.09), "camber_position": (0.1, 0.9), "thickness": (0.001, 0.4)}
-_THICKNESS_COEFFICIENTS = (
-    -0.1260,
-    -0.3516,
-    0.2843,
-    -0.1036,
-)  # of x, x^2, x^3, x^4; the last one closes the tail
-_NOSE_COEFFICIENT = 0.2969  # of the square root of x
+
+# The thickness over x: of its square root, and of x, x^2, x^3, x^4; the last one closes the tail.
+_NOSE_COEFFICIENT = 0.2969
+_THICKNESS_COEFFICIENTS = (-0.1260, -0.3516, 0.2843, -0.1036)
 
 
 def _check_limits(_section: "NacaSection", field: "attrs.Attribute[float]", value: float) -> None:
@@ -50,22 +47,19 @@ class NacaSection:
     """Greatest height of the mean line, 0 to 0.09."""
 
     camber_position: float = attrs.field(validator=_check_limits)
-    """Where along the chord the mean line is highest, 0.1 to 0.9; without effect when there is no
-    camber.
-    """
+    """Where along the chord the mean line is highest, 0.1 to 0.9; without camber, of no effect."""
 
     thickness: float = attrs.field(validator=_check_limits)
     """Greatest thickness, 0.001 to 0.4."""
 
 
 def naca_contour(section: NacaSection, n_panels: int = DEFAULT_PANELS) -> FloatArray:
-    """Panel a section: over the top from the trailing edge at (1, 0) to the nose at (0, 0), and
-    back below.
+    """Return the panels of a section, from its trailing edge at (1, 0) over the top and back below.
 
-    Thickness is laid off at right angles to the mean line, and nodes are spaced evenly in the angle
-    b of x = (1 + cos b) / 2, which gathers them at nose and tail. Source: Abbott and von Doenhoff,
-    Theory of Wing Sections, section 6.4; the coefficient of x^4 is the usual -0.1036 for the
-    printed -0.1015, so that the tail closes.
+    The nose is at (0, 0). Thickness is laid off at right angles to the mean line, and nodes are
+    spaced evenly in the angle b of x = (1 + cos b) / 2, which gathers them at nose and tail.
+    Source: Abbott and von Doenhoff, Theory of Wing Sections, section 6.4; the coefficient of x^4 is
+    the usual -0.1036 for the printed -0.1015, so that the tail closes.
 
     Args:
         section: The section.
@@ -90,7 +84,7 @@ def naca_contour(section: NacaSection, n_panels: int = DEFAULT_PANELS) -> FloatA
 
 
 def _mean_line(section: NacaSection, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Height and slope of the mean line: two parabolas that meet, level, at the camber position."""
+    """Return height and slope of the mean line: two parabolas that meet, level, at its top."""
     m, p = section.camber, section.camber_position
     widths = np.where(x < p, p, 1 - p)
     away = (x - p) / widths
@@ -98,17 +92,14 @@ def _mean_line(section: NacaSection, x: FloatArray) -> tuple[FloatArray, FloatAr
 
 
 def _signed_half_thickness(angles: FloatArray) -> FloatArray:
-    """Half thickness over thickness, positive on the upper half of the loop and negative on the
-    lower.
-    """
+    """Return half thickness over thickness, positive on the upper half of the loop."""
     x = 0.5 * (1 + np.cos(angles))
     body = np.polynomial.polynomial.polyval(x, (0.0, *_THICKNESS_COEFFICIENTS))
     return np.asarray(5 * (_NOSE_COEFFICIENT * np.cos(angles / 2) + np.sign(np.pi - angles) * body))
 
 
 def turn_into_stream(points: FloatArray, angle_of_attack: float) -> FloatArray:
-    """Raise the nose of a section by the angle of attack (degrees), so that the free stream is
-    along +x.
+    """Raise the nose of a section by its angle of attack, so that the free stream is along +x.
 
     Args:
         points: ``(..., 2)`` in the frame of the chord.
@@ -128,7 +119,5 @@ def turn_into_stream(points: FloatArray, angle_of_attack: float) -> FloatArray:
 
 
 def turn_to_chord(points: FloatArray, angle_of_attack: float) -> FloatArray:
-    """Undo `turn_into_stream`: points ``(..., 2)`` in the frame of the chord, nose at (0, 0) and
-    tail at (1, 0).
-    """
+    """Undo `turn_into_stream`: return points ``(..., 2)`` in the frame of the chord."""
     return turn_into_stream(points, -angle_of_attack)

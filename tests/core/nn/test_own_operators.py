@@ -81,4 +81,4 @@ def test_the_first_call_imports_no_compiler():
     )
     is_imported, names = json.loads(found.stdout.splitlines()[-1])
     assert not is_imported
-    assert {"attend_through_slices", "read_neighbours"} <= set(names)
+    assert {"attend_through_slices", "attend_to_neighbours"} <= set(names)

@@ -10,13 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from noether_core import ConfigError, ShapeError
 from noether_core.errors import DerivativeError
-from noether_plugins.attention.irregular_nat import chunks as chunking
-from noether_plugins.attention.irregular_nat import reading
+from noether_plugins.attention.irregular_nat import operation
+from noether_plugins.attention.irregular_nat.at_once import Tokens
 from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
 from noether_plugins.attention.irregular_nat.module import IrregularNatAttention
 from noether_plugins.attention.irregular_nat.neighbours import PositionError, nearest_neighbours
-from noether_plugins.attention.irregular_nat.reading import read_neighbours
-from noether_plugins.attention.irregular_nat.tokens import Tokens
+from noether_plugins.attention.irregular_nat.operation import attend_to_neighbours
 from tests.plugins.attention.formulas import assert_same_numbers, linear, rms_normed, with_own_norms
 
 BATCH, HEADS, TOKENS, WIDTH, POINTS, DEGREE, INNER = 2, 3, 13, 5, 2, 4, 7
@@ -49,8 +48,8 @@ def points():
 @pytest.fixture
 def chunks(monkeypatch):
     """Make a chunk of three tokens, whatever the sizes."""
-    monkeypatch.setattr(reading, "_AT_ONCE", -1)
-    monkeypatch.setitem(chunking._CHUNK, "cpu", 3 * DEGREE * HIDDEN)
+    monkeypatch.setattr(operation, "_AT_ONCE", -1)
+    monkeypatch.setitem(operation._CHUNK, "cpu", 3 * DEGREE * HIDDEN)
 
 
 def seen(positions, radius, degree, real=None):
@@ -204,7 +203,7 @@ def test_dropout_by_chunks_drops_what_it_drops_at_once(monkeypatch):
     inputs = [x, positions, *module.parameters()]
     results = []
     for at_once in (0, 1 << 22):
-        monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+        monkeypatch.setattr(operation, "_AT_ONCE", at_once)
         torch.manual_seed(3)
         y = module(x, positions=positions)
         results.append([y, *torch.autograd.grad(y.square().sum(), inputs)])
@@ -251,10 +250,12 @@ def test_the_walk_goes_from_near_to_near():
 @pytest.mark.usefixtures("chunks")
 def test_the_order_of_the_walk_changes_nothing_but_rounding():
     module, x, positions = make(), tokens(), points()
-    given = module._reading(*nearest_neighbours(positions, None, radius=RADIUS, max_degree=DEGREE))
+    given = module._neighbourhood(
+        nearest_neighbours(positions, None, radius=RADIUS, max_degree=DEGREE)
+    )
     projected = [layer(x).flatten(0, 1) for layer in (module.q, module.k, module.v)]
     one, other = (
-        read_neighbours(
+        attend_to_neighbours(
             Tokens(*projected, positions.flatten(0, 1)), module._relpos_weights(), reading
         )
         for reading in (given, given._replace(walk=torch.randperm(BATCH * TOKENS)))
@@ -296,7 +297,7 @@ def test_under_autocast_chunks_compute_what_is_computed_at_once(monkeypatch):
     module, x, positions = make().float(), tokens().float(), points().float()
     results = []
     for at_once in (0, 1 << 22):
-        monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+        monkeypatch.setattr(operation, "_AT_ONCE", at_once)
         with torch.autocast("cpu", torch.bfloat16):
             y = module(x, positions=positions)
         results.append([y, *torch.autograd.grad(y.float().square().sum(), module.parameters())])
@@ -312,7 +313,7 @@ def test_under_autocast_chunks_compute_what_is_computed_at_once(monkeypatch):
 @pytest.mark.parametrize("at_once", [0, 1 << 22])
 @pytest.mark.parametrize("moved", ["tokens", "positions"])
 def test_derivatives_in_forward_mode_are_there_and_not_zero(moved, at_once, monkeypatch):
-    monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+    monkeypatch.setattr(operation, "_AT_ONCE", at_once)
     module, x, positions = make(), tokens().detach(), points().detach()
     step = torch.randn_like(x if moved == "tokens" else positions)
 
@@ -329,7 +330,7 @@ def test_derivatives_in_forward_mode_are_there_and_not_zero(moved, at_once, monk
 
 @pytest.mark.parametrize("at_once", [0, 1 << 22])
 def test_functional_gradients_are_those_of_autograd(at_once, monkeypatch):
-    monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+    monkeypatch.setattr(operation, "_AT_ONCE", at_once)
     module, x, positions = make(), tokens(), points()
 
     def loss(x, positions):
@@ -425,7 +426,7 @@ def test_a_second_derivative_of_several_chunks_is_refused(loss):
     module, x, positions = make().requires_grad_(requires_grad=False), tokens(), points()
     (gradient,) = torch.autograd.grad(loss(module(x, positions=positions)), x, create_graph=True)
     with pytest.raises(
-        DerivativeError, match="no second derivative where tokens are read chunk by chunk"
+        DerivativeError, match="no second derivative where tokens are computed chunk by chunk"
     ):
         gradient.square().sum().backward()
 
@@ -442,14 +443,14 @@ def test_a_derivative_of_one_gradient_by_chunks_along_another_is_refused_and_not
         module(x, positions=positions).sin().sum(), inputs[first], create_graph=True
     )
     with pytest.raises(
-        DerivativeError, match="no second derivative where tokens are read chunk by chunk"
+        DerivativeError, match="no second derivative where tokens are computed chunk by chunk"
     ):
         torch.autograd.grad(gradient.sin().sum(), inputs[second])
 
 
 @pytest.mark.parametrize("at_once", [0, 1 << 22])
 def test_positions_of_padding_may_be_anything(at_once, monkeypatch):
-    monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+    monkeypatch.setattr(operation, "_AT_ONCE", at_once)
     module, x, positions, real = make(), tokens(), points(), MASKS["some real"]
     lost = torch.where(real[..., None], positions, float("nan"))
     results = []
@@ -505,7 +506,7 @@ def test_a_degree_beyond_the_tokens_costs_nothing():
 
 @pytest.mark.parametrize("at_once", [0, 1 << 22])
 def test_large_queries_and_keys_do_not_leave_float16(at_once, monkeypatch):
-    monkeypatch.setattr(reading, "_AT_ONCE", at_once)
+    monkeypatch.setattr(operation, "_AT_ONCE", at_once)
     module, x, positions = make().half(), 300 * tokens().detach().half(), points().detach()
     exact = copy.deepcopy(module).double()(x.double(), positions=positions)
     y = module(x, positions=positions)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_the_result_of_a_run_comes_last(tmp_path, monkeypatch):
     moved, replace = [], os.replace
 
     def replace_and_keep(source, target):
-        moved.append(os.path.basename(target))
+        moved.append(Path(target).name)
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", replace_and_keep)

@@ -48,8 +48,8 @@ def test_the_weights_carry_their_config_where_no_torch_is_needed_to_read_it(
 ):
     assert noether("run", tiny, "--output", "out").returncode == 0
     with safe_open(tmp_path / "out" / "weights.safetensors", framework="numpy") as file:
-        told = json.loads(file.metadata()["noether"])
-    assert told["experiment"]["attention"]["type"] == "transolver"
+        saved = json.loads(file.metadata()["noether"])
+    assert saved["experiment"]["attention"]["type"] == "transolver"
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not(noether, tiny, tmp_path):
@@ -62,7 +62,7 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(noether, tiny, tmp_pat
     assert not all(a[name].equal(c[name]) for name in a)
 
 
-def test_a_folder_that_holds_a_run_is_refused_unless_told_otherwise(noether, tiny, tmp_path):
+def test_a_folder_that_holds_a_run_is_refused_unless_it_may_be_overwritten(noether, tiny, tmp_path):
     assert noether("run", tiny, "--output", "out").returncode == 0
     before = (tmp_path / "out" / "result.json").read_bytes()
 
@@ -150,7 +150,7 @@ def _start(file, folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (("depth: 1}", "depth: 1"), "tiny.yaml:3:"),
         (
@@ -198,24 +198,24 @@ def _start(file, folder):
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_bad_input_is_told_without_a_traceback_and_writes_nothing(
-    noether, tiny, tmp_path, change, told
+def test_bad_input_is_reported_without_a_traceback_and_writes_nothing(
+    noether, tiny, tmp_path, change, message
 ):
     tiny.write_text(tiny.read_text().replace(*change))
     done = noether("run", tiny)
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.yaml"}
 
 
-def test_a_missing_file_is_told_by_name(noether):
+def test_a_missing_file_is_reported_by_name(noether):
     done = noether("run", "nowhere.yaml")
     assert done.returncode == 1
     assert "nowhere.yaml: cannot be read: No such file or directory" in done.stderr
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_the_work_begins(noether, tiny, tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported_before_the_work_begins(noether, tiny, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
     for output in ("file", "file/below", "link"):
@@ -246,11 +246,12 @@ def test_values_of_the_command_line_go_before_those_of_the_file(noether, tiny, t
     assert experiment["data"]["n_train"] == 6
 
 
-def test_what_is_wrong_on_the_command_line_is_told_like_what_is_wrong_in_the_file(noether, tiny):
+def test_problems_of_the_command_line_are_reported_like_those_of_the_file(noether, tiny):
     done = noether("run", tiny, "attention.num_slice=5", "model.depth=none", "sed=3")
     assert done.returncode == 1
+    slices = "attention.num_slice: unknown option of 'transolver'; did you mean 'num_slices'?"
     assert done.stderr.splitlines() == [
-        "command line: attention.num_slice: unknown option of 'transolver'; did you mean 'num_slices'?",
+        f"command line: {slices}",
         "command line: model.depth: expected an integer from 1 to 1000, got 'none'",
         "command line: sed: unknown option of Experiment; did you mean 'seed'?",
     ]

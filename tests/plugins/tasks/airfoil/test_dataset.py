@@ -3,6 +3,7 @@ import pytest
 
 from noether_plugins.tasks.airfoil import BOX, NacaSection, evaluate_field, generate, sample
 from noether_plugins.tasks.airfoil.contours import distances, is_inside
+from noether_plugins.tasks.airfoil.dataset import CLEARANCE, draw_surface_tokens
 from noether_plugins.tasks.airfoil.geometry import (
     DEFAULT_PANELS,
     naca_contour,
@@ -10,7 +11,6 @@ from noether_plugins.tasks.airfoil.geometry import (
     turn_to_chord,
 )
 from noether_plugins.tasks.airfoil.panels import solve
-from noether_plugins.tasks.airfoil.tokens import CLEARANCE, draw_surface_tokens
 
 SHAPES = {
     "angles_of_attack": (3,),
