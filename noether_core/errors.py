@@ -17,18 +17,14 @@ _LONGEST_KEY = 60
 _MOST_BITS = 10_000
 
 MOST_PROBLEMS: Final = 500
-"""Problems that one error tells; what makes them stops near this number, since each takes time and
-lines.
-"""
+"""Problems that one error holds. Checks stop near this number: each takes time and lines."""
 
 
 def shown(value: object) -> str:
-    """Return *value* as a message quotes it: its repr, cut when it is long and safe when it is
-    hostile.
-    """
+    """Return *value* as a message quotes it: its repr, cut where it is long."""
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001  a value whose repr fails (an int of 10,000 digits) must not hide its problem
+    except Exception:  # noqa: BLE001  an int of 10,000 digits has none, and must not hide its problem
         return f"a value of type {type(value).__name__}"
     if len(text) <= _LONGEST_VALUE:
         return text
@@ -42,8 +38,9 @@ def _is_json(value: object) -> bool:
 
 
 def path_text(keys: Iterable[str | int]) -> str:
-    """Return *keys* as a reader writes them: ``model.blocks[0].num_heads``, those hard to read
-    quoted in brackets.
+    """Return *keys* as a reader writes them: ``model.blocks[0].num_heads``.
+
+    Those that are hard to read are quoted in brackets.
     """
     text = ""
     for key in keys:
@@ -57,9 +54,7 @@ def path_text(keys: Iterable[str | int]) -> str:
 
 
 def quoted_if_long(text: str) -> str:
-    """Return *text* as it was written; as `shown` where a message could not hold it: empty, long or
-    not printable.
-    """
+    """Return *text* as it was written, or quoted where it is empty, long or not printable."""
     return text if _is_readable(text) else shown(text)
 
 
@@ -100,22 +95,17 @@ class Problem:
 
     @property
     def path(self) -> str:
-        """Where the value stands in the config: ``model.blocks[0].num_heads``, empty for the config
-        as a whole.
-        """
+        """Where the value is in the config: ``model.blocks[0].num_heads``; empty for all of it."""
         return path_text(self.keys)
 
     @property
-    def place(self) -> str:
-        """Where the value stands in its document: ``attention.yaml:4:12``, as far as it is known."""
-        return ":".join(
-            str(part) for part in (self.file, self.line, self.column) if part is not None
-        )
+    def location(self) -> str:
+        """Where the value is in its document: ``attention.yaml:4:12``, as far as it is known."""
+        known = [part for part in (self.file, self.line, self.column) if part is not None]
+        return ":".join(map(str, known))
 
     def within(self, *keys: str | int) -> Problem:
-        """Return the problem as the surrounding config, in which this one stands under *keys*,
-        tells it.
-        """
+        """Return the problem as that of a surrounding config, which has this one under *keys*."""
         return attrs.evolve(self, keys=(*keys, *self.keys))
 
     def as_dict(self) -> dict[str, Any]:
@@ -133,36 +123,36 @@ class Problem:
 
     @property
     def headline(self) -> str:
-        """The problem in one line: place, path, message and the way out."""
-        head = ": ".join(part for part in (self.place, self.path, self.message) if part)
+        """The problem in one line: location, path, message and the way out."""
+        head = ": ".join(filter(None, (self.location, self.path, self.message)))
         return f"{head}; {self.suggestion}" if self.suggestion else head
 
     def __str__(self) -> str:
         return self.headline + self._excerpt()
 
     def _excerpt(self) -> str:
+        """Return the line of the document, and a caret under the value."""
         if self.source is None or self.line is None:
             return ""
-        start = (
-            max(0, (self.column or 1) - _LONGEST_SOURCE // 2)
-            if len(self.source) > _LONGEST_SOURCE
-            else 0
-        )
+        start = 0
+        if len(self.source) > _LONGEST_SOURCE:  # the middle of it is the value
+            start = max(0, (self.column or 1) - _LONGEST_SOURCE // 2)
         source = self.source[start : start + _LONGEST_SOURCE]
-        gutter = f"{self.line:4d}"
-        excerpt = f"\n{gutter} | {source}"
+
+        number = f"{self.line:4d}"
+        excerpt = f"\n{number} | {source}"
         if self.column is None:
             return excerpt
-        indent = "".join(
-            "\t" if char == "\t" else " " for char in source[: self.column - 1 - start]
-        )
-        return f"{excerpt}\n{' ' * len(gutter)} | {indent}^"
+        # tabs stay tabs, so that the caret is below its character however wide they are
+        before = source[: self.column - 1 - start]
+        indent = "".join("\t" if char == "\t" else " " for char in before)
+        return f"{excerpt}\n{' ' * len(number)} | {indent}^"
 
 
 DifferenceName = Literal[
     "missing", "provider", "version", "commit", "editable", "contract", "schema"
 ]
-"""In what the provider of a type can differ, in the order in which differences are told."""
+"""In what the provider of a type can differ, in the order in which differences are listed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -185,12 +175,10 @@ class Difference:
     """How to have the same again."""
 
     def message(self, verb: str) -> str:
-        """Return the difference in words; *verb* says what happened before: ``saved with``,
-        ``locked to``.
-        """
+        """Return the difference in words; *verb* says what was before: ``saved with``, say."""
         return f"{self.name} of '{self.type}': {verb} {self.before}, here {self.here}"
 
-    def told(self, verb: str) -> str:
+    def headline(self, verb: str) -> str:
         """Return the difference in one line, with the way out."""
         return f"{self.message(verb)}; {self.remedy}"
 
@@ -200,14 +188,14 @@ class NoetherError(Exception):
 
 
 class ConfigError(NoetherError, ValueError):
-    """A config has problems; all of them are told at once."""
+    """A config has problems; the error holds all of them."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = _bounded(by_place(problems))
+        self.problems: tuple[Problem, ...] = _bounded(by_location(problems))
         super().__init__(self.problems)
 
     def with_problems(self, problems: Iterable[Problem]) -> Self:
-        """Return the same error about *problems*, such as its own after they were placed in a file."""
+        """Return the same error about *problems*, such as its own once their lines are known."""
         return type(self)(problems)
 
     def __str__(self) -> str:
@@ -215,24 +203,21 @@ class ConfigError(NoetherError, ValueError):
 
 
 def _bounded(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    """Return *problems*, or so many of them as one error tells, and where the rest of them begins."""
+    """Return *problems*, or so many as one error holds, and where the rest of them begins."""
     if len(problems) <= MOST_PROBLEMS:
         return problems
-    message = f"there are more than {MOST_PROBLEMS} problems; those from here on are not told"
+    message = f"there are more than {MOST_PROBLEMS} problems; those from here on are left out"
     rest = attrs.evolve(problems[MOST_PROBLEMS], message=message, value=None, suggestion=None)
     return (*problems[:MOST_PROBLEMS], rest)
 
 
-def by_place(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return *problems* in the order of their places; those without one keep the order in which
-    they were found.
-    """
-    return tuple(
-        sorted(
-            problems,
-            key=lambda problem: (problem.file or "", problem.line or 0, problem.column or 0),
-        )
-    )
+def by_location(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return *problems* in the order of their documents, those of one location as they were."""
+
+    def position(problem: Problem) -> tuple[str, int, int]:
+        return problem.file or "", problem.line or 0, problem.column or 0
+
+    return tuple(sorted(problems, key=position))
 
 
 class UnknownTypeError(ConfigError, LookupError):
@@ -249,7 +234,7 @@ class UnknownTypeError(ConfigError, LookupError):
 
 
 class AmbiguousTypeError(ConfigError, LookupError):
-    """Several installed packages provide the type that a config names, and it does not say which."""
+    """Several installed packages provide the type that a config names."""
 
     def __init__(self, type: str, providers: Sequence[str], problems: Iterable[Problem]) -> None:
         super().__init__(problems)
@@ -304,7 +289,7 @@ class MaskError(ShapeError):
 
 
 class DerivativeError(NoetherError, RuntimeError):
-    """A derivative was asked for that a module does not have."""
+    """A module does not have the derivative that is wanted of it."""
 
 
 class UnsupportedArgumentError(NoetherError, ValueError):
@@ -321,7 +306,7 @@ class UnsupportedArgumentError(NoetherError, ValueError):
 
 
 class UnsupportedBackendError(NoetherError, ValueError):
-    """A kernel was asked for what it cannot compute."""
+    """A kernel cannot compute what it is given."""
 
     def __init__(self, backend: str, reason: str) -> None:
         super().__init__(backend, reason)
@@ -337,7 +322,7 @@ class UnsavableModuleError(NoetherError, TypeError):
 
 
 class SavedModuleError(NoetherError, ValueError):
-    """A file holds no saved module, or a damaged one, or one that does not fit what is installed."""
+    """A file holds no saved module, a damaged one, or one that does not fit its type."""
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(file, reason)
@@ -353,19 +338,18 @@ class ProvenanceError(SavedModuleError):
 
     def __init__(self, file: str, differences: Iterable[Difference]) -> None:
         self.differences = tuple(differences)
-        super().__init__(
-            file, "\n".join(difference.told("saved with") for difference in self.differences)
-        )
+        lines = [difference.headline("saved with") for difference in self.differences]
+        super().__init__(file, "\n".join(lines))
         self.args = (file, self.differences)
 
     def __str__(self) -> str:
-        return told_differences(self.file, self.differences)
+        return describe_differences(self.file, self.differences)
 
 
 class ProvenanceWarning(UserWarning):
     """What is installed differs from what a module was saved with."""
 
 
-def told_differences(file: str, differences: Iterable[Difference]) -> str:
+def describe_differences(file: str, differences: Iterable[Difference]) -> str:
     """Return differences from what the module in *file* was saved with, each in a line."""
-    return "\n".join(f"{file}: {difference.told('saved with')}" for difference in differences)
+    return "\n".join(f"{file}: {difference.headline('saved with')}" for difference in differences)

@@ -40,9 +40,7 @@ class Provenance(Schema):
     """The type, without its distribution."""
 
     distribution: Name
-    """The distribution that provides it; ``in-process`` for a variant that was registered rather
-    than installed.
-    """
+    """The distribution that provides it; ``in-process`` for a variant that was registered."""
 
     version: str = ""
     """Version of the distribution; empty for ``in-process``."""
@@ -51,8 +49,9 @@ class Provenance(Schema):
     """Commit that was installed; None for a release, or where the installer recorded none."""
 
     url: str | None = None
-    """Where it was installed from, as pip takes it and without credentials; None for an index and
-    for local folders.
+    """Where it was installed from, as pip takes it, without credentials.
+
+    None for an index and for local folders.
     """
 
     editable: bool = False
@@ -77,13 +76,10 @@ class Provenance(Schema):
         """How to have the same provider again."""
         if self.distribution == IN_PROCESS:
             return "register the variant with registry().register() before"
+        if self.commit and self.url:
+            return f"pip install '{self.distribution} @ {self.url}@{self.commit}'"
         if self.commit:
-            place = f"{self.url}@{self.commit}"
-            return (
-                f"pip install '{self.distribution} @ {place}'"
-                if self.url
-                else f"install its commit {self.commit}"
-            )
+            return f"install its commit {self.commit}"
         if self.editable:
             return f"install {self.provider} as editable, from its source"
         return f"pip install '{self.distribution}=={self.version}'"
@@ -101,17 +97,16 @@ def record(module: nn.Module, variant: AttentionVariant, entry: EntryPoint) -> N
 
 
 def provenance_of(module: object) -> Provenance | None:
-    """Return which plugin made a module, as `build` recorded it; None for a module that something
-    else made.
-    """
+    """Return which plugin made a module, as `build` recorded it; None for any other module."""
     found = getattr(module, _ATTRIBUTE, None)
     return found if isinstance(found, Provenance) else None
 
 
 @functools.lru_cache(maxsize=1024)
 def provenance_in(variant: AttentionVariant, entry: EntryPoint) -> Provenance:
-    """Return the provenance that modules of *variant* have in this process; worked out once for
-    each plugin.
+    """Return the provenance of modules of *variant* in this process.
+
+    It is worked out once for each plugin: that reads files, and building must be cheap.
     """
     return Provenance(
         type=entry.name,
@@ -127,12 +122,11 @@ def provenance_in(variant: AttentionVariant, entry: EntryPoint) -> Provenance:
 def _installed_from(origin: str) -> dict[str, Any]:
     """Return what an installer recorded, by PEP 610, of where a distribution came from."""
     record = _direct_url(origin)
-    source, folder = record.get("vcs_info"), record.get("dir_info")
+    source = record.get("vcs_info")
+    folder = record.get("dir_info")
     if isinstance(source, Mapping) and isinstance(source.get("commit_id"), str):
-        return {
-            "commit": source["commit_id"],
-            "url": _public(record.get("url"), f"{source.get('vcs')}+"),
-        }
+        url = _public(record.get("url"), f"{source.get('vcs')}+")
+        return {"commit": source["commit_id"], "url": url}
     if isinstance(folder, Mapping):
         return {"editable": folder.get("editable") is True}
     return {"url": _public(record.get("url"), "")}
@@ -149,9 +143,7 @@ def _direct_url(origin: str) -> Mapping[str, Any]:
 
 
 def _public(url: object, kind: str) -> str | None:
-    """Return *url* without what is nobody else's business: user, password, query; None for a folder
-    on this machine.
-    """
+    """Return *url* without user, password and query; None for a folder on this machine."""
     from urllib.parse import urlsplit
 
     try:
@@ -159,13 +151,13 @@ def _public(url: object, kind: str) -> str | None:
     except ValueError:
         return None
     host = parts.netloc.rpartition("@")[2]
-    return f"{kind}{parts.scheme}://{host}{parts.path}" if host and parts.scheme != "file" else None
+    if not host or parts.scheme == "file":
+        return None
+    return f"{kind}{parts.scheme}://{host}{parts.path}"
 
 
 def missing(before: Provenance, here: str = "nothing provides it") -> Difference:
-    """Return the difference that the provider is not installed, nor another that could take its
-    place.
-    """
+    """Return the difference that nothing is installed which provides the type."""
     return _difference("missing", before, before.provider, here)
 
 
@@ -175,7 +167,7 @@ def differences_between(before: Provenance, here: Provenance) -> Iterator[Differ
     Versions and commits are compared within one distribution; those of different ones say nothing
     about each other.
     """
-    yield from _of_distribution(before, here)
+    yield from _differences_of_distributions(before, here)
     if before.contract != here.contract:
         yield _difference(
             "contract", before, f"version {before.contract}", f"version {here.contract}"
@@ -184,24 +176,22 @@ def differences_between(before: Provenance, here: Provenance) -> Iterator[Differ
         yield _difference("schema", before, f"{before.schema[:12]}...", f"{here.schema[:12]}...")
 
 
-def _of_distribution(before: Provenance, here: Provenance) -> Iterator[Difference]:
+def _differences_of_distributions(before: Provenance, here: Provenance) -> Iterator[Difference]:
     if before.distribution != here.distribution:
         yield _difference("provider", before, before.provider, here.provider)
         return
     if before.version != here.version:
         yield _difference("version", before, before.provider, here.provider)
     if before.commit != here.commit:
-        yield _difference(
-            "commit", before, before.commit or "no commit", here.commit or "no commit"
-        )
+        commits = [provenance.commit or "no commit" for provenance in (before, here)]
+        yield _difference("commit", before, *commits)
     if before.editable != here.editable:
-        yield _difference(
-            "editable", before, *(_WAYS[provenance.editable] for provenance in (before, here))
-        )
+        installs = [_INSTALLS[provenance.editable] for provenance in (before, here)]
+        yield _difference("editable", before, *installs)
 
 
-def _difference(name: DifferenceName, before: Provenance, told: str, here: str) -> Difference:
-    return Difference(name=name, type=before.type, before=told, here=here, remedy=before.remedy)
+def _difference(name: DifferenceName, before: Provenance, was: str, here: str) -> Difference:
+    return Difference(name=name, type=before.type, before=was, here=here, remedy=before.remedy)
 
 
-_WAYS = {True: "an editable install", False: "one that is not editable"}
+_INSTALLS = {True: "an editable install", False: "one that is not editable"}

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LEAST_LIKENESS = 0.6
+# comparing takes time with the square of the length, and what is longer is no name
 _LONGEST_NAME = 200
 
 
@@ -21,7 +22,7 @@ def nearest(name: object, names: Iterable[str]) -> str | None:
 
 @functools.lru_cache(maxsize=1024)
 def _nearest(name: str, names: tuple[str, ...]) -> str | None:
-    """Return the nearest name; kept, since a mistake in what a document repeats is made many times."""
+    """Return the nearest name, and keep it: a document may make one mistake many times."""
     import difflib
 
     by_folded = {other.casefold(): other for other in names}

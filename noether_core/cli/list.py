@@ -58,6 +58,7 @@ def _row(candidate: Candidate, *, details: bool) -> dict[str, Any]:
         "plugin": entry.value,
         "note": _note(candidate),
     }
+    # What was blocked is not to be imported, and a copy that is hidden never would be.
     if details and candidate.state not in {BLOCKED, SHADOWED}:
         row |= _details(entry.qualified_name)
     return row
@@ -69,7 +70,7 @@ def _note(candidate: Candidate) -> str:
         return ""
     if candidate.state in {AMBIGUOUS, PASSED_OVER}:
         return f"{candidate.state}; write {candidate.entry.qualified_name}"
-    return candidate.told if candidate.state == SHADOWED else candidate.state
+    return candidate.description if candidate.state == SHADOWED else candidate.state
 
 
 def _details(name: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def _results(options: argparse.Namespace) -> Iterator[Result]:
 
         try:
             locked = Locked(options.locked)
-        except ConfigError as error:
+        except ConfigError as error:  # nothing can be said of files under a lock that says nothing
             yield Result(options.locked, (), error.problems)
             return
     for file in files_of(options):
@@ -81,7 +81,7 @@ def _results(options: argparse.Namespace) -> Iterator[Result]:
 
 def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Result:
     """Return the configs of a file that are good, and every problem of the others."""
-    from noether_core.errors import ConfigError, by_place
+    from noether_core.errors import ConfigError, by_location
     from noether_core.structuring.checking import check_configs
 
     registry = None if locked is None else locked.registry
@@ -94,17 +94,20 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Re
             problems += found
             if checked.config is not None and not found:
                 configs.append({"path": checked.path, "type": checked.config.type})
-    except ConfigError as error:
+    except ConfigError as error:  # the file cannot be read; others can
         problems += error.problems
-    return Result(name_of(file), configs, by_place(problems))
+    return Result(name_of(file), configs, by_location(problems))
 
 
-def _problems_of(checked: CheckedConfig, locked: Locked | None, document: Document) -> Iterable[Problem]:
+def _problems_of(
+    checked: CheckedConfig, locked: Locked | None, document: Document
+) -> Iterable[Problem]:
     """Return what is wrong with a config, and with its providers where they are locked."""
     if locked is None:
         return checked.problems
     if checked.config is None:
         return [locked.explained(problem) for problem in checked.problems]
+    # Those of a lock are placed in the config, which may stand anywhere in the document.
     found = locked.problems_of(checked.config)
     return [document.locate(problem.within(*checked.keys)) for problem in found]
 

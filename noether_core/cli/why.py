@@ -36,23 +36,23 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         0 if the type leads to a plugin that is there, and 1 otherwise.
     """
-    from noether_core.plugins.resolution import verdict_on
+    from noether_core.plugins.resolution import explain
 
     known, faults = chosen_catalogue(options)
-    verdict = verdict_on(options.type, known)
-    status = 0 if verdict.resolves else 1
-    rows = [_row(candidate) for candidate in verdict.candidates]
+    explanation = explain(options.type, known)
+    status = 0 if explanation.resolves else 1
+    rows = [_row(candidate) for candidate in explanation.candidates]
 
     if options.json:
         unread = [{"origin": fault.origin, "reason": fault.reason} for fault in faults]
-        print_json(verdict._asdict() | {"candidates": rows, "unread": unread})
+        print_json(explanation._asdict() | {"candidates": rows, "unread": unread})
         return status
 
     if rows:
         print_table([_readable(row) for row in rows], _COLUMNS, plain=options.plain)
         print_line()
-    print_line(verdict.sentence)
-    if not verdict.resolves:  # what could not be read may be what is looked for
+    print_line(explanation.sentence)
+    if not explanation.resolves:  # what could not be read may be what is looked for
         for fault in faults:
             print_error(f"noether: {fault.origin}: {fault.reason}")
     return status
@@ -67,10 +67,11 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "version": entry.version,
         "state": candidate.state,
         "reason": candidate.reason,
-        "message": candidate.told,
+        "message": candidate.description,
         "plugin": entry.value,
         "metadata": entry.origin,
     }
+    # Where the code lies is looked up without importing it: it may be what is wrong.
     try:
         return row | {"file": file_of(entry.value)}
     except ImportError as error:

@@ -62,9 +62,7 @@ class Fault(namedtuple("Fault", "origin reason line", defaults=("",))):  # noqa:
     """What is wrong with it."""
 
     line: str
-    """The line that announces no plugin although it should; empty where the metadata as a whole
-    could not be read.
-    """
+    """The line that should announce a plugin; empty where all of the metadata could not be read."""
 
 
 class Index(namedtuple("Index", "entry_points shadowed faults")):  # noqa: PYI024
@@ -76,9 +74,7 @@ class Index(namedtuple("Index", "entry_points shadowed faults")):  # noqa: PYI02
     """Plugins, in the order in which their distributions are found."""
 
     shadowed: tuple[EntryPoint, ...]
-    """Plugins of a distribution that is found a second time, as a stale copy or beside an editable
-    install.
-    """
+    """Plugins of copies that are found later: stale ones, or those beside an editable install."""
 
     faults: tuple[Fault, ...]
     """What could not be read."""
@@ -138,9 +134,7 @@ def _is_egg(distribution: _Distribution) -> bool:
 
 
 def metadata_folders(path: Iterable[str]) -> Iterator[str]:
-    """Yield the metadata of every distribution in the folders on *path*, each folder once and in
-    its order.
-    """
+    """Yield the metadata of every distribution in the folders on *path*, each folder once."""
     for folder in dict.fromkeys(os.path.realpath(entry) for entry in path):
         try:
             names = sorted(os.listdir(folder))
@@ -152,8 +146,9 @@ def metadata_folders(path: Iterable[str]) -> Iterator[str]:
 
 
 def is_leftover(origin: str) -> bool:
-    """Return whether metadata is what an interrupted uninstallation left: pip renames what it
-    removes to ``~cme``.
+    """Return whether metadata is what an interrupted uninstallation left.
+
+    pip renames what it removes to ``~cme``.
     """
     return os.path.basename(origin).startswith("~")
 
@@ -167,39 +162,38 @@ def _distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distri
 
 
 def _guarded(origin: str, faults: list[Fault]) -> _Distribution | None:
-    """Return the distribution whose metadata is the folder *origin*, if it announces anything of
-    ours.
-    """
+    """Return the distribution of the metadata in *origin*, if it announces anything of ours."""
     try:
         with open(os.path.join(origin, "entry_points.txt"), "rb") as file:
             content = file.read()
-        if b"noether." not in content.replace(b"\0", b""):  # nor in UTF-16, which is told below
+        # without zeros, so that UTF-16 is seen too, which is reported below
+        if b"noether." not in content.replace(b"\0", b""):
             return None
         return _Distribution(*_identity(origin), origin, content.decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except UnicodeDecodeError as error:
-        faults.append(
-            Fault(origin, f"entry_points.txt is not UTF-8: {error.reason} at byte {error.start}")
-        )
+        reason = f"entry_points.txt is not UTF-8: {error.reason} at byte {error.start}"
+        faults.append(Fault(origin, reason))
     except (OSError, ValueError) as error:
         faults.append(Fault(origin, str(error)))
     return None
 
 
 def _identity(origin: str) -> tuple[str, str]:
-    """Return the name and the version of a distribution: from its folder's name, else from its
-    metadata.
+    """Return the name and the version of a distribution: of its folder, else of its metadata.
 
     Raises:
-        ValueError: If neither tells them.
+        ValueError: If neither has them.
     """
     stem, _, kind = os.path.basename(origin).rpartition(".")
     name, _, version = stem.partition("-")
     metadata = os.path.join(origin, "METADATA" if kind == "dist-info" else "PKG-INFO")
     if not os.path.isfile(metadata):
         raise ValueError(f"{os.path.basename(metadata)} is missing")
-    if kind == "egg-info" or stem.count("-") != 1 or not name or not version:
+    # the folder saves reading a file, but an egg's also has the version of Python
+    is_plain = kind == "dist-info" and stem.count("-") == 1
+    if not is_plain or not name or not version:
         name, version = _headers(metadata)
     if not name or not version:
         raise ValueError(f"{os.path.basename(metadata)} names no distribution and version")
@@ -207,16 +201,22 @@ def _identity(origin: str) -> tuple[str, str]:
 
 
 def _headers(metadata: str) -> tuple[str, str]:
-    with open(metadata, encoding="utf-8", errors="replace") as file:
-        lines = file.read().partition("\n\n")[0].splitlines()
     fields = dict(
-        line.split(": ", 1) for line in lines if ": " in line and not line.startswith(" ")
+        line.split(": ", 1)
+        for line in _header_lines(metadata)
+        if ": " in line and not line.startswith(" ")
     )
     return fields.get("Name", "").strip(), fields.get("Version", "").strip()
 
 
+def _header_lines(metadata: str) -> list[str]:
+    """Return the lines of a file of metadata before its description."""
+    with open(metadata, encoding="utf-8", errors="replace") as file:
+        return file.read().partition("\n\n")[0].splitlines()
+
+
 def _foreign_distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distribution]:
-    """Yield distributions in archives on *path*, and those of importers that are not Python's own."""
+    """Yield distributions in archives on *path*, and those of importers other than Python's."""
     archives = [entry for entry in path if entry.endswith(_ARCHIVES) and os.path.isfile(entry)]
     finders = [
         finder
@@ -228,24 +228,20 @@ def _foreign_distributions(path: Iterable[str], faults: list[Fault]) -> Iterator
         return
     from importlib import metadata
 
-    in_archives, everywhere = (
-        metadata.DistributionFinder.Context(path=archives),
-        metadata.DistributionFinder.Context(),
-    )
+    in_archives = metadata.DistributionFinder.Context(path=archives)
     found = list(metadata.MetadataPathFinder.find_distributions(in_archives))
     for finder in finders:
         try:
-            found += finder.find_distributions(everywhere)
-        except Exception as error:  # noqa: BLE001  an importer we do not know may fail in any way, and must hide nothing
+            found += finder.find_distributions(metadata.DistributionFinder.Context())
+        except Exception as error:  # noqa: BLE001  an importer may fail in any way, and must hide nothing
             faults.append(Fault(repr(finder), f"{type(error).__name__}: {error}"))
     for distribution in found:
         try:
             text = distribution.read_text("entry_points.txt") or ""
             if "noether." in text:
-                name, version = distribution.metadata["Name"], distribution.version
-                yield _Distribution(
-                    canonical(name), version, str(distribution.locate_file("")), text
-                )
+                name = canonical(distribution.metadata["Name"])
+                origin = str(distribution.locate_file(""))
+                yield _Distribution(name, distribution.version, origin, text)
         except Exception as error:  # noqa: BLE001  likewise
             faults.append(Fault(repr(distribution), f"{type(error).__name__}: {error}"))
 
@@ -285,30 +281,32 @@ def core_version() -> str:
 
 
 def required_core(entry: EntryPoint) -> str:
-    """Return which versions of Noether the distribution of a plugin asks for: ``>=2.0``, or
-    nothing.
+    """Return which versions of Noether the distribution of a plugin requires: ``>=2.0``, say.
+
+    Nothing where it requires none.
     """
     try:
-        with open(
-            os.path.join(entry.origin, "METADATA"), encoding="utf-8", errors="replace"
-        ) as file:
-            headers = file.read().partition("\n\n")[0].splitlines()
+        headers = _header_lines(os.path.join(entry.origin, "METADATA"))
     except OSError:  # registered in this process, or installed in an archive
         return ""
-    requirements = (
-        line.removeprefix("Requires-Dist:") for line in headers if line.startswith("Requires-Dist:")
-    )
-    return next((versions for name, versions in map(_parts_of, requirements) if name == CORE), "")
+    for line in headers:
+        if line.startswith("Requires-Dist:"):
+            name, versions = _name_and_versions(line.removeprefix("Requires-Dist:"))
+            if name == CORE:
+                return versions
+    return ""
 
 
-def _parts_of(requirement: str) -> tuple[str, str]:
-    """Return the distribution and the versions that a requirement names; extras and markers are
-    left out.
-    """
+def _name_and_versions(requirement: str) -> tuple[str, str]:
+    """Return the distribution and the versions that a requirement names, without its marker."""
     wanted = requirement.partition(";")[0].strip()
-    length = next(
-        (at for at, char in enumerate(wanted) if not (char.isalnum() or char in "-_.")), len(wanted)
-    )
-    return canonical(wanted[:length]), wanted[length:].partition("]")[2].strip(" ()") or wanted[
-        length:
-    ].strip(" ()")
+    name = wanted
+    for position, char in enumerate(wanted):
+        if not char.isalnum() and char not in "-_.":
+            name = wanted[:position]
+            break
+
+    versions = wanted.removeprefix(name).lstrip()
+    if versions.startswith("["):  # extras
+        versions = versions.partition("]")[2]
+    return canonical(name), versions.strip(" ()")

@@ -21,6 +21,9 @@ from noether_core.plugins.metadata import (
 )
 from noether_core.spelling import did_you_mean
 
+_MOST_NAMES = 20
+"""Names of types that one sentence lists."""
+
 
 class Catalogue:
     """The plugins that are installed, and those added in this process; nothing is ever imported.
@@ -37,8 +40,8 @@ class Catalogue:
     def __init__(
         self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None
     ) -> None:
-        self._block = _names(block, "block", "NOETHER_BLOCK")
-        self._prefer = _names(prefer, "prefer", "NOETHER_PREFER")
+        self._block = _read_setting(block, "block", "NOETHER_BLOCK")
+        self._prefer = _read_setting(prefer, "prefer", "NOETHER_PREFER")
         self._fixed = index
         self._scanned = index
         self._added: dict[str, EntryPoint] = {}
@@ -57,16 +60,12 @@ class Catalogue:
 
     @property
     def blocking(self) -> Mapping[str, str]:
-        """What names plugins to leave out, in one spelling, and where it stands: ``block`` or
-        ``NOETHER_BLOCK``.
-        """
+        """Names of what to leave out, and where each stands: ``block`` or ``NOETHER_BLOCK``."""
         return self._block
 
     @property
     def preferring(self) -> Mapping[str, str]:
-        """What names plugins to prefer, the first before all others, and where: ``prefer`` or
-        ``NOETHER_PREFER``.
-        """
+        """Names of what to prefer, the first before all others, likewise."""
         return self._prefer
 
     def refresh(self) -> None:
@@ -84,11 +83,12 @@ class Catalogue:
     def providers(self, type: str | None = None) -> tuple[EntryPoint, ...]:
         """Return the plugins of a type, bare or qualified, or those of all types."""
         entries = tuple(entry for entry in self._all_of(ATTENTION) if not self.is_blocked(entry))
-        return entries if type is None else entries_of(type, entries)
+        return entries if type is None else _matching(type, entries)
 
     def chosen(self, type: str) -> tuple[EntryPoint, ...]:
-        """Return the one plugin that *type*, bare or qualified, means; several where nothing
-        decides between them.
+        """Return the one plugin that *type*, bare or qualified, means.
+
+        Several are returned where nothing decides between them.
         """
         entries = self.providers(type)
         preferred = self.preferred(entries)
@@ -96,11 +96,12 @@ class Catalogue:
 
     def preferred(self, entries: Sequence[EntryPoint]) -> EntryPoint | None:
         """Return the one of several plugins of one type that is preferred, if any is."""
-        if len(entries) > 1:
-            for name in self._prefer:
-                for entry in entries:
-                    if name in names_of(entry):
-                        return entry
+        if len(entries) < 2:  # noqa: PLR2004  no choice
+            return None
+        for name in self._prefer:
+            for entry in entries:
+                if name in setting_names(entry):
+                    return entry
         return None
 
     def commands(self) -> tuple[EntryPoint, ...]:
@@ -118,16 +119,14 @@ class Catalogue:
 
     def is_blocked(self, entry: EntryPoint) -> bool:
         """Return whether a plugin is left out."""
-        return any(name in self._block for name in names_of(entry))
+        return any(name in self._block for name in setting_names(entry))
 
     def _all_of(self, group: str) -> tuple[EntryPoint, ...]:
-        return (
-            *self.index.of(group),
-            *(entry for entry in self._added.values() if entry.group == group),
-        )
+        added = [entry for entry in self._added.values() if entry.group == group]
+        return (*self.index.of(group), *added)
 
 
-def entries_of(type: str, entries: Iterable[EntryPoint]) -> tuple[EntryPoint, ...]:
+def _matching(type: str, entries: Iterable[EntryPoint]) -> tuple[EntryPoint, ...]:
     """Return those of *entries* that *type*, bare or qualified, may mean."""
     distribution, colon, name = type.rpartition(":")
     wanted = canonical(distribution)
@@ -138,23 +137,24 @@ def entries_of(type: str, entries: Iterable[EntryPoint]) -> tuple[EntryPoint, ..
     )
 
 
-def names_of(entry: EntryPoint) -> tuple[str, str]:
-    """Return the names by which a plugin is blocked and preferred."""
+def setting_names(entry: EntryPoint) -> tuple[str, str]:
+    """Return the names by which settings block and prefer a plugin."""
     return entry.distribution, entry.qualified_name
 
 
-def _names(given: Iterable[str], argument: str, variable: str) -> dict[str, str]:
-    """Return the names of plugins that are given, then those of an environment variable, each with
-    where it stands.
+def _read_setting(given: Iterable[str], argument: str, variable: str) -> dict[str, str]:
+    """Return names of plugins, each with what names it: an argument, or an environment variable.
+
+    Those of the argument come first.
     """
     given = (given,) if isinstance(given, str) else given
     names = [(name, argument) for name in given]
     names += [(name, variable) for name in os.environ.get(variable, "").split(",")]
-    named: dict[str, str] = {}
-    for name, place in names:
+    sources: dict[str, str] = {}
+    for name, source in names:
         if name.strip():
-            named.setdefault(_canonical_name(name), place)
-    return named
+            sources.setdefault(_canonical_name(name), source)
+    return sources
 
 
 def _canonical_name(name: str) -> str:
@@ -169,10 +169,17 @@ AMBIGUOUS = "ambiguous"
 BLOCKED = "blocked"
 SHADOWED = "shadowed"
 
-_LINKS = {PREFERRED: "by", PASSED_OVER: "for", AMBIGUOUS: "with", BLOCKED: "by", SHADOWED: "by"}
+_PREPOSITIONS = {
+    PREFERRED: "by",
+    PASSED_OVER: "for",
+    AMBIGUOUS: "with",
+    BLOCKED: "by",
+    SHADOWED: "by",
+}
 
 
-class Candidate(namedtuple("Candidate", "entry state reason")):  # noqa: PYI024  as quick to import as the index
+# a namedtuple, as quick to import as the index
+class Candidate(namedtuple("Candidate", "entry state reason")):  # noqa: PYI024
     """A plugin that a type may mean, and what becomes of it."""
 
     __slots__ = ()
@@ -192,85 +199,81 @@ class Candidate(namedtuple("Candidate", "entry state reason")):  # noqa: PYI024 
         return self.state in {CHOSEN, PREFERRED}
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The state and its reason: ``blocked by NOETHER_BLOCK=acme-flow``."""
-        return (
-            f"{self.state} {_LINKS[self.state]} {self.reason}" if self.reason else str(self.state)
-        )
+        if not self.reason:
+            return str(self.state)
+        return f"{self.state} {_PREPOSITIONS[self.state]} {self.reason}"
 
 
 def candidates(known: Catalogue, type: str | None = None) -> tuple[Candidate, ...]:
-    """Return the plugins that *type*, bare or qualified, may mean, or those of all types; nothing
-    is imported.
+    """Return the plugins that *type*, bare or qualified, may mean, or those of all types.
 
-    Plugins that are blocked come after those that are not, and copies that another copy of their
-    distribution hides come last.
+    Nothing is imported. Plugins that are blocked come after those that are not, and copies that
+    another copy of their distribution hides come last.
     """
 
     def of_type(entries: Iterable[EntryPoint]) -> Iterable[EntryPoint]:
-        return entries if type is None else entries_of(type, entries)
+        return entries if type is None else _matching(type, entries)
 
+    found: list[Candidate] = []
     rivals: dict[str, list[EntryPoint]] = {}
     for entry in of_type(known.providers()):
         rivals.setdefault(entry.name, []).append(entry)
-    counting = {entry.qualified_name: entry for entry in known.index.of(ATTENTION)}
+    for entries in rivals.values():
+        found += _rated(entries, known)
+
+    for entry in of_type(known.blocked()):
+        found.append(Candidate(entry, BLOCKED, _setting(entry, known.blocking)))
+
+    visible = {entry.qualified_name: entry for entry in known.index.of(ATTENTION)}
     hidden = [entry for entry in known.index.shadowed if entry.group == ATTENTION]
-    return (
-        *(candidate for entries in rivals.values() for candidate in _judged(entries, known)),
-        *(
-            Candidate(entry, BLOCKED, _setting(entry, known.blocking))
-            for entry in of_type(known.blocked())
-        ),
-        *(
-            Candidate(entry, SHADOWED, _shade(entry, counting[entry.qualified_name]))
-            for entry in of_type(hidden)
-        ),
-    )
+    for entry in of_type(hidden):
+        reason = _what_hides(entry, visible[entry.qualified_name])
+        found.append(Candidate(entry, SHADOWED, reason))
+    return tuple(found)
 
 
-def _judged(entries: Sequence[EntryPoint], known: Catalogue) -> Iterator[Candidate]:
+def _rated(entries: Sequence[EntryPoint], known: Catalogue) -> Iterator[Candidate]:
     """Yield what becomes of the plugins of one type, none of which is blocked."""
     preferred = known.preferred(entries)
     for entry in entries:
         if len(entries) == 1:
             yield Candidate(entry, CHOSEN, "")
         elif preferred is None:
-            others = " and ".join(other.qualified_name for other in entries if other is not entry)
-            yield Candidate(entry, AMBIGUOUS, others)
+            others = [other.qualified_name for other in entries if other is not entry]
+            yield Candidate(entry, AMBIGUOUS, " and ".join(others))
         elif entry is preferred:
             yield Candidate(entry, PREFERRED, _setting(entry, known.preferring))
         else:
             yield Candidate(entry, PASSED_OVER, preferred.qualified_name)
 
 
-def _setting(entry: EntryPoint, named: Mapping[str, str]) -> str:
-    """Return what names a plugin first, where it stands: ``NOETHER_BLOCK=acme-flow``."""
-    return next(f"{place}={name}" for name, place in named.items() if name in names_of(entry))
+def _setting(entry: EntryPoint, sources: Mapping[str, str]) -> str:
+    """Return what names a plugin first, and where: ``NOETHER_BLOCK=acme-flow``."""
+    names = setting_names(entry)
+    return next(f"{source}={name}" for name, source in sources.items() if name in names)
 
 
-def _shade(entry: EntryPoint, counting: EntryPoint) -> str:
-    """Return which plugin counts in the place of *entry*, of the same name in another copy of its
-    distribution.
-    """
-    if entry.origin == counting.origin:
-        return f"{counting.value}, which stands above it"
-    return f"{counting.version} in {os.path.dirname(counting.origin)}"
-
-
-_MOST_NAMES = 20
+def _what_hides(entry: EntryPoint, visible: EntryPoint) -> str:
+    """Return where the plugin is that goes before *entry*, which has the same name."""
+    if entry.origin == visible.origin:
+        return f"{visible.value}, which stands above it"
+    return f"{visible.version} in {os.path.dirname(visible.origin)}"
 
 
 def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
     """Return the error that nothing provides *type*."""
     installed = catalogue.types()
-    blocked = [
-        entry.qualified_name
-        for entry in catalogue.blocked()
-        if entry.name == type.rpartition(":")[2]
-    ]
-    spellings = (*installed, *(entry.qualified_name for entry in catalogue.providers()))
-    hint = f"{' and '.join(blocked)} is blocked." if blocked else did_you_mean(type, spellings)
-    hints = (hint, *_of_registering(type, catalogue), installed_types(installed))
+    bare = type.rpartition(":")[2]
+    blocked = [entry.qualified_name for entry in catalogue.blocked() if entry.name == bare]
+    if blocked:
+        hint = f"{' and '.join(blocked)} is blocked."
+    else:
+        qualified = [entry.qualified_name for entry in catalogue.providers()]
+        hint = did_you_mean(type, [*installed, *qualified]) or ""
+
+    hints = (hint, *_hints_on_registering(type, catalogue), installed_types(installed))
     problem = Problem(
         keys=("type",),
         message=f"{shown(type)} is not installed",
@@ -280,25 +283,26 @@ def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
     return UnknownTypeError(type, installed, [problem])
 
 
-def _of_registering(type: str, catalogue: Catalogue) -> Iterator[str]:
-    """Yield what kept a type from being registered in this process, as far as that can be known."""
+def _hints_on_registering(type: str, catalogue: Catalogue) -> Iterator[str]:
+    """Yield what kept a type from being registered in this process, as far as can be known."""
     for fault in catalogue.faults:
         if fault.origin == "NOETHER_REGISTER":
             yield f"NOETHER_REGISTER: {fault.reason}."
     multiprocessing = sys.modules.get("multiprocessing.process")
     if multiprocessing is not None and multiprocessing.parent_process() is not None:
         yield (
-            "This is a worker process: what another process registered is not known here. Set NOETHER_REGISTER to a "
-            f"module that registers {shown(type)} when it is imported."
+            "This is a worker process: what another process registered is not known here. Set "
+            f"NOETHER_REGISTER to a module that registers {shown(type)} when it is imported."
         )
 
 
 def ambiguous_type(type: str, providers: Sequence[EntryPoint]) -> AmbiguousTypeError:
     """Return the error that several packages provide *type*."""
     spellings = [entry.qualified_name for entry in providers]
+    provided_by = " and ".join(entry.provider for entry in providers)
     problem = Problem(
         keys=("type",),
-        message=f"{shown(type)} is provided by {' and '.join(entry.provider for entry in providers)}",
+        message=f"{shown(type)} is provided by {provided_by}",
         value=type,
         suggestion=f"write {' or '.join(map(repr, spellings))}",
     )
@@ -306,26 +310,28 @@ def ambiguous_type(type: str, providers: Sequence[EntryPoint]) -> AmbiguousTypeE
 
 
 def owners(option: str, types: Sequence[str]) -> str | None:
-    """Return the sentence that says which types an option belongs to, or None where it belongs to
-    none.
-    """
-    more = f" and {len(types) - _MOST_NAMES} more" if len(types) > _MOST_NAMES else ""
-    return f"{option!r} is an option of {', '.join(types[:_MOST_NAMES])}{more}" if types else None
+    """Return the sentence that names the types an option belongs to; None where it has none."""
+    return f"{option!r} is an option of {_first_of(types)}" if types else None
 
 
 def installed_types(types: Sequence[str]) -> str:
     """Return the sentence that lists what is installed."""
-    more = f" and {len(types) - _MOST_NAMES} more" if len(types) > _MOST_NAMES else ""
-    return f"Installed: {', '.join(types[:_MOST_NAMES]) or 'none'}{more}."
+    return f"Installed: {_first_of(types) or 'none'}."
 
 
-class Verdict(namedtuple("Verdict", "type candidates means resolves sentence")):  # noqa: PYI024  as candidates are
+def _first_of(types: Sequence[str]) -> str:
+    names = ", ".join(types[:_MOST_NAMES])
+    return f"{names} and {len(types) - _MOST_NAMES} more" if len(types) > _MOST_NAMES else names
+
+
+# a namedtuple, as candidates are
+class Explanation(namedtuple("Explanation", "type candidates means resolves sentence")):  # noqa: PYI024
     """What a type means, and why."""
 
     __slots__ = ()
 
     type: str
-    """The type that was asked for, bare or qualified."""
+    """The type, bare or qualified."""
 
     candidates: tuple[Candidate, ...]
     """Every plugin that it may mean."""
@@ -334,41 +340,43 @@ class Verdict(namedtuple("Verdict", "type candidates means resolves sentence")):
     """The qualified name of the one that it means; None where it means none."""
 
     resolves: bool
-    """Whether there is one, and its code is there too. It may still be found broken when it is
-    imported.
+    """Whether there is one, and its code is there too.
+
+    It may still be found broken when it is imported.
     """
 
     sentence: str
     """All of that for a reader, with the way out."""
 
 
-def verdict_on(type: str, known: Catalogue) -> Verdict:
+def explain(type: str, known: Catalogue) -> Explanation:
     """Return what *type* means by what is *known*; no plugin is imported."""
     found = candidates(known, type)
     meant = next((candidate for candidate in found if candidate.is_meant), None)
     if meant is None:
-        return Verdict(type, found, None, False, _refusal(type, known))
+        return Explanation(type, found, None, False, _why_none(type, known))
+
     entry = meant.entry
     whose = f"of {entry.provider}" if entry.origin else "registered in this process"
-    because = f", {meant.told}" if meant.reason else ""
+    because = f", {meant.description}" if meant.reason else ""
     sentence = f"{shown(type)} is {entry.qualified_name} {whose}{because}"
     try:
         file_of(entry.value)
     except ImportError as error:
-        return Verdict(
-            type, found, entry.qualified_name, False, f"{sentence}, and cannot be used: {error}."
-        )
-    return Verdict(type, found, entry.qualified_name, True, f"{sentence}.")
+        reason = f"{sentence}, and cannot be used: {error}."
+        return Explanation(type, found, entry.qualified_name, False, reason)
+    return Explanation(type, found, entry.qualified_name, True, f"{sentence}.")
 
 
-def _refusal(type: str, known: Catalogue) -> str:
+def _why_none(type: str, known: Catalogue) -> str:
     """Return why *type* means no plugin."""
     rivals = known.chosen(type)
     if rivals:
-        return f"{_told(ambiguous_type(type, rivals))}, or name one of them in NOETHER_PREFER."
-    return _told(unknown_type(type, known))
+        sentence = _sentence_of(ambiguous_type(type, rivals))
+        return f"{sentence}, or name one of them in NOETHER_PREFER."
+    return _sentence_of(unknown_type(type, known))
 
 
-def _told(error: ConfigError) -> str:
+def _sentence_of(error: ConfigError) -> str:
     (problem,) = error.problems
     return f"{problem.message}; {problem.suggestion}"

@@ -19,7 +19,7 @@ from noether_core.errors import (
     ProvenanceError,
     ProvenanceWarning,
     SavedModuleError,
-    told_differences,
+    describe_differences,
 )
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
@@ -73,6 +73,7 @@ def load_module(
     """
     refused = _refused(strict)
     _check_installed()
+    # Whole, before anything is imported or built for it: nothing is made of a damaged file.
     saved = _read(os.fspath(path))
     known = default_registry() if registry is None else registry
 
@@ -87,7 +88,9 @@ def load_module(
     if misfits:
         raise _misfits_error(saved, misfits, differences)
     if differences:
-        warnings.warn(told_differences(saved.file, differences), ProvenanceWarning, stacklevel=2)
+        warnings.warn(
+            describe_differences(saved.file, differences), ProvenanceWarning, stacklevel=2
+        )
     return module
 
 
@@ -102,8 +105,8 @@ def _refused(strict: bool | Collection[str]) -> frozenset[str]:
 
 def _check_installed() -> None:
     try:
-        import safetensors  # noqa: F401
         import torch  # noqa: F401
+        from safetensors import safe_open  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError("loading a module", error.name or "torch", "torch") from error
 
@@ -173,7 +176,7 @@ def _config(
         config = structure(declared, known.get(plugin).config, registry=seen)
         return attrs.evolve(config, extra=extra) if extra else config
     except ConfigError as error:
-        causes = [Problem(message=difference.told("saved with")) for difference in differences]
+        causes = [Problem(message=difference.headline("saved with")) for difference in differences]
         placed = [attrs.evolve(problem, file=saved.file) for problem in (*error.problems, *causes)]
         raise error.with_problems(placed) from None
 
@@ -205,6 +208,7 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, 
     saved_dtypes = {name: value.dtype for name, value in state.items()}
     buffer_dtypes = {name: dtype_named(dtype) for name, dtype in buffers.items()}
     try:
+        # Before the values: load_state_dict would convert them to the dtypes of the module.
         _take_dtypes(own, saved_dtypes)
         _take_dtypes(dict(module.named_buffers()), buffer_dtypes)
         module.load_state_dict(state)
@@ -249,6 +253,6 @@ def _torn_ties(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Iterat
 def _misfits_error(
     saved: _Saved, misfits: Iterable[str], differences: Iterable[Difference]
 ) -> SavedModuleError:
-    causes = [difference.told("saved with") for difference in differences]
+    causes = [difference.headline("saved with") for difference in differences]
     lines = ["its tensors do not fit the module:", *misfits, *causes]
     return SavedModuleError(saved.file, "\n  ".join(lines))

@@ -318,7 +318,7 @@ def test_a_setting_of_torch_that_a_constructor_changes_is_put_back_with_a_warnin
     made_by, change, message
 ):
     before = settings()
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="it was put back") as caught:
         made_by(changing(change))
     (warning,) = caught
     assert str(warning.message) == (
@@ -363,7 +363,7 @@ def test_a_constructor_draws_from_the_global_generator_and_may_not_begin_it_anew
 
 
 def test_a_config_keeps_its_class_when_options_are_added_though_others_have_its_type(site):
-    files = {"acme_modules.py": "from test_building import Keeps\n"}
+    files = {"acme_modules.py": f"from {__name__} import Keeps\n"}
     for distribution in ("acme-attn", "best-attn"):
         site.install_variant("flow", distribution, module="acme_modules:Keeps")
     site.install("acme-modules", files=files)

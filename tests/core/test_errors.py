@@ -234,7 +234,7 @@ def test_one_error_tells_so_many_problems_and_where_the_rest_begins():
     told = ConfigError(problems).problems
     assert told[:MOST_PROBLEMS] == tuple(problems[:MOST_PROBLEMS])
     (rest,) = told[MOST_PROBLEMS:]
-    assert rest.message == "there are more than 500 problems; those from here on are not told"
+    assert rest.message == "there are more than 500 problems; those from here on are left out"
     assert (rest.line, rest.value) == (501, None)
     again = ConfigError(told).problems
     assert again == told

@@ -15,9 +15,10 @@ from noether_core import ConfigError, Provenance, build, provenance_of, registry
 from noether_core import provenance as provenance_module
 from noether_core.provenance import differences_between, provenance_in
 from noether_core.schemas.accepted import accepted_by, schema_hash
+from tests.light_environment import MODULE
 
 OPTIONS = {"hidden_dim": 8, "num_heads": 2}
-MODULES = {"acme_modules.py": "from test_building import Keeps\n"}
+MODULES = {"acme_modules.py": MODULE}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 KNOWN = Provenance(
@@ -34,7 +35,7 @@ def made(site: Any, record: object = None) -> Provenance:
     """Return the provenance of a module of a package that was installed with that
     ``direct_url.json``.
     """
-    site.install_variant("flow", "acme-flow", module="acme_modules:Keeps")
+    site.install_variant("flow", "acme-flow", module="acme_modules:Module")
     site.install("acme-modules", files=MODULES)
     if record is not None:
         text = record if isinstance(record, str) else json.dumps(record)
@@ -250,7 +251,7 @@ def test_every_difference_has_a_name(change, names):
 )
 def test_every_difference_is_told_with_the_way_back(before, here, told):
     (difference,) = differences_between(attrs.evolve(KNOWN, **before), attrs.evolve(KNOWN, **here))
-    assert difference.told("saved with") == told
+    assert difference.headline("saved with") == told
 
 
 @pytest.mark.parametrize(

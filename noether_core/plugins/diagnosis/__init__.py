@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
-from noether_core.plugins.diagnosis import clashes, code, imports, metadata, settings
-from noether_core.plugins.diagnosis.environment import Environment, environment_of
-from noether_core.plugins.diagnosis.finding import Finding
+from noether_core.plugins.diagnosis import by_import, by_metadata
+from noether_core.plugins.diagnosis.environment import Environment, Finding, environment_of
 from noether_core.plugins.diagnosis.processes import Outcome, outcomes
 from noether_core.plugins.imports import describe
 from noether_core.plugins.resolution import Catalogue
@@ -19,32 +18,31 @@ from noether_core.plugins.resolution import Catalogue
 __all__ = ["Diagnosis", "Finding", "Outcome", "diagnose"]
 
 TIMEOUT = 30.0
-"""Seconds that the import of one plugin may take, unless told otherwise."""
+"""Seconds that the import of one plugin may take by default."""
 
 SLOW = 200.0
-"""Milliseconds above which an import is slow, unless told otherwise."""
+"""Milliseconds above which an import is slow by default."""
 
 _BY_METADATA = (
-    metadata.unread_plugins,
-    metadata.unsound_metadata,
-    metadata.leftovers,
-    metadata.duplicates,
-    metadata.misspelt_groups,
-    clashes.types,
-    clashes.commands,
-    clashes.look_alikes,
-    code.code_of_others,
-    code.shared_code,
-    code.missing_torch,
-    settings.unmatched_names,
-    settings.blocked_preferences,
+    by_metadata.unread_plugins,
+    by_metadata.unsound_metadata,
+    by_metadata.leftovers,
+    by_metadata.duplicates,
+    by_metadata.misspelt_groups,
+    by_metadata.ambiguous_types,
+    by_metadata.clashing_commands,
+    by_metadata.look_alikes,
+    by_metadata.code_of_others,
+    by_metadata.shared_code,
+    by_metadata.unmatched_settings,
+    by_metadata.blocked_preferences,
 )
 
 _BY_IMPORT = (
-    imports.failures,
-    imports.torch_with_configs,
-    imports.old_contracts,
-    imports.side_effects,
+    by_import.failures,
+    by_import.torch_with_configs,
+    by_import.old_contracts,
+    by_import.side_effects,
 )
 
 
@@ -87,47 +85,61 @@ def diagnose(
         timeout: Seconds that each of these processes may take.
         slow: Milliseconds above which an import is slow.
     """
-    failed: list[Finding] = []
-    known = Catalogue()
-    looked = _guarded(
-        lambda: [environment_of(known, frozenset(core_commands))], "environment", failed
+    run = _Checks()
+    found = run.guarded(
+        "environment", lambda: [environment_of(Catalogue(), frozenset(core_commands))]
     )
-    if not looked:
-        return Diagnosis(tuple(failed), (), None)
-    (environment,) = looked
+    if not found:
+        return Diagnosis(tuple(run.findings), (), None)
+    (environment,) = found
+
     done: list[Outcome] = []
     if with_imports:
-        done = _guarded(
-            lambda: _outcomes(environment, is_deep=is_deep, timeout=timeout), "imports", failed
+        modules = [name.strip() for name in os.environ.get("NOETHER_REGISTER", "").split(",")]
+        imports = functools.partial(
+            outcomes,
+            environment.plugins,
+            filter(None, modules),
+            is_deep=is_deep,
+            timeout=timeout,
         )
-    checks = [functools.partial(check, environment) for check in _BY_METADATA]
-    checks += [functools.partial(check, done) for check in _BY_IMPORT]
-    checks.append(functools.partial(imports.slow_imports, done, slow))
-    if not done:
-        checks.append(functools.partial(code.missing_code, environment))
-    findings = [
-        finding for check in checks for finding in _guarded(check, check.func.__name__, failed)
-    ]
-    findings = sorted(
-        [*findings, *failed],
-        key=lambda one: (one.severity, one.distribution, one.plugin, one.check),
-    )
+        done = run.guarded("imports", imports)
+
+    for by_metadata_check in _BY_METADATA:
+        run.make(by_metadata_check, environment)
+    for by_import_check in _BY_IMPORT:
+        run.make(by_import_check, done)
+    run.make(by_import.slow_imports, done, slow)
+    if not done:  # an import would have found it
+        run.make(by_metadata.missing_code, environment)
+
     done.sort(key=lambda one: -(one.milliseconds or 0))
-    return Diagnosis(tuple(findings), tuple(done), environment)
+    return Diagnosis(tuple(sorted(run.findings, key=_rank)), tuple(done), environment)
 
 
-def _outcomes(environment: Environment, *, is_deep: bool, timeout: float) -> Iterator[Outcome]:
-    modules = [name.strip() for name in os.environ.get("NOETHER_REGISTER", "").split(",")]
-    return outcomes(environment.plugins, filter(None, modules), is_deep=is_deep, timeout=timeout)
+def _rank(finding: Finding) -> tuple[str, ...]:
+    return finding.severity, finding.distribution, finding.plugin, finding.check
 
 
-def _guarded(find: Callable[[], Iterable[Any]], name: str, failed: list[Finding]) -> list[Any]:
-    """Return what *find* yields, up to where it fails; that is one more finding."""
-    found: list[Any] = []
-    try:
-        found.extend(find())
-    except Exception as error:  # noqa: BLE001  what is installed may be anything, and a check may not have thought of it
-        message = f"the check '{name}' failed: {describe(error)}"
-        remedy = "report it to the authors of Noether; the other checks were made"
-        failed.append(Finding(severity="warning", check="doctor", message=message, remedy=remedy))
-    return found
+class _Checks:
+    """Makes checks, each guarded: what is installed may be anything."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def make(self, check: Callable[..., Iterable[Finding]], *arguments: Any) -> None:
+        """Keep what a check finds."""
+        self.findings += self.guarded(check.__name__, functools.partial(check, *arguments))
+
+    def guarded(self, name: str, find: Callable[[], Iterable[Any]]) -> list[Any]:
+        """Return what *find* yields, up to where it fails; that is one more finding."""
+        found: list[Any] = []
+        try:
+            found.extend(find())
+        except Exception as error:  # noqa: BLE001  a check may not have thought of what is installed
+            message = f"the check '{name}' failed: {describe(error)}"
+            remedy = "report it to the authors of Noether; the other checks were made"
+            self.findings.append(
+                Finding(severity="warning", check="doctor", message=message, remedy=remedy)
+            )
+        return found

@@ -1,4 +1,4 @@
-"""Processes that import one plugin each, and what became of it there."""
+"""What becomes of each plugin that is imported, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from typing import Any
 
 import attrs
@@ -22,8 +23,7 @@ _START = (
     "from noether_core.plugins.diagnosis.probe import main; main(*sys.argv[2:])"
 )
 _MOST_AT_ONCE = 8
-_PAUSE = 0.005
-_MOST_TOLD = 300
+_MOST_PRINTED = 300
 
 
 @attrs.frozen(kw_only=True)
@@ -40,9 +40,7 @@ class Outcome:
     """Why it cannot be used; None where it can."""
 
     milliseconds: float | None = None
-    """Time that importing it took, less that for Python and Noether; None where it did not come
-    back.
-    """
+    """Time of the import, less that for Python and Noether; None where it did not come back."""
 
     imports_torch: bool = False
     """Whether torch came along."""
@@ -51,7 +49,7 @@ class Outcome:
     """Types that it registered in the process while it was imported."""
 
     api_version: int | None = None
-    """The contract that it was written for, where it told."""
+    """The contract that it was written for; None for what is no variant."""
 
     complaint: str | None = None
     """What is wrong with the class of its module."""
@@ -65,53 +63,10 @@ class Outcome:
         return self.module if self.entry is None else self.entry.qualified_name
 
 
-@attrs.frozen
-class _Task:
-    entry: EntryPoint | None
-    module: str
-    is_deep: bool
-
-    def as_json(self) -> str:
-        return json.dumps(
-            {"entry": list(self.entry or ()), "module": self.module, "is_deep": self.is_deep}
-        )
-
-
-@attrs.frozen
-class _Child:
-    """A process that imports one plugin. It writes to files: a pipe would be held open by whatever
-    it starts.
-    """
-
-    task: _Task
-    process: subprocess.Popen[bytes]
-    stem: str
-    deadline: float
-
-    @property
-    def is_late(self) -> bool:
-        return time.monotonic() > self.deadline
-
-    @property
-    def has_ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def kill(self) -> None:
-        """End the process, and what it started."""
-        if not self.has_ended:
-            with contextlib.suppress(
-                AttributeError, OSError
-            ):  # where there are no groups, or none is left
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.kill()
-            self.process.wait()
-
-
 def outcomes(
     entries: Iterable[EntryPoint], modules: Iterable[str], *, is_deep: bool, timeout: float
 ) -> Iterator[Outcome]:
-    """Import plugins, and modules that ``NOETHER_REGISTER`` names, several at once where there are
-    processors for it.
+    """Import plugins, and modules that ``NOETHER_REGISTER`` names, several at once.
 
     Args:
         entries: Plugins.
@@ -122,86 +77,133 @@ def outcomes(
     Yields:
         What became of each, in the order in which they end.
     """
-    waiting = [_Task(entry, entry.value, is_deep) for entry in entries]
-    waiting += [_Task(None, module, is_deep) for module in modules]
-    waiting.reverse()
-    running: list[_Child] = []
-    with tempfile.TemporaryDirectory(prefix="noether-", ignore_cleanup_errors=True) as folder:
+    tasks = [_Task(entry, entry.value, is_deep) for entry in entries]
+    tasks += [_Task(None, module, is_deep) for module in modules]
+    threads = min(os.cpu_count() or 1, _MOST_AT_ONCE)
+    with (
+        tempfile.TemporaryDirectory(prefix="noether-", ignore_cleanup_errors=True) as folder,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        children = _Children(folder, timeout)
+        futures = [
+            pool.submit(children.outcome_of, number, task) for number, task in enumerate(tasks)
+        ]
         try:
-            while waiting or running:
-                while waiting and len(running) < min(os.cpu_count() or 1, _MOST_AT_ONCE):
-                    running.append(
-                        _started(waiting.pop(), os.path.join(folder, str(len(waiting))), timeout)
-                    )
-                time.sleep(_PAUSE)
-                for child in [child for child in running if child.has_ended or child.is_late]:
-                    running.remove(child)
-                    yield _outcome(child, timeout)
+            for future in as_completed(futures):
+                yield future.result()
+        finally:  # on Ctrl-C too, which does not reach processes in groups of their own
+            children.end_all()
+
+
+@attrs.frozen
+class _Task:
+    entry: EntryPoint | None
+    module: str
+    is_deep: bool
+
+    def as_json(self) -> str:
+        entry = list(self.entry or ())
+        return json.dumps({"entry": entry, "module": self.module, "is_deep": self.is_deep})
+
+
+class _Children:
+    """Processes that import one plugin each; safe to use from any thread.
+
+    They write to files: a pipe would be held open by whatever they start.
+    """
+
+    def __init__(self, folder: str, timeout: float) -> None:
+        self._folder = folder
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._is_ending = False
+
+    def outcome_of(self, number: int, task: _Task) -> Outcome:
+        """Start the process of a task, wait for it, and return what became of the plugin."""
+        stem = os.path.join(self._folder, str(number))
+        process = self._start(task, stem)
+        facts: dict[str, Any] | None
+        try:
+            process.wait(self._timeout)
+        except subprocess.TimeoutExpired:
+            late = f"does not come back from its import within {self._timeout:g} seconds"
+            facts = {"reason": f"{task.module} {late}"}
+        else:
+            facts = _report(f"{stem}.json")
         finally:
-            for child in running:
-                child.kill()
+            _end(process)
+            self._running.discard(process)
+
+        if facts is None:
+            how = _last_words(process, f"{stem}.err")
+            facts = {"reason": f"{task.module} ends the process that imports it, {how}"}
+        printed = _start_of(f"{stem}.out")
+        return Outcome(entry=task.entry, module=task.module, printed=printed, **facts)
+
+    def _start(self, task: _Task, stem: str) -> subprocess.Popen[bytes]:
+        """Start a process; its group is its own, so that what it starts can be ended with it."""
+        environment = dict(os.environ)
+        environment.pop("NOETHER_REGISTER", None)
+        if task.entry is None:
+            environment["NOETHER_REGISTER"] = task.module
+
+        arguments = [json.dumps(searched_path()), task.as_json(), f"{stem}.json"]
+        with (
+            self._lock,
+            open(f"{stem}.out", "wb") as output,
+            open(f"{stem}.err", "wb") as errors,
+        ):
+            if self._is_ending:
+                raise CancelledError
+            process = subprocess.Popen(  # noqa: S603  ourselves
+                [sys.executable, "-P", "-c", _START, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=environment,
+                start_new_session=True,
+            )
+            self._running.add(process)
+        return process
+
+    def end_all(self) -> None:
+        """End every process; none is started any more."""
+        with self._lock:
+            self._is_ending = True
+            running = list(self._running)
+        for process in running:
+            _end(process)
 
 
-def _started(task: _Task, stem: str, timeout: float) -> _Child:
-    variables = {name: value for name, value in os.environ.items() if name != "NOETHER_REGISTER"}
-    if task.entry is None:
-        variables["NOETHER_REGISTER"] = task.module
-    with open(f"{stem}.out", "wb") as printed, open(f"{stem}.err", "wb") as complained:
-        process = subprocess.Popen(  # noqa: S603  ourselves
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                _START,
-                json.dumps(searched_path()),
-                task.as_json(),
-                f"{stem}.json",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=complained,
-            env=variables,
-            start_new_session=True,
-        )
-    return _Child(task, process, stem, time.monotonic() + timeout)
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, and what it started, even where it has ended itself."""
+    with contextlib.suppress(AttributeError, OSError):  # no groups here, or none is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
-def _outcome(child: _Child, timeout: float) -> Outcome:
-    """Return what became of the plugin of a process, which is ended if it has not."""
-    has_ended = child.has_ended
-    child.kill()
-    facts = _facts(f"{child.stem}.json") if has_ended else None
-    if facts is None:
-        late = f"does not come back from its import within {timeout:g} seconds"
-        how = f"ends the process that imports it, {_last_words(child)}" if has_ended else late
-        facts = {"reason": f"{child.task.module} {how}"}
-    return Outcome(
-        entry=child.task.entry,
-        module=child.task.module,
-        printed=_start_of(f"{child.stem}.out"),
-        **facts,
-    )
-
-
-def _facts(report: str) -> dict[str, Any] | None:
+def _report(file: str) -> dict[str, Any] | None:
+    """Return what a process has reported; None where it did not come to that."""
     try:
-        with open(report, encoding="utf-8") as file:
-            facts: dict[str, Any] = json.load(file)
+        with open(file, encoding="utf-8") as stream:
+            facts: dict[str, Any] = json.load(stream)
     except (OSError, ValueError):
         return None
     return facts
 
 
-def _last_words(child: _Child) -> str:
-    """Return how a process ended that told nothing."""
-    status = child.process.returncode
+def _last_words(process: subprocess.Popen[bytes], file: str) -> str:
+    """Return how a process ended that reported nothing."""
+    status = process.returncode
     how = f"with signal {-status}" if status < 0 else f"with status {status}"
-    with open(f"{child.stem}.err", "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_TOLD))
-        lines = file.read().decode(errors="replace").strip().splitlines()
+    with open(file, "rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _MOST_PRINTED))
+        lines = stream.read().decode(errors="replace").strip().splitlines()
     return f"{how}: {lines[-1]}" if lines else how
 
 
-def _start_of(name: str) -> str:
-    with open(name, "rb") as file:
-        return file.read(_MOST_TOLD).decode(errors="replace").strip()
+def _start_of(file: str) -> str:
+    with open(file, "rb") as stream:
+        return stream.read(_MOST_PRINTED).decode(errors="replace").strip()

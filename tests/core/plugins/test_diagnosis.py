@@ -1,6 +1,4 @@
-"""Findings about what is installed, as data; whole environments of real packages stand in
-tests/hostile.
-"""
+"""Findings about what is installed, as data; tests/hostile has environments of real packages."""
 
 import os
 import sys
@@ -11,8 +9,8 @@ import pytest
 
 from noether_core import hookspecs
 from noether_core.plugins import diagnosis
-from noether_core.plugins.diagnosis import Outcome, diagnose, imports, settings
-from noether_core.plugins.diagnosis.classes import complaint_about
+from noether_core.plugins.diagnosis import Outcome, by_import, by_metadata, diagnose
+from noether_core.plugins.diagnosis.probe import complaint_about
 from noether_core.plugins.diagnosis.processes import outcomes
 from noether_core.plugins.metadata import ATTENTION, EntryPoint
 
@@ -146,22 +144,29 @@ import subprocess, sys, time
 with open({file!r}, "w") as file:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     file.write(str(child.pid))
-time.sleep(600)
+{then}
 """
 
 
-def test_what_a_plugin_starts_is_ended_with_it(site, tmp_path):
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        ("time.sleep(600)", "acme_plugin does not come back from its import within 5 seconds"),
+        ("raise OSError('no disk')", "acme_plugin cannot be imported: OSError: no disk"),
+        ("import os; os._exit(7)", "acme_plugin ends the process that imports it, with status 7"),
+    ],
+    ids=["hangs", "fails", "ends"],
+)
+def test_what_a_plugin_starts_is_ended_with_it_however_that_ends(site, tmp_path, then, message):
     file = tmp_path / "started"
-    install(site, "acme", STARTS.format(file=str(file)))
+    install(site, "acme", STARTS.format(file=str(file), then=then))
     (finding,) = diagnose(timeout=5).findings
-    assert finding.message == "acme_plugin does not come back from its import within 5 seconds"
+    assert finding.message == message
     assert is_gone(int(file.read_text()))
 
 
 def is_gone(process):
-    """Return whether a process has ended, or does so soon; one that nobody has asked after is a
-    zombie.
-    """
+    """Return whether a process has ended, or does so soon; a zombie has ended."""
     status = Path(f"/proc/{process}/stat")
     for _ in range(200):
         try:
@@ -212,7 +217,7 @@ def test_plugins_of_an_older_contract_are_told_with_what_has_changed(monkeypatch
     ]
     monkeypatch.setattr(hookspecs, "hookspec_version", 3)
     monkeypatch.setattr(hookspecs, "CHANGES", {3: "rename x to y"})
-    first, second = imports.old_contracts(made)
+    first, second = by_import.old_contracts(made)
     assert (
         first.message
         == "acme_flow was written for version 1 of the plugin contract, and this is version 3"
@@ -224,17 +229,17 @@ def test_plugins_of_an_older_contract_are_told_with_what_has_changed(monkeypatch
     )
     assert "version 2" in second.message
     monkeypatch.setattr(hookspecs, "CHANGES", {})
-    assert next(imports.old_contracts(made)).remedy == "install a newer one, or tell its authors"
+    assert next(by_import.old_contracts(made)).remedy == "install a newer one, or tell its authors"
 
 
 def test_what_torch_makes_slow_is_told_once():
     slow = Outcome(entry=ENTRY, module="acme_flow", milliseconds=1234.5)
     torch = Outcome(entry=ENTRY, module="acme_flow", milliseconds=1234.5, imports_torch=True)
-    assert [finding.message for finding in imports.slow_imports([slow, torch], 1000)] == [
+    assert [finding.message for finding in by_import.slow_imports([slow, torch], 1000)] == [
         "acme_flow is slow to import: 1234 ms"
     ]
-    assert list(imports.slow_imports([slow, torch], 1300)) == []
-    (finding,) = imports.torch_with_configs([slow, torch])
+    assert list(by_import.slow_imports([slow, torch], 1300)) == []
+    (finding,) = by_import.torch_with_configs([slow, torch])
     assert (
         finding.message
         == "acme_flow imports torch, so that whatever reads a config of it waits for torch: 1234 ms"
@@ -277,7 +282,7 @@ def test_names_of_one_group_are_alike_that_differ_in_case_width_or_dashes_alone(
 def test_names_of_plugins_in_this_process_may_be_blocked_and_preferred(site, monkeypatch):
     monkeypatch.setenv("NOETHER_PREFER", "in-process,in-process:flow,nobody")
     environment = diagnose(with_imports=False).environment
-    assert [finding.message for finding in settings.unmatched_names(environment)] == [
+    assert [finding.message for finding in by_metadata.unmatched_settings(environment)] == [
         "'nobody' names no plugin that is installed"
     ]
 

@@ -1,11 +1,11 @@
-"""What speaks for and against each plugin that a type may mean, and the verdict."""
+"""What speaks for and against each plugin that a type may mean, and the sentence about it."""
 
 import sys
 
 import pytest
 
 from noether_core.plugins.metadata import ATTENTION, EntryPoint, scan
-from noether_core.plugins.resolution import Catalogue, candidates, verdict_on
+from noether_core.plugins.resolution import Catalogue, candidates, explain
 
 
 @pytest.fixture
@@ -21,13 +21,13 @@ def known(site, monkeypatch):
 
 
 def states(found):
-    return {one.entry.distribution: one.told for one in found}
+    return {one.entry.distribution: one.description for one in found}
 
 
 def test_the_only_plugin_of_a_type_is_chosen(site, known):
     site.install_variant("flow", "acme")
     (one,) = candidates(known(), "flow")
-    assert (one.state, one.reason, one.told, one.is_meant) == ("chosen", "", "chosen", True)
+    assert (one.state, one.reason, one.description, one.is_meant) == ("chosen", "", "chosen", True)
 
 
 def test_several_are_ambiguous_with_each_other_or_one_is_preferred(site, known):
@@ -52,7 +52,7 @@ def test_several_are_ambiguous_with_each_other_or_one_is_preferred(site, known):
     assert states(candidates(known(), "Best:flow")) == {"best": "chosen"}
 
 
-def test_what_the_environment_names_is_told_so_and_what_the_caller_names_goes_first(
+def test_what_the_environment_names_is_named_and_what_the_caller_names_goes_first(
     site, known, monkeypatch
 ):
     for name in ("acme", "best", "cold"):
@@ -66,12 +66,12 @@ def test_what_the_environment_names_is_told_so_and_what_the_caller_names_goes_fi
     }
 
 
-def test_a_copy_that_is_hidden_is_told_with_the_one_that_hides_it(site, known, tmp_path):
+def test_a_copy_that_is_hidden_is_listed_with_the_one_that_hides_it(site, known, tmp_path):
     site.install_variant("flow", "acme")
     origin = site.write_metadata(
         "acme-1.0.dist-info", "acme", "1.0", "[noether.attention]\nflow = old\nflow = older\n"
     )
-    assert [(one.entry.value, one.told) for one in candidates(known(), "flow")] == [
+    assert [(one.entry.value, one.description) for one in candidates(known(), "flow")] == [
         ("old", "chosen"),
         ("older", "shadowed by old, which stands above it"),
         ("plugin_of_acme_flow", f"shadowed by 1.0 in {origin.parent}"),
@@ -79,7 +79,7 @@ def test_a_copy_that_is_hidden_is_told_with_the_one_that_hides_it(site, known, t
     assert candidates(known(), "other") == ()
 
 
-def test_all_types_are_told_at_once_and_other_groups_never(site, known):
+def test_all_types_are_listed_at_once_and_other_groups_never(site, known):
     site.install_variant("flow", "acme")
     site.install_variant("flow", "best")
     site.install_variant("slow", "acme2")
@@ -96,7 +96,7 @@ def test_all_types_are_told_at_once_and_other_groups_never(site, known):
     ]
 
 
-VERDICTS = {
+SENTENCES = {
     "'flow' is acme:flow of acme 1.2.0.": ("flow", {}, "acme:flow"),
     "'Acme:flow' is acme:flow of acme 1.2.0.": ("Acme:flow", {}, "acme:flow"),
     "'flow' is not installed; acme:flow is blocked. Installed: gone, twice.": (
@@ -120,26 +120,24 @@ VERDICTS = {
 }
 
 
-@pytest.mark.parametrize(("sentence", "asked"), VERDICTS.items(), ids=VERDICTS)
-def test_the_verdict_says_in_a_sentence_what_a_type_means_and_nothing_is_imported(
-    site, known, sentence, asked
-):
+@pytest.mark.parametrize(("sentence", "case"), SENTENCES.items(), ids=SENTENCES)
+def test_a_sentence_says_what_a_type_means_and_nothing_is_imported(site, known, sentence, case):
     modules = [
         site.install_variant(name, of)
         for name, of in (("flow", "acme"), ("twice", "one"), ("twice", "two"))
     ]
     site.install("left", attention={"gone": "nowhere_at_all"})
-    name, choices, means = asked
-    verdict = verdict_on(name, known(**choices))
-    assert (verdict.type, verdict.means, verdict.sentence) == (name, means, sentence)
-    assert verdict.resolves == (means is not None and name != "gone")
+    name, choices, means = case
+    explanation = explain(name, known(**choices))
+    assert (explanation.type, explanation.means, explanation.sentence) == (name, means, sentence)
+    assert explanation.resolves == (means is not None and name != "gone")
     assert not set(modules) & set(sys.modules)
 
 
-def test_what_was_registered_in_this_process_is_told_so(known):
+def test_what_was_registered_in_this_process_is_said_to_be_so(known):
     catalogue = known()
     catalogue.add(EntryPoint(ATTENTION, "mine", "os:path", "in-process", "", ""))
     assert (
-        verdict_on("mine", catalogue).sentence
+        explain("mine", catalogue).sentence
         == "'mine' is in-process:mine registered in this process."
     )
