@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Mapping
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +19,7 @@ from noether_core.errors import (
     shown,
 )
 from noether_core.nn import RopeFrequency, check_key_padding_mask, check_positions, check_tokens
+from noether_core.nn.anchors import ONE_GROUP, AnchorCount, AnchorRule, arrange, reordered
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig, AttentionPattern, TokenSpec
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from noether_core.nn import Frequencies, StructuredMask
 
 T = TypeVar("T")
-
-_ONE_GROUP = "tokens"
-"""Name of the group of all tokens, where the caller names none."""
 
 _ANCHOR_SUFFIX = "_anchors"
 """What follows a branch in the name of its anchors, where the config does not say."""
@@ -99,8 +95,7 @@ class AnyAttention(nn.Module):
         self._interface = self.variant.interface
         self._type = own.type
         self._taken = _arguments_taken(self.variant.capabilities, self.attention)
-        self._anchor_rule = _anchor_rule(own) if self._interface == "tokens" else None
-        self._anchor_count = _anchor_count(anchors)
+        self._anchor_rule = _anchor_rule(own, AnchorCount.of(anchors))
         _check_widths(own)
         self.rope = self._rope(own)
 
@@ -183,26 +178,22 @@ class AnyAttention(nn.Module):
         context: Tensor | None,
     ) -> Tensor:
         """Call a variant whose tokens come in groups."""
+        arguments: dict[str, Any] = {"context": context}
         if self._anchor_rule is None:
-            sizes = {_ONE_GROUP: x.shape[1]} if groups is None else dict(groups)
+            sizes = {ONE_GROUP: x.shape[1]} if groups is None else dict(groups)
             order = None
-        else:
-            sizes, order = _arrange(x, real, groups, self._anchor_rule, self._anchor_count)
-            x = _reordered(x, order)
-            positions = None if positions is None else _reordered(positions, order)
-            real = None if real is None else _reordered(real, order)
-
-        arguments: dict[str, Any] = {
-            "key_padding_mask": real,
-            "positions": positions,
-            "context": context,
-        }
-        if self._anchor_rule is None:
             arguments["attention_patterns"] = _everything_to_everything(sizes)
-        y: Tensor = self.attention(
-            x, _specs(sizes), **self._given(arguments, freqs=self._frequencies(positions))
-        )
-        return y if order is None else _reordered(y, order.argsort(dim=-1))
+        else:
+            is_real = x.new_ones(1, x.shape[1], dtype=torch.bool) if real is None else real
+            sizes, order = arrange(is_real, groups, self._anchor_rule)
+            x = reordered(x, order)
+            positions = None if positions is None else reordered(positions, order)
+            real = None if real is None else reordered(real, order)
+
+        arguments.update(key_padding_mask=real, positions=positions)
+        freqs = self._frequencies(positions)
+        y: Tensor = self.attention(x, _specs(sizes), **self._given(arguments, freqs=freqs))
+        return y if order is None else reordered(y, order.argsort(dim=-1))
 
     def _given(self, arguments: Mapping[str, Any], **freqs: Any) -> dict[str, Any]:
         """Return the arguments that are given and that the variant takes."""
@@ -265,9 +256,9 @@ _MISSING_INPUT_DIM = Problem(
 
 
 def _checked_anchors(anchors: float) -> float:
-    is_number = isinstance(anchors, (int, float)) and not isinstance(anchors, bool)
-    is_share = isinstance(anchors, float) and 0 < anchors <= 1
-    if is_number and (is_share or (isinstance(anchors, int) and anchors >= 1)):
+    if type(anchors) is int and anchors >= 1:  # a bool is an int too
+        return anchors
+    if isinstance(anchors, float) and 0 < anchors <= 1:
         return anchors
     expected = "a fraction (a float above 0 and at most 1) or a number of tokens (an int from 1 on)"
     message = f"expected {expected}, got {shown(anchors)}"
@@ -296,59 +287,7 @@ def _arguments_taken(capabilities: tuple[str, ...], module: nn.Module) -> frozen
     return frozenset((*declared, *capabilities, *rotations))
 
 
-# Groups, and anchors among them
-
-
-class _AnchorRule(NamedTuple):
-    """How a config names branches and their anchors."""
-
-    branches: tuple[str, ...] | None
-    """The branches; None where every group of a call is one."""
-
-    suffix: str
-    """What follows a branch in the name of its anchors."""
-
-
-class _AnchorCount(NamedTuple):
-    """How many of the tokens of a branch are anchors."""
-
-    numerator: int
-    denominator: int
-    most: int
-
-    def within(self, size: Any) -> Any:
-        """Return how many of *size* tokens are; for numbers and for tensors of numbers."""
-        share = (size * self.numerator + self.denominator - 1) // self.denominator
-        return share.clamp(max=self.most) if isinstance(share, Tensor) else min(share, self.most)
-
-
-class _Branch(NamedTuple):
-    """The tokens of one branch in a call."""
-
-    name: str
-
-    size: int
-    """How many there are, padding included."""
-
-    members: Tensor
-    """Which these are, booleans ``(1 or batch, tokens)``."""
-
-    n_chosen: int | None = None
-    """How many anchors the caller chose; None where they are to be chosen here."""
-
-    chosen: Tensor | None = None
-    """Which these are."""
-
-
-def _anchor_count(anchors: float) -> _AnchorCount:
-    if isinstance(anchors, int):
-        return _AnchorCount(1, 1, anchors)
-    # The decimal that was meant: 0.1 of 30 tokens are 3, and the float is a little more than 0.1.
-    share = Fraction(anchors).limit_denominator(1 << 20)
-    return _AnchorCount(share.numerator, share.denominator, 1 << 62)
-
-
-def _anchor_rule(config: AttentionConfig) -> _AnchorRule | None:
+def _anchor_rule(config: AttentionConfig, count: AnchorCount) -> AnchorRule | None:
     """Return the rule of a config by its own options; None where it has neither of them."""
     branches = getattr(config, "branches", None)
     suffix = getattr(config, "anchor_suffix", None)
@@ -358,128 +297,7 @@ def _anchor_rule(config: AttentionConfig) -> _AnchorRule | None:
     names = tuple(branches) if branches and has_names else None
     if names is None and suffix is None:
         return None
-    return _AnchorRule(names, _ANCHOR_SUFFIX if suffix is None else str(suffix))
-
-
-def _arrange(
-    x: Tensor,
-    real: Tensor | None,
-    groups: Mapping[str, int] | None,
-    rule: _AnchorRule,
-    count: _AnchorCount,
-) -> tuple[dict[str, int], Tensor]:
-    """Return the groups that a variant with anchors is given, and the tokens in their order.
-
-    Branch by branch, anchors first. Every sample has anchors of its own, evenly spread over its
-    real tokens: padding then changes nothing. Where it has fewer anchors than others, padding fills
-    them up, which the mask hides.
-
-    Returns:
-        Sizes by name, and the numbers of the tokens, ``(1 or batch, tokens)``.
-    """
-    if real is None:
-        real = torch.ones(1, x.shape[1], dtype=torch.bool, device=x.device)
-    branches = _branches(real, groups, rule)
-    sizes: dict[str, int] = {}
-    keys = torch.zeros_like(real, dtype=torch.long)
-    for number, branch in enumerate(branches):
-        if branch.chosen is None:
-            n_anchors = count.within(branch.size)
-            is_anchor = _evenly_spread(branch.members & real, count)
-            # There is always enough padding: the shares of real tokens and of padding, each rounded
-            # up, are together no less than the share of all.
-            rank = torch.where(is_anchor, 0, torch.where(real, 2, 1))
-        else:
-            n_anchors = branch.n_chosen
-            rank = torch.where(branch.chosen, 0, 1)
-        keys = torch.where(branch.members, 3 * number + rank, keys)
-
-        sizes[branch.name + rule.suffix] = n_anchors
-        sizes[_name_of_others(branch.name, rule)] = branch.size - n_anchors
-    return sizes, keys.argsort(dim=-1, stable=True)
-
-
-def _branches(real: Tensor, groups: Mapping[str, int] | None, rule: _AnchorRule) -> list[_Branch]:
-    """Return the branches of a call, each with its tokens."""
-    if groups is None:
-        return _dealt(real, rule.branches or (_ONE_GROUP,))
-    names = rule.branches or tuple(groups)
-    owners = {group: _owner(group, names, rule.suffix) for group in groups}
-    branch_of = _of_each_token(
-        groups, {group: names.index(owners[group]) for group in groups}, real
-    )
-
-    branches: list[_Branch] = []
-    for number, name in enumerate(names):
-        own = [group for group in groups if owners[group] == name]
-        if not own:
-            raise TokenGroupError(
-                f"groups: branch {name!r} has no group; the groups are {_quoted(groups)}"
-            )
-        size = sum(groups[group] for group in own)
-        anchors = name + rule.suffix
-        branch = _Branch(name, size, branch_of == number)
-        if anchors in groups:
-            chosen = _of_each_token(groups, {group: group == anchors for group in groups}, real)
-            branch = branch._replace(n_chosen=groups[anchors], chosen=chosen)
-        branches.append(branch)
-    return branches
-
-
-def _dealt(real: Tensor, names: tuple[str, ...]) -> list[_Branch]:
-    """Deal real tokens to branches in turn, and then padding."""
-    tokens, count = real.shape[-1], len(names)
-    behind_real = real.sum(dim=-1, keepdim=True) + (~real).cumsum(dim=-1) - 1
-    turn = torch.where(real, real.cumsum(dim=-1) - 1, behind_real) % count
-    return [
-        _Branch(name, (tokens + count - 1 - number) // count, turn == number)
-        for number, name in enumerate(names)
-    ]
-
-
-def _of_each_token(groups: Mapping[str, int], values: Mapping[str, int], like: Tensor) -> Tensor:
-    """Return ``(1, tokens)``: for each token the value of its group."""
-    pieces = [
-        torch.full((1, size), values[group], device=like.device) for group, size in groups.items()
-    ]
-    return torch.cat(pieces, dim=1) if pieces else torch.zeros_like(like[:1], dtype=torch.long)
-
-
-def _evenly_spread(candidates: Tensor, count: _AnchorCount) -> Tensor:
-    """Return which of the candidates, booleans ``(..., tokens)``, are anchors.
-
-    Candidate ``k`` of ``n`` is one of ``m`` anchors where a multiple of ``n / m`` lies in
-    ``[k, k + 1)``; so the first always is.
-    """
-    n = candidates.sum(dim=-1, keepdim=True)
-    m: Tensor = count.within(n)
-    n = n.clamp(min=1)  # a sample without candidates has no anchors, whatever is divided here
-    behind = candidates.cumsum(dim=-1)
-    multiples_below = ((behind - 1) * m + n - 1) // n
-    multiples_below_next = (behind * m + n - 1) // n
-    return candidates & (multiples_below_next > multiples_below)
-
-
-def _owner(group: str, branches: tuple[str, ...], suffix: str) -> str:
-    """Return the branch that a group belongs to: the longest that is its name, or begins it."""
-    named_for = [
-        branch
-        for branch in branches
-        if group in (branch, branch + suffix) or group.startswith(f"{branch}_")
-    ]
-    if not named_for:
-        raise TokenGroupError(
-            f"groups: {group!r} belongs to no branch of {_quoted(branches)}; "
-            f"name it for one, such as {branches[0]!r}"
-        )
-    return max(named_for, key=len)
-
-
-def _name_of_others(branch: str, rule: _AnchorRule) -> str:
-    """Return the name of the tokens of a branch that are no anchors."""
-    name = f"{branch}_queries"
-    is_taken = name == branch + rule.suffix or name in (rule.branches or ())
-    return branch if is_taken else name
+    return AnchorRule(names, _ANCHOR_SUFFIX if suffix is None else str(suffix), count)
 
 
 def _check_groups(groups: Mapping[str, int] | None, tokens: int) -> None:
@@ -494,7 +312,8 @@ def _check_groups(groups: Mapping[str, int] | None, tokens: int) -> None:
     for name, size in groups.items():
         if not isinstance(name, str) or not name:
             raise TokenGroupError(f"groups: expected the name of a group, got {shown(name)}")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        is_integer = isinstance(size, (int, torch.SymInt)) and not isinstance(size, bool)
+        if not is_integer or size < 0:
             raise TokenGroupError(
                 f"groups: {name!r}: expected a number of tokens, got {shown(size)}"
             )
@@ -518,15 +337,3 @@ def _unchecked(kind: type[T], **values: Any) -> T:
     for name, value in values.items():
         object.__setattr__(made, name, value)
     return made
-
-
-def _reordered(tensor: Tensor, order: Tensor) -> Tensor:
-    """Return tokens ``(batch, tokens, ...)`` in an order ``(1 or batch, tokens)``."""
-    if order.shape[0] == 1:
-        return tensor.index_select(1, order[0])
-    each_feature = order.view(*order.shape, *itertools.repeat(1, tensor.dim() - 2))
-    return tensor.gather(1, each_feature.expand(tensor.shape))
-
-
-def _quoted(names: Any) -> str:
-    return ", ".join(map(repr, names)) or "none"

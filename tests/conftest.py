@@ -67,13 +67,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.suffix != ".py":
             continue  # checks of the kit share nothing
-        item.add_marker(pytest.mark.xdist_group("fresh" if _is_fresh(item) else item.path.stem))
-    items.sort(key=lambda item: not _is_fresh(item))
+        item.add_marker(pytest.mark.xdist_group(_environment_of(item) or item.path.stem))
+    items.sort(key=lambda item: _environment_of(item) is None)
 
 
-def _is_fresh(item: pytest.Item) -> bool:
-    names = getattr(item, "fixturenames", ())
-    return "fresh_environment" in names or "base_environment" in names
+def _environment_of(item: pytest.Item) -> str | None:
+    """Return which environment of its own a test runs in, if it does."""
+    for name in ("fresh_environment", "base_environment"):
+        if name in getattr(item, "fixturenames", ()):
+            return name
+    return None
 
 
 @attrs.frozen(kw_only=True)

@@ -71,5 +71,6 @@ def _environment_with(requirement: str, parent: Path) -> FreshEnvironment:
     folder = parent / "environment"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     environment = FreshEnvironment(folder)
-    environment.pip("install", "-c", ROOT / "constraints.txt", requirement)
+    # To compile all of torch takes half a minute; tests import a fraction of it, which compiles then.
+    environment.pip("install", "--no-compile", "-c", ROOT / "constraints.txt", requirement)
     return environment

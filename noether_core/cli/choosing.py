@@ -34,6 +34,8 @@ def chosen_catalogue(options: argparse.Namespace) -> tuple[Catalogue, tuple[Faul
 
     from noether_core.plugins.registry import IN_PROCESS, registry
 
+    # To look up providers imports the modules; only what they add is taken over, since the registry
+    # knows nothing of this command's options.
     for entry in (*registry().providers(), *registry().blocked()):
         if entry.distribution == IN_PROCESS:
             known.add(entry)

@@ -71,7 +71,7 @@ def files_of(options: argparse.Namespace) -> Iterator[str]:
     """Yield the files that FILE stands for, one by one; folders are searched."""
     for name in options.files:
         is_folder = name != STDIN and os.path.isdir(name)
-        found = False
+        found = False  # a folder without any is yielded itself, for its problem
         for file in _files_in(name) if is_folder else ():
             found = True
             yield file
@@ -107,7 +107,7 @@ def _files_in(root: str) -> Iterator[str]:
     from noether_core.structuring.documents import FORMATS
 
     for folder, folders, files in os.walk(root):
-        folders.sort()
+        folders.sort()  # where os.walk goes next
         for file in sorted(files):
             if os.path.splitext(file)[1].lower() in FORMATS:
                 yield os.path.join(folder, file)

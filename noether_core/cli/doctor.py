@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         slow=options.slow,
     )
+    # The forms for programs have one table after the other; the one for readers begins with what
+    # is wrong and says what to do.
     if options.json:
         print_json(_as_data(diagnosis))
     elif options.plain:
@@ -100,6 +102,7 @@ def _print(diagnosis: Diagnosis) -> None:
 def _print_finding(finding: Finding) -> None:
     """Print a finding in a line, and below it where the fault lies and what to do."""
     provider = f"{finding.distribution} {finding.version}".strip()
+    # Messages of plugins may hold line breaks, and a finding is to stay a few lines.
     headline = ": ".join(filter(None, (finding.severity, provider, finding.message)))
     print_line(" ".join(headline.split()))
     for text in (finding.origin, finding.remedy):
@@ -109,6 +112,7 @@ def _print_finding(finding: Finding) -> None:
 
 
 def _print_times(diagnosis: Diagnosis) -> None:
+    # The slowest stand first.
     shown = diagnosis.outcomes[:_MOST_TIMES]
     others = len(diagnosis.outcomes) - len(shown)
     print_table([_row(outcome) for outcome in shown], _OUTCOME, plain=False)

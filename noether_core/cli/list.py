@@ -58,6 +58,7 @@ def _row(candidate: Candidate, *, details: bool) -> dict[str, Any]:
         "plugin": entry.value,
         "note": _note(candidate),
     }
+    # What was blocked is not to be imported, and a copy that is hidden never would be.
     if details and candidate.state not in {BLOCKED, SHADOWED}:
         row |= _details(entry.qualified_name)
     return row

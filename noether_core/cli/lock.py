@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     from noether_core.plugins.registry import registry
     from noether_core.structuring.lock import lock_of, write_lock
 
-    configs = _configs(options)
+    configs = _configs(options)  # all of them, before anything is written
     lock = lock_of(configs, registry())
     write_lock(lock, options.output)
     for locked in lock.types:

@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what there is to say of a variant or a file; return 0."""
+    # What looks like a path is one: types are identifiers by convention.
     if options.type.endswith(".safetensors") or os.sep in options.type:
         _show_file(options.type, options)
     else:
@@ -101,6 +102,7 @@ def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
     plan = plan_of(config)
     texts = help_of(config)
     described = []
+    # A stable sort: the others stay in the order of the class.
     for field in sorted(plan.fields, key=lambda field: field.option != "type"):
         if field.option not in plan.options:
             continue
@@ -137,6 +139,7 @@ def _facts_of(file: str) -> dict[str, Any]:
 
     contents, header = read_contents(file)
     data = unstructure(contents)
+    # Canonical JSON in the file has sorted the options; readers look for the type first.
     return {
         "file": file,
         "config": {"type": data["config"].get("type"), **data["config"]},
@@ -161,7 +164,7 @@ def _differences(contents: Contents) -> list[dict[str, str]]:
 
     try:
         differences = compare(contents, registry()).differences
-    except PluginError as error:
+    except PluginError as error:  # the file can be shown all the same
         return [{"name": "broken", "message": str(error)}]
     return [
         attrs.asdict(difference) | {"message": difference.headline("saved with")}

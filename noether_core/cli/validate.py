@@ -72,7 +72,7 @@ def _results(options: argparse.Namespace) -> Iterator[Result]:
 
         try:
             locked = Locked(options.locked)
-        except ConfigError as error:
+        except ConfigError as error:  # nothing can be said of files under a lock that says nothing
             yield Result(options.locked, (), error.problems)
             return
     for file in files_of(options):
@@ -94,7 +94,7 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Re
             problems += found
             if checked.config is not None and not found:
                 configs.append({"path": checked.path, "type": checked.config.type})
-    except ConfigError as error:
+    except ConfigError as error:  # the file cannot be read; others can
         problems += error.problems
     return Result(name_of(file), configs, by_location(problems))
 
@@ -107,6 +107,7 @@ def _problems_of(
         return checked.problems
     if checked.config is None:
         return [locked.explained(problem) for problem in checked.problems]
+    # Those of a lock are placed in the config, which may stand anywhere in the document.
     found = locked.problems_of(checked.config)
     return [document.locate(problem.within(*checked.keys)) for problem in found]
 

@@ -71,6 +71,7 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "plugin": entry.value,
         "metadata": entry.origin,
     }
+    # Where the code lies is looked up without importing it: it may be what is wrong.
     try:
         return row | {"file": file_of(entry.value)}
     except ImportError as error:

@@ -1,6 +1,6 @@
 """What the module file of a variant imports; docs/nn.md has a line for each name."""
 
-from noether_core.nn.attention import attend, combine_masks
+from noether_core.nn.attention import attend
 from noether_core.nn.cache import KeyValues, KVCache
 from noether_core.nn.checks import (
     check_attn_mask,
@@ -8,17 +8,17 @@ from noether_core.nn.checks import (
     check_key_padding_mask,
     check_positions,
     check_tokens,
-    refuse_arguments,
 )
+from noether_core.nn.checks import refuse_arguments as refuse_arguments
 from noether_core.nn.groups import group_sizes, layout_of
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.layers import Projection, QKVAttention, merge_heads, project_heads, split_heads
+from noether_core.nn.masks import Causal, Packed, SlidingWindow, StructuredMask, combine_masks
 from noether_core.nn.noise import draw_seed, dropout_at, uniform_at
 from noether_core.nn.norm import RMSNorm
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
-from noether_core.nn.structured_masks import Causal, Packed, SlidingWindow, StructuredMask
 
 __all__ = [
     "Causal",
@@ -50,7 +50,6 @@ __all__ = [
     "merge_heads",
     "project_heads",
     "read_slices",
-    "refuse_arguments",
     "rotate",
     "split_heads",
     "uniform_at",

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from noether_core.nn.causal import attend_causally
 from noether_core.nn.flex import attend_by_flex
 from noether_core.nn.kernels import kernel_of
-from noether_core.nn.packed import attend_packed, attend_packed_at_once, is_packed_at_once
-from noether_core.nn.structured_masks import Causal, Packed, SlidingWindow, StructuredMask
-from noether_core.nn.windows import attend_in_windows
+from noether_core.nn.masks import combine_masks
+from noether_core.nn.structured_attention import (
+    attend_packed_at_once,
+    attend_structured,
+    is_packed_at_once,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
+    from noether_core.nn.masks import StructuredMask
     from noether_core.schemas import Backend
-
-
-def combine_masks(attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:
-    """Return one mask with four axes that hides what either mask hides, or None where there is
-    none.
-
-    Args:
-        attn_mask: As in `noether_core.nn.attend`; a boolean one stays boolean.
-        key_padding_mask: As in `noether_core.nn.attend`.
-
-    Returns:
-        A mask that broadcasts to ``(batch, heads, queries, keys)``; with padding alone, ``(batch,
-        1, 1, keys)``.
-    """
-    if attn_mask is not None:
-        # The fast kernels take masks with all four axes only.
-        attn_mask = attn_mask[(None,) * (4 - attn_mask.dim())]
-    if key_padding_mask is None:
-        return attn_mask
-
-    real = key_padding_mask[:, None, None, :]
-    if attn_mask is None:
-        return real
-    if attn_mask.dtype == torch.bool:
-        return attn_mask & real
-    return attn_mask.masked_fill(~real, float("-inf"))
 
 
 def attend(
@@ -59,9 +34,9 @@ def attend(
 ) -> Tensor:
     """Return ``softmax(scale * queries keys^T) values`` for every head.
 
-    A query that may read no key, because of the masks or because there are none, reads zeros, and
-    no gradient flows through it. Without a tensor as *attn_mask*, *dropout* and ``"math"``, nothing
-    of size queries times keys is made.
+    A query that may attend to no key, because of the masks or because there are none, gets zeros,
+    and no gradient flows through it. Without a tensor as *attn_mask*, *dropout* and ``"math"``,
+    nothing of size queries times keys is made.
 
     Vaswani et al., Attention Is All You Need, 2017 (arXiv 1706.03762), equation 1.
 
@@ -70,10 +45,10 @@ def attend(
         keys: ``(batch, heads, keys, head_dim)``.
         values: ``(batch, heads, keys, head_dim)``.
         attn_mask: Broadcasts to ``(batch, heads, queries, keys)``. Booleans, True where a query
-            reads a key; or numbers added to the logits, minus infinity where it does not. Or
+            attends to a key; or numbers added to the logits, minus infinity where it does not. Or
             `Causal`, `SlidingWindow` or `Packed`, which are never written out.
-        key_padding_mask: ``(batch, keys)`` booleans, True for real tokens. No query reads another
-            one.
+        key_padding_mask: ``(batch, keys)`` booleans, True for real tokens. No query attends to
+            another one.
         dropout: Probability of dropping a weight; 0 outside training.
         scale: Factor of the logits; ``1 / sqrt(head_dim)`` where it is None.
         backend: Kernel that computes it. ``"sdpa"``: torch's ``scaled_dot_product_attention``,
@@ -94,7 +69,7 @@ def attend(
             keys,
             values,
             mask=attn_mask,
-            real=key_padding_mask,
+            key_padding_mask=key_padding_mask,
             dropout=dropout,
             scale=scale,
         )
@@ -108,22 +83,13 @@ def attend(
 
     if backend == "auto" and is_packed_at_once(attn_mask, queries, key_padding_mask, dropout):
         return attend_packed_at_once(attn_mask, queries, keys, values, scale=scale)
-    structured = _STRUCTURED[type(attn_mask)]
-    return structured(
+    return attend_structured(
         attn_mask,
         queries,
         keys,
         values,
-        real=key_padding_mask,
+        key_padding_mask=key_padding_mask,
         kernel=kernel,
         dropout=dropout,
         scale=scale,
     )
-
-
-_STRUCTURED: Final[Mapping[type, Callable[..., Tensor]]] = {
-    Causal: attend_causally,
-    SlidingWindow: attend_in_windows,
-    Packed: attend_packed,
-}
-"""How attention under each structured mask falls into attention that kernels know."""

@@ -1,4 +1,4 @@
-"""Keys and values that outlive a call."""
+"""How keys and values outlive a call: a cache of them by group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class KeyValues(NamedTuple):
-    """What a group of tokens answers with."""
+    """What the tokens of a group are attended to by."""
 
     keys: Tensor
     """``(batch, heads, tokens, head_dim)``, normalised and rotated."""
@@ -30,8 +30,9 @@ class KeyValues(NamedTuple):
 
 
 def join_key_values(groups: Sequence[KeyValues]) -> KeyValues:
-    """Return the keys and values of *groups*, one behind the other; tokens of those without a mask
-    are real.
+    """Return the keys and values of *groups*, one behind the other.
+
+    Tokens of a group without a mask are real.
     """
     if len(groups) == 1:
         return groups[0]
@@ -40,9 +41,9 @@ def join_key_values(groups: Sequence[KeyValues]) -> KeyValues:
 
 
 class KVCache:
-    """Keys and values of groups of tokens: filled by one call of a module, read by its later ones.
+    """Keys and values of groups of tokens, filled by one call of a module for its later ones.
 
-    A call that gets a cache stores the groups that are read as keys in it, and takes from it those
+    A call that gets a cache stores the groups that are attended to in it, and takes from it those
     that are not in its input. A group given afresh replaces the stored one. Each module needs a
     cache of its own: a transformer of three blocks takes three.
 
@@ -61,7 +62,8 @@ class KVCache:
     def __init__(self, *, keep_graph: bool = False) -> None:
         self.keep_graph = keep_graph
         self._groups: dict[str, KeyValues] = {}
-        self._joined: dict[tuple[str, ...], KeyValues] = {}  # of which those groups are views
+        # What groups that were read together are views of, by their names.
+        self._joined: dict[tuple[str, ...], KeyValues] = {}
         self._module: weakref.ref[nn.Module] | None = None
 
     def __contains__(self, name: object) -> bool:
@@ -89,12 +91,11 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Bytes that the stored tensors take."""
-        return sum(
-            tensor.nbytes
-            for group in self._groups.values()
-            for tensor in group
-            if tensor is not None
-        )
+        total = 0
+        for keys, values, is_real in self._groups.values():
+            total += keys.nbytes + values.nbytes
+            total += 0 if is_real is None else is_real.nbytes
+        return total
 
     def clear(self) -> None:
         """Forget everything, so that any module may fill the cache."""
@@ -123,7 +124,7 @@ class KVCache:
         Args:
             module: The attention that reads them.
             name: Name of the group.
-            queries: ``(batch, heads, tokens, head_dim)``, what is to read them.
+            queries: ``(batch, heads, tokens, head_dim)``, what is to attend to them.
 
         Raises:
             CacheError: If the cache does not hold the group, holds it in another batch, number of
@@ -131,7 +132,8 @@ class KVCache:
         """
         if name not in self._groups:
             raise CacheError(
-                f"kv_cache: {name!r} is not in the cache, which holds {', '.join(self) or 'nothing'}"
+                f"kv_cache: {name!r} is not in the cache, "
+                f"which holds {', '.join(self) or 'nothing'}"
             )
         group = self._groups[name]
         _check_fit(name, group.keys, queries)
@@ -157,28 +159,27 @@ class KVCache:
             joined = join_key_values(groups)
             if len(groups) > 1 and self._may_move(names):
                 self._joined[names] = joined
-                self._groups.update(zip(names, _parted(joined, groups), strict=True))
+                self._groups.update(zip(names, _views_of(joined, groups), strict=True))
         return joined
 
     def _may_move(self, names: tuple[str, ...]) -> bool:
-        """Return whether groups can become views of what they are joined to, and stay what they
-        are.
-        """
+        """Return whether groups can become views of what they are joined to."""
         if self.keep_graph or len(set(names)) < len(names):
             return False
-        lies_elsewhere = any(name in others for others in self._joined for name in names)
+        if any(not others.isdisjoint(names) for others in map(set, self._joined)):
+            return False
+        # A tensor that was made under inference mode stays one of it; a view of another would not.
         inference = torch.is_inference_mode_enabled()
-        return not lies_elsewhere and all(
-            self._groups[name].keys.is_inference() == inference for name in names
-        )
+        return all(self._groups[name].keys.is_inference() == inference for name in names)
 
     def _part(self, name: str) -> None:
         """Give the groups that lie together with one that is replaced memory of their own."""
-        for names in [names for names in self._joined if name in names]:
+        joined_with_it = [names for names in self._joined if name in names]
+        for names in joined_with_it:
             del self._joined[names]
-            self._groups.update(
-                {other: self._own(self._groups[other]) for other in names if other != name}
-            )
+            for other in names:
+                if other != name:
+                    self._groups[other] = self._own(self._groups[other])
 
     def _own(self, group: KeyValues) -> KeyValues:
         real = None if group.real is None else self._copied(group.real)
@@ -194,43 +195,53 @@ class KVCache:
             self._module = weakref.ref(module)
         elif self._module() is not module:
             raise CacheError(
-                "kv_cache: another module filled this cache; give each module a cache of its own, or clear() this one"
+                "kv_cache: another module filled this cache; "
+                "give each module a cache of its own, or clear() this one"
             )
 
 
-def _parted(joined: KeyValues, groups: Sequence[KeyValues]) -> list[KeyValues]:
+def _views_of(joined: KeyValues, groups: Sequence[KeyValues]) -> list[KeyValues]:
     """Return *groups* as views of what they were joined to."""
     lengths = [group.keys.shape[2] for group in groups]
-    keys, values = (
-        joined.keys.split_with_sizes(lengths, 2),
-        joined.values.split_with_sizes(lengths, 2),
-    )
-    masks = (
-        [None] * len(groups) if joined.real is None else joined.real.split_with_sizes(lengths, 1)
-    )
-    return [
-        KeyValues(key, value, None if group.real is None else mask)
-        for group, key, value, mask in zip(groups, keys, values, masks, strict=True)
-    ]
+    keys = joined.keys.split_with_sizes(lengths, 2)
+    values = joined.values.split_with_sizes(lengths, 2)
+    masks: Sequence[Tensor | None] = [None] * len(groups)
+    if joined.real is not None:
+        masks = joined.real.split_with_sizes(lengths, 1)
+
+    views = []
+    for group, key, value, mask in zip(groups, keys, values, masks, strict=True):
+        views.append(KeyValues(key, value, None if group.real is None else mask))
+    return views
 
 
 def _check_fit(name: str, keys: Tensor, queries: Tensor) -> None:
-    cached = (keys.shape[0], keys.shape[1], keys.shape[3], keys.dtype, keys.device)
-    wanted = (queries.shape[0], queries.shape[1], queries.shape[3], queries.dtype, queries.device)
-    for fact, has, needs in zip(
-        ("batch", "heads", "head width", "dtype", "device"), cached, wanted, strict=True
-    ):
-        if has != needs:
+    cached, wanted = _facts_of(keys), _facts_of(queries)
+    for fact, needs in wanted.items():
+        if cached[fact] != needs:
             raise CacheError(
-                f"kv_cache: {name!r} is cached with {fact} {has}, and the queries have {fact} {needs}"
+                f"kv_cache: {name!r} is cached with {fact} {cached[fact]}, "
+                f"and the queries have {fact} {needs}"
             )
+
+
+def _facts_of(heads: Tensor) -> dict[str, object]:
+    """Return what queries and cached keys must have in common, by the words of the message."""
+    batch, num_heads, _, width = heads.shape
+    return {
+        "batch": batch,
+        "heads": num_heads,
+        "head width": width,
+        "dtype": heads.dtype,
+        "device": heads.device,
+    }
 
 
 def _joined_masks(masks: Sequence[Tensor | None], keys: Sequence[Tensor]) -> Tensor | None:
     if all(mask is None for mask in masks):
         return None
-    whole = [
-        of.new_ones(of.shape[0], of.shape[2], dtype=torch.bool) if mask is None else mask
-        for mask, of in zip(masks, keys, strict=True)
-    ]
+    whole = []
+    for mask, key in zip(masks, keys, strict=True):
+        all_real = key.new_ones(key.shape[0], key.shape[2], dtype=torch.bool)
+        whole.append(all_real if mask is None else mask)
     return torch.cat(whole, dim=1)

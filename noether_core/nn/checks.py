@@ -1,4 +1,4 @@
-"""The first lines of a forward: what it was given, against what it needs.
+"""What a forward was given, checked in its first lines against what it needs.
 
 A check of an argument that is not given costs next to nothing, one of a tensor a microsecond or
 two; the code behind them checks nothing again.
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import MaskError, ShapeError, UnsupportedArgumentError
-from noether_core.nn.structured_masks import Causal, Packed, SlidingWindow
+from noether_core.nn.masks import Causal, Packed, SlidingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from noether_core.nn.masks import StructuredMask
     from noether_core.nn.rope import Frequencies
-    from noether_core.nn.structured_masks import StructuredMask
 
 
 def check_tokens(
@@ -63,7 +63,8 @@ def check_positions(positions: Tensor | None, x: Tensor, input_dim: int) -> Tens
         )
     if positions.shape != wanted:
         raise ShapeError(
-            f"positions: got shape {tuple(positions.shape)}, wanted (batch, tokens, input_dim) = {wanted}"
+            f"positions: got shape {tuple(positions.shape)}, "
+            f"wanted (batch, tokens, input_dim) = {wanted}"
         )
     if not positions.is_floating_point():
         raise ShapeError(f"positions: got {positions.dtype}, wanted a floating dtype")
@@ -74,7 +75,7 @@ def check_positions(positions: Tensor | None, x: Tensor, input_dim: int) -> Tens
 def check_key_padding_mask(
     mask: Tensor | None, keys: Tensor, *, name: str = "key_padding_mask"
 ) -> None:
-    """Check that *mask* says of each of *keys*, ``(batch, tokens, width)``, whether it is real.
+    """Check that *mask* has a boolean for each of *keys*, ``(batch, tokens, width)``.
 
     Raises:
         ShapeError: If *mask* has another shape than ``(batch, tokens)``, is not boolean or is on
@@ -84,7 +85,8 @@ def check_key_padding_mask(
         return
     if mask.shape != keys.shape[:2]:
         raise ShapeError(
-            f"{name}: got shape {tuple(mask.shape)}, wanted (batch, tokens) = {tuple(keys.shape[:2])}"
+            f"{name}: got shape {tuple(mask.shape)}, "
+            f"wanted (batch, tokens) = {tuple(keys.shape[:2])}"
         )
     if mask.dtype != torch.bool:
         raise ShapeError(f"{name}: got {mask.dtype}, wanted torch.bool, True for real tokens")
@@ -94,8 +96,7 @@ def check_key_padding_mask(
 def check_attn_mask(
     mask: Tensor | StructuredMask | None, queries: Tensor, keys: Tensor, num_heads: int
 ) -> None:
-    """Check that *mask* can be laid over the logits of *queries* and *keys*, each ``(batch, tokens,
-    ...)``.
+    """Check that *mask* fits the logits of *queries* and *keys*, each ``(batch, tokens, ...)``.
 
     Raises:
         ShapeError: If *mask* does not broadcast to ``(batch, num_heads, queries, keys)``, is
@@ -109,13 +110,10 @@ def check_attn_mask(
         return
     wanted = (queries.shape[0], num_heads, queries.shape[1], keys.shape[1])
     sizes = tuple(mask.shape)
-    # A chain and no `in`: compilers find a size that is any number in no tuple.
-    if len(sizes) > len(wanted) or any(
-        1 != size != want for size, want in zip(sizes[::-1], wanted[::-1], strict=False)
-    ):
+    if not _broadcasts(sizes, wanted):
         raise ShapeError(
-            f"attn_mask: got shape {sizes}, wanted one that broadcasts to (batch, heads, queries, keys) = {wanted}"
-            f"{_way_out(sizes, wanted)}"
+            f"attn_mask: got shape {sizes}, wanted one that broadcasts to "
+            f"(batch, heads, queries, keys) = {wanted}{_way_out(sizes, wanted)}"
         )
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise ShapeError(f"attn_mask: got {mask.dtype}, wanted torch.bool or a floating dtype")
@@ -131,8 +129,7 @@ def check_freqs(
     use_rope: bool,
     name: str = "freqs",
 ) -> None:
-    """Check that rotary frequencies are there exactly if the config says so, and fit the tokens
-    *x*.
+    """Check that rotary frequencies are there exactly with ``use_rope``, and fit the tokens *x*.
 
     Args:
         freqs: Frequencies, as `noether_core.nn.rotate` takes them.
@@ -154,7 +151,7 @@ def check_freqs(
         raise UnsupportedArgumentError(variant, name, "RoPE usage mismatch: use_rope is false")
     _check_kind(freqs, name)
     for tensor in (freqs,) if isinstance(freqs, Tensor) else freqs:
-        _check_places(tensor, x, name)
+        _check_tokens_of(tensor, x, name)
     _check_widths(freqs, head_dim, name)
 
 
@@ -182,27 +179,38 @@ def _check_device(tensor: Tensor, tokens: Tensor, name: str) -> None:
 
 
 def _check_structured(mask: StructuredMask, queries: int, keys: int) -> None:
-    """Check that samples are packed into as many tokens as there are; other structured masks fit
-    any number.
+    """Check that samples are packed into as many tokens as there are.
+
+    Other structured masks fit any number.
     """
     if isinstance(mask, Packed):
-        for name, lengths, tokens in (
-            ("queries", mask.lengths, queries),
-            ("keys", mask.key_lengths, keys),
-        ):
-            if sum(lengths or ()) != tokens:
-                raise MaskError(
-                    f"attn_mask: got lengths of {sum(lengths or ())} {name}, wanted {tokens}"
-                )
+        _check_packed(mask.lengths, queries, "queries")
+        _check_packed(mask.key_lengths or (), keys, "keys")
     elif not isinstance(mask, (Causal, SlidingWindow)):
         raise MaskError(
-            f"attn_mask: got {type(mask).__name__}, wanted a tensor, Causal(), SlidingWindow(before, after) or "
-            "Packed(lengths)"
+            f"attn_mask: got {type(mask).__name__}, wanted a tensor, Causal(), "
+            "SlidingWindow(before, after) or Packed(lengths)"
         )
 
 
+def _check_packed(lengths: tuple[int, ...], tokens: int, name: str) -> None:
+    if sum(lengths) != tokens:
+        raise MaskError(f"attn_mask: got lengths of {sum(lengths)} {name}, wanted {tokens}")
+
+
+def _broadcasts(sizes: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Return whether a tensor of *sizes* broadcasts to *wanted*."""
+    if len(sizes) > len(wanted):
+        return False
+    for size, want in zip(sizes[::-1], wanted[::-1], strict=False):
+        # `size not in (1, want)` would be wrong in graphs, where a size may stand for any number.
+        if size != 1 and size != want:  # noqa: PLR1714
+            return False
+    return True
+
+
 def _way_out(sizes: tuple[int, ...], wanted: tuple[int, int, int, int]) -> str:
-    """Return what to write instead where the shape tells what was meant."""
+    """Return what to write instead where the shape shows what was meant."""
     batch, _, queries, keys = wanted
     if sizes == (batch, keys):
         return "; pass a mask of real tokens as key_padding_mask"
@@ -215,22 +223,23 @@ def _check_kind(freqs: Frequencies, name: str) -> None:
     if isinstance(freqs, Tensor):
         if not freqs.is_complex():
             raise ShapeError(
-                f"{name}: got a tensor of {freqs.dtype}, wanted complex numbers or a tuple of angles"
+                f"{name}: got a tensor of {freqs.dtype}, "
+                "wanted complex numbers or a tuple of angles"
             )
     elif not freqs or not all(angles.is_floating_point() for angles in freqs):
         raise ShapeError(
-            f"{name}: got {[angles.dtype for angles in freqs]}, wanted floating angles for each coordinate"
+            f"{name}: got {[angles.dtype for angles in freqs]}, "
+            "wanted floating angles for each coordinate"
         )
 
 
-def _check_places(freqs: Tensor, x: Tensor, name: str) -> None:
-    """Check that frequencies ``(tokens, width)`` or ``(batch, tokens, width)`` belong to the tokens
-    of *x*.
-    """
+def _check_tokens_of(freqs: Tensor, x: Tensor, name: str) -> None:
+    """Check that frequencies, ``([batch,] tokens, width)``, are those of the tokens of *x*."""
     batch, tokens = x.shape[:2]
     if freqs.shape[-2:-1] != (tokens,) or freqs.shape[:-2] not in ((), (1,), (batch,)):
         raise ShapeError(
-            f"{name}: got shape {tuple(freqs.shape)}, wanted (batch, tokens, width) = ({batch}, {tokens}, ...)"
+            f"{name}: got shape {tuple(freqs.shape)}, "
+            f"wanted (batch, tokens, width) = ({batch}, {tokens}, ...)"
         )
     _check_device(freqs, x, name)
 
@@ -239,11 +248,14 @@ def _check_widths(freqs: Frequencies, head_dim: int, name: str) -> None:
     if isinstance(freqs, Tensor):
         if freqs.shape[-1] != head_dim // 2:
             raise ShapeError(
-                f"{name}: got {freqs.shape[-1]} complex numbers, wanted {head_dim // 2} for heads of width {head_dim}"
+                f"{name}: got {freqs.shape[-1]} complex numbers, "
+                f"wanted {head_dim // 2} for heads of width {head_dim}"
             )
         return
     widths = [angles.shape[-1] for angles in freqs]
-    if widths[0] % 2 or widths != [widths[0]] * len(widths) or sum(widths) > head_dim:
+    are_equal = widths == [widths[0]] * len(widths)
+    if not are_equal or widths[0] % 2 or sum(widths) > head_dim:
         raise ShapeError(
-            f"{name}: got angles of widths {widths}, wanted equal even ones within the head width {head_dim}"
+            f"{name}: got angles of widths {widths}, "
+            f"wanted equal even ones within the head width {head_dim}"
         )

@@ -1,4 +1,4 @@
-"""Which tokens belong to which group, how groups are taken from an axis, and how graphs see them."""
+"""Which tokens belong to which group, how an axis gives them, and how graphs see them."""
 
 from __future__ import annotations
 
@@ -103,7 +103,10 @@ def split_groups(sizes: Mapping[str, int], selected: Iterable[Sequence[str]]) ->
         selected: Names of the groups of each selection, in the order in which they are taken.
     """
     index_of = {name: index for index, name in enumerate(sizes)}
-    ranges = [_neighbours([index_of[name] for name in names]) for names in selected]
+    ranges = []
+    for names in selected:
+        indices = [index_of[name] for name in names]
+        ranges.append(_neighbours(indices))
 
     # A piece begins wherever some selection begins or ends.
     boundaries = {0, len(sizes)}

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Linear) -> None:
     """Fill the weights of every linear layer in *module*, in place, and set its bias to zero.
 
-    ===========================  ===============================================================
-    ``truncnormal002``           normal around 0 with deviation 0.02, cut at -2 and 2
-    ``truncnormal``              the same ``truncnormal002-identity``  the same, and *output* zero,
-    so that a residual block starts as the identity ``xavier``                   Xavier uniform
-    ``zeros``                    zero ``torch``                    weights and biases stay as torch
-    made them ===========================
-    ===============================================================
+    - ``truncnormal002``, ``truncnormal``: normal around 0 with deviation 0.02, cut at -2 and 2.
+    - ``truncnormal002-identity``: the same, and *output* zero, so that a residual block starts as
+      the identity.
+    - ``xavier``: Xavier uniform.
+    - ``zeros``: zero.
+    - ``torch``: weights and biases stay as torch made them.
 
     Args:
         module: The module; parameters outside its linear layers are left alone.

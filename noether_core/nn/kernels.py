@@ -1,4 +1,4 @@
-"""Kernels that compute attention over masks that are written out."""
+"""Which kernels compute attention, by backend; FlexAttention has a file of its own."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 class Kernel(Protocol):
-    """Computes ``softmax(scale * queries keys^T) values``; called as torch's
-    ``scaled_dot_product_attention`` is.
-    """
+    """Computes ``softmax(scale * queries keys^T) values``, called as torch's function is."""
 
     def __call__(  # noqa: PLR0917  torch's function takes as many
         self,
@@ -31,7 +29,7 @@ class Kernel(Protocol):
         *,
         scale: float | None = None,
     ) -> Tensor:
-        """Return what the queries read."""
+        """Return ``(batch, heads, queries, head_dim)``."""
         ...
 
 
@@ -45,14 +43,17 @@ def attend_by_math(  # noqa: PLR0917  called as torch's function is
     *,
     scale: float | None = None,
 ) -> Tensor:
-    """Attend by torch's math kernel, which has derivatives of every order and kind, and holds
-    queries times keys.
+    """Attend by torch's math kernel.
+
+    It has derivatives of every order and kind, and holds queries times keys.
     """
-    if attn_mask is not None and attn_mask.dtype == torch.bool:  # the kernel would add 0 and 1
-        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(
-            ~attn_mask, float("-inf")
-        )
-    kernel = torch._scaled_dot_product_attention_math  # noqa: SLF001  else only a setting of the whole process takes it
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        # The kernel would add a boolean mask as 0 and 1.
+        added = torch.zeros_like(attn_mask, dtype=query.dtype)
+        attn_mask = added.masked_fill(~attn_mask, float("-inf"))
+
+    # The public way to choose it is a setting of the whole process.
+    kernel = torch._scaled_dot_product_attention_math  # noqa: SLF001
     return kernel(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)[0]
 
 
@@ -61,7 +62,7 @@ KERNELS: Final[Mapping[str, Kernel]] = {
     "sdpa": functional.scaled_dot_product_attention,
     "math": attend_by_math,
 }
-"""Kernels by backend; `noether_core.nn.flex` takes the place of one for ``"flex"``."""
+"""Kernels by backend, but for ``"flex"``, which takes masks in another form."""
 
 
 def kernel_of(backend: str) -> Kernel:
@@ -78,9 +79,7 @@ def kernel_of(backend: str) -> Kernel:
 
 
 def has_tangents(*tensors: Tensor) -> bool:
-    """Return whether anybody computes derivatives in forward mode through *tensors*; in graphs
-    nobody does.
-    """
+    """Return whether derivatives in forward mode go through *tensors*; in graphs none do."""
     if torch.compiler.is_compiling():
         return False
     return any(

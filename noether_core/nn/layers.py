@@ -1,4 +1,4 @@
-"""Linear layers of attention: heads, projections, and those of queries, keys, values and output."""
+"""The linear layers of attention: heads, projections to them, and the four of a whole module."""
 
 from __future__ import annotations
 

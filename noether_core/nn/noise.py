@@ -1,4 +1,4 @@
-"""Random numbers by place: the same for a token wherever and whenever it is computed."""
+"""Random numbers by position: the same for a token wherever and whenever it is computed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _GOLDEN32 = 0x9E3779B9
 
 
 def draw_seed(device: torch.device) -> Tensor:
-    """Draw the seed of `uniform_at` from torch's generator of *device*, which ``torch.manual_seed``
-    fixes.
+    """Draw the seed of `uniform_at` from torch's generator of *device*.
+
+    ``torch.manual_seed`` fixes it.
     """
     return torch.randint(2**62, (1,), device=device)
 
@@ -23,8 +24,7 @@ def draw_seed(device: torch.device) -> Tensor:
 def uniform_at(
     seed: Tensor, rows: Tensor, columns: int, *, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Return uniform numbers in ``[0, 1)``, each a function of the seed, its row and its column and
-    of nothing else.
+    """Return uniform numbers in ``[0, 1)`` that follow from the seed, row and column alone.
 
     So they need not be kept for a backward pass, and do not depend on how rows are cut into chunks
     or spread over processes. They are multiples of ``2^-24`` in every dtype. It is a counter-based
@@ -45,9 +45,9 @@ def uniform_at(
     # integers that wrap.
     keys = _scrambled((rows.to(torch.int64) + _scrambled(seed.view(()))) * _GOLDEN).unsqueeze(-1)
     low, high = keys.to(torch.int32), (keys >> 32).to(torch.int32)
-    places = (torch.arange(columns, device=rows.device) * _GOLDEN32).to(torch.int32)
+    offsets = (torch.arange(columns, device=rows.device) * _GOLDEN32).to(torch.int32)
 
-    bits = _xor_shifted_(low ^ places, 16).mul_(_MIX32[0]).add_(high)
+    bits = _xor_shifted_(low ^ offsets, 16).mul_(_MIX32[0]).add_(high)
     bits = _xor_shifted_(bits, 15).mul_(_MIX32[1])
     bits = _xor_shifted_(bits, 16)
     return _shifted(bits, 8, 32).to(dtype).mul_(2.0**-24)
@@ -70,8 +70,9 @@ def _shifted(bits: Tensor, count: int, width: int) -> Tensor:
 
 
 def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Tensor:
-    """Set entries of *x* to zero with a probability, and scale the others so that the mean stays;
-    by place.
+    """Set entries of *x* to zero with a probability, which ones by position, and scale the others.
+
+    The mean stays.
 
     Args:
         x: ``(rows, ...)``.
@@ -87,11 +88,11 @@ def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Ten
 
 
 def gumbel(uniform: Tensor) -> Tensor:
-    """Return the Gumbel noise of uniform numbers, ``-log(-log(u + eps) + eps)``, eps the epsilon of
-    their dtype.
+    """Return the Gumbel noise of uniform numbers, ``-log(-log(u + eps) + eps)``.
 
-    Jang et al., Categorical Reparameterization with Gumbel-Softmax, 2017 (arXiv 1611.01144), with
-    the shifts that keep both logarithms finite.
+    *eps* is the machine epsilon of their dtype; it keeps both logarithms finite.
+
+    Jang et al., Categorical Reparameterization with Gumbel-Softmax, 2017 (arXiv 1611.01144).
     """
     eps = torch.finfo(uniform.dtype).eps
     return (uniform + eps).log_().neg_().add_(eps).log_().neg_()

@@ -10,8 +10,7 @@ _EPS = torch.finfo(torch.float32).eps
 
 
 class RMSNorm(nn.RMSNorm):
-    """Divide the last axis by its root mean square, and scale each of its entries by a learned
-    weight.
+    """Divide the last axis by its root mean square, and scale its entries by a learned weight.
 
     ``y = weight * x / sqrt(mean(x^2) + eps)`` with the machine epsilon of float32 for every dtype,
     where torch takes that of the input, and the result in the dtype of the input, also where

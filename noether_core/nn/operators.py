@@ -1,4 +1,4 @@
-"""Operators of torch defined here, and what derivatives of them are refused."""
+"""What operators of our own need: their dtypes, who differentiates them, how torch gets them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def dtype_of_results(x: Tensor) -> torch.dtype:
 
 
 def dtype_of_sums(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype in which long sums of numbers of *dtype* are taken: float64 for float64,
-    else float32.
-    """
+    """Return the dtype of long sums of numbers of *dtype*: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def is_transformed() -> bool:
-    """Return whether `torch.func` or derivatives in forward mode look on.
+    """Return whether `torch.func` or forward-mode derivatives go through what is computed.
 
     They do not see into operators of our own, or take them for constants; they get torch's
     operations alone.
     """
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0  # noqa: SLF001  nothing public tells it
+    # Nothing public says either.
+    has_transforms = torch._C._are_functorch_transforms_active()  # noqa: SLF001
+    return has_transforms or forward_ad._current_level >= 0  # noqa: SLF001
 
 
 def is_recorded(*tensors: Tensor) -> bool:
@@ -46,12 +46,11 @@ def is_recorded(*tensors: Tensor) -> bool:
 def refuse_derivatives(
     gradients: Sequence[Tensor | None], reason: str, *, of: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    """Return *gradients* of a backward pass in such a form that to differentiate them raises, and
-    does not give zero.
+    """Return *gradients* of a backward pass so that differentiating them raises.
 
-    Backward passes compute numbers under ``torch.no_grad()`` and, behind it, return them through
-    this. The ``once_differentiable`` of torch takes them for constants where the gradient that came
-    in is one.
+    Without it their derivative would be zero. Backward passes compute numbers under
+    ``torch.no_grad()`` and, behind it, return them through this. The ``once_differentiable`` of
+    torch takes them for constants where the gradient that came in is one.
 
     Args:
         gradients: What the backward pass returns; None where nothing is due.
@@ -60,7 +59,7 @@ def refuse_derivatives(
             for it.
     """
     sources = [tensor for tensor in of if tensor is not None and tensor.requires_grad]
-    if not torch.is_grad_enabled() or not sources:  # nobody asked for a graph of the backward pass
+    if not torch.is_grad_enabled() or not sources:  # nobody wants a graph of the backward pass
         return tuple(gradients)
     return tuple(
         None if gradient is None else _Refusing.apply(gradient, reason, *sources)  # type: ignore[no-untyped-call]
@@ -72,7 +71,7 @@ class _Refusing(torch.autograd.Function):
     """The identity, of which there is no derivative: neither by itself nor by what it came from."""
 
     @staticmethod
-    def forward(x: Tensor, reason: str, *_: Tensor) -> Tensor:  # noqa: ARG004  the error is told backward
+    def forward(x: Tensor, reason: str, *_: Tensor) -> Tensor:  # noqa: ARG004  backward needs it
         return x.view_as(x)
 
     @staticmethod
@@ -108,8 +107,8 @@ def define_operator(
         fake: Takes the same, and returns tensors of the same shapes, strides and dtypes without
             numbers.
         gradients: Returns the gradients of what it takes, from a context and those of what it
-            returns; as the ``backward`` of `torch.library.register_autograd`. Where it is None, to
-            ask for one is a DerivativeError.
+            returns; as the ``backward`` of `torch.library.register_autograd`. Where it is None,
+            computing one is a DerivativeError.
         keep: Keeps for it what it needs; as the ``setup_context`` there.
     """
 

@@ -1,4 +1,4 @@
-"""Attention to keys that come in chunks, merged exactly."""
+"""How attention to keys that come in chunks is merged, exactly."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def attend_to_chunks(
     scale: float | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
-    """Return what `attend` returns for all keys together, and hold one chunk of them at a time.
+    """Return what `attend` returns for all keys together, holding one chunk of them at a time.
 
     Each chunk gives an attention of its own and the logarithm of its sum of weights. Two such parts
     are one, ``o = o1 + w (o2 - o1)``, with the share ``w = sigmoid(log sum2 - log sum1)`` of the
@@ -47,44 +47,42 @@ def attend_to_chunks(
 
     Args:
         queries: ``(batch, heads, queries, head_dim)``.
-        chunks: The keys, in any order; each chunk is read before the next is asked for.
+        chunks: The keys, in any order; each chunk is used before the next is made.
         scale: Factor of the logits; ``1 / sqrt(head_dim)`` where it is None.
         backend: As in `attend`. Whatever it says, a part is computed by a fused kernel only where
-            one tells the sum.
+            one returns the sum.
 
     Returns:
-        ``(batch, heads, queries, head_dim)``; zeros for a query that may read no key.
+        ``(batch, heads, queries, head_dim)``; zeros for a query that may attend to no key.
 
     Raises:
         DerivativeError: If a gradient is to flow through it, of which there is none.
     """
     queries = queries.to(dtype_of_results(queries))
     scale = 1 / math.sqrt(queries.shape[-1]) if scale is None else scale
-    part = _fused if has_fused_kernel(queries, backend) else _by_products
+    attend_to = _attend_fused if has_fused_kernel(queries, backend) else _attend_by_products
 
-    read = queries.new_zeros(queries.shape, dtype=dtype_of_sums(queries.dtype))
-    log_sums = queries.new_full(
-        (*queries.shape[:-1], 1), -math.inf, dtype=dtype_of_sums(queries.dtype)
-    )
+    dtype = dtype_of_sums(queries.dtype)
+    attended = queries.new_zeros(queries.shape, dtype=dtype)
+    log_sums = queries.new_full((*queries.shape[:-1], 1), -math.inf, dtype=dtype)
     for keys, values, mask in chunks:
-        if queries.numel() and keys.numel():
-            of_chunk, log_sums_of_chunk = part(
-                queries, keys.to(queries), values.to(queries), mask, scale
-            )
-            share = (
-                (log_sums_of_chunk - log_sums).nan_to_num().sigmoid()
-            )  # no number where neither has read a key
-            read.lerp_(of_chunk, share)
-            log_sums = torch.logaddexp(log_sums, log_sums_of_chunk)
-    if read.requires_grad:
+        if not queries.numel() or not keys.numel():
+            continue
+        part = attend_to(queries, keys.to(queries), values.to(queries), mask, scale)
+        # Where neither has attended to a key, the difference is not a number.
+        share = (part.log_sums - log_sums).nan_to_num().sigmoid()
+        attended.lerp_(part.attended, share)
+        log_sums = torch.logaddexp(log_sums, part.log_sums)
+
+    if attended.requires_grad:
         raise DerivativeError(
             "attention to chunks of keys has no gradient; call attend with all keys together"
         )
-    return read.to(queries.dtype)
+    return attended.to(queries.dtype)
 
 
 def has_fused_kernel(x: Tensor, backend: Backend) -> bool:
-    """Return whether parts are computed by a kernel that makes nothing of size queries times keys."""
+    """Return whether a kernel computes parts that makes nothing of size queries times keys."""
     return x.device.type == "cpu" and backend != "math" and _KERNEL is not None
 
 
@@ -94,34 +92,49 @@ return.
 """
 
 
-def _fused(
+class _Part(NamedTuple):
+    """The attention to some keys."""
+
+    attended: Tensor
+    """``(batch, heads, queries, head_dim)``, in the bits of sums."""
+
+    log_sums: Tensor
+    """``(batch, heads, queries, 1)``: the logarithm of the sum of weights of each query."""
+
+
+def _attend_fused(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Return the attention to some keys, and the logarithm of the sum of weights of each query."""
+) -> _Part:
+    """Attend to some keys, and hold no logits."""
     added = mask
-    if mask is not None:
-        added = (
-            mask.to(queries.dtype) if mask.dtype != torch.bool else _as_numbers(mask, queries.dtype)
-        )
-    read, log_sums = _KERNEL(queries, keys, values, attn_mask=added, scale=scale)
+    if mask is not None and mask.dtype == torch.bool:
+        added = _as_numbers(mask, queries.dtype)
+    elif mask is not None:
+        added = mask.to(queries.dtype)
+
+    attended, log_sums = _KERNEL(queries, keys, values, attn_mask=added, scale=scale)
     log_sums = log_sums.unsqueeze(-1)
-    if added is not None:  # the kernel says zero where a query reads none of the keys
-        log_sums = log_sums.masked_fill((added == -math.inf).all(-1, keepdim=True), -math.inf)
-    return read.to(log_sums.dtype), log_sums
+    if added is not None:
+        # The kernel returns zero where a query attends to none of the keys.
+        is_hidden = (added == -math.inf).all(-1, keepdim=True)
+        log_sums = log_sums.masked_fill(is_hidden, -math.inf)
+    return _Part(attended.to(log_sums.dtype), log_sums)
 
 
-def _by_products(
+def _attend_by_products(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Return the same in products of matrices, with the logits in memory."""
+) -> _Part:
+    """Attend to some keys by products of matrices, with the logits in memory."""
     wide = dtype_of_sums(queries.dtype)
     with torch.autocast(queries.device.type, enabled=False):
         logits = queries.to(wide).mul(scale) @ keys.to(wide).transpose(-2, -1)
         if mask is not None:
             logits += mask if mask.dtype != torch.bool else _as_numbers(mask, wide)
         log_sums = logits.logsumexp(-1, keepdim=True)
-        weights = logits.sub_(log_sums.masked_fill(log_sums == -math.inf, 0.0)).exp_()
-        return weights @ values.to(wide), log_sums
+        # Minus infinity minus itself is not a number.
+        finite = log_sums.masked_fill(log_sums == -math.inf, 0.0)
+        weights = logits.sub_(finite).exp_()
+        return _Part(weights @ values.to(wide), log_sums)
 
 
 def _as_numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:

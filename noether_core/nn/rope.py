@@ -1,4 +1,4 @@
-"""Rotary position embeddings for points in any number of dimensions."""
+"""How heads are rotated by position, for points in any number of dimensions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class RopeFrequency(nn.Module):
         super().__init__()
         if input_dim < 1 or hidden_dim < 2 * input_dim:
             raise ValueError(
-                f"hidden_dim {hidden_dim} has no two features for each of the coordinates of input_dim {input_dim}"
+                f"hidden_dim {hidden_dim} has no two features for each of the coordinates "
+                f"of input_dim {input_dim}"
             )
         if implementation not in ("complex", "real"):
             raise ValueError(f"implementation: got {implementation!r}, wanted 'complex' or 'real'")
@@ -100,13 +101,14 @@ class RopeFrequency(nn.Module):
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
         return (
-            f"hidden_dim={self.hidden_dim}, input_dim={self.input_dim}, max_wavelength={self.max_wavelength}, "
-            f"implementation={self.implementation!r}"
+            f"hidden_dim={self.hidden_dim}, input_dim={self.input_dim}, "
+            f"max_wavelength={self.max_wavelength}, implementation={self.implementation!r}"
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move with the model, and stay float32 when the model is cast: bfloat16 angles are wrong
-        by whole turns.
+        """Move with the model, and stay float32 when it is cast.
+
+        Angles in bfloat16 are wrong by whole turns.
         """
         omega = self.omega
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -142,23 +144,23 @@ def rotate(x: Tensor, freqs: Frequencies) -> Tensor:
 def _turn_neighbours(x: Tensor, freqs: Tensor) -> Tensor:
     """Multiply pairs of neighbours, read as complex numbers, by *freqs*."""
     pairs = x[..., : 2 * freqs.shape[-1]]
-    if not _starts_pairs_at_even_places(pairs):
+    if not _can_be_read_as_complex(pairs):
         pairs = pairs.contiguous()
     numbers = torch.view_as_complex(pairs.reshape(*pairs.shape[:-1], freqs.shape[-1], 2))
     return torch.view_as_real(numbers * freqs.unsqueeze(-3)).flatten(-2)
 
 
-def _starts_pairs_at_even_places(x: Tensor) -> bool:
-    """Return whether pairs of neighbours can be read as complex numbers where they lie; with odd
-    head widths not.
+def _can_be_read_as_complex(x: Tensor) -> bool:
+    """Return whether pairs of neighbours all begin at even offsets, as complex numbers must.
+
+    With odd head widths they do not.
     """
     # From the right: the stride of the batch holds the number of tokens, on whose parity no graph
     # should depend.
     if any(stride % 2 for stride in reversed(x.stride()[:-1])):
         return False
-    return (
-        torch.compiler.is_compiling() or x.storage_offset() % 2 == 0
-    )  # graphs cannot ask for the offset
+    # Graphs cannot depend on the offset.
+    return torch.compiler.is_compiling() or x.storage_offset() % 2 == 0
 
 
 def _turn_halves(x: Tensor, angles: Tensor) -> Tensor:

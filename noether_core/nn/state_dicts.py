@@ -1,4 +1,4 @@
-"""Weights that were stored in an older layout."""
+"""How weights that were stored in an older layout load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def accept_fused_(module: nn.Module, *, fused: str, parts: tuple[str, ...]) -> N
     ``qkv.bias``, or ``qkv.project.weight``) is read as the rows of ``q.weight``, ``k.weight`` and
     ``v.weight``, one below the other. The module saves the separate names, and the mapping it loads
     from is left as it is. An entry that does not have the rows of the parts, or that stands beside
-    one of them, is told among the other errors of ``load_state_dict``.
+    one of them, is reported among the other errors of ``load_state_dict``.
 
     Args:
         module: The module; it has the children *parts*.
@@ -48,13 +48,13 @@ def _split_entries(  # noqa: PLR0917  torch passes everything by position
     for key in [key for key in state_dict if key.startswith(start)]:
         leaves = [f"{part}.{key.removeprefix(start)}" for part in parts]
         if not own.keys() >= set(leaves):
-            continue  # no weight of this module: torch tells it as unexpected
+            continue  # no weight of this module: torch reports it as unexpected
         stack = state_dict.pop(key)
         shapes = [own[leaf].shape for leaf in leaves]
         targets = [prefix + leaf for leaf in leaves]
-        if problem := _misfit(
-            key, stack, shapes, [target for target in targets if target in state_dict]
-        ):
+        present = [target for target in targets if target in state_dict]
+        problem = _misfit(key, stack, shapes, present)
+        if problem is not None:
             error_msgs.append(problem)
             continue
         for target, rows in zip(targets, stack.split([shape[0] for shape in shapes]), strict=True):

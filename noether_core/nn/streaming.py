@@ -1,4 +1,4 @@
-"""Tokens that are computed chunk by chunk where no derivative is due: when, and how many at once."""
+"""When tokens are computed chunk by chunk, and how many at once, where no gradient is due."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ def choose_chunk_size(
     least: int = 1,
     chosen: int | None = None,
 ) -> int | None:
-    """Return how many tokens a forward computes at once, or None where it computes all of them as
-    one tensor.
+    """Return how many tokens a forward computes at once, or None for all of them as one tensor.
 
     A chunk is ``2^floor(log2(bytes / (batch * width * bytes of a number)))`` tokens, with *bytes*
     of 1 MiB on a CPU and 64 MiB elsewhere, and not less than *least* or 64. More tokens than four
@@ -50,39 +49,38 @@ def choose_chunk_size(
     tensor.
 
     Args:
-        module: Its parameters may ask for gradients.
+        module: Its parameters may need gradients.
         x: ``(batch, tokens, ...)``.
-        others: Other tensors that may ask for gradients.
+        others: Other tensors that may need gradients.
         width: The most numbers that a token becomes on the way.
         least: Least number of tokens at once.
         chosen: Tokens at once that a config demands; more than these are computed in chunks.
     """
     if torch.compiler.is_compiling():  # no graph depends on the number of tokens
         return None
-    fitting = tokens_that_fit(x, x.shape[0] * width * x.element_size(), in_cache=_BYTES_IN_CACHE)
+    fitting = _tokens_that_fit(x, x.shape[0] * width * x.element_size())
     chunk = chosen or max(least, _LEAST, fitting)
     most = chunk if chosen else _CHUNKS * chunk
-    return chunk if x.shape[1] > most and not _is_differentiated(module, x, *others) else None
+    if x.shape[1] <= most or _is_differentiated(module, x, *others):
+        return None
+    return chunk
 
 
-def tokens_that_fit(x: Tensor, bytes_of_token: int, *, in_cache: int) -> int:
-    """Return the largest power of two of tokens that fit: into *in_cache* bytes on a CPU, and into
-    64 MiB elsewhere.
-    """
-    fitting = (in_cache if x.device.type == "cpu" else _BYTES_TO_BE_BUSY) // max(1, bytes_of_token)
+def _tokens_that_fit(x: Tensor, bytes_of_token: int) -> int:
+    """Return the largest power of two of tokens that fit into the bytes of a chunk."""
+    available = _BYTES_IN_CACHE if x.device.type == "cpu" else _BYTES_TO_BE_BUSY
+    fitting = available // max(1, bytes_of_token)
     return 1 << (fitting.bit_length() - 1) if fitting else 0
 
 
 def _is_differentiated(module: nn.Module, *tensors: Tensor) -> bool:
-    """Return whether somebody records the call, or carries derivatives through it."""
-    is_traced = torch._C._is_tracing()  # noqa: SLF001  torch.jit's own question is deprecated
+    """Return whether anything records the call, or carries derivatives through it."""
+    is_traced = torch._C._is_tracing()  # noqa: SLF001  the public function is deprecated
     return is_traced or is_transformed() or is_recorded(*tensors, *module.parameters())
 
 
 def chunks_of(spans: Iterable[slice], size: int) -> Iterator[slice]:
-    """Yield pieces of *spans*, one behind the other, each of *size* tokens or what is left of its
-    span.
-    """
+    """Yield chunks of *size* tokens of *spans*, one behind the other, or what is left of a span."""
     for span in spans:
         for start in range(span.start, span.stop, size):
             yield slice(start, min(start + size, span.stop))

@@ -77,6 +77,7 @@ def contents_of(
         SavedModuleError: If it is not one that `save` wrote, or is damaged.
     """
     texts = _own_texts(metadata)
+    # The format first: another one may have its digest elsewhere.
     _check_format(texts, name)
     if texts.pop(_DIGEST_KEY, None) != _digest(texts, tensors):
         raise SavedModuleError(name, "is damaged: its header is not the one that was written")
@@ -156,6 +157,7 @@ def compare(contents: Contents, registry: Registry) -> Comparison:
         PluginError: If a plugin that takes a place cannot be used.
     """
     entry, found = _compare(contents.provenance, str(contents.config.get("type")), registry)
+    # The file holds no schema of modules within, so that theirs differ by hash and not in words.
     differences = [_in_words(difference, contents, entry, registry) for difference in found]
     for part in contents.parts:
         differences += _compare(part, part.type, registry)[1]

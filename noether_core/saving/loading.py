@@ -73,6 +73,7 @@ def load_module(
     """
     refused = _refused(strict)
     _check_installed()
+    # Whole, before anything is imported or built for it: nothing is made of a damaged file.
     saved = _read(os.fspath(path))
     known = default_registry() if registry is None else registry
 
@@ -104,8 +105,8 @@ def _refused(strict: bool | Collection[str]) -> frozenset[str]:
 
 def _check_installed() -> None:
     try:
-        import safetensors  # noqa: F401
         import torch  # noqa: F401
+        from safetensors import safe_open  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError("loading a module", error.name or "torch", "torch") from error
 
@@ -207,6 +208,7 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, 
     saved_dtypes = {name: value.dtype for name, value in state.items()}
     buffer_dtypes = {name: dtype_named(dtype) for name, dtype in buffers.items()}
     try:
+        # Before the values: load_state_dict would convert them to the dtypes of the module.
         _take_dtypes(own, saved_dtypes)
         _take_dtypes(dict(module.named_buffers()), buffer_dtypes)
         module.load_state_dict(state)

@@ -39,12 +39,14 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
         OSError: If the file cannot be written.
     """
     name = os.fspath(path)
+    # torch.compile wraps a module, and the provenance may be noted on either of the two.
     original = getattr(module, "_orig_mod", module)
     provenance = provenance_of(module) or _provenance(original)
     config = _config(original)
 
     state = original.state_dict()
     tensors = infos_of(state)
+    # Of a module on the CPU these are views, so that a GiB is saved without another one.
     content = {tensor: bytes_of(state[tensor]) for tensor in tensors}
     contents = Contents(
         config=unstructure(config),

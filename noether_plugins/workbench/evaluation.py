@@ -22,11 +22,12 @@ def predict(
     chunks = {name: torch.split(tensor, _SAMPLES_AT_ONCE) for name, tensor in inputs.items()}
     n_chunks = len(next(iter(chunks.values())))
 
-    predicted: list[dict[str, Tensor]] = []
+    predicted: dict[str, list[Tensor]] = {}
     for number in range(n_chunks):
         some = {name: tensors[number] for name, tensors in chunks.items()}
-        predicted.append(units.decode(model(some)))
-    return {name: torch.cat([some[name] for some in predicted]) for name in predicted[0]}
+        for field, values in units.decode(model(some)).items():
+            predicted.setdefault(field, []).append(values)
+    return {field: torch.cat(values) for field, values in predicted.items()}
 
 
 def model_errors(model: PointTransformer, batch: Batch, units: Units) -> dict[str, float]:

@@ -60,15 +60,20 @@ def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _check(folder: Path, *, overwrite: bool) -> None:
-    other = "name another folder with --output"
-    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+    """Refuse a folder now that would be refused when the work is done."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not folder.is_dir():
         raise OutputError(f"{folder}: is no folder; name one with --output")
-    for name in _FILES:
-        if (folder / name).is_dir():
-            raise OutputError(f"{folder / name}: is a folder where a file is to be; {other}")
-    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+
+    other = "name another folder with --output"
+    if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot be written: permission denied; {other}")
-    if any((folder / name).exists() for name in _FILES) and not overwrite:
+    there = [folder / name for name in _FILES if (folder / name).exists()]
+    for path in there:
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder where a file is to be; {other}")
+    if there and not overwrite:
         raise OutputError(f"{folder}: already holds a run; {other}, or say --overwrite")
 
 

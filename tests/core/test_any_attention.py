@@ -604,10 +604,15 @@ def test_anchors_are_real_tokens_of_each_sample():
     assert y.equal(x)
 
 
-def test_other_names_are_found_where_anchors_are_called_queries():
+def test_other_names_are_found_where_anchors_or_branches_are_called_queries():
     attention = _stranger(SuffixConfig, anchor_suffix="_queries")
     _, (_, specs), _, _ = _called(attention, groups=GROUPS)
     assert list(_sizes(specs)) == ["surface_queries", "surface", "volume_queries", "volume"]
+
+    groups = {"vol": 5, "vol_queries": 6}
+    expected = ["vol.seeds", "vol", "vol_queries.seeds", "vol_queries_queries"]
+    _, (_, specs), _, _ = _called(_stranger(SuffixConfig), groups=groups)
+    assert list(_sizes(specs)) == expected
 
 
 @pytest.mark.parametrize("anchors", [1.0, 100])

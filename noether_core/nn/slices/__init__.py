@@ -1,25 +1,33 @@
-"""From tokens to slices and back: soft groups, to which every token belongs in part."""
+"""Soft groups, to which every token belongs in part: the steps, and the form for many tokens."""
 
-from noether_core.nn.slices.choosing import choose_tile_size, folding_pays
-from noether_core.nn.slices.composing import Affine, behind_states, from_tokens, stacked
-from noether_core.nn.slices.dense import attend_slices, gather_slices, read_slices
-from noether_core.nn.slices.kernel import attend_through_slices
-from noether_core.nn.slices.operands import Choices, Operands, Positive
-from noether_core.nn.slices.temperatures import POSITIVE
+from noether_core.nn.slices.operator import attend_through_slices
+from noether_core.nn.slices.plan import (
+    LogitMap,
+    Operands,
+    Settings,
+    TemperatureActivation,
+    choose_tile_size,
+    folding_pays,
+    logits_from_states,
+    logits_from_tokens,
+    stack_layers,
+)
+from noether_core.nn.slices.reference import attend_slices, gather_slices, read_slices
+from noether_core.nn.slices.steps import TEMPERATURE_ACTIVATIONS
 
 __all__ = [
-    "POSITIVE",
-    "Affine",
-    "Choices",
+    "TEMPERATURE_ACTIVATIONS",
+    "LogitMap",
     "Operands",
-    "Positive",
+    "Settings",
+    "TemperatureActivation",
     "attend_slices",
     "attend_through_slices",
-    "behind_states",
-    "folding_pays",
-    "from_tokens",
-    "gather_slices",
-    "read_slices",
-    "stacked",
     "choose_tile_size",
+    "folding_pays",
+    "gather_slices",
+    "logits_from_states",
+    "logits_from_tokens",
+    "read_slices",
+    "stack_layers",
 ]

@@ -16,8 +16,6 @@ def noether_attention_variant() -> AttentionVariant:
         capabilities=("key_padding_mask", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
-        summary="Tokens are gathered into slices of alike physical state, and the slices read each other.",
         reference="Wu et al., Transolver, 2024 (arXiv 2402.02366)",
         example={"hidden_dim": 8, "num_heads": 2, "num_slices": 4},
-        api_version=1,
     )

@@ -12,7 +12,7 @@ from noether_core.schemas import AttentionConfig, Because
 
 @attrs.frozen(kw_only=True)
 class TransolverAttentionConfig(AttentionConfig):
-    """Options of physics attention."""
+    """Tokens gather into slices of alike physical state, which attend to each other."""
 
     type: Literal["transolver"] = "transolver"
     """Tokens exchange through shared slices."""
@@ -27,9 +27,9 @@ class TransolverAttentionConfig(AttentionConfig):
     """Slices that the tokens of each head are gathered into."""
 
     backend: Annotated[
-        Literal["auto", "sdpa", "math"], Because("slices read each other without a mask")
+        Literal["auto", "sdpa", "math"], Because("slices attend to each other without a mask")
     ] = "auto"
-    """Kernel: ``"auto"`` reads many tokens chunk by chunk; the others hold all slice weights;
+    """Kernel: ``"auto"`` computes many tokens chunk by chunk; the others hold all slice weights;
     ``"math"`` has second derivatives."""
 
     chunk_size: Annotated[int, Ge(1)] | None = None

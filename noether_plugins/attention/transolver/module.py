@@ -1,16 +1,13 @@
-"""The module of physics attention."""
+"""How physics attention is computed, for few tokens and for many."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from noether_core import AttentionConfig, TokenSpec, structure
+from noether_core import AttentionConfig, structure
 from noether_core.nn import (
-    Frequencies,
     Projection,
     accept_fused_,
     attend_slices,
@@ -22,20 +19,9 @@ from noether_core.nn import (
     merge_heads,
     project_heads,
     read_slices,
-    refuse_arguments,
     slices,
 )
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_REFUSED = {
-    "attn_mask": "tokens meet in slices, never in pairs; key_padding_mask hides tokens",
-    "freqs": "slices have no position to rotate by",
-    "positions": "it does not look at points",
-    "token_specs": "its tokens are not grouped",
-}
 
 
 class TransolverAttention(nn.Module):
@@ -62,11 +48,8 @@ class TransolverAttention(nn.Module):
         self.config = structure(config, TransolverAttentionConfig)
         self.hidden_dim = hidden_dim = self.config.hidden_dim
         self.num_heads, self.num_slices = self.config.num_heads, self.config.num_slices
-        self.dropout, self.backend, self.chunk_size = (
-            self.config.dropout,
-            self.config.backend,
-            self.config.chunk_size,
-        )
+        self.dropout = self.config.dropout
+        self.backend, self.chunk_size = self.config.backend, self.config.chunk_size
         self.is_folded = slices.folding_pays(hidden_dim, self.num_heads, self.num_slices)
         head_dim, bias = self.config.head_dim, self.config.bias
 
@@ -74,122 +57,98 @@ class TransolverAttention(nn.Module):
         self.in_project_x = Projection(hidden_dim, hidden_dim, bias=bias)
         self.in_project_fx = Projection(hidden_dim, hidden_dim, bias=bias)
         self.in_project_slice = Projection(head_dim, self.num_slices, bias=bias)
-        self.q, self.k, self.v = (Projection(head_dim, head_dim, bias=False) for _ in range(3))
+        self.q = Projection(head_dim, head_dim, bias=False)
+        self.k = Projection(head_dim, head_dim, bias=False)
+        self.v = Projection(head_dim, head_dim, bias=False)
         self.proj = Projection(hidden_dim, hidden_dim, bias=bias)
         init_weights_(self, self.config.init_weights, output=self.proj.project)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        attn_mask: Tensor | None = None,
-        key_padding_mask: Tensor | None = None,
-        freqs: Frequencies | None = None,
-        positions: Tensor | None = None,
-        token_specs: Sequence[TokenSpec] | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, *, key_padding_mask: Tensor | None = None) -> Tensor:
         """Exchange information between tokens through slices.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            attn_mask: Refused.
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding neither
-                adds to a slice nor reads from one: its rows of the result are the bias of the
+                adds to a slice nor gets anything of one: its rows of the result are the bias of the
                 output projection.
-            freqs: Refused.
-            positions: Refused.
-            token_specs: Refused.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
 
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
-            UnsupportedArgumentError: If an argument cannot be honoured.
         """
-        refuse_arguments(
-            "transolver",
-            _REFUSED,
-            attn_mask=attn_mask,
-            freqs=freqs,
-            positions=positions,
-            token_specs=token_specs,
-        )
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
-        chunk = slices.choose_tile_size(self, x)
-        if chunk is None:
+        size = slices.choose_tile_size(self, x)
+        if size is None:
             y = self._held(x, key_padding_mask, dropout)
         else:
-            y = self._streamed(x, key_padding_mask, chunk, dropout)
+            y = self._streamed(x, key_padding_mask, size, dropout)
         return functional.dropout(y, dropout) if dropout else y
 
-    def _streamed(self, x: Tensor, real: Tensor | None, chunk: int, dropout: float) -> Tensor:
-        """Compute tokens chunk by chunk."""
-        states, features, output = (
-            self.in_project_x.project,
-            self.in_project_fx.project,
-            self.proj.project,
-        )
-        logits = slices.behind_states(
+    def _streamed(self, x: Tensor, is_real: Tensor | None, size: int, dropout: float) -> Tensor:
+        """Compute tokens in tiles of *size*."""
+        states, features = self.in_project_x.project, self.in_project_fx.project
+        logits = slices.logits_from_states(
             self.in_project_slice.project,
             states,
             self.num_heads,
             temperature=self.temperature,
             is_folded=self.is_folded,
         )
+        qkv = slices.stack_layers(self.q.project, self.k.project, self.v.project)
+        output = self.proj.project
+
         operands = slices.Operands(
             x,
-            *logits,
-            None if self.is_folded else states.weight,
-            features.weight,
-            features.bias,
-            *slices.stacked(self.q.project, self.k.project, self.v.project),
-            output.weight,
-            output.bias,
+            logit_weight=logits.weight,
+            logit_bias=logits.bias,
+            state_weight=None if self.is_folded else states.weight,
+            feature_weight=None if self.is_folded else features.weight,
+            folded_feature_weight=features.weight if self.is_folded else None,
+            feature_bias=features.bias,
+            qkv_weight=qkv.weight,
+            qkv_bias=qkv.bias,
+            out_weight=output.weight,
+            out_bias=output.bias,
         )
-        choices = slices.Choices(
-            real,
+        settings = slices.Settings(
+            key_padding_mask=is_real,
             dropout_seed=draw_seed(x.device) if dropout else None,
             dropout=dropout,
-            heads=self.num_heads,
-            chunk=chunk,
+            num_heads=self.num_heads,
+            tile_size=size,
             logits_from_tokens=self.is_folded,
-            is_folded=self.is_folded,
         )
-        return slices.attend_through_slices(operands, choices)
+        return slices.attend_through_slices(operands, settings)
 
-    def _held(self, x: Tensor, real: Tensor | None, dropout: float) -> Tensor:
+    def _held(self, x: Tensor, is_real: Tensor | None, dropout: float) -> Tensor:
         """Compute all tokens at once, and hold their slice weights."""
-        if real is not None:
-            x = x.masked_fill(~real.unsqueeze(-1), 0.0)  # whatever padding holds, it takes no part
+        if is_real is not None:  # whatever padding holds, NaN included, takes no part
+            x = x.masked_fill(~is_real.unsqueeze(-1), 0.0)
         weights = self._slice_weights(x)
         features = project_heads(x, self.in_project_fx, self.num_heads)
 
-        gathered = gather_slices(weights, features, real)
-        gathered = attend_slices(
-            self.q(gathered),
-            self.k(gathered),
-            self.v(gathered),
-            dropout=dropout,
-            backend=self.backend,
-        )
-        read = read_slices(weights, gathered, real)
+        gathered = gather_slices(weights, features, is_real)
+        queries, keys, values = self.q(gathered), self.k(gathered), self.v(gathered)
+        mixed = attend_slices(queries, keys, values, dropout=dropout, backend=self.backend)
+        read = read_slices(weights, mixed, is_real)
 
         y: Tensor = self.proj(merge_heads(read))
         return y
 
     def _slice_weights(self, x: Tensor) -> Tensor:
-        """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum
-        over slices.
+        """Return how much each token belongs to each slice, ``(batch, heads, tokens, slices)``.
+
+        The weights of a token add up to 1.
         """
         states = project_heads(x, self.in_project_x, self.num_heads)
         project = self.in_project_slice.project
 
-        # The temperature divides the weight and the bias, which do not grow with the tokens, rather
-        # than the logits.
+        # The temperature divides weight and bias rather than logits, which grow with the tokens.
         logits = states @ (project.weight.t() / self.temperature)
         if project.bias is not None:
             logits += project.bias / self.temperature

@@ -16,8 +16,6 @@ def noether_attention_variant() -> AttentionVariant:
         capabilities=("key_padding_mask", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
-        summary="Slices as in transolver, made distinct by a temperature of every token and noise in training.",
         reference="Luo et al., Transolver++, 2025 (arXiv 2502.02414)",
         example={"hidden_dim": 8, "num_heads": 2, "num_slices": 4},
-        api_version=1,
     )

@@ -13,7 +13,7 @@ TemperatureActivation = Literal["sigmoid", "softplus", "exp"]
 
 @attrs.frozen(kw_only=True)
 class TransolverPlusPlusAttentionConfig(TransolverAttentionConfig):
-    """Options of physics attention with sharper slices."""
+    """Slices as in transolver, made distinct by a temperature of every token and by noise."""
 
     type: Literal["transolver_plusplus"] = "transolver_plusplus"  # type: ignore[assignment]  # a variant of its own
     """Tokens exchange through shared slices, each by a temperature of its own."""

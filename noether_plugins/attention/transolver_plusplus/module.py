@@ -1,16 +1,13 @@
-"""The module of physics attention with sharper slices."""
+"""How physics attention with sharper slices is computed, for few tokens and for many."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from noether_core import AttentionConfig, TokenSpec, structure
+from noether_core import AttentionConfig, structure
 from noether_core.nn import (
-    Frequencies,
     Projection,
     accept_fused_,
     attend_slices,
@@ -22,28 +19,19 @@ from noether_core.nn import (
     merge_heads,
     project_heads,
     read_slices,
-    refuse_arguments,
     slices,
     split_heads,
+    uniform_at,
 )
 from noether_core.nn.noise import gumbel
-from noether_plugins.attention.transolver_plusplus import noise
+from noether_core.nn.operators import dtype_of_sums
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_REFUSED = {
-    "attn_mask": "tokens meet in slices, never in pairs; key_padding_mask hides tokens",
-    "freqs": "slices have no position to rotate by",
-    "positions": "it does not look at points",
-    "token_specs": "its tokens are not grouped",
-}
 
 
 class TransolverPlusPlusAttention(nn.Module):
-    """Physics attention in which every token sharpens or softens its own slice weights, and noise
-    keeps them distinct.
+    """Physics attention with a temperature of every token, and noise in training.
+
+    They keep the slices distinct: a token sharpens or softens its own slice weights.
 
     ``w = softmax((slice(x) + g) / tau)`` with a temperature ``tau = max(gelu(L2 gelu(L1 x)) + bias,
     0.01)`` of every token and head and, in training, Gumbel noise ``g``; otherwise as `transolver`,
@@ -65,14 +53,13 @@ class TransolverPlusPlusAttention(nn.Module):
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
         self.config = own = structure(config, TransolverPlusPlusAttentionConfig)
-        self.hidden_dim, self.num_heads, self.num_slices = (
-            own.hidden_dim,
-            own.num_heads,
-            own.num_slices,
-        )
+        self.hidden_dim, self.num_heads = own.hidden_dim, own.num_heads
+        self.num_slices = own.num_slices
         self.dropout, self.draws_noise = own.dropout, own.use_gumbel_softmax
         self.slices_follow_states = own.use_overparameterization
-        self.positive: slices.Positive = own.temperature_activation or "cut off"
+        self.temperature_activation: slices.TemperatureActivation = (
+            own.temperature_activation or "clamp"
+        )
         self.backend, self.chunk_size = own.backend, own.chunk_size
         width, bias = own.head_dim, own.bias
 
@@ -93,7 +80,9 @@ class TransolverPlusPlusAttention(nn.Module):
             if self.slices_follow_states
             else Projection(self.hidden_dim, self.num_heads * self.num_slices, bias=bias)
         )
-        self.q, self.k, self.v = (Projection(width, width, bias=bias) for _ in range(3))
+        self.q = Projection(width, width, bias=bias)
+        self.k = Projection(width, width, bias=bias)
+        self.v = Projection(width, width, bias=bias)
         output = Projection(self.hidden_dim, self.hidden_dim, bias=bias)
         self.to_out = nn.Sequential(output, nn.Dropout(self.dropout))
         init_weights_(self, own.init_weights, output=output.project)
@@ -101,51 +90,29 @@ class TransolverPlusPlusAttention(nn.Module):
             _start_apart_(self.in_project_slice.project.weight)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
-    def forward(
-        self,
-        x: Tensor,
-        *,
-        attn_mask: Tensor | None = None,
-        key_padding_mask: Tensor | None = None,
-        freqs: Frequencies | None = None,
-        positions: Tensor | None = None,
-        token_specs: Sequence[TokenSpec] | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, *, key_padding_mask: Tensor | None = None) -> Tensor:
         """Exchange information between tokens through slices.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            attn_mask: Refused.
             key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding neither
-                adds to a slice nor reads from one: its rows of the result are the bias of the
+                adds to a slice nor gets anything of one: its rows of the result are the bias of the
                 output projection.
-            freqs: Refused.
-            positions: Refused.
-            token_specs: Refused.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
 
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
-            UnsupportedArgumentError: If an argument cannot be honoured.
         """
-        refuse_arguments(
-            "transolver_plusplus",
-            _REFUSED,
-            attn_mask=attn_mask,
-            freqs=freqs,
-            positions=positions,
-            token_specs=token_specs,
-        )
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
-        chunk = slices.choose_tile_size(self, x, draws_noise=self._is_noisy)
-        if chunk is None:
+        size = slices.choose_tile_size(self, x, draws_noise=self._is_noisy)
+        if size is None:
             y = self._held(x, key_padding_mask, dropout)
         else:
-            y = self._streamed(x, key_padding_mask, chunk, dropout)
+            y = self._streamed(x, key_padding_mask, size, dropout)
         return functional.dropout(y, dropout) if dropout else y
 
     @property
@@ -153,71 +120,69 @@ class TransolverPlusPlusAttention(nn.Module):
         """Whether noise is drawn."""
         return self.training and self.draws_noise
 
-    def _streamed(self, x: Tensor, real: Tensor | None, chunk: int, dropout: float) -> Tensor:
-        """Compute tokens chunk by chunk."""
-        states, made, output = (
-            self.in_project_x,
-            self.in_project_slice.project,
-            _linear(self.to_out, 0),
-        )
+    def _streamed(self, x: Tensor, is_real: Tensor | None, size: int, dropout: float) -> Tensor:
+        """Compute tokens in tiles of *size*."""
+        states, to_slices = self.in_project_x, self.in_project_slice.project
         if self.slices_follow_states:
-            logits = slices.behind_states(made, states, self.num_heads)
+            logits = slices.logits_from_states(to_slices, states, self.num_heads)
         else:
-            logits = slices.from_tokens(made, self.num_heads)
+            logits = slices.logits_from_tokens(to_slices, self.num_heads)
+        qkv = slices.stack_layers(self.q.project, self.k.project, self.v.project)
+        output = _linear(self.to_out, 0)
+
         operands = slices.Operands(
             x,
-            *logits,
-            states.weight,
-            None,
-            states.bias,
-            *slices.stacked(self.q.project, self.k.project, self.v.project),
-            output.weight,
-            output.bias,
-            self.bias.view(-1),
+            logit_weight=logits.weight,
+            logit_bias=logits.bias,
+            state_weight=states.weight,
+            feature_weight=None,  # the states are the features
+            folded_feature_weight=None,
+            feature_bias=states.bias,
+            qkv_weight=qkv.weight,
+            qkv_bias=qkv.bias,
+            out_weight=output.weight,
+            out_bias=output.bias,
+            temperature=self.bias.view(-1),
         )
         if self.proj_temperature is not None:
             inner, outer = _linear(self.proj_temperature, 0), _linear(self.proj_temperature, 2)
             operands = operands._replace(
                 inner_weight=inner.weight,
-                inner_bias=slices.behind_states(inner, states, self.num_heads).bias,
+                inner_bias=slices.logits_from_states(inner, states, self.num_heads).bias,
                 outer_weight=outer.weight.view(-1),
                 outer_bias=outer.bias,
             )
-        choices = slices.Choices(
-            real,
+        settings = slices.Settings(
+            key_padding_mask=is_real,
             noise_seed=draw_seed(x.device) if self._is_noisy else None,
             dropout_seed=draw_seed(x.device) if dropout else None,
             dropout=dropout,
-            heads=self.num_heads,
-            chunk=chunk,
+            num_heads=self.num_heads,
+            tile_size=size,
             logits_from_tokens=not self.slices_follow_states,
-            positive=self.positive,
+            temperature_activation=self.temperature_activation,
         )
-        return slices.attend_through_slices(operands, choices)
+        return slices.attend_through_slices(operands, settings)
 
-    def _held(self, x: Tensor, real: Tensor | None, dropout: float) -> Tensor:
+    def _held(self, x: Tensor, is_real: Tensor | None, dropout: float) -> Tensor:
         """Compute all tokens at once, and hold their slice weights."""
-        if real is not None:
-            x = x.masked_fill(~real.unsqueeze(-1), 0.0)  # whatever padding holds, it takes no part
+        if is_real is not None:  # whatever padding holds, NaN included, takes no part
+            x = x.masked_fill(~is_real.unsqueeze(-1), 0.0)
         states = project_heads(x, self.in_project_x, self.num_heads)
         weights = self._slice_weights(x, states)
 
-        gathered = gather_slices(weights, states, real)
-        gathered = attend_slices(
-            self.q(gathered),
-            self.k(gathered),
-            self.v(gathered),
-            dropout=dropout,
-            backend=self.backend,
-        )
-        read = read_slices(weights, gathered, real)
+        gathered = gather_slices(weights, states, is_real)
+        queries, keys, values = self.q(gathered), self.k(gathered), self.v(gathered)
+        mixed = attend_slices(queries, keys, values, dropout=dropout, backend=self.backend)
+        read = read_slices(weights, mixed, is_real)
 
         y: Tensor = self.to_out[0](merge_heads(read))
         return y
 
     def _slice_weights(self, x: Tensor, states: Tensor) -> Tensor:
-        """Return ``(batch, heads, tokens, slices)``: how much a token belongs to a slice, 1 in sum
-        over slices.
+        """Return how much each token belongs to each slice, ``(batch, heads, tokens, slices)``.
+
+        The weights of a token add up to 1.
         """
         logits: Tensor
         if self.slices_follow_states:
@@ -225,35 +190,48 @@ class TransolverPlusPlusAttention(nn.Module):
         else:
             logits = split_heads(self.in_project_slice(x), self.num_heads)
         if self._is_noisy:
-            logits = logits + gumbel(noise.draw_uniform(logits)).to(logits.dtype)
+            logits = logits + gumbel(draw_uniform(logits)).to(logits.dtype)
 
         return (logits / self._temperature(states)).softmax(dim=-1)
 
     def _temperature(self, states: Tensor) -> Tensor:
-        """Return the positive temperature of every token and head, ``(batch, heads, tokens, 1)``,
-        or of every head.
-        """
-        raw: Tensor = (
-            self.bias
-            if self.proj_temperature is None
-            else self.proj_temperature(states) + self.bias
-        )
-        temperature: Tensor = slices.POSITIVE[self.positive](raw)
+        """Return the positive temperatures, ``(batch, heads, tokens or 1, 1)``."""
+        raw: Tensor = self.bias
+        if self.proj_temperature is not None:
+            raw = self.proj_temperature(states) + raw
+        temperature: Tensor = slices.TEMPERATURE_ACTIVATIONS[self.temperature_activation](raw)
         return temperature
+
+
+def draw_uniform(logits: Tensor) -> Tensor:
+    """Draw the numbers that become noise: uniform in ``[0, 1)``, one for each logit.
+
+    They follow from one draw of torch's generator and from batch, head, token and slice, the same
+    as where tokens stream.
+
+    Args:
+        logits: ``(batch, heads, tokens, slices)``.
+
+    Returns:
+        The same shape, in float64 for float64 and in float32 for everything narrower.
+    """
+    rows = torch.arange(logits[..., 0].numel(), device=logits.device).view(logits.shape[:-1])
+    dtype = dtype_of_sums(logits.dtype)
+    return uniform_at(draw_seed(logits.device), rows, logits.shape[-1], dtype=dtype)
 
 
 def _start_apart_(slices: Tensor) -> None:
     """Make the weights of the slices orthogonal; on the meta device there is nothing to fill."""
-    if not slices.is_meta:
-        wide = torch.empty_like(
-            slices, dtype=torch.float32
-        )  # there is no QR decomposition of 16-bit numbers
-        with torch.no_grad():
-            slices.copy_(nn.init.orthogonal_(wide))
+    if slices.is_meta:
+        return
+    # There is no QR decomposition of 16-bit numbers.
+    wide = torch.empty_like(slices, dtype=torch.float32)
+    with torch.no_grad():
+        slices.copy_(nn.init.orthogonal_(wide))
 
 
-def _linear(layers: nn.Sequential, place: int) -> nn.Linear:
-    """Return the linear layer that the projection at a place holds."""
-    projection = layers[place]
+def _linear(layers: nn.Sequential, index: int) -> nn.Linear:
+    """Return the linear layer that one of the projections among *layers* holds."""
+    projection = layers[index]
     assert isinstance(projection, Projection)  # noqa: S101
     return projection.project

@@ -7,7 +7,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from noether_core.errors import UnsupportedBackendError
-from noether_core.nn import Causal, Packed, SlidingWindow, attend, packed
+from noether_core.nn import Causal, Packed, SlidingWindow, attend, structured_attention
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 7, 11, 5
 
@@ -139,7 +139,7 @@ def test_packed_samples_are_handed_over_as_varlen_attention_takes_them(monkeypat
     varlen = pytest.importorskip("torch.nn.attention.varlen")
     monkeypatch.setattr(varlen, "varlen_attn", varlen_attn)
     mask, inputs = Packed((2, 5), (8, 3)), tensors()
-    got = packed.attend_packed_at_once(mask, *inputs, scale=0.3)
+    got = structured_attention.attend_packed_at_once(mask, *inputs, scale=0.3)
     torch.testing.assert_close(got, attend(*inputs, attn_mask=mask, scale=0.3), rtol=0, atol=1e-12)
 
 
@@ -149,7 +149,7 @@ def test_varlen_attention_computes_the_same():
         3, BATCH, HEADS, 300, 32, device="cuda", dtype=torch.bfloat16
     )
     mask = Packed((101, 199))
-    assert packed.is_packed_at_once(mask, queries, None, 0.0)
+    assert structured_attention.is_packed_at_once(mask, queries, None, 0.0)
     wanted = attend(queries, keys, values, attn_mask=mask, backend="sdpa")
     torch.testing.assert_close(
         attend(queries, keys, values, attn_mask=mask), wanted, rtol=0, atol=2e-2

@@ -206,7 +206,10 @@ USES = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_only_the_module_that_filled_a_cache_may_use_it(cache, use):
-    message = "kv_cache: another module filled this cache; give each module a cache of its own, or clear() this one"
+    message = (
+        "kv_cache: another module filled this cache; "
+        "give each module a cache of its own, or clear() this one"
+    )
     with pytest.raises(CacheError, match=f"^{re.escape(message)}$"):
         use(cache)
     assert list(cache) == ["surface", "volume"]

@@ -15,7 +15,7 @@ FORMS = ["complex", "real"]
 
 
 def pairs(form, width, axis, i):
-    """Return the two features of a head that angle *i* of *axis* turns; *width* is that of an axis."""
+    """Return the two features of a head that angle *i* of *axis*, of that *width*, turns."""
     if form == "complex":
         first = axis * width + 2 * i
         return first, first + 1

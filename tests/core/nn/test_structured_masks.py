@@ -7,8 +7,14 @@ import pytest
 import torch
 
 from noether_core.errors import MaskError, ShapeError
-from noether_core.nn import Causal, Packed, SlidingWindow, attend, check_attn_mask
-from noether_core.nn import windows as windows_module
+from noether_core.nn import (
+    Causal,
+    Packed,
+    SlidingWindow,
+    attend,
+    check_attn_mask,
+    structured_attention,
+)
 
 BATCH, HEADS, WIDTH = 2, 3, 5
 INF = float("inf")
@@ -81,7 +87,7 @@ CASES = {
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Let few tokens fill several blocks."""
-    monkeypatch.setattr(windows_module, "_BLOCK", 4)
+    monkeypatch.setattr(structured_attention, "_BLOCK", 4)
 
 
 @pytest.mark.parametrize("backend", ["auto", "sdpa", "math"])
@@ -300,7 +306,8 @@ X = torch.zeros(BATCH, 11, HEADS * WIDTH)
         (Packed((5, 6), (5, 5)), "attn_mask: got lengths of 10 keys, wanted 11"),
         (
             "causal",
-            "attn_mask: got str, wanted a tensor, Causal(), SlidingWindow(before, after) or Packed(lengths)",
+            "attn_mask: got str, wanted a tensor, Causal(), "
+            "SlidingWindow(before, after) or Packed(lengths)",
         ),
     ],
 )

@@ -1,6 +1,4 @@
-"""Slices that are gathered and read chunk by chunk: the numbers of the form that holds every
-weight, in less memory.
-"""
+"""Slices chunk by chunk: the numbers of the form that holds every weight, in less memory."""
 
 import copy
 import math
@@ -13,9 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from noether_core import ConfigError, build
 from noether_core.errors import DerivativeError
 from noether_core.nn import draw_seed, dropout_at, slices
-from noether_core.nn.slices.kernel import _attend
-from noether_core.nn.slices.passes import run_backward, run_forward
-from noether_core.nn.slices.tiles import tiles_of
+from noether_core.nn.slices.operator import _attend, run_backward, run_forward
+from noether_core.nn.slices.tiles import split_into_tiles
 from noether_core.testing.measuring import Consumption, Operations
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 11, 5
@@ -155,9 +152,9 @@ def test_dropout_among_slices_is_the_same_however_tokens_are_cut(options):
 
 
 def test_dropout_drops_weights_among_slices_and_scales_the_others():
-    operands, choices = operands_of(make(VARIANTS["transolver"]), tokens())
+    operands, settings = operands_of(make(VARIANTS["transolver"]), tokens())
     seed = draw_seed(torch.device("cpu"))
-    y, sums = run_forward(operands, choices._replace(dropout=0.4, dropout_seed=seed))
+    y, sums = run_forward(operands, settings._replace(dropout=0.4, dropout_seed=seed))
 
     means = sums.features + sums.weights[..., None] * operands.feature_bias.view(HEADS, 1, WIDTH)
     means = means / (sums.weights[..., None] + 1e-5)
@@ -227,9 +224,10 @@ def test_torch_func_gives_gradients_of_each_sample(options):
 
     def of_each_sample(module):
         weights = dict(module.named_parameters())
-        loss = lambda weights, sample: (
-            torch.func.functional_call(module, weights, sample[None]).square().sum()
-        )
+
+        def loss(weights, sample):
+            return torch.func.functional_call(module, weights, sample[None]).square().sum()
+
         return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
 
     got, wanted = of_each_sample(streaming), of_each_sample(holding)
@@ -308,13 +306,13 @@ def test_layouts_of_tokens_and_of_gradients_do_not_matter(options):
 @pytest.mark.parametrize(("batch", "count"), [(0, 7), (3, 0)])
 def test_nothing_in_gives_nothing_out(options, batch, count):
     module = make(options)
-    operands, choices = (
+    operands, settings = (
         operands_of(module, tokens(batch, count))
         if options["type"] == "transolver"
         else (None, None)
     )
     if operands is not None:
-        y, sums = run_forward(operands, choices)
+        y, sums = run_forward(operands, settings)
         assert y.shape == (batch, count, HIDDEN)
         assert not sums.features.any()
     assert module(tokens(batch, count)).shape == (batch, count, HIDDEN)
@@ -330,15 +328,19 @@ def operands_of(module, x, *, is_folded=False, chunk=4):
         module._streamed(x, None, chunk, 0.0)
     finally:
         slices.attend_through_slices = real_attend
-    operands, choices = found[0]
-    return slices.Operands(*(None if each is None else each.detach() for each in operands)), choices
+    operands, settings = found[0]
+    return slices.Operands(
+        *(None if each is None else each.detach() for each in operands)
+    ), settings
 
 
 def test_the_operator_keeps_the_rules_of_torch():
     for options in (VARIANTS["transolver"], VARIANTS["transolver, folded"]):
-        operands, choices = operands_of(make(options), tokens(), is_folded="folded" in str(options))
+        operands, settings = operands_of(
+            make(options), tokens(), is_folded="folded" in str(options)
+        )
         leaves = [None if each is None else each.requires_grad_() for each in operands]
-        torch.library.opcheck(_attend, (*leaves, *choices))
+        torch.library.opcheck(_attend, (*leaves, *settings))
 
 
 @pytest.mark.parametrize("is_folded", [False, True])
@@ -347,14 +349,14 @@ def test_memory_beyond_input_and_output_does_not_grow_with_tokens(is_folded):
     forward, backward = [], []
     for count in (7 * 16, 67 * 16):
         x = tokens(1, count, requires_grad=False)
-        operands, choices = operands_of(module, x, is_folded=is_folded, chunk=16)
+        operands, settings = operands_of(module, x, is_folded=is_folded, chunk=16)
         with Consumption() as consumption:
-            y, sums = run_forward(operands, choices)
+            y, sums = run_forward(operands, settings)
         forward.append(consumption.peak - y.nbytes)
         cotangent = torch.ones_like(y)
         with Consumption() as consumption:
-            gradients = run_backward(cotangent, sums, operands, choices)
-        backward.append(consumption.peak - gradients.x.nbytes)
+            grad_x, _ = run_backward(cotangent, sums, operands, settings)
+        backward.append(consumption.peak - grad_x.nbytes)
     assert forward[0] == forward[1]
     assert backward[0] == backward[1]
 
@@ -372,9 +374,9 @@ def test_weights_are_folded_exactly_where_that_takes_fewer_operations(heads, num
     module = build("transolver", hidden_dim=hidden_dim, num_heads=heads, num_slices=num_slices)
     x, counted = torch.randn(1, 2**14, hidden_dim), []
     for is_folded in (False, True):
-        operands, choices = operands_of(module, x, is_folded=is_folded, chunk=2**13)
+        operands, settings = operands_of(module, x, is_folded=is_folded, chunk=2**13)
         with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
-            run_forward(operands, choices)
+            run_forward(operands, settings)
         counted.append(counter.get_total_flops())
     assert build(
         "transolver", hidden_dim=hidden_dim, num_heads=heads, num_slices=num_slices
@@ -426,21 +428,41 @@ def test_few_tokens_are_cut_into_four_chunks(tokens, chunk):
 
 
 def test_sums_over_tokens_have_more_bits_than_half_precision():
-    operands, choices = operands_of(
+    operands, settings = operands_of(
         make(VARIANTS["transolver"]), tokens(batch=1, count=1200), chunk=1
     )
     half = slices.Operands._make(
         None if each is None else each.detach().bfloat16() for each in operands
     )
-    _, sums = run_forward(half, choices)  # in bfloat16, 256 + 1 is 256
+    _, sums = run_forward(half, settings)  # in bfloat16, 256 + 1 is 256
     torch.testing.assert_close(
         sums.weights.sum(dim=-1), torch.full((1, HEADS), 1200.0), rtol=0.01, atol=0
     )
 
 
+@pytest.mark.parametrize("size", [1, 3, 10, 11, 12, 21, 22, 23, 33, 100])
+@pytest.mark.parametrize("is_real", [None, REAL], ids=["all real", "some real"])
+def test_no_tile_holds_more_tokens_than_it_may_and_together_they_hold_each_once(size, is_real):
+    x = torch.arange(5.0 * TOKENS).view(5, TOKENS, 1).expand(-1, -1, HIDDEN)
+    mask = None if is_real is None else is_real.repeat(3, 1)[:5]
+    operands, settings = operands_of(make(VARIANTS["transolver"]), x.double(), chunk=size)
+    tiles = split_into_tiles(operands, settings._replace(key_padding_mask=mask))
+
+    for tile in tiles:
+        assert len(tile.tokens) <= size
+        assert len(tile.tokens) in (tile.samples * TOKENS, tile.rows.stop - tile.rows.start)
+        assert tile.heads.stop - tile.heads.start == HEADS * tile.samples
+        assert torch.equal(operands.x.flatten(0, 1)[tile.rows], tile.tokens)
+    assert torch.equal(
+        torch.cat([tile.tokens[:, 0] for tile in tiles]), torch.arange(55.0).double()
+    )
+    if mask is not None:
+        assert torch.equal(torch.cat([tile.is_real for tile in tiles]).view(5, TOKENS), mask)
+
+
 def test_tiles_are_of_like_size():
-    operands, choices = operands_of(make(VARIANTS["transolver"]), tokens(count=10), chunk=9)
-    assert [tile.rows for tile in tiles_of(operands, choices)] == [
+    operands, settings = operands_of(make(VARIANTS["transolver"]), tokens(count=10), chunk=9)
+    assert [tile.rows for tile in split_into_tiles(operands, settings)] == [
         slice(at, at + 5) for at in (0, 5, 10, 15)
     ]
 
@@ -486,7 +508,7 @@ def test_training_with_noise_holds_the_weights_of_more_tokens_than_evaluation():
 
 @each_variant
 def test_flex_is_refused_when_the_config_is_made(options):
-    with pytest.raises(ConfigError, match="slices read each other without a mask"):
+    with pytest.raises(ConfigError, match="slices attend to each other without a mask"):
         make(options, backend="flex")
 
 

@@ -25,7 +25,7 @@ def make(**options):
 
 
 def formula(state, x, real):
-    """Return the output for tokens of which those with *real* 1 take part, and those with 0 do not."""
+    """Return the output for tokens of which those with *real* 1 take part, and none else."""
     f, states = (
         linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2)
         for name in ("in_project_fx.project", "in_project_x.project")

@@ -11,7 +11,7 @@ from noether_plugins.attention.dot_product.module import DotProductAttention
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 from noether_plugins.attention.transolver.module import TransolverAttention
-from noether_plugins.attention.transolver_plusplus import noise
+from noether_plugins.attention.transolver_plusplus import module as plusplus
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
 from noether_plugins.attention.transolver_plusplus.module import TransolverPlusPlusAttention
 from tests.plugins.attention.formulas import assert_same_numbers, linear
@@ -60,7 +60,7 @@ def temperature(state, states, config):
 
 
 def formula(state, x, config, *, real=None, uniform=None):
-    """Return the output for tokens of which those with *real* 1 take part, and those with 0 do not."""
+    """Return the output for tokens of which those with *real* 1 take part, and none else."""
     states = split(linear(state, "in_project_x", x))
     if config.use_overparameterization:
         logits = linear(state, "in_project_slice.project", states)
@@ -99,16 +99,16 @@ def uniform(monkeypatch):
     """
     uniform = torch.rand(BATCH, HEADS, TOKENS, SLICES, dtype=torch.float64)
     uniform[0, 0, 0, 0], uniform[1, 2, 5, 3] = 0.0, 1 - 2.0**-24
-    monkeypatch.setattr(noise, "draw_uniform", lambda logits: uniform.expand(logits.shape))
+    monkeypatch.setattr(plusplus, "draw_uniform", lambda logits: uniform.expand(logits.shape))
     return uniform
 
 
 @pytest.fixture
 def draws(monkeypatch):
     """Return the list that the shape of every draw is written to."""
-    draws, draw = [], noise.draw_uniform
+    draws, draw = [], plusplus.draw_uniform
     monkeypatch.setattr(
-        noise, "draw_uniform", lambda logits: draws.append(logits.shape) or draw(logits)
+        plusplus, "draw_uniform", lambda logits: draws.append(logits.shape) or draw(logits)
     )
     return draws
 
@@ -187,7 +187,7 @@ def test_noise_is_finite_for_every_uniform_number_and_that_of_its_formula(dtype)
 
 def test_noise_follows_the_gumbel_distribution():
     count = 5 * 7 * 101 * 103
-    got = gumbel_noise(noise.draw_uniform(torch.zeros(5, 7, 101, 103, dtype=torch.float64)))
+    got = gumbel_noise(plusplus.draw_uniform(torch.zeros(5, 7, 101, 103, dtype=torch.float64)))
     assert abs(got.mean() - 0.577216) < 5 * math.pi / math.sqrt(6 * count)
     assert got.var().item() == pytest.approx(math.pi**2 / 6, rel=0.02)
     assert (got < 0).double().mean().item() == pytest.approx(math.exp(-1), abs=0.005)
@@ -203,7 +203,7 @@ def test_noise_follows_the_gumbel_distribution():
     ],
 )
 def test_uniform_numbers_are_drawn_in_a_dtype_that_holds_them(dtype, drawn):
-    uniform = noise.draw_uniform(torch.zeros(BATCH, HEADS, TOKENS, SLICES, dtype=dtype))
+    uniform = plusplus.draw_uniform(torch.zeros(BATCH, HEADS, TOKENS, SLICES, dtype=dtype))
     assert (uniform.dtype, uniform.shape) == (drawn, (BATCH, HEADS, TOKENS, SLICES))
     assert len(uniform.unique()) == uniform.numel()
 
@@ -212,8 +212,8 @@ def test_uniform_numbers_follow_from_torchs_seed_and_their_place():
     draws = []
     for seed, batch in [(0, BATCH), (0, BATCH), (0, 1), (1, BATCH)]:
         torch.manual_seed(seed)
-        draws.append(noise.draw_uniform(torch.zeros(batch, HEADS, TOKENS, SLICES)))
-    again = noise.draw_uniform(torch.zeros(BATCH, HEADS, TOKENS, SLICES))
+        draws.append(plusplus.draw_uniform(torch.zeros(batch, HEADS, TOKENS, SLICES)))
+    again = plusplus.draw_uniform(torch.zeros(BATCH, HEADS, TOKENS, SLICES))
     assert torch.equal(draws[1], draws[0])
     assert torch.equal(draws[2], draws[0][:1])
     assert not (draws[3] == draws[0]).any()

@@ -1,6 +1,4 @@
-"""The example that ships: as it is, and with the attention of every other built-in variant in fewer
-steps.
-"""
+"""The example that ships, as it is, and with every other built-in variant in fewer steps."""
 
 import functools
 import json
@@ -29,19 +27,12 @@ FEWER = "training.steps=240"
 
 
 def _run(type, folder):
-    """Run the example with an attention, on one thread, and return the errors over those of the
-    mean predictor.
-    """
+    """Run the example on one thread; return its errors over those of the mean predictor."""
     file = folder / f"{type}.yaml"
     file.write_text(TEXT.replace(NAMED[0], f"attention: {LINES[type]}"))
-    command = [
-        sys.executable,
-        "-m",
-        "noether_core.cli",
-        "run",
-        file,
-        *([] if type == NAMED[2] else [FEWER]),
-    ]
+    command = [sys.executable, "-m", "noether_core.cli", "run", file]
+    if type != NAMED[2]:
+        command.append(FEWER)
     done = subprocess.run(
         command,
         cwd=folder,
@@ -63,12 +54,10 @@ def _run(type, folder):
 def ratios(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        in_turn = sorted(
-            LINES, key=lambda name: name != "irregular_nat"
-        )  # the slowest first, to leave none over
-        return dict(
-            zip(in_turn, pool.map(functools.partial(_run, folder=folder), in_turn), strict=True)
-        )
+        # the slowest first, so that no core waits for it in the end
+        in_turn = sorted(LINES, key=lambda name: name != "irregular_nat")
+        results = pool.map(functools.partial(_run, folder=folder), in_turn)
+        return dict(zip(in_turn, results, strict=True))
 
 
 def test_the_file_offers_every_built_in_variant():

@@ -1,4 +1,4 @@
-"""Masks that are described and not written out: who reads whom follows from places alone."""
+"""Which masks there are: those that are described and not written out, and how tensors combine."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import dataclasses
 import operator
 from typing import TYPE_CHECKING, TypeAlias
 
+import torch
+
 from noether_core.errors import MaskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from torch import Tensor
 
 # They are dataclasses and not attrs classes, since compilers trace how a dataclass is made.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Causal:
-    """Each query reads the keys up to its own place: query ``i`` reads key ``j`` where ``j <= i``.
+    """Each query attends to the keys up to its own position: query ``i`` to ``j <= i``.
 
     Queries and keys are counted from their first ones, also where they differ in number.
     """
@@ -24,8 +28,7 @@ class Causal:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SlidingWindow:
-    """Each query reads the keys around its own place: query ``i`` reads key ``j`` where ``-before
-    <= j - i <= after``.
+    """Each query attends to the keys around its own position: ``-before <= j - i <= after``.
 
     Queries and keys are counted from their first ones, also where they differ in number.
     ``SlidingWindow(before, 0)`` is causal.
@@ -37,10 +40,10 @@ class SlidingWindow:
     """
 
     before: int
-    """Keys in front of its own place that a query reads."""
+    """Keys before its own position that a query attends to."""
 
     after: int
-    """Keys behind its own place that a query reads."""
+    """Keys after its own position that a query attends to."""
 
     def __post_init__(self) -> None:
         for name in ("before", "after"):
@@ -49,8 +52,7 @@ class SlidingWindow:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Packed:
-    """Samples of several lengths lie one behind the other, and a query reads the keys of its own
-    sample.
+    """Samples of several lengths lie one behind the other, each attending to itself alone.
 
     ``Packed((100, 57))`` is one sample of 100 tokens and behind it one of 57; every entry of the
     batch is packed so. In cross-attention the keys have lengths of their own.
@@ -73,7 +75,8 @@ class Packed:
         keys = lengths if self.key_lengths is None else _naturals(self.key_lengths, "key_lengths")
         if len(keys) != len(lengths):
             raise MaskError(
-                f"Packed: got {len(keys)} key_lengths, wanted {len(lengths)}, one for each of the lengths"
+                f"Packed: got {len(keys)} key_lengths, wanted {len(lengths)}, "
+                "one for each of the lengths"
             )
         object.__setattr__(self, "lengths", lengths)
         object.__setattr__(self, "key_lengths", keys)
@@ -85,7 +88,7 @@ StructuredMask: TypeAlias = Causal | SlidingWindow | Packed
 
 def _naturals(numbers: Iterable[int], name: str) -> tuple[int, ...]:
     return tuple(
-        _natural(number, f"Packed: {name}[{place}]") for place, number in enumerate(numbers)
+        _natural(number, f"Packed: {name}[{index}]") for index, number in enumerate(numbers)
     )
 
 
@@ -97,3 +100,28 @@ def _natural(number: int, name: str) -> int:
     if index < 0:
         raise MaskError(f"{name}: got {index}, wanted at least 0")
     return index
+
+
+def combine_masks(attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:
+    """Return one mask with four axes that hides what either mask hides, or None without any.
+
+    Args:
+        attn_mask: As in `noether_core.nn.attend`; a boolean one stays boolean.
+        key_padding_mask: As in `noether_core.nn.attend`.
+
+    Returns:
+        A mask that broadcasts to ``(batch, heads, queries, keys)``; with padding alone, ``(batch,
+        1, 1, keys)``.
+    """
+    if attn_mask is not None:
+        # The fast kernels take masks with all four axes only.
+        attn_mask = attn_mask[(None,) * (4 - attn_mask.dim())]
+    if key_padding_mask is None:
+        return attn_mask
+
+    is_real = key_padding_mask[:, None, None, :]
+    if attn_mask is None:
+        return is_real
+    if attn_mask.dtype == torch.bool:
+        return attn_mask & is_real
+    return attn_mask.masked_fill(~is_real, float("-inf"))

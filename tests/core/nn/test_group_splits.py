@@ -1,6 +1,4 @@
-"""An axis of tokens that is cut into pieces, and taking groups from it without copying what need
-not be copied.
-"""
+"""How an axis of tokens is split, and groups are taken from it without needless copies."""
 
 import pytest
 import torch
@@ -9,7 +7,7 @@ from noether_core.nn.groups import SplitTokens, select_groups, split_groups
 
 SIZES = {"surface": 3, "volume": 5, "nothing": 0, "wake": 7}
 TOKENS = 15
-PLACES = dict(zip(SIZES, torch.arange(TOKENS).split(list(SIZES.values())), strict=True))
+ROWS = dict(zip(SIZES, torch.arange(TOKENS).split(list(SIZES.values())), strict=True))
 WANTED = [
     ("volume",),
     ("surface", "wake"),
@@ -28,7 +26,7 @@ def numbers():
 @pytest.mark.parametrize("dim", [0, 1, 2, -2])
 @pytest.mark.parametrize("names", WANTED, ids=str)
 def test_groups_come_in_the_order_that_is_wanted_whichever_their_axis(names, dim):
-    index = torch.cat([PLACES[name] for name in names])
+    index = torch.cat([ROWS[name] for name in names])
     assert torch.equal(
         select_groups(numbers(), split_groups(SIZES, [names]), dim=dim),
         numbers().index_select(dim, index),
@@ -40,7 +38,7 @@ def test_one_cut_serves_everything_that_is_wanted(dim):
     cut = split_groups(SIZES, WANTED)
     pieces = SplitTokens(numbers(), cut.lengths, dim)
     for names, runs in zip(WANTED, cut.selections, strict=True):
-        index = torch.cat([PLACES[name] for name in names])
+        index = torch.cat([ROWS[name] for name in names])
         assert torch.equal(pieces.take(runs), numbers().index_select(dim, index))
 
 
@@ -63,7 +61,7 @@ def test_an_axis_is_cut_only_where_something_starts_or_ends():
 def test_groups_that_stand_together_are_a_view(wanted):
     tensor, cut = numbers(), split_groups(SIZES, wanted)
     taken = SplitTokens(tensor, cut.lengths, 1).take(cut.selections[0])
-    assert taken.data_ptr() == tensor[:, PLACES[wanted[0][0]][0]].data_ptr()
+    assert taken.data_ptr() == tensor[:, ROWS[wanted[0][0]][0]].data_ptr()
     assert taken.stride() == tensor.stride()
 
 

@@ -1,0 +1,109 @@
+"""The three steps of attention through slices, for weights of all tokens at once."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from noether_core.nn.attention import attend
+from noether_core.nn.noise import draw_seed, dropout_at
+from noether_core.nn.operators import is_transformed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from noether_core.schemas import Backend
+
+EPS = 1e-5
+"""Added to the sum of the weights of a slice, to which hardly any token may belong."""
+
+
+def gather_slices(
+    weights: Tensor, features: Tensor, key_padding_mask: Tensor | None = None
+) -> Tensor:
+    """Return the mean of the features in each slice, ``sum_n w_ng f_n / (sum_n w_ng + 1e-5)``.
+
+    Wu et al., Transolver, 2024 (arXiv 2402.02366), equation 2.
+
+    Args:
+        weights: ``(batch, heads, tokens, slices)``: how much a token belongs to a slice.
+        features: ``(batch, heads, tokens, head_dim)``.
+        key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding adds to no
+            slice.
+
+    Returns:
+        ``(batch, heads, slices, head_dim)``.
+    """
+    # Half precision ends at 65,504, which sums over tokens exceed.
+    if torch.float16 in (weights.dtype, features.dtype):
+        with torch.autocast(features.device.type, enabled=False):
+            slices = gather_slices(weights.float(), features.float(), key_padding_mask)
+            return slices.to(features.dtype)
+
+    # The column of ones sums the weights in the same product.
+    counted = functional.pad(features, (0, 1), value=1.0)
+    if key_padding_mask is not None:
+        counted = counted.masked_fill(~key_padding_mask[:, None, :, None], 0.0)
+
+    sums = weights.transpose(-2, -1) @ counted
+    return sums[..., :-1] / (sums[..., -1:] + EPS)
+
+
+def attend_slices(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    dropout: float = 0.0,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Return the attention of slices to each other, each ``(batch, heads, slices, head_dim)``.
+
+    Args:
+        queries: Queries of the slices.
+        keys: Their keys.
+        values: Their values.
+        dropout: Probability of dropping a weight; which ones follows from their positions, the
+            same as in the form that streams.
+        backend: Kernel, as `noether_core.nn.attend` takes it.
+    """
+    if dropout:
+        logits = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+        weights = logits.softmax(dim=-1)
+        return drop_slice_weights(weights, dropout, draw_seed(weights.device)) @ values
+
+    # Fused kernels have no derivatives in forward mode, which `torch.func` may compute.
+    if backend == "auto" and not torch.compiler.is_compiling() and is_transformed():
+        backend = "math"
+    return attend(queries, keys, values, backend=backend)
+
+
+def drop_slice_weights(weights: Tensor, dropout: float, seed: Tensor) -> Tensor:
+    """Drop weights among slices, ``(batch, heads, slices, slices)``, or their gradients.
+
+    One seed drops the same ones.
+    """
+    rows = torch.arange(weights[..., 0].numel(), device=weights.device)
+    return dropout_at(weights.flatten(0, -2), dropout, seed, rows).view_as(weights)
+
+
+def read_slices(weights: Tensor, slices: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+    """Return what tokens get of the slices by the weights that they gave, ``sum_g w_ng o_g``.
+
+    Wu et al., Transolver, 2024 (arXiv 2402.02366), equation 4.
+
+    Args:
+        weights: ``(batch, heads, tokens, slices)``.
+        slices: ``(batch, heads, slices, head_dim)``.
+        key_padding_mask: As in `gather_slices`. Padding gets zeros.
+
+    Returns:
+        ``(batch, heads, tokens, head_dim)``.
+    """
+    read = weights @ slices
+    if key_padding_mask is not None:
+        read = read.masked_fill(~key_padding_mask[:, None, :, None], 0.0)
+    return read
