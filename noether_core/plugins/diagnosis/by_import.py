@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from noether_core import hookspecs
-from noether_core.plugins.diagnosis.environment import Finding, Severity, without
+from noether_core.plugins.diagnosis.environment import Check, Finding, Severity, without
 from noether_core.plugins.diagnosis.processes import Outcome
 
 _AUTHORS = "report it to its authors"
@@ -16,7 +16,7 @@ def failures(outcomes: Iterable[Outcome]) -> Iterator[Finding]:
     for one in outcomes:
         reason = one.reason or one.complaint
         if reason is not None:
-            check = "import" if one.reason else "module"
+            check: Check = "import" if one.reason else "module"
             remedy = "correct the module, or take it out"
             if one.entry is not None:
                 remedy = without(one.entry)
@@ -85,7 +85,7 @@ def _duration(one: Outcome) -> str:
     return "" if one.milliseconds is None else f": {one.milliseconds:.0f} ms"
 
 
-def _finding(severity: Severity, check: str, one: Outcome, message: str, remedy: str) -> Finding:
+def _finding(severity: Severity, check: Check, one: Outcome, message: str, remedy: str) -> Finding:
     if one.entry is not None:
         return Finding.of_plugin(severity, check, one.entry, message, remedy)
     return Finding(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from noether_core.plugins.diagnosis.environment import (
+    Check,
     Environment,
     Finding,
     Installed,
@@ -27,12 +28,13 @@ def unread_plugins(environment: Environment) -> Iterator[Finding]:
     """Yield what keeps plugins from being found."""
     for fault in environment.known.faults:
         name, version = name_from(fault.origin) if os.path.exists(fault.origin) else ("", "")
+        check: Check = "metadata"
+        message = f"{fault.reason}; none of its plugins is found"
+        remedy = _reinstall(name)
         if fault.line:
-            check, message = "entry-point", fault.reason
+            check = "entry-point"
+            message = fault.reason
             remedy = "its authors must write it so; the other plugins are found nevertheless"
-        else:
-            check, message = "metadata", f"{fault.reason}; none of its plugins is found"
-            remedy = _reinstall(name)
         yield Finding(
             severity="error",
             check=check,
@@ -134,7 +136,7 @@ def misspelt_groups(environment: Environment) -> Iterator[Finding]:
                 yield _of_distribution("group", one, message, "its authors must write it so")
 
 
-def _of_distribution(check: str, one: Installed, message: str, remedy: str) -> Finding:
+def _of_distribution(check: Check, one: Installed, message: str, remedy: str) -> Finding:
     return Finding(
         severity="warning",
         check=check,
