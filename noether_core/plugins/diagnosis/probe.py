@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from importlib.util import find_spec
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -98,6 +99,8 @@ def _load(entry: EntryPoint) -> AttentionVariant | None:
 
 def _deep_complaint(variant: AttentionVariant) -> str | None:
     """Import the class of a variant, which brings torch along, and make a module of the example."""
+    if find_spec("torch") is None:  # a finding of its own says so, once for all variants
+        return complaint_about(variant.module)
     try:
         found = import_object(variant.module, variant.type)
         torch = sys.modules.get("torch")
