@@ -9,8 +9,8 @@ import json
 import os
 import sys
 import time
-from importlib.util import find_spec
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from noether_core.errors import NoetherError, PluginError
