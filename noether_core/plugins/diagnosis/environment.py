@@ -33,6 +33,7 @@ Check = Literal[
     "look-alike",
     "metadata",
     "missing-code",
+    "missing-torch",
     "module",
     "other-code",
     "output",
