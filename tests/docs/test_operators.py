@@ -52,7 +52,7 @@ def test_every_check_of_doctor_is_explained() -> None:
     folder = ROOT / "noether_core" / "plugins" / "diagnosis"
     sources = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
     given = re.findall(
-        r'(?:check=|\b_?(?:error|warning)\(\s*|_finding\(\s*"\w+",\s*)"([a-z-]+)"', sources
+        r'(?:check=|_of_distribution\(\s*|(?:_finding|of_plugin)\(\s*"\w+",\s*)"([a-z-]+)"', sources
     )
     rows = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", PAGE, flags=re.MULTILINE)
     explained = {name.strip("`") for names in rows for name in names.split(", ")}

@@ -6,6 +6,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -259,6 +260,17 @@ def _of_setting(variable: str, message: str, remedy: str) -> Finding:
     return Finding(
         severity="warning", check="setting", message=message, remedy=remedy, origin=variable
     )
+
+
+def missing_torch(environment: Environment) -> Iterator[Finding]:
+    """Yield once that torch is absent: configs are checked without it, and no module is built."""
+    if environment.plugins and find_spec("torch") is None:
+        yield Finding(
+            severity="warning",
+            check="missing-torch",
+            message="torch is not installed: configs can be checked, and no module can be built",
+            remedy="pip install 'noether-attention[torch]'",
+        )
 
 
 def missing_code(environment: Environment) -> Iterator[Finding]:

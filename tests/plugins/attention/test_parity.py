@@ -67,7 +67,7 @@ def test_noise_of_training_is_what_the_reference_draws_in_evaluation_too(noisy_c
 @pytest.mark.parametrize(
     ("dtype", "suffix"), [(torch.float32, ""), (torch.float64, "_f64")], ids=str
 )
-def test_a_second_forward_reads_what_the_first_one_cached(cached_case, dtype, suffix):
+def test_a_second_forward_attends_to_what_the_first_one_cached(cached_case, dtype, suffix):
     module, cache = cached_case.build().to(dtype), KVCache()
     first, second = cached_case.arguments(dtype), cached_case.second_arguments(dtype)
     facts = cached_case.facts["second_forward"]
