@@ -88,13 +88,17 @@ WANTED = "wanted one that broadcasts to (batch, heads, queries, keys) = (2, 3, 1
     [
         (
             torch.ones(BATCH, TOKENS).bool(),
-            f"attn_mask: got shape (2, 11), {WANTED}; "
-            "pass a mask of real tokens as key_padding_mask",
+            (
+                f"attn_mask: got shape (2, 11), {WANTED}; "
+                "pass a mask of real tokens as key_padding_mask"
+            ),
         ),
         (
             torch.ones(BATCH, TOKENS, TOKENS).bool(),
-            f"attn_mask: got shape (2, 11, 11), {WANTED}; "
-            "pass one mask per batch entry as mask[:, None]",
+            (
+                f"attn_mask: got shape (2, 11, 11), {WANTED}; "
+                "pass one mask per batch entry as mask[:, None]"
+            ),
         ),
         (torch.ones(10, TOKENS).bool(), f"attn_mask: got shape (10, 11), {WANTED}"),
         (
