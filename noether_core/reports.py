@@ -1,6 +1,4 @@
-"""What the kit found out about a variant: its report, files of reports, and the one that a package
-ships.
-"""
+"""What the kit found out about a variant: its report, and files of reports, also in packages."""
 
 from __future__ import annotations
 
@@ -53,13 +51,10 @@ class Outcome(Schema):
         return self.status in {"failed", "error"}
 
     def __str__(self) -> str:
-        if not self.is_bad:
-            return (
-                f"{_MARKS[self.status]} {self.check}{f': {self.message}' if self.message else ''}"
-            )
-        return "\n      ".join(
-            [f"{_MARKS[self.status]} {self.check}: {self.contract}", *self.message.splitlines()]
-        )
+        line = f"{_MARKS[self.status]} {self.check}"
+        if self.is_bad:
+            return "\n      ".join([f"{line}: {self.contract}", *self.message.splitlines()])
+        return f"{line}: {self.message}" if self.message else line
 
 
 @attrs.frozen(kw_only=True)
@@ -90,7 +85,7 @@ class Report(Schema):
     """Where it ran."""
 
     implied: tuple[Name, ...]
-    """Checks that the record's interface and capabilities ask for."""
+    """Checks that the record's interface and capabilities imply."""
 
     outcomes: tuple[Outcome, ...]
     """How each check ended, in the order in which they ran."""
@@ -103,7 +98,7 @@ class Report(Schema):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Checks that the record asks for and that did not run."""
+        """Checks that the record implies and that did not run."""
         ran = {outcome.check for outcome in self.outcomes}
         return tuple(check for check in self.implied if check not in ran)
 
@@ -114,7 +109,7 @@ class Report(Schema):
 
     @property
     def is_passed(self) -> bool:
-        """Whether everything that the record asks for ran, and nothing failed."""
+        """Whether everything that the record implies ran, and nothing failed."""
         return not self.failures and not self.missing
 
     @property
@@ -129,23 +124,29 @@ class Report(Schema):
 
     @property
     def headline(self) -> str:
-        """The verdict in one line."""
+        """How it ended, in one line."""
+        if self.failures:
+            end = "failed"
+        elif self.missing:
+            end = "incomplete"
+        else:
+            end = "passed"
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
-        verdict = "passed" if self.is_passed else "failed" if self.failures else "incomplete"
-        missing = (
-            f"; {len(self.missing)} of {len(self.implied)} did not run" if self.missing else ""
-        )
-        return f"{verdict}: {counts or 'no check ran'}{missing}"
+        line = f"{end}: {counts or 'no check ran'}"
+        if self.missing:
+            line += f"; {len(self.missing)} of {len(self.implied)} did not run"
+        return line
 
     @property
     def made_with(self) -> str:
         """What the checks ran on."""
-        return f"noether-attention {self.noether}, torch {self.torch}, Python {self.python}, {self.device}"
+        versions = f"noether-attention {self.noether}, torch {self.torch}, Python {self.python}"
+        return f"{versions}, {self.device}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain data, with the verdict and the counts that follow from it."""
-        verdict = {"passed": self.is_passed, "counts": self.counts, "missing": list(self.missing)}
-        return unstructure(self) | verdict
+        """Return the report as plain data, with what follows from it."""
+        following = {"passed": self.is_passed, "counts": self.counts, "missing": list(self.missing)}
+        return unstructure(self) | following
 
     def to_json(self) -> str:
         """Return the text of a file that holds this report alone."""
@@ -160,17 +161,17 @@ class Report(Schema):
         """
         reports = _reports_in(parse(text, "json"))
         if len(reports) != 1:
-            raise ConfigError(
-                [Problem(keys=("reports",), message=f"expected one report, got {len(reports)}")]
-            )
+            message = f"expected one report, got {len(reports)}"
+            raise ConfigError([Problem(keys=("reports",), message=message)])
         return reports[0]
 
     def __str__(self) -> str:
         lines = [f"  {outcome}" for outcome in self.outcomes]
         if self.missing:
             lines.append(f"  did not run: {', '.join(self.missing)}")
-        verdict = f"{self.type} of {self.provider}: {self.headline}"
-        return "\n".join([*lines, verdict, f"({self.made_with}; {self.seconds:.1f} s)"])
+        lines.append(f"{self.type} of {self.provider}: {self.headline}")
+        lines.append(f"({self.made_with}; {self.seconds:.1f} s)")
+        return "\n".join(lines)
 
 
 @attrs.frozen(kw_only=True)
@@ -193,23 +194,22 @@ class Shipped:
     def __str__(self) -> str:
         if self.report is None:
             return self.fault or "none"
-        made_for = (
-            f"of {self.report.provider}, " if self.report.version != self.entry.version else ""
-        )
-        return f"{self.report.headline} ({made_for}{self.report.made_with})"
+        facts = self.report.made_with
+        if self.report.version != self.entry.version:
+            facts = f"of {self.report.provider}, {facts}"
+        return f"{self.report.headline} ({facts})"
 
     def as_dict(self) -> dict[str, Any] | None:
-        """Return the report as plain data, or what is wrong with the file; None where there is
-        none.
-        """
+        """Return the report as plain data, or what is wrong with it; None where there is none."""
         if self.report is None:
             return {"fault": self.fault} if self.fault else None
         return self.report.as_dict()
 
 
 def shipped_report(entry: EntryPoint) -> Shipped:
-    """Return the report that a package ships of one of its variants; whatever is wrong with it is
-    told, not raised.
+    """Return the report that a package ships of one of its variants.
+
+    Whatever is wrong with it is part of what is returned, and not raised.
     """
     file = _shipped_file(entry)
     if file is None:
@@ -218,11 +218,9 @@ def shipped_report(entry: EntryPoint) -> Shipped:
         found = [report for report in load_reports(file) if report.type == entry.name]
     except ConfigError as error:
         return Shipped(entry, None, f"cannot be used: {error.problems[0].headline}")
-    return (
-        Shipped(entry, found[0])
-        if found
-        else Shipped(entry, None, f"{file} holds none of this type")
-    )
+    if not found:
+        return Shipped(entry, None, f"{file} holds none of this type")
+    return Shipped(entry, found[0])
 
 
 def load_reports(path: str | os.PathLike[str]) -> tuple[Report, ...]:
@@ -258,9 +256,8 @@ def _shipped_file(entry: EntryPoint) -> str | None:
     """Return the file of reports beside the module of an installed plugin, if there is one."""
     if not entry.origin:  # registered in process: no package ships it
         return None
-    files = (
-        os.path.join(folder, REPORT_FILE) for folder in _folders(entry.value.partition(":")[0])
-    )
+    module = entry.value.partition(":")[0]
+    files = (os.path.join(folder, REPORT_FILE) for folder in _folders(module))
     return next((file for file in files if os.path.isfile(file)), None)
 
 
@@ -270,11 +267,8 @@ def _folders(module: str) -> Iterator[str]:
 
     try:
         spec = find_spec(module)
-    except (
-        ImportError,
-        ValueError,
-    ):  # a parent that cannot be imported, or a module that was put into sys.modules
-        return
+    except (ImportError, ValueError):
+        return  # a parent that cannot be imported, or a module that was put into sys.modules
     if spec is not None and spec.has_location and spec.origin:
         yield os.path.dirname(spec.origin)
     elif spec is not None:

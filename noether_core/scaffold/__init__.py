@@ -34,13 +34,13 @@ _FILES: Final = {
 _CAPABILITIES: Final = {
     "self": ("attn_mask", "key_padding_mask", "rope", "permutation", "deterministic"),
     "cross": ("attn_mask", "key_padding_mask", "rope", "permutation", "deterministic"),
-    "tokens": ("key_padding_mask", "rope", "token_specs", "permutation", "deterministic"),
+    "tokens": ("key_padding_mask", "rope", "permutation", "deterministic"),
 }
 
 _SUMMARIES: Final = {
-    "self": "Every token reads every other, with logits made sharper.",
-    "cross": "Every token reads the tokens of another set, with logits made sharper.",
-    "tokens": "The tokens of each group read that group, with logits made sharper.",
+    "self": "Every token attends to every other, with logits made sharper.",
+    "cross": "Every token attends to the tokens of another set, with logits made sharper.",
+    "tokens": "The tokens of each group attend to that group, with logits made sharper.",
 }
 
 
@@ -75,13 +75,14 @@ def names_of(distribution: str, type: str | None = None) -> Names:
     """
     if not _DISTRIBUTION.fullmatch(distribution):
         raise ValueError(
-            f"{distribution!r} cannot be the name of a package: use ASCII letters, digits, '-', '_' and '.', with a "
-            "letter or digit at both ends"
+            f"{distribution!r} cannot be the name of a package: use ASCII letters, digits, "
+            "'-', '_' and '.', with a letter or digit at both ends"
         )
     package = re.sub(r"[-_.]+", "_", distribution).lower()
     if not package.isidentifier() or keyword.iskeyword(package):
         raise ValueError(
-            f"{distribution!r} cannot be imported as {package!r}: no keyword, and a letter at its start"
+            f"{distribution!r} cannot be imported as {package!r}: "
+            "take no keyword, and a letter at the start"
         )
     if package in _OURS or package in sys.stdlib_module_names:
         raise ValueError(
@@ -90,7 +91,8 @@ def names_of(distribution: str, type: str | None = None) -> Names:
     chosen = package if type is None else type
     if not _TYPE.fullmatch(chosen) or keyword.iskeyword(chosen):
         raise ValueError(
-            f"{chosen!r} cannot be a type: use lower-case ASCII words, joined by '_', with a letter at the start"
+            f"{chosen!r} cannot be a type: use lower-case ASCII words, joined by '_', "
+            "with a letter at the start"
         )
     return Names(distribution, package, chosen)
 
@@ -122,7 +124,6 @@ def files_of(names: Names, interface: str, *, version: str, api_version: int) ->
 
 
 def _filled(template: str, values: dict[str, object]) -> str:
-    with open(
-        os.path.join(os.path.dirname(__file__), f"{template}.template"), encoding="utf-8"
-    ) as file:
+    path = os.path.join(os.path.dirname(__file__), f"{template}.template")
+    with open(path, encoding="utf-8") as file:
         return Template(file.read()).substitute(values)

@@ -46,35 +46,35 @@ def built(
 def test_one_logs_where_the_module_is_from_and_the_other_compiles_it(
     environment: FreshEnvironment, tmp_path: Path
 ) -> None:
-    status, (logged, told), errors = built(environment, tmp_path, ACME_COMPILE_BACKEND="aot_eager")
+    status, (logged, made), errors = built(environment, tmp_path, ACME_COMPILE_BACKEND="aot_eager")
 
     assert status == 0, errors
     assert re.fullmatch(
         r"acme_log: built dot_product of noether-attention [\w.]+, config [0-9a-f]{12}", logged
     )
-    assert told == "OptimizedModule dot_product noether-attention"
+    assert made == "OptimizedModule dot_product noether-attention"
 
 
 def test_a_blocked_one_takes_no_part(environment: FreshEnvironment, tmp_path: Path) -> None:
-    status, told, errors = built(environment, tmp_path, NOETHER_BLOCK="acme-compile,acme-log:log")
+    status, lines, errors = built(environment, tmp_path, NOETHER_BLOCK="acme-compile,acme-log:log")
 
     assert status == 0, errors
-    assert told == ["DotProductAttention dot_product noether-attention"]
+    assert lines == ["DotProductAttention dot_product noether-attention"]
 
 
-def test_what_one_finds_wrong_is_told_with_its_name_before_anything_is_built(
+def test_what_one_finds_wrong_is_reported_with_its_name_before_anything_is_built(
     environment: FreshEnvironment, tmp_path: Path
 ) -> None:
-    status, told, errors = built(environment, tmp_path, ACME_COMPILE_BACKEND="gcc")
+    status, lines, errors = built(environment, tmp_path, ACME_COMPILE_BACKEND="gcc")
 
-    assert (status, told) == (1, [])
+    assert (status, lines) == (1, [])
     assert errors.splitlines()[-1] == (
-        "noether_core.errors.ConfigError: ACME_COMPILE_BACKEND: expected one of aot_eager, eager, inductor, got 'gcc', "
-        "says acme-compile 0.3.0"
+        "noether_core.errors.ConfigError: ACME_COMPILE_BACKEND: "
+        "expected one of aot_eager, eager, inductor, got 'gcc', says acme-compile 0.3.0"
     )
 
 
-def test_validate_asks_them_too(environment: FreshEnvironment, tmp_path: Path) -> None:
+def test_validate_calls_them_too(environment: FreshEnvironment, tmp_path: Path) -> None:
     (tmp_path / "flare.yaml").write_text(
         "type: flare\nhidden_dim: 8\nnum_heads: 2\n", encoding="utf-8"
     )

@@ -39,13 +39,14 @@ torch.manual_seed(2)
 module = build(config).double()
 x = torch.randn(2, 29, config.hidden_dim, dtype=torch.float64)
 
-q, k, v = (layer(x).unflatten(-1, (config.num_heads, -1)).transpose(1, 2) for layer in (module.q, module.k, module.v))
-places = torch.arange(29)
-far = (places[:, None] - places).abs() > config.window
+layers = (module.q, module.k, module.v)
+q, k, v = (layer(x).unflatten(-1, (config.num_heads, -1)).transpose(1, 2) for layer in layers)
+positions = torch.arange(29)
+far = (positions[:, None] - positions).abs() > config.window
 logits = torch.einsum("bhid,bhjd->bhij", q, k) / config.head_dim**0.5
-read = torch.einsum("bhij,bhjd->bihd", logits.masked_fill(far, -torch.inf).softmax(-1), v)
+heads = torch.einsum("bhij,bhjd->bihd", logits.masked_fill(far, -torch.inf).softmax(-1), v)
 
-torch.testing.assert_close(module(x), module.proj(read.flatten(2)))
+torch.testing.assert_close(module(x), module.proj(heads.flatten(2)))
 assert far.any() and module.config is config
 print(type(module).__module__)
 """
@@ -132,7 +133,7 @@ def test_list_names_its_type_with_distribution_and_version_as_plain_lines(
     ]
 
 
-def test_show_tells_its_provider_and_its_options(
+def test_show_prints_its_provider_and_its_options(
     environment: FreshEnvironment, tmp_path: Path
 ) -> None:
     shown = environment.run("noether", "show", "acme_window", "--plain", cwd=tmp_path)
@@ -159,7 +160,7 @@ def test_a_file_of_its_type_is_good(environment: FreshEnvironment, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (
             "windw: 8",
@@ -168,8 +169,8 @@ def test_a_file_of_its_type_is_good(environment: FreshEnvironment, tmp_path: Pat
         ("window: 0", "window.yaml:4:9: window: expected an integer of at least 1, got 0"),
     ],
 )
-def test_a_wrong_option_is_refused_with_its_place(
-    line: str, told: str, environment: FreshEnvironment, tmp_path: Path
+def test_a_wrong_option_is_refused_with_its_position(
+    line: str, message: str, environment: FreshEnvironment, tmp_path: Path
 ) -> None:
     file = write(tmp_path, "window.yaml", GOOD.replace("window: 8", line))
 
@@ -177,7 +178,7 @@ def test_a_wrong_option_is_refused_with_its_place(
 
     assert validated.returncode == 1
     assert validated.stdout == ""
-    assert validated.stderr.splitlines()[:2] == [told, f"   4 | {line}"]
+    assert validated.stderr.splitlines()[:2] == [message, f"   4 | {line}"]
 
 
 @pytest.mark.parametrize("spelling", ["acme_window", "acme-window:acme_window"])
@@ -205,7 +206,7 @@ def test_its_command_is_one_of_noether(environment: FreshEnvironment, tmp_path: 
     assert counted.stdout == "127,936 of 1,048,576 pairs of query and key (12.2%)\n"
 
 
-def test_wrong_usage_of_its_command_is_told_as_that_of_any_other(
+def test_wrong_usage_of_its_command_is_reported_as_that_of_any_other(
     environment: FreshEnvironment, tmp_path: Path
 ) -> None:
     counted = environment.run(
@@ -230,7 +231,7 @@ def test_an_experiment_with_its_type_runs(environment: FreshEnvironment, tmp_pat
     )
 
 
-def test_without_the_package_its_type_is_told_as_missing_beside_what_is_installed(
+def test_without_the_package_its_type_is_reported_as_missing_beside_what_is_installed(
     without_package: FreshEnvironment, tmp_path: Path
 ) -> None:
     file = write(tmp_path, "window.yaml", GOOD)

@@ -12,7 +12,7 @@ from tests.fresh_environment import FreshEnvironment
 from tests.third_party.base_install import CASES, Case, complaint_about
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case.command[:3])[:40])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(case.command)[-40:])
 def test_it_does_all_that_needs_no_module(
     case: Case, base_environment: FreshEnvironment, tmp_path: Path
 ) -> None:

@@ -58,7 +58,7 @@ def test_list_names_every_variant_with_its_provider(run):
     assert lines[1:] == sorted(lines[1:])
 
 
-def test_list_tells_details_and_json(run):
+def test_list_shows_details_and_json(run):
     rows = json.loads(run("list", "--details", "--json").stdout)
     (transolver,) = [row for row in rows if row["type"] == "transolver"]
     assert transolver["interface"] == "self"
@@ -74,7 +74,7 @@ def test_list_shows_blocked_plugins_as_such(run):
     assert len(notes) == 10
 
 
-def test_list_survives_a_broken_plugin_and_tells_it_on_request(run, installed):
+def test_list_survives_a_broken_plugin_and_reports_it_on_request(run, installed):
     environment = installed(
         "acme-broken", attention={"broken": "acme_broken"}, acme_broken="raise OSError('no')"
     )
@@ -89,7 +89,7 @@ def test_list_survives_a_broken_plugin_and_tells_it_on_request(run, installed):
     assert row["note"] == "'broken' of acme-broken 1.0: acme_broken cannot be imported: OSError: no"
 
 
-def test_list_tells_corrupt_metadata_on_standard_error(run, installed):
+def test_list_reports_corrupt_metadata_on_standard_error(run, installed):
     environment = installed("acme-odd", attention={"odd": "not a path"})
     done = run("list", **environment)
     assert done.returncode == 0
@@ -141,7 +141,7 @@ def test_help_is_readable_in_any_terminal(run, columns):
     assert "attention variants that" in run("--help", COLUMNS=columns).stdout
 
 
-def test_show_tells_the_record_and_every_option(run):
+def test_show_prints_the_record_and_every_option(run):
     shown = json.loads(run("show", "transolver", "--json").stdout)
     assert shown["provider"].startswith("noether-attention ")
     assert shown["module"] == "noether_plugins.attention.transolver.module:TransolverAttention"
@@ -203,22 +203,24 @@ blocks:
 """
 
 
-def test_validate_finds_configs_within_a_file_and_tells_of_all(run, tmp_path):
+def test_validate_finds_configs_within_a_file_and_reports_all(run, tmp_path):
     (tmp_path / "model.yaml").write_text(PLACED)
     done = run("validate", "--plain", "--at", "blocks[*].attention", "model.yaml")
     assert done.returncode == 1
     assert done.stdout == (
-        "model.yaml: blocks[0].attention: good: transolver\nmodel.yaml: blocks[3].attention: good: perceiver\n"
+        "model.yaml: blocks[0].attention: good: transolver\n"
+        "model.yaml: blocks[3].attention: good: perceiver\n"
     )
     assert done.stderr == (
-        "model.yaml:3:58: blocks[1].attention.num_heads: 7 does not divide hidden_dim 256; 4 and 8 do\n"
+        "model.yaml:3:58: blocks[1].attention.num_heads: 7 does not divide hidden_dim 256; "
+        "4 and 8 do\n"
         "model.yaml:3:61: blocks[1].attention.num_slices: unknown option of 'flare'; "
         "'num_slices' is an option of transolver, transolver_plusplus\n"
         "model.yaml:4:5: blocks[2].attention: nothing stands here\n"
     )
 
 
-def test_validate_tells_where_each_config_stands_as_data(run, tmp_path):
+def test_validate_says_where_each_config_stands_as_data(run, tmp_path):
     (tmp_path / "model.yaml").write_text(PLACED)
     (result,) = json.loads(
         run("validate", "--json", "--at", "blocks[*].attention", "model.yaml").stdout
@@ -260,7 +262,7 @@ def test_validate_takes_folders_whole_and_in_order(run, tmp_path):
     ]
 
 
-def test_validate_tells_a_folder_without_configs(run, tmp_path):
+def test_validate_reports_a_folder_without_configs(run, tmp_path):
     (tmp_path / "empty").mkdir()
     done = run("validate", "empty")
     assert done.returncode == 1
@@ -284,7 +286,7 @@ def test_validate_plain_is_a_line_per_problem(run, tmp_path):
     assert len(run("validate", "--plain", "bad.yaml").stderr.splitlines()) == 3
 
 
-def test_validate_json_tells_the_same_facts_as_data(run, tmp_path):
+def test_validate_json_has_the_same_facts_as_data(run, tmp_path):
     (tmp_path / "bad.yaml").write_text(BAD)
     done = run("validate", "--json", "bad.yaml")
     assert done.returncode == 1
@@ -374,17 +376,17 @@ def test_a_command_of_a_name_that_is_taken_is_used_in_full(run, installed):
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("raise SystemExit(0)", "acme_cost cannot be imported: SystemExit: 0"),
         ("", "acme_cost implements no hook 'noether_command'; mark one with @hookimpl"),
     ],
 )
-def test_a_broken_command_is_told_without_a_traceback(run, installed, code, told):
+def test_a_broken_command_is_reported_without_a_traceback(run, installed, code, message):
     environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost=code)
     done = run("cost", "7", **environment)
     assert done.returncode == 1
-    assert done.stderr == f"noether: 'cost' of acme-cost 1.0: {told}\n"
+    assert done.stderr == f"noether: 'cost' of acme-cost 1.0: {message}\n"
 
 
 def test_the_version_is_that_of_the_distribution(run):
@@ -414,7 +416,7 @@ def test_a_pipe_that_nobody_reads_gives_no_traceback(arguments):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_names_and_values_that_are_no_text_are_told(run, tmp_path):
+def test_names_and_values_that_are_no_text_are_reported(run, tmp_path):
     name = os.fsdecode(b"caf\xe9.yaml")
     (tmp_path / name).write_text("type: transolver\nhidden_dim: 8\nnum_heads: .inf\n")
     (tmp_path / "good.yaml").write_text(GOOD)
@@ -466,7 +468,8 @@ def test_a_command_may_use_the_variant_of_its_own_module(run, installed, site):
     module = site.install_variant("flow", "acme-flow")
     file = site.folder / f"{module}.py"
     use = "parser.set_defaults(run=lambda options: print(registry().get('flow').summary))"
-    command = f"@hookimpl\ndef noether_command(parser):\n    from noether_core import registry\n    {use}\n"
+    command = "@hookimpl\ndef noether_command(parser):\n"
+    command += f"    from noether_core import registry\n    {use}\n"
     file.write_text(f"{file.read_text()}\n\n{command}")
     environment = installed("acme-command", commands={"flow": module})
     done = run("flow", **environment)
@@ -474,7 +477,7 @@ def test_a_command_may_use_the_variant_of_its_own_module(run, installed, site):
     assert done.stdout == "Tokens read what is near.\n"
 
 
-def test_a_config_of_a_broken_plugin_is_told_in_its_place_beside_other_files(
+def test_a_config_of_a_broken_plugin_is_reported_in_its_place_beside_other_files(
     run, installed, tmp_path
 ):
     environment = installed(

@@ -1,4 +1,4 @@
-"""The real command ``noether doctor``; what it finds in whole environments stands in tests/hostile."""
+"""The real command ``noether doctor``; tests/hostile has what it finds in whole environments."""
 
 import json
 import os
@@ -13,7 +13,8 @@ SCRIPT = """
 import signal
 from noether_core.cli import script
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which programs in the background start without
+# Programs in the background start without it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 script()
 """
 
@@ -94,24 +95,25 @@ def test_plain_is_a_line_per_finding_and_per_import(run, broken):
     assert [line[0] for line in lines[4:]] == ["acme-flow:flow"]
 
 
-def test_json_tells_the_same_as_data(run, broken):
+def test_json_has_the_same_as_data(run, broken):
     done = run("--json")
-    told = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     assert done.returncode == 1
-    assert told["findings"] == [
+    assert printed["findings"] == [
         {
             "severity": "error",
             "check": "import",
             "message": "acme_flow cannot be imported: OSError: no\tdisk\n",
-            "remedy": "repair or uninstall acme-flow, or leave it out: NOETHER_BLOCK=acme-flow:flow",
+            "remedy": "repair or uninstall acme-flow, or leave it out: "
+            "NOETHER_BLOCK=acme-flow:flow",
             "distribution": "acme-flow",
             "version": "1.2.0",
             "plugin": "acme-flow:flow",
             "origin": str(broken),
         }
     ]
-    assert [row["plugin"] for row in told["imports"]] == ["acme-flow:flow"]
-    assert (told["plugins"], told["python"]) == (1, ".".join(map(str, sys.version_info[:3])))
+    assert [row["plugin"] for row in printed["imports"]] == ["acme-flow:flow"]
+    assert (printed["plugins"], printed["python"]) == (1, ".".join(map(str, sys.version_info[:3])))
 
 
 def test_warnings_alone_leave_with_zero(run, site):
@@ -126,7 +128,7 @@ def test_warnings_alone_leave_with_zero(run, site):
     assert "plugin\tms" not in done.stdout
 
 
-def test_nothing_wrong_is_told_in_a_line(run):
+def test_nothing_wrong_is_reported_in_a_line(run):
     done = run()
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
@@ -148,7 +150,7 @@ def test_what_is_slow_may_be_said(run, site):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--slow", "0"), "argument --slow: expected a number above 0, got '0'"),
         (("--timeout", "soon"), "argument --timeout: expected a number above 0, got 'soon'"),
@@ -159,10 +161,10 @@ def test_what_is_slow_may_be_said(run, site):
         (("flow",), "unrecognized arguments: flow"),
     ],
 )
-def test_wrong_usage_is_told(run, arguments, told):
+def test_wrong_usage_is_reported(run, arguments, message):
     done = run(*arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_ctrl_c_ends_it_and_what_it_has_started(start, site, tmp_path):
@@ -182,7 +184,9 @@ def test_ctrl_c_ends_it_and_what_it_has_started(start, site, tmp_path):
 def test_the_version_of_noether_is_not_needed(run, tmp_path):
     (tmp_path / "hide").mkdir()
     (tmp_path / "hide" / "sitecustomize.py").write_text(
-        "import importlib.metadata as m\ndef version(name): raise KeyError(name)\nm.version = version\n"
+        "import importlib.metadata as m\n"
+        "def version(name): raise KeyError(name)\n"
+        "m.version = version\n"
     )
     path = os.pathsep.join((str(tmp_path / "hide"), os.environ.get("PYTHONPATH", "")))
     assert "noether-attention unknown, Python " in run("--no-import", PYTHONPATH=path).stdout

@@ -100,7 +100,7 @@ def test_every_file_is_whole_and_names_what_it_should(interface):
             compile(text, path, "exec")
 
 
-def test_the_command_writes_the_package_and_tells_what_comes_next(run, tmp_path):
+def test_the_command_writes_the_package_and_says_what_comes_next(run, tmp_path):
     result = run("acme-foo", "--type", "acme_bar", "--interface", "tokens")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[0] == "acme-foo: a package with the variant 'acme_bar'"
@@ -143,7 +143,7 @@ def test_what_is_there_is_never_overwritten(run, tmp_path, make):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["../acme"], "'../acme' cannot be the name of a package"),
         (["acme", "--type", "Acme"], "'Acme' cannot be a type"),
@@ -152,10 +152,10 @@ def test_what_is_there_is_never_overwritten(run, tmp_path, make):
         ([], "the following arguments are required: NAME"),
     ],
 )
-def test_wrong_usage_writes_nothing(run, tmp_path, arguments, told):
+def test_wrong_usage_writes_nothing(run, tmp_path, arguments, message):
     result = run(*arguments)
     assert result.returncode == 2
-    assert told in result.stderr
+    assert message in result.stderr
     assert names_in(tmp_path) == []
 
 

@@ -24,7 +24,9 @@ def run(site, tmp_path):
     return call
 
 
-def test_a_type_that_is_installed_is_told_with_its_provider_version_file_and_metadata(run, site):
+def test_a_type_that_is_installed_is_reported_with_its_provider_version_file_and_metadata(
+    run, site
+):
     module = site.install_variant("flow", "acme-flow")
     done = run("why", "flow")
     assert done.returncode == 0, done.stderr
@@ -45,7 +47,9 @@ def test_a_type_that_is_installed_is_told_with_its_provider_version_file_and_met
     ]
 
 
-def test_a_type_that_is_not_is_told_with_what_is_near_and_with_what_could_not_be_read(run, site):
+def test_a_type_that_is_not_is_reported_with_what_is_near_and_with_what_could_not_be_read(
+    run, site
+):
     site.install("acme-odd", attention={"flow": "../flow.py"})
     done = run("why", "transolvr")
     assert done.returncode == 1
@@ -57,11 +61,11 @@ def test_a_type_that_is_not_is_told_with_what_is_near_and_with_what_could_not_be
     assert run("why", "transolver").stderr == ""
 
 
-def test_the_same_is_told_as_data(run, site):
+def test_the_same_is_reported_as_data(run, site):
     module = site.install_variant("flow", "acme-flow")
     site.install("best-flow", attention={"flow": "nowhere_at_all"})
-    told = json.loads(run("why", "flow", "--prefer", "acme-flow", "--json").stdout)
-    assert told == {
+    printed = json.loads(run("why", "flow", "--prefer", "acme-flow", "--json").stdout)
+    assert printed == {
         "type": "flow",
         "candidates": [
             {
@@ -128,7 +132,7 @@ def test_any_text_may_be_asked_for(run, site, type):
 @pytest.mark.parametrize(
     "arguments", [("why",), ("why", "a", "b"), ("why", "flow", "--prefer"), ("list", "--block")]
 )
-def test_wrong_usage_is_told(run, arguments):
+def test_wrong_usage_is_reported(run, arguments):
     done = run(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: noether")
@@ -141,11 +145,11 @@ def test_list_shows_details_of_what_can_be_used_alone(run, site):
     )
     site.install("best-flow", attention={"flow": "nowhere_at_all"})
     rows = json.loads(run("list", "--details", "--json", "--block", "best-flow").stdout)
-    told = {(row["distribution"], row["version"]): row for row in rows if row["type"] == "flow"}
-    assert told["best-flow", "1.2.0"]["note"] == "blocked"
+    found = {(row["distribution"], row["version"]): row for row in rows if row["type"] == "flow"}
+    assert found["best-flow", "1.2.0"]["note"] == "blocked"
     shadow = f"shadowed by 1.2.0 in {site.folder}"
-    assert {name: row["note"] for name, row in told.items() if name[0] == "acme-flow"} == {
+    assert {name: row["note"] for name, row in found.items() if name[0] == "acme-flow"} == {
         ("acme-flow", "1.2.0"): "",
         ("acme-flow", "0.9"): shadow,
     }
-    assert [name for name, row in told.items() if "summary" in row] == [("acme-flow", "1.2.0")]
+    assert [name for name, row in found.items() if "summary" in row] == [("acme-flow", "1.2.0")]

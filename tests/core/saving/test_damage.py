@@ -87,7 +87,7 @@ def test_every_shorter_file_is_found(content, file):
             _read(str(file))
 
 
-def test_a_tensor_that_is_damaged_is_told_by_name(content, file):
+def test_a_tensor_that_is_damaged_is_reported_by_name(content, file):
     header, _ = header_of(content)
     start, _ = header["v.weight"]["data_offsets"]
     damaged = bytearray(content)
@@ -100,19 +100,19 @@ def test_a_tensor_that_is_damaged_is_told_by_name(content, file):
     assert reason(file) == "is damaged: the tensor 'v.weight' is not the one that was written"
 
 
-def test_a_header_that_is_damaged_is_told(content, file):
+def test_a_header_that_is_damaged_is_reported(content, file):
     file.write_bytes(content.replace(b'\\"num_heads\\":1', b'\\"num_heads\\":2'))
     assert reason(file) == "is damaged: its header is not the one that was written"
 
 
-def test_what_is_missing_of_tensors_is_told(content, file):
+def test_what_is_missing_of_tensors_is_reported(content, file):
     file.write_bytes(content[:-5])
     assert reason(file) == "is cut short: 64 bytes of tensors were written, 59 are there"
     file.write_bytes(content + b"more")
     assert reason(file) == "is damaged: 64 bytes of tensors were written, 68 are there"
 
 
-def test_what_is_missing_of_the_header_is_told(content, file):
+def test_what_is_missing_of_the_header_is_reported(content, file):
     file.write_bytes(content[:100])
     assert reason(file).startswith("is cut short: ")
     assert reason(file).endswith(" bytes of header were written, 92 are there")
@@ -129,7 +129,7 @@ def test_a_file_that_another_tool_wrote_anew_is_as_good(module, content, file):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "it is empty"),
         (b"abc", "it starts with b'abc'"),
@@ -153,9 +153,9 @@ def test_a_file_that_another_tool_wrote_anew_is_as_good(module, content, file):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_no_such_file_is_told_with_what_it_starts_with(content, told, file):
+def test_what_is_no_such_file_is_reported_with_what_it_starts_with(content, message, file):
     file.write_bytes(content)
-    assert reason(file).startswith(FOREIGN + told)
+    assert reason(file).startswith(FOREIGN + message)
 
 
 def test_what_torch_saves_is_refused_and_never_unpickled(file, module):
@@ -212,7 +212,7 @@ def test_tensors_that_overlap_or_leave_gaps_are_refused(first, second, file):
     assert reason(file).startswith(FOREIGN + "Error while deserializing header: invalid offset")
 
 
-def test_a_file_of_safetensors_that_save_did_not_write_is_told_as_such(file):
+def test_a_file_of_safetensors_that_save_did_not_write_is_reported_as_such(file):
     save_file({"weight": torch.ones(2)}, file, metadata={"format": "pt"})
     assert (
         reason(file)
@@ -227,8 +227,8 @@ def rewritten(content: bytes, **texts: str) -> bytes:
     del metadata["noether.digest"]
     metadata |= {f"noether.{key}": text for key, text in texts.items()}
     table = {name: [entry["dtype"], entry["shape"]] for name, entry in header.items()}
-    told = json.dumps([metadata, table], sort_keys=True, separators=(",", ":"))
-    metadata["noether.digest"] = hashlib.sha256(told.encode()).hexdigest()
+    text = json.dumps([metadata, table], sort_keys=True, separators=(",", ":"))
+    metadata["noether.digest"] = hashlib.sha256(text.encode()).hexdigest()
     return with_header({"__metadata__": metadata, **header}, data)
 
 
@@ -238,7 +238,7 @@ def test_the_digest_is_what_its_description_says(content, file, module):
 
 
 @pytest.mark.parametrize(
-    ("texts", "told"),
+    ("texts", "message"),
     [
         (
             {"format": "2"},
@@ -256,9 +256,9 @@ def test_the_digest_is_what_its_description_says(content, file, module):
     ],
     ids=str,
 )
-def test_text_that_was_written_by_something_else_is_told(texts, told, content, file):
+def test_text_that_was_written_by_something_else_is_reported(texts, message, content, file):
     file.write_bytes(rewritten(content, **texts))
-    assert told in reason(file)
+    assert message in reason(file)
 
 
 def test_names_of_dtypes_lead_nowhere_else(content, file, module):
@@ -301,16 +301,16 @@ def test_a_length_that_lies_costs_no_memory(file):
 
 
 @pytest.mark.parametrize("name", ["missing.safetensors", "folder.safetensors", "pipe.safetensors"])
-def test_what_is_no_file_is_told(name, tmp_path):
+def test_what_is_no_file_is_reported(name, tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     os.mkfifo(tmp_path / "pipe.safetensors")
-    told = (
+    message = (
         "cannot be read: No such file or directory" if name.startswith("missing") else "is no file"
     )
-    assert reason(tmp_path / name) == told
+    assert reason(tmp_path / name) == message
 
 
-def test_a_file_that_is_cut_while_it_is_read_is_told(file, monkeypatch):
+def test_a_file_that_is_cut_while_it_is_read_is_reported(file, monkeypatch):
     save(build("dot_product", hidden_dim=64, num_heads=1), file)
 
     def cut(*header):

@@ -65,12 +65,12 @@ class Bench:
         assert isinstance(caught.value, SavedModuleError)
         return lines
 
-    def lines(self, told: str) -> list[str]:
+    def lines(self, message: str) -> list[str]:
         """Return the lines of a message, each without the name of the file that they all start
         with.
         """
-        assert all(line.startswith(f"{self.file}: ") for line in told.splitlines())
-        return [line.removeprefix(f"{self.file}: ") for line in told.splitlines()]
+        assert all(line.startswith(f"{self.file}: ") for line in message.splitlines())
+        return [line.removeprefix(f"{self.file}: ") for line in message.splitlines()]
 
 
 @pytest.fixture
@@ -88,23 +88,23 @@ def bench(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def test_the_same_package_is_no_difference(bench):
-    module, told = bench.install(version="1.0").load(strict=True)
-    assert (type(module).__doc__, told) == ("Of acme-flow 1.0.", [])
+    module, warned = bench.install(version="1.0").load(strict=True)
+    assert (type(module).__doc__, warned) == ("Of acme-flow 1.0.", [])
 
 
 def test_another_version_is_one_warning_or_refused(bench):
-    told = f"version of 'flow': {WITH_1}, here acme-flow 2.0; {REMEDY}"
+    message = f"version of 'flow': {WITH_1}, here acme-flow 2.0; {REMEDY}"
     bench.install()
     for strict in (False, (), ["provider", "commit", "schema", "contract", "editable", "missing"]):
         module, warned = bench.load(strict)
         assert type(module).__doc__ == "Of acme-flow 2.0."
         assert provenance_of(module).provider == "acme-flow 2.0"
-        assert warned == [told]
+        assert warned == [message]
     for strict in (True, "version", {"version", "schema"}):
-        assert bench.refused(strict) == [told]
+        assert bench.refused(strict) == [message]
 
 
-def test_a_changed_schema_is_told_by_option(bench):
+def test_a_changed_schema_is_reported_by_option(bench):
     bench.install(options=f"{WINDOW.replace('3', '7')}\n{STRIDE}")
     version = f"version of 'flow': {WITH_1}, here acme-flow 2.0; {REMEDY}"
     schema = (
@@ -118,7 +118,7 @@ def test_a_changed_schema_is_told_by_option(bench):
     assert bench.refused({"version"}) == [version]
 
 
-def test_a_config_that_is_no_longer_one_is_told_with_the_file_and_what_has_changed(bench):
+def test_a_config_that_is_no_longer_one_is_reported_with_the_file_and_what_has_changed(bench):
     bench.install(options=f"{WIDER}\n{STRIDE}")
     with pytest.raises(ConfigError) as caught:
         bench.load()
@@ -142,7 +142,7 @@ def test_an_option_that_is_gone_is_no_longer_one(bench):
     assert "'window' is gone" in schema
 
 
-def test_tensors_that_do_not_fit_are_told_by_name_with_what_has_changed(bench):
+def test_tensors_that_do_not_fit_are_reported_by_name_with_what_has_changed(bench):
     with pytest.raises(SavedModuleError) as caught:
         bench.install(width=6).load()
     assert caught.value.reason.splitlines() == [
@@ -153,7 +153,7 @@ def test_tensors_that_do_not_fit_are_told_by_name_with_what_has_changed(bench):
     ]
 
 
-def test_tensors_of_other_names_are_told(bench):
+def test_tensors_of_other_names_are_reported(bench):
     with pytest.raises(SavedModuleError) as caught:
         bench.install(layer="blend").load()
     assert caught.value.reason.splitlines()[:-1] == [
@@ -173,10 +173,10 @@ def test_a_missing_package_is_always_refused_with_what_to_install(bench, strict)
 
 
 def test_another_provider_takes_the_place_with_a_warning_or_is_refused(bench):
-    told = f"provider of 'flow': {WITH_1}, here best-flow 7.0; {REMEDY}"
+    message = f"provider of 'flow': {WITH_1}, here best-flow 7.0; {REMEDY}"
     module, warned = bench.install("best-flow", "7.0").load({"version"})
-    assert (type(module).__doc__, warned) == ("Of best-flow 7.0.", [told])
-    assert bench.refused({"provider"}) == [told]
+    assert (type(module).__doc__, warned) == ("Of best-flow 7.0.", [message])
+    assert bench.refused({"provider"}) == [message]
 
 
 def test_of_several_providers_the_recorded_one_is_taken_whatever_is_preferred(bench, monkeypatch):
@@ -187,8 +187,10 @@ def test_of_several_providers_the_recorded_one_is_taken_whatever_is_preferred(be
 
 
 def test_where_only_others_provide_the_type_none_is_guessed(bench):
-    told = f"missing of 'flow': {WITH_1}, here best-flow 2.0 and cool-flow 2.0 provide it; {REMEDY}"
-    assert bench.install("best-flow").install("cool-flow").refused(strict=False) == [told]
+    message = (
+        f"missing of 'flow': {WITH_1}, here best-flow 2.0 and cool-flow 2.0 provide it; {REMEDY}"
+    )
+    assert bench.install("best-flow").install("cool-flow").refused(strict=False) == [message]
 
 
 def test_a_type_that_a_config_qualifies_is_provided_by_no_other(bench):
@@ -203,7 +205,7 @@ def test_a_type_that_a_config_qualifies_is_provided_by_no_other(bench):
     ]
 
 
-def test_a_package_that_cannot_be_used_is_told_as_ever(bench):
+def test_a_package_that_cannot_be_used_is_reported_as_ever(bench):
     bench.install(options="    window: int = undefined")
     with pytest.raises(PluginError, match=r"'flow' of acme-flow 2\.0: .*NameError"):
         bench.load()
@@ -218,26 +220,29 @@ def test_a_difference_that_there_is_not_is_refused_by_name(bench, strict):
     )
 
 
-def test_a_variant_of_another_process_is_told_as_one(bench):
+def test_a_variant_of_another_process_is_reported_as_one(bench):
     variant = bench.install(version="1.0").registry().get("flow")
     known = attrs.evolve(bench.site, folder=bench.site.folder / "nothing").registry()
     known.register(variant)
     save(build("flow", hidden_dim=8, num_heads=2, registry=known), bench.file)
     assert load_module(bench.file, registry=known, strict=True).config.type == "flow"
     empty = attrs.evolve(bench, site=attrs.evolve(bench.site, folder=bench.site.folder / "nothing"))
-    (told,) = empty.refused(strict=False)
-    assert told.startswith("missing of 'flow': saved with in-process, here nothing provides it; ")
-    assert told.endswith("; register the variant with registry().register() before")
+    (message,) = empty.refused(strict=False)
+    assert message.startswith(
+        "missing of 'flow': saved with in-process, here nothing provides it; "
+    )
+    assert message.endswith("; register the variant with registry().register() before")
 
 
-def test_another_version_of_the_contract_is_told(bench):
+def test_another_version_of_the_contract_is_reported(bench):
     module = build(
         "flow", hidden_dim=8, num_heads=2, registry=bench.install(version="1.0").registry()
     )
     vars(module)["_noether_provenance"] = attrs.evolve(provenance_of(module), contract=7)
     save(module, bench.file)
-    told = f"contract of 'flow': {WITH_1.removesuffix('acme-flow 1.0')}version 7, here version 1; {REMEDY}"
-    assert bench.load()[1] == bench.refused({"contract"}) == [told]
+    before = WITH_1.removesuffix("acme-flow 1.0") + "version 7"
+    message = f"contract of 'flow': {before}, here version 1; {REMEDY}"
+    assert bench.load()[1] == bench.refused({"contract"}) == [message]
 
 
 OUTER = """\
@@ -279,15 +284,15 @@ def outer(bench, monkeypatch):
 
 
 def test_the_provider_of_a_module_within_is_the_recorded_one_too(outer):
-    module, told = outer.install(version="1.0").install("best-flow").load(strict=True)
-    assert (type(module.inner).__doc__, told) == ("Of acme-flow 1.0.", [])
+    module, warned = outer.install(version="1.0").install("best-flow").load(strict=True)
+    assert (type(module.inner).__doc__, warned) == ("Of acme-flow 1.0.", [])
     assert provenance_of(module).distribution == "acme-outer"
     assert provenance_of(module.inner).distribution == "acme-flow"
 
 
-def test_what_differs_of_a_module_within_is_told_as_well(outer):
-    told = f"version of 'flow': {WITH_1}, here acme-flow 2.0; {REMEDY}"
-    assert outer.install().load()[1] == outer.refused({"version"}) == [told]
+def test_what_differs_of_a_module_within_is_reported_as_well(outer):
+    message = f"version of 'flow': {WITH_1}, here acme-flow 2.0; {REMEDY}"
+    assert outer.install().load()[1] == outer.refused({"version"}) == [message]
 
 
 def test_a_module_within_that_nothing_provides_is_refused(outer):
@@ -315,7 +320,7 @@ def test_a_module_that_a_package_compiles_is_saved_as_its_original_and_compiled_
     module = build("flow", hidden_dim=8, num_heads=2, registry=bench.registry())
     assert hasattr(module, "_orig_mod")
     save(module, bench.file)
-    loaded, told = bench.load(strict=True)
+    loaded, warned = bench.load(strict=True)
     assert hasattr(loaded, "_orig_mod")
     assert loaded.mix.weight.equal(module.mix.weight)
-    assert told == []
+    assert warned == []

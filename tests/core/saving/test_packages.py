@@ -102,7 +102,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
     return light_environment(tmp_path_factory.mktemp("light") / "environment")
 
 
-def test_a_module_outlives_its_package_and_what_differs_is_told(environment, tmp_path):
+def test_a_module_outlives_its_package_and_what_differs_is_reported(environment, tmp_path):
     bench = Bench(environment, tmp_path)
     bench.install(version="1.0")
     weights = bench.save()
@@ -110,7 +110,8 @@ def test_a_module_outlives_its_package_and_what_differs_is_told(environment, tmp
 
     bench.install(options=f"{WINDOW}\n{STRIDE}")
     version = f"version of 'flow': {WITH_1}, here acme-flow 2.0; {REMEDY}"
-    schema = f"schema of 'flow': saved with other options, here 'stride' is new, with the default 1; {REMEDY}"
+    change = "saved with other options, here 'stride' is new, with the default 1"
+    schema = f"schema of 'flow': {change}; {REMEDY}"
     assert bench.load(False, True, ["schema"], ["provider"]) == [
         ["acme-flow 2.0", weights, version, schema],
         ["ProvenanceError", version, schema],
@@ -132,11 +133,11 @@ def test_a_module_outlives_its_package_and_what_differs_is_told(environment, tmp
     bench.uninstall()
     missing = f"missing of 'flow': {WITH_1}, here nothing provides it; {REMEDY}"
     assert bench.load(False, []) == [["ProvenanceError", missing]] * 2
-    told = json.loads(bench.show("--json"))
-    assert [difference["name"] for difference in told["differences"]] == ["missing"]
-    assert told["config"] == {**told["config"], "type": "flow", "window": 5}
-    assert told["provenance"]["version"] == "1.0"
-    assert told["tensors"] == {"count": 2, "bytes": 144, "dtypes": ["F32"]}
+    shown = json.loads(bench.show("--json"))
+    assert [difference["name"] for difference in shown["differences"]] == ["missing"]
+    assert shown["config"] == {**shown["config"], "type": "flow", "window": 5}
+    assert shown["provenance"]["version"] == "1.0"
+    assert shown["tensors"] == {"count": 2, "bytes": 144, "dtypes": ["F32"]}
 
     bench.install("best-flow")
     provider = f"provider of 'flow': {WITH_1}, here best-flow 2.0; {REMEDY}"
@@ -151,7 +152,7 @@ def test_a_module_outlives_its_package_and_what_differs_is_told(environment, tmp
     bench.uninstall()
 
 
-def test_commits_and_editable_installs_are_told_apart(environment, tmp_path):
+def test_commits_and_editable_installs_are_distinguished(environment, tmp_path):
     bench = Bench(environment, tmp_path)
     repository = flow_repository(tmp_path / "repository")
     first = commit(repository)
@@ -165,10 +166,10 @@ def test_commits_and_editable_installs_are_told_apart(environment, tmp_path):
         "--force-reinstall",
         f"git+file://{repository}@{second}",
     )
-    told = f"commit of 'flow': saved with {first}, here {second}; install its commit {first}"
+    message = f"commit of 'flow': saved with {first}, here {second}; install its commit {first}"
     assert bench.load(False, ["commit"]) == [
-        ["acme-flow 1.0", weights, told],
-        ["ProvenanceError", told],
+        ["acme-flow 1.0", weights, message],
+        ["ProvenanceError", message],
     ]
 
     environment.pip(

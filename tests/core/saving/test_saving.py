@@ -216,7 +216,7 @@ def test_a_module_of_six_thousand_tensors_comes_back(tmp_path):
     assert bits(load_module(tmp_path / "module", registry=known)) == bits(module)
 
 
-def test_other_tools_are_told_that_the_tensors_are_torchs(tmp_path):
+def test_files_say_for_other_tools_that_the_tensors_are_torchs(tmp_path):
     save(made(Odd)[0], tmp_path / "module")
     with safe_open(tmp_path / "module", framework="pt") as file:
         assert file.metadata()["format"] == "pt"
@@ -318,8 +318,10 @@ def test_weights_that_were_separated_are_not_loaded_into_one(tmp_path):
     save(module, tmp_path / "module")
     with pytest.raises(SavedModuleError) as caught:
         load_module(tmp_path / "module", registry=known)
-    told = "'reads.weight' and 'writes.weight' differ in the file, and are one tensor in the module"
-    assert caught.value.reason == f"its tensors do not fit the module:\n  {told}"
+    message = (
+        "'reads.weight' and 'writes.weight' differ in the file, and are one tensor in the module"
+    )
+    assert caught.value.reason == f"its tensors do not fit the module:\n  {message}"
 
 
 def test_a_loaded_module_is_in_training_mode_and_learns(tmp_path):
@@ -428,7 +430,7 @@ def test_a_module_that_lost_its_config_is_refused(tmp_path):
         save(module, tmp_path / "module")
 
 
-def test_everything_that_cannot_be_saved_is_told_by_name(tmp_path):
+def test_everything_that_cannot_be_saved_is_reported_by_name(tmp_path):
     module, _ = made(Strange)
     with pytest.raises(UnsavableModuleError) as caught:
         save(module, tmp_path / "module")
@@ -474,7 +476,7 @@ def test_an_older_file_is_replaced_with_its_permissions(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["module"]
 
 
-def test_a_missing_folder_is_told_by_the_name_that_was_given(tmp_path):
+def test_a_missing_folder_is_reported_by_the_name_that_was_given(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         save(build("transolver", **OPTIONS), tmp_path / "missing" / "module")
     assert caught.value.filename == str(tmp_path / "missing" / "module")

@@ -14,7 +14,7 @@ BACKENDS = ("aot_eager", "eager", "inductor")
 
 
 def backend() -> str:
-    """Return the compiler that the environment asks for."""
+    """Return the compiler that the environment names."""
     return os.environ.get("ACME_COMPILE_BACKEND", "inductor")
 
 

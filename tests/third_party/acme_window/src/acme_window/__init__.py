@@ -1,4 +1,4 @@
-"""Sliding-window attention: every token reads its neighbours."""
+"""Sliding-window attention: every token attends to its neighbours."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ def noether_attention_variant() -> AttentionVariant:
         capabilities=("key_padding_mask", "rope", "deterministic"),
         time_exponent=1,
         memory_exponent=1,
-        summary="Every token reads the tokens at most a window away.",
         reference="Beltagy et al., Longformer, 2020 (arXiv 2004.05150), section 3.1",
-        example={"hidden_dim": 8, "num_heads": 2, "window": 4},
+        example={"hidden_dim": 8, "num_heads": 2, "window": 4},  # less than its default of 256
         api_version=1,
     )

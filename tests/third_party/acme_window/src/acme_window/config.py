@@ -12,10 +12,10 @@ from noether_core.schemas import AttentionConfig
 
 @attrs.frozen(kw_only=True)
 class WindowAttentionConfig(AttentionConfig):
-    """Options of sliding-window attention."""
+    """Every token attends to the tokens at most a window away."""
 
     type: Literal["acme_window"] = "acme_window"
-    """Every token reads the tokens at most a window away."""
+    """Sliding-window attention."""
 
     window: Annotated[int, Ge(1)] = 256
     """Tokens that each query sees on either side."""

@@ -24,14 +24,15 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the number of pairs; return 0."""
-    read, every = pairs(options.tokens, options.window), options.tokens**2
-    print(f"{read:,} of {every:,} pairs of query and key ({read / every:.1%})")
+    left, every = pairs(options.tokens, options.window), options.tokens**2
+    print(f"{left:,} of {every:,} pairs of query and key ({left / every:.1%})")
     return 0
 
 
 def pairs(tokens: int, window: int) -> int:
-    """Return how many pairs of tokens stand at most *window* places apart, each token with itself
-    included.
+    """Return how many pairs of tokens are at most *window* positions apart.
+
+    Each token with itself is one.
     """
     reach = min(window, tokens - 1)
     return tokens + reach * (2 * tokens - reach - 1)

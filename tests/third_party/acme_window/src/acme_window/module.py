@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from acme_window.config import WindowAttentionConfig
-from noether_core import AttentionConfig, TokenSpec, structure
+from noether_core import AttentionConfig, structure
 from noether_core.nn import (
     Frequencies,
     RMSNorm,
@@ -19,27 +17,17 @@ from noether_core.nn import (
     check_tokens,
     init_weights_,
     merge_heads,
-    refuse_arguments,
     rotate,
     split_heads,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_REFUSED = {
-    "attn_mask": "the window says who reads whom; key_padding_mask hides tokens",
-    "positions": "neighbours are neighbours in the sequence; with use_rope, freqs rotate by positions",
-    "token_specs": "its tokens are not grouped",
-}
-
 
 class WindowAttention(nn.Module):
-    """Every token reads the tokens that stand at most ``window`` places away from it.
+    """Every token attends to the tokens at most ``window`` positions away from it.
 
     ``softmax(q_i k_j^T / sqrt(d))`` over the keys with ``|i - j| <= window``, in each head of width
-    ``d`` by itself. Queries are taken in blocks of ``window`` tokens, and a block reads itself and
-    its two neighbours under a mask that cuts the band out, so time and memory grow with tokens
+    ``d`` by itself. Queries are taken in blocks of ``window`` tokens, and a block attends to itself
+    and its two neighbours under a mask that cuts the band out, so time and memory grow with tokens
     times window.
 
     Beltagy et al., Longformer, 2020 (arXiv 2004.05150), section 3.1, without dilation and without
@@ -74,22 +62,18 @@ class WindowAttention(nn.Module):
         self,
         x: Tensor,
         *,
-        attn_mask: Tensor | None = None,
         key_padding_mask: Tensor | None = None,
         freqs: Frequencies | None = None,
-        positions: Tensor | None = None,
-        token_specs: Sequence[TokenSpec] | None = None,
     ) -> Tensor:
-        """Let every token read its neighbours; one whose neighbours are all padding reads zeros.
+        """Let every token attend to its neighbours.
+
+        One whose neighbours are all padding gets zeros.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            attn_mask: Refused.
-            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding is read by
-                no token; it still reads, so its own rows of the result mean nothing.
+            key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. No token attends
+                to padding; it still attends, so its own rows of the result mean nothing.
             freqs: What `RopeFrequency` returns for the tokens; exactly if ``use_rope``.
-            positions: Refused.
-            token_specs: Refused.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
@@ -97,15 +81,7 @@ class WindowAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs, or *freqs* are
                 missing.
-            UnsupportedArgumentError: If an argument cannot be honoured.
         """
-        refuse_arguments(
-            "acme_window",
-            _REFUSED,
-            attn_mask=attn_mask,
-            positions=positions,
-            token_specs=token_specs,
-        )
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="acme_window", use_rope=self.use_rope)
@@ -117,28 +93,26 @@ class WindowAttention(nn.Module):
         if freqs is not None:
             queries, keys = rotate(queries, freqs), rotate(keys, freqs)
 
-        real = (
-            x.new_ones(x.shape[:2], dtype=torch.bool)
-            if key_padding_mask is None
-            else key_padding_mask
-        )
+        real = key_padding_mask
+        if real is None:
+            real = x.new_ones(x.shape[:2], dtype=torch.bool)
         dropout = self.dropout if self.training else 0.0
-        read = _attend_in_window(
+        heads = _attend_in_window(
             queries, keys, values, real=real, window=self.window, dropout=dropout
         )
-        return functional.dropout(self.proj(merge_heads(read)), self.dropout, self.training)
+        return functional.dropout(self.proj(merge_heads(heads)), self.dropout, self.training)
 
 
 def _attend_in_window(
     queries: Tensor, keys: Tensor, values: Tensor, *, real: Tensor, window: int, dropout: float
 ) -> Tensor:
-    """Return what each query reads from the keys at most *window* places away.
+    """Return the result of every query over the keys at most *window* positions away.
 
     Args:
         queries: ``(batch, heads, tokens, head_dim)``.
         keys: Likewise.
         values: Likewise.
-        real: ``(batch, tokens)`` booleans, False for keys that nobody reads.
+        real: ``(batch, tokens)`` booleans, False for keys that nobody attends to.
         window: Keys on either side of a query.
         dropout: Probability of dropping a weight.
 
@@ -146,12 +120,11 @@ def _attend_in_window(
         ``(batch, heads, tokens, head_dim)``.
     """
     batch, heads, tokens, width = queries.shape
-    count = (
-        tokens // window + 2
-    )  # never one or none, which compilers would make graphs of their own for
+    # Never one or none, which compilers would make graphs of their own for.
+    count = tokens // window + 2
 
     # Every block is an entry of the batch, so that one call attends in all of them.
-    read = attend(
+    result = attend(
         _blocks(queries, window, count),
         _blocks(keys, window, count, margin=window),
         _blocks(values, window, count, margin=window),
@@ -159,19 +132,18 @@ def _attend_in_window(
         key_padding_mask=_blocks(real[:, None, :, None], window, count, margin=window)[:, 0, :, 0],
         dropout=dropout,
     )
-    read = read.reshape(batch, count, heads, window, width)
-    return functional.pad(read.transpose(1, 2).flatten(2, 3), (0, 0, 0, tokens - count * window))
+    result = result.reshape(batch, count, heads, window, width).transpose(1, 2).flatten(2, 3)
+    return functional.pad(result, (0, 0, 0, tokens - count * window))
 
 
 def _blocks(x: Tensor, size: int, count: int, margin: int = 0) -> Tensor:
-    """Return *x* cut into blocks of *size* tokens, each with a margin of the tokens on either side
-    of it.
+    """Return *x* cut into blocks of *size* tokens, each between margins of its neighbours.
 
     Args:
         x: ``(batch, heads, tokens, width)``.
         size: Tokens of a block.
-        count: Number of blocks. Places behind the last token hold zeros, or False.
-        margin: Tokens on either side. Places before the first token hold zeros, or False.
+        count: Number of blocks. Positions behind the last token hold zeros, or False.
+        margin: Tokens on either side. Positions before the first token hold zeros, or False.
 
     Returns:
         ``(batch * count, heads, margin + size + margin, width)``.
@@ -181,8 +153,9 @@ def _blocks(x: Tensor, size: int, count: int, margin: int = 0) -> Tensor:
 
 
 def _band(window: int, device: torch.device) -> Tensor:
-    """Return which keys of a block with its margins each of its queries sees, ``(window, 3 *
-    window)`` booleans.
+    """Return which keys of a block with its margins each of its queries attends to.
+
+    ``(window, 3 * window)`` booleans.
     """
-    places = torch.arange(3 * window, device=device)
-    return (places[window : 2 * window, None] - places).abs() <= window
+    positions = torch.arange(3 * window, device=device)
+    return (positions[window : 2 * window, None] - positions).abs() <= window
