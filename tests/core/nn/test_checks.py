@@ -13,7 +13,6 @@ from noether_core.nn import (
     check_freqs,
     check_key_padding_mask,
     check_tokens,
-    refuse_arguments,
 )
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 11, 13
@@ -211,11 +210,3 @@ def test_frequencies_for_a_module_without_rotation_are_refused_by_name():
 
 def test_no_frequencies_for_a_module_without_rotation_pass():
     check_freqs(None, X, WIDTH, variant="acme", use_rope=False)
-
-
-def test_an_argument_that_cannot_be_honoured_is_refused_with_its_reason():
-    reasons = {"positions": "it does not look at points", "freqs": "it does not rotate"}
-    refuse_arguments("acme", reasons, positions=None, freqs=None)
-    with pytest.raises(UnsupportedArgumentError, match="it does not rotate") as caught:
-        refuse_arguments("acme", reasons, positions=None, freqs=torch.zeros(3))
-    assert (caught.value.variant, caught.value.argument) == ("acme", "freqs")
