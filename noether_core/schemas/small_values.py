@@ -49,12 +49,12 @@ def small_values(annotation: Any) -> Iterator[Any]:
     Some may be out of bounds: what they are for, such as a predicate, cannot be known.
     """
     bare, metadata = without_metadata(annotation)
-    if is_union(bare):
-        # None says little, so it comes last
-        for member in sorted(get_args(bare), key=lambda member: member is type(None)):
-            yield from small_values(Annotated[(member, *metadata)] if metadata else member)
-    else:
+    if not is_union(bare):
         yield from _values_of_kind(bare, bounds_of(metadata))
+        return
+    # None says little, so it comes last
+    for member in sorted(get_args(bare), key=lambda member: member is type(None)):
+        yield from small_values(Annotated[(member, *metadata)] if metadata else member)
 
 
 def _values_of_kind(annotation: Any, bounds: Bounds) -> Iterator[Any]:
