@@ -282,7 +282,7 @@ def _arguments_taken(capabilities: tuple[str, ...], module: nn.Module) -> frozen
     Its ``forward`` declares them. An extension may have wrapped it in one that takes anything;
     behind that, the record knows.
     """
-    declared = () if capabilities else inspect.signature(module.forward).parameters
+    declared = inspect.signature(module.forward).parameters
     rotations = _ROTATIONS if "rope" in capabilities else ()
     return frozenset((*declared, *capabilities, *rotations))
 

@@ -169,8 +169,8 @@ def _checked(module: Any, config: AttentionConfig, plugin: str, name: str) -> nn
 class _TorchSettings:
     """Settings of torch that are everybody's, as they were before somebody's module was made.
 
-    Drawing weights from a global generator is no change of it. A new seed is one; the seed that it
-    had anyway cannot be told from none.
+    Drawing weights from a global generator is no change of it, and a new seed is one. The seed
+    that it had already looks like none, and is let pass.
     """
 
     def __init__(self) -> None:
@@ -181,7 +181,9 @@ class _TorchSettings:
         self._has_gradients = torch.is_grad_enabled()
         self._threads = torch.get_num_threads()
         self._generators = [torch.default_generator]
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        # a generator of a GPU may not be read while a graph is captured there
+        has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        if has_cuda and not torch.cuda.is_current_stream_capturing():
             self._generators += torch.cuda.default_generators
         self._seeds = [generator.initial_seed() for generator in self._generators]
         self._states = [generator.get_state() for generator in self._generators]

@@ -1,1 +1,1 @@
-"""The built-in attention variants and the workbench: an ordinary plugin that ships with the core."""
+"""The built-in variants, tasks and workbench: an ordinary plugin that ships with the core."""

@@ -71,6 +71,6 @@ def _environment_with(requirement: str, parent: Path) -> FreshEnvironment:
     folder = parent / "environment"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     environment = FreshEnvironment(folder)
-    # To compile all of torch takes half a minute; tests import a fraction of it, which compiles then.
+    # Compiling all of torch takes half a minute; what tests import of it compiles then.
     environment.pip("install", "--no-compile", "-c", ROOT / "constraints.txt", requirement)
     return environment

@@ -18,13 +18,21 @@ if TYPE_CHECKING:
     from noether_core.plugins.metadata import EntryPoint
     from noether_core.schemas.modules.attention import AttentionConfig
 
-# One namespace for the hooks of all groups, since one module may be a plugin of several. It is a
-# module because pluggy looks at every attribute, and that of a class are many.
-_SPECIFICATIONS = types.ModuleType("noether_hooks")
-for _group in (AttentionHooks, CommandHooks, ExtensionHooks):
-    for _name, _hook in vars(_group).items():
-        if _name.startswith("noether_"):
-            setattr(_SPECIFICATIONS, _name, _hook)
+
+def _specifications() -> types.ModuleType:
+    """Return the hooks of all groups, since one module may be a plugin of several.
+
+    pluggy looks at every attribute of a namespace; a class has many, a module these alone.
+    """
+    namespace = types.ModuleType("noether_hooks")
+    for group in (AttentionHooks, CommandHooks, ExtensionHooks):
+        for name, hook in vars(group).items():
+            if name.startswith("noether_"):
+                setattr(namespace, name, hook)
+    return namespace
+
+
+_SPECIFICATIONS = _specifications()
 
 
 class Hooks:

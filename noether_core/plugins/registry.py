@@ -251,7 +251,7 @@ class Registry(Catalogue):
         """
         importing = self._importing.__dict__.setdefault("entries", set())
         if entry in importing:
-            raise plugin_error(entry, "asks for its own type while it is being imported")
+            raise plugin_error(entry, "looks its own type up while it is being imported")
         importing.add(entry)
         try:
             yield

@@ -289,7 +289,7 @@ def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) ->
         )
     if attribute.validator is not None:
         raise TypeError(
-            "it has a validator of attrs, which knows no place; use bounds or an @invariant"
+            "it has a validator of attrs, which knows no path; use bounds or an @invariant"
         )
     return hints[attribute.name]
 

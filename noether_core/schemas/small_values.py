@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import enum
 import itertools
 import string
-import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
 
+from noether_core.schemas.annotations import (
+    is_enum,
+    is_fixed_tuple,
+    is_list,
+    is_mapping,
+    is_union,
+    without_metadata,
+)
 from noether_core.schemas.bounds import Bounds, bounds_of
 from noether_core.schemas.rules import Check, rule_for
 from noether_core.schemas.schema import Schema, plan_of
@@ -42,31 +48,28 @@ def small_values(annotation: Any) -> Iterator[Any]:
 
     Some may be out of bounds: what they are for, such as a predicate, cannot be known.
     """
-    metadata: tuple[Any, ...] = ()
-    if get_origin(annotation) is Annotated:
-        annotation, *rest = get_args(annotation)
-        metadata = tuple(rest)
-    if get_origin(annotation) in (Union, types.UnionType):
-        # None says little, so it comes last
-        for member in sorted(get_args(annotation), key=lambda member: member is type(None)):
-            yield from small_values(Annotated[(member, *metadata)] if metadata else member)
-    else:
-        yield from _values_of_kind(annotation, bounds_of(metadata))
+    bare, metadata = without_metadata(annotation)
+    if not is_union(bare):
+        yield from _values_of_kind(bare, bounds_of(metadata))
+        return
+    # None says little, so it comes last
+    for member in sorted(get_args(bare), key=lambda member: member is type(None)):
+        yield from small_values(Annotated[(member, *metadata)] if metadata else member)
 
 
 def _values_of_kind(annotation: Any, bounds: Bounds) -> Iterator[Any]:
-    origin, arguments = get_origin(annotation), get_args(annotation)
+    arguments = get_args(annotation)
     if annotation in _SCALARS:
         yield from _SCALARS[annotation](bounds)
-    elif origin is Literal:
+    elif get_origin(annotation) is Literal:
         yield from arguments
-    elif isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+    elif is_enum(annotation):
         yield from (member.value for member in annotation)
-    elif origin is tuple and arguments[-1] is not Ellipsis:
+    elif is_fixed_tuple(annotation):
         yield [next(_accepted_items(item), None) for item in arguments]
-    elif origin in (tuple, Sequence):
+    elif is_list(annotation):
         yield from _lists(arguments[0], bounds)
-    elif origin is Mapping:
+    elif is_mapping(annotation):
         yield _mapping(arguments[1], bounds)
 
 

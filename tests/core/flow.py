@@ -96,8 +96,9 @@ def flow_wheel(
 
 
 def flow_repository(folder: Path) -> Path:
-    """Write a git repository of the package, and return its folder; its build needs nothing from
-    anywhere.
+    """Write a git repository of the package, and return its folder.
+
+    Its build needs nothing from anywhere.
     """
     flow_wheel(folder)
     (folder / "pyproject.toml").write_text(PROJECT, encoding="utf-8")

@@ -1,6 +1,4 @@
-"""Options made up by hypothesis, for any config class: every field by its annotation, the heads so
-that they divide.
-"""
+"""Options made up by hypothesis, for any config class: every field by its annotation."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def test_it_is_compiled_whole(type):
     torch._dynamo.reset()
     graphs = CompileCounter()
     compiled = torch.compile(attention, backend=graphs, fullgraph=True)
-    for surface, volume in ((4, 7), (5, 8), (6, 6), (5, 12)):
+    for surface, volume in ((4, 7), (5, 8), (6, 12)):
         x, positions = _tokens(tokens=surface + volume, dtype=torch.float32)
         real = torch.ones(x.shape[:2], dtype=torch.bool)
         real[1, 2:4] = False
@@ -399,6 +399,18 @@ class Context(Recorded):
 
 
 @attrs.frozen(kw_only=True)
+class WrappedConfig(AttentionConfig):
+    """Of a variant whose signature says nothing."""
+
+    type: Literal["acme_wrapped"] = "acme_wrapped"
+
+
+class Wrapped(Recorded):
+    def forward(self, *arguments, **options):
+        return self._record(*arguments, **options)
+
+
+@attrs.frozen(kw_only=True)
 class CrossConfig(AttentionConfig):
     """Of the interface cross."""
 
@@ -464,6 +476,7 @@ class Branches(Suffix):
 STRANGERS = {
     PlainConfig: ("self", "Plain"),
     ContextConfig: ("self", "Context"),
+    WrappedConfig: ("self", "Wrapped"),
     CrossConfig: ("cross", "Cross"),
     GroupsConfig: ("tokens", "Groups"),
     PatternsConfig: ("tokens", "Patterns"),
@@ -480,11 +493,7 @@ def _strangers():
                 config=config,
                 module=f"{__name__}:{module}",
                 interface=interface,
-                time_exponent=1,
-                memory_exponent=1,
-                summary="Keeps how it was called.",
-                example={"hidden_dim": 6, "num_heads": 1},
-                api_version=1,
+                capabilities=("key_padding_mask", "rope") if module == "Wrapped" else (),
             )
         )
 
@@ -523,6 +532,15 @@ def test_a_variant_gets_what_its_forward_declares():
     assert options["freqs"].shape == (2, 11, 3)
     assert options["token_specs"] == [TokenSpec("surface", 4), TokenSpec("volume", 7)]
     assert "token_specs" not in _called(attention)[2]
+
+
+def test_a_variant_whose_signature_says_nothing_gets_what_its_record_says():
+    real = torch.ones(2, 11, dtype=torch.bool)
+    attention = _stranger(WrappedConfig, use_rope=True)
+    _, _, options, _ = _called(attention, groups=GROUPS, key_padding_mask=real)
+    assert set(options) == {"key_padding_mask", "freqs"}
+    with pytest.raises(UnsupportedArgumentError, match="'attn_mask'"):
+        _called(attention, attn_mask=torch.ones(11, 11, dtype=torch.bool))
 
 
 def test_the_interface_cross_gets_the_tokens_as_queries_and_as_keys():

@@ -207,7 +207,7 @@ def test_an_option_of_another_variant_is_refused_with_its_owners(option, owners)
     assert problem.suggestion.startswith(f"{option!r} is an option of {owners}")
 
 
-def test_an_unknown_type_is_told():
+def test_an_unknown_type_is_reported():
     with pytest.raises(UnknownTypeError) as caught:
         build("transolvr", **OPTIONS)
     assert caught.value.type == "transolvr"
@@ -227,7 +227,7 @@ def test_a_variant_of_this_process_is_built():
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         (f"{__name__}:no_class", "is no subclass of torch.nn.Module"),
         (f"{__name__}:PlainConfig", "is no subclass of torch.nn.Module"),
@@ -243,11 +243,11 @@ def test_a_variant_of_this_process_is_built():
         (f"{__name__}:Changes", "does not keep the config that it is made from as 'config'"),
     ],
 )
-def test_a_module_that_breaks_the_contract_is_told_by_name(path, told):
+def test_a_module_that_breaks_the_contract_is_reported_by_name(path, message):
     with pytest.raises(PluginError) as caught:
         build("plain", **OPTIONS, registry=with_module(path))
     assert caught.value.plugin == "'plain' of in-process"
-    assert caught.value.reason == f"{path} {told}"
+    assert caught.value.reason == f"{path} {message}"
 
 
 @pytest.fixture
@@ -376,7 +376,7 @@ def test_a_config_keeps_its_class_when_options_are_added_though_others_have_its_
     assert build(config, registry=known, type="acme-attn:flow").config.type == "acme-attn:flow"
 
 
-def test_another_type_may_be_asked_for_with_the_options_of_a_config():
+def test_another_type_may_be_chosen_with_the_options_of_a_config():
     config = structure({"type": "dot_product", **OPTIONS, "dropout": 0.25})
     built = build(config, type="transolver").config
     assert (built.type, built.dropout) == ("transolver", 0.25)
@@ -391,7 +391,9 @@ def test_what_describes_no_config_is_a_problem_and_no_other_error(source, option
         build(source, **options)
 
 
-def test_a_provider_that_comes_later_leaves_a_config_its_home_and_makes_the_type_ambiguous(site):
+def test_a_provider_that_comes_later_leaves_a_config_its_provider_and_makes_the_type_ambiguous(
+    site,
+):
     site.install_variant("flow", "acme-attn", module=f"{__name__}:Keeps")
     known = site.registry()
     variant = known.get("flow")
@@ -441,7 +443,7 @@ def test_the_type_may_be_qualified():
     )
 
 
-def test_a_module_that_fails_at_import_is_told_with_its_cause(site):
+def test_a_module_that_fails_at_import_is_reported_with_its_cause(site):
     site.install("acme", files={"acme_fails.py": "raise SystemExit(3)"})
     with pytest.raises(
         PluginError, match="acme_fails:Module cannot be imported: SystemExit: 3"

@@ -59,7 +59,7 @@ def test_a_path_reads_as_its_keys_are_written(keys, path):
     assert Problem(message="wrong", keys=keys).path == path
 
 
-def test_a_problem_shows_place_path_message_way_out_and_a_caret_under_the_value():
+def test_a_problem_shows_location_path_message_way_out_and_a_caret_under_the_value():
     assert str(HEADS) == (
         "attention.yaml:4:12: num_heads: 7 does not divide hidden_dim 256; 4 and 8 do\n"
         "   4 | num_heads: 7\n"
@@ -152,7 +152,7 @@ def test_a_value_is_quoted_in_at_most_60_characters_and_never_fails(value, text)
     assert len(text) <= 60
 
 
-def test_problems_are_sorted_by_their_place_and_else_keep_their_order():
+def test_problems_are_sorted_by_their_location_and_else_keep_their_order():
     places = [("b.yaml", 1, 1), ("a.yaml", 9, 1), ("a.yaml", 2, 7), ("a.yaml", 2, 3)]
     problems = [
         Problem(message="wrong", file=file, line=line, column=column)
@@ -226,18 +226,18 @@ def test_a_refused_argument_names_variant_argument_and_reason():
     )
 
 
-def test_one_error_tells_so_many_problems_and_where_the_rest_begins():
+def test_one_error_reports_so_many_problems_and_where_the_rest_begins():
     problems = [
         Problem(message="wrong", keys=(number,), line=number, value=number)
         for number in range(1, 900)
     ]
-    told = ConfigError(problems).problems
-    assert told[:MOST_PROBLEMS] == tuple(problems[:MOST_PROBLEMS])
-    (rest,) = told[MOST_PROBLEMS:]
+    message = ConfigError(problems).problems
+    assert message[:MOST_PROBLEMS] == tuple(problems[:MOST_PROBLEMS])
+    (rest,) = message[MOST_PROBLEMS:]
     assert rest.message == "there are more than 500 problems; those from here on are left out"
     assert (rest.line, rest.value) == (501, None)
-    again = ConfigError(told).problems
-    assert again == told
+    again = ConfigError(message).problems
+    assert again == message
     assert ConfigError(problems[:MOST_PROBLEMS]).problems == tuple(problems[:MOST_PROBLEMS])
 
 

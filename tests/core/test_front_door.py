@@ -15,7 +15,9 @@ from noether_core import errors
 IMPORT_IN_EVERY_ORDER = """
 import importlib, itertools, sys
 
-names = ("plugins", "plugins.registry", "building", "structuring", "structuring.json_schema", "schemas")
+names = (
+    "plugins", "plugins.registry", "building", "structuring", "structuring.json_schema", "schemas"
+)
 for order in itertools.permutations(names, 2):
     for name in [name for name in sys.modules if name.startswith("noether_core")]:
         del sys.modules[name]
@@ -32,14 +34,18 @@ IMPORT_NOTHING_MORE = """
 import sys
 import noether_core
 noether_core.__all__, dir(noether_core)
-heavy = {"torch", "numpy", "attrs", "attr", "cattrs", "yaml", "pluggy", "rich", "annotated_types", "noether_plugins"}
+heavy = {
+    "torch", "numpy", "attrs", "attr", "cattrs", "yaml", "pluggy", "rich", "annotated_types",
+    "noether_plugins",
+}
 print(*sorted(heavy & sys.modules.keys()))
 """
 
 USE_SCHEMAS_ONLY = """
 import sys
 from noether_core import AttentionConfig, AttentionPattern, NoetherError, Problem, TokenSpec
-print(*sorted({"torch", "numpy", "cattrs", "yaml", "pluggy", "noether_plugins"} & sys.modules.keys()))
+heavy = {"torch", "numpy", "cattrs", "yaml", "pluggy", "noether_plugins"}
+print(*sorted(heavy & sys.modules.keys()))
 """
 
 
@@ -113,7 +119,7 @@ def test_functions_stay_functions_whatever_was_imported_before_them():
     assert python(IMPORT_IN_EVERY_ORDER) == ""
 
 
-def test_the_front_door_imports_nothing_until_it_is_asked():
+def test_the_front_door_imports_nothing_until_it_is_used():
     assert python(IMPORT_NOTHING_MORE) == ""
 
 

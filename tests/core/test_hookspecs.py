@@ -105,7 +105,7 @@ def variant(**changes):
     return AttentionVariant(**facts | changes)
 
 
-def test_a_record_tells_the_type_of_its_config_and_holds_plain_values():
+def test_a_record_reports_the_type_of_its_config_and_holds_plain_values():
     made = variant(capabilities=["rope", "deterministic"], time_exponent=1.5)
     assert made.type == "sound"
     assert made.capabilities == ("rope", "deterministic")
@@ -201,7 +201,7 @@ def test_a_record_tells_the_type_of_its_config_and_holds_plain_values():
         ({"api_version": "1"}, "api_version", "expected an integer of at least 1, got '1'"),
     ],
 )
-def test_what_is_wrong_with_a_record_is_told(changes, path, message):
+def test_what_is_wrong_with_a_record_is_reported(changes, path, message):
     with pytest.raises(ConfigError) as caught:
         variant(**changes)
     (problem,) = caught.value.problems
@@ -209,7 +209,7 @@ def test_what_is_wrong_with_a_record_is_told(changes, path, message):
     assert problem.message.startswith(message)
 
 
-def test_everything_that_is_wrong_with_a_record_is_told_at_once():
+def test_everything_that_is_wrong_with_a_record_is_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         variant(config=Unslotted, module="acme", interface="all", api_version=1.0)
     assert [problem.path for problem in caught.value.problems] == [
@@ -380,7 +380,7 @@ class Particular(Sound):
         ),
     ],
 )
-def test_a_record_asks_for_the_example_that_cannot_be_made(config, message, suggestion):
+def test_a_record_wants_the_example_that_cannot_be_made(config, message, suggestion):
     with pytest.raises(ConfigError) as caught:
         bare(config)
     (problem,) = caught.value.problems

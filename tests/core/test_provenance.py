@@ -201,17 +201,23 @@ def test_every_difference_has_a_name(change, names):
 
 
 @pytest.mark.parametrize(
-    ("before", "here", "told"),
+    ("before", "here", "message"),
     [
         (
             {},
             {"version": "2.0"},
-            "version of 'flow': saved with acme-flow 1.2.0, here acme-flow 2.0; pip install 'acme-flow==1.2.0'",
+            (
+                "version of 'flow': saved with acme-flow 1.2.0, here acme-flow 2.0; pip "
+                "install 'acme-flow==1.2.0'"
+            ),
         ),
         (
             {},
             {"distribution": "best-flow"},
-            "provider of 'flow': saved with acme-flow 1.2.0, here best-flow 1.2.0; pip install 'acme-flow==1.2.0'",
+            (
+                "provider of 'flow': saved with acme-flow 1.2.0, here best-flow 1.2.0; pip "
+                "install 'acme-flow==1.2.0'"
+            ),
         ),
         (
             {"commit": COMMIT, "url": "git+https://host.example/flow.git"},
@@ -230,7 +236,8 @@ def test_every_difference_has_a_name(change, names):
             {"editable": True},
             {},
             (
-                "editable of 'flow': saved with an editable install, here one that is not editable; "
+                "editable of 'flow': saved with an editable install, here one that is "
+                "not editable; "
                 "install acme-flow 1.2.0 as editable, from its source"
             ),
         ),
@@ -245,17 +252,20 @@ def test_every_difference_has_a_name(change, names):
         (
             {},
             {"contract": 2},
-            "contract of 'flow': saved with version 1, here version 2; pip install 'acme-flow==1.2.0'",
+            (
+                "contract of 'flow': saved with version 1, here version 2; pip install "
+                "'acme-flow==1.2.0'"
+            ),
         ),
     ],
 )
-def test_every_difference_is_told_with_the_way_back(before, here, told):
+def test_every_difference_is_reported_with_the_way_back(before, here, message):
     (difference,) = differences_between(attrs.evolve(KNOWN, **before), attrs.evolve(KNOWN, **here))
-    assert difference.headline("saved with") == told
+    assert difference.headline("saved with") == message
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"schema": "0" * 63}, "schema: expected text that passes is_sha256"),
         ({"schema": "O" * 64}, "schema: expected text that passes is_sha256"),
@@ -265,6 +275,6 @@ def test_every_difference_is_told_with_the_way_back(before, here, told):
     ],
     ids=str,
 )
-def test_what_cannot_be_is_no_provenance(change: dict[str, Any], told: str):
-    with pytest.raises(ConfigError, match=told):
+def test_what_cannot_be_is_no_provenance(change: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
         attrs.evolve(KNOWN, **change)

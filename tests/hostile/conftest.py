@@ -19,7 +19,7 @@ _LONGEST = "100"
 
 
 @attrs.frozen
-class Place:
+class Sandbox:
     """An environment, and the folder in which commands run."""
 
     environment: FreshEnvironment
@@ -56,11 +56,11 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def new_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Place]:
+def new_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Sandbox]:
     """What makes environments that hold nothing but what they see of this one."""
 
-    def make() -> Place:
+    def make() -> Sandbox:
         folder = tmp_path_factory.mktemp("hostile")
-        return Place(light_environment(folder / "environment"), folder)
+        return Sandbox(light_environment(folder / "environment"), folder)
 
     return make

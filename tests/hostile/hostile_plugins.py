@@ -12,7 +12,7 @@ from tests.light_environment import indented, variant_source, write_wheel
 
 @attrs.frozen(kw_only=True)
 class Hostile:
-    """A package with one plugin, and what is to be told of it."""
+    """A package with one plugin, and what is to be said of it."""
 
     type: str
     """Its type; the module is called ``hostile_TYPE``, the distribution ``hostile-TYPE``."""
@@ -23,7 +23,7 @@ class Hostile:
     instead: str | None = None
     """What its module holds instead."""
 
-    told: str = ""
+    reason: str = ""
     """How the reason starts why it cannot be used, after the name of the module."""
 
     found: str = "import"
@@ -76,66 +76,78 @@ BROKEN = [
     Hostile(
         type="raises",
         before="raise OSError('no disk')",
-        told="cannot be imported: OSError: no disk",
+        reason="cannot be imported: OSError: no disk",
     ),
-    Hostile(type="exits", before="raise SystemExit(3)", told="cannot be imported: SystemExit: 3"),
+    Hostile(type="exits", before="raise SystemExit(3)", reason="cannot be imported: SystemExit: 3"),
     Hostile(
-        type="exits_well", before="import sys; sys.exit()", told="cannot be imported: SystemExit: "
+        type="exits_well",
+        before="import sys; sys.exit()",
+        reason="cannot be imported: SystemExit: ",
     ),
     Hostile(
         type="stops",
         before="class Stop(BaseException): ...\nraise Stop('now')",
-        told="cannot be imported: Stop: now",
+        reason="cannot be imported: Stop: now",
     ),
     Hostile(
         type="leaves",
         before="raise GeneratorExit",
-        told="cannot be imported: GeneratorExit: ",
+        reason="cannot be imported: GeneratorExit: ",
     ),
     Hostile(
         type="mute",
         before="class Mute(Exception):\n    def __str__(self): raise SystemError\nraise Mute",
-        told="cannot be imported: Mute",
+        reason="cannot be imported: Mute",
     ),
     Hostile(
-        type="recurses", before="def f(): f()\nf()", told="cannot be imported: RecursionError: "
+        type="recurses", before="def f(): f()\nf()", reason="cannot be imported: RecursionError: "
     ),
-    Hostile(type="misspelt", instead="def f(:", told="cannot be imported: SyntaxError: "),
+    Hostile(type="misspelt", instead="def f(:", reason="cannot be imported: SyntaxError: "),
     Hostile(
         type="incomplete",
         before="import nowhere_at_all",
-        told="cannot be imported: ModuleNotFoundError: No module named",
+        reason="cannot be imported: ModuleNotFoundError: No module named",
     ),
-    Hostile(type="empty", instead="", told="implements no hook 'noether_attention_variant'"),
+    Hostile(type="empty", instead="", reason="implements no hook 'noether_attention_variant'"),
     Hostile(
         type="misnamed",
-        instead="from noether_core import hookimpl\n@hookimpl\ndef noether_attention_varient(): ...",
-        told="unknown hook 'noether_attention_varient'",
+        instead=(
+            "from noether_core import hookimpl\n@hookimpl\ndef noether_attention_varient(): ..."
+        ),
+        reason="unknown hook 'noether_attention_varient'",
     ),
-    Hostile(type="gives_none", instead=_hook("return None"), told="returns None from its hook"),
     Hostile(
-        type="gives_text", instead=_hook("return 'flare'"), told="returns 'flare' from its hook"
+        type="wraps",
+        instead=_hook("yield").replace("@hookimpl", "@hookimpl(wrapper=True)"),
+        reason="implements noether_attention_variant as a wrapper, and there is nothing to wrap",
     ),
-    Hostile(type="gives_class", instead=_hook("return hookimpl"), told="returns <pluggy"),
+    Hostile(type="gives_none", instead=_hook("return None"), reason="returns None from its hook"),
+    Hostile(
+        type="gives_text", instead=_hook("return 'flare'"), reason="returns 'flare' from its hook"
+    ),
+    Hostile(type="gives_class", instead=_hook("return hookimpl"), reason="returns <pluggy"),
     Hostile(
         type="hook_exits",
         instead=_hook("raise SystemExit"),
-        told="fails in noether_attention_variant: SystemExit: ",
+        reason="fails in noether_attention_variant: SystemExit: ",
     ),
     Hostile(
         type="other_type",
         instead=variant_source("flare", module="hostile_other_type_module:Module"),
-        told="has a config of the type 'flare'; name the entry point so",
+        reason="has a config of the type 'flare'; name the entry point so",
     ),
     Hostile(
         type="too_new",
         instead=variant_source("too_new", api_version=99),
-        told="was written for version 99 of the plugin contract, and this is version ",
+        reason="was written for version 99 of the plugin contract, and this is version ",
     ),
     Hostile(
         type="asks_itself",
         before="from noether_core import registry\nregistry().get('asks_itself')",
-        told="cannot be imported: PluginError: 'asks_itself' of hostile-asks-itself 1.0: hostile_asks",
+        reason=(
+            "cannot be imported: PluginError: 'asks_itself' of hostile-asks-itself 1.0: "
+            "hostile_asks"
+        ),
     ),
 ]
 """Plugins that cannot be used, and whose failure leaves the program as it was."""
@@ -144,27 +156,31 @@ ENDING = [
     Hostile(
         type="hangs",
         before="import time\ntime.sleep(600)",
-        told="does not come back from its import within 12 seconds",
+        reason="does not come back from its import within 12 seconds",
     ),
     Hostile(
         type="dies",
         before="import os\nos._exit(7)",
-        told="ends the process that imports it, with status 7",
+        reason="ends the process that imports it, with status 7",
     ),
     Hostile(
         type="crashes",
         before="import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
-        told="ends the process that imports it, with signal 11",
+        reason="ends the process that imports it, with signal 11",
     ),
     Hostile(
         type="interrupts",
         before="raise KeyboardInterrupt",
-        told="raises KeyboardInterrupt:  when it is imported, which ends every program that uses it",
+        reason=(
+            "raises KeyboardInterrupt:  when it is imported, which ends every program that uses it"
+        ),
     ),
     Hostile(
         type="hook_interrupts",
         instead=_hook("raise KeyboardInterrupt"),
-        told="raises KeyboardInterrupt:  when it is imported, which ends every program that uses it",
+        reason=(
+            "raises KeyboardInterrupt:  when it is imported, which ends every program that uses it"
+        ),
     ),
     Hostile(
         type="waits_for_itself",
@@ -175,12 +191,10 @@ ENDING = [
             thread.start()
             thread.join()
         """,
-        told="does not come back from its import within 12 seconds",
+        reason="does not come back from its import within 12 seconds",
     ),
 ]
-"""Plugins that take whoever imports them along: no library can help that, so nothing else may
-import them.
-"""
+"""Plugins that end whoever imports them, which no library can help: nothing else imports them."""
 
 ODD = [
     Hostile(
@@ -188,21 +202,21 @@ ODD = [
         before="import torch",
         found="torch",
         severity="warning",
-        told="imports torch, so that whatever reads a config of it waits for torch",
+        reason="imports torch, so that whatever reads a config of it waits for torch",
     ),
     Hostile(
         type="slow",
         before="import time\ntime.sleep(0.7)",
         found="slow-import",
         severity="warning",
-        told="is slow to import: ",
+        reason="is slow to import: ",
     ),
     Hostile(
         type="prints",
         before="print('[]')",
         found="output",
         severity="warning",
-        told="prints when it is imported, into what commands print: '[]'",
+        reason="prints when it is imported, into what commands print: '[]'",
     ),
     Hostile(
         type="registers",
@@ -222,7 +236,7 @@ ODD = [
         ),
         found="registers",
         severity="warning",
-        told="registers 'registered' in the process when it is imported, and only then",
+        reason="registers 'registered' in the process when it is imported, and only then",
     ),
 ]
 """Plugins that can be used, and hold a surprise."""

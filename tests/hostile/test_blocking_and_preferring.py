@@ -1,6 +1,4 @@
-"""Blocking and preferring real packages: by the environment, by a registry of one's own, by
-qualified names.
-"""
+"""Real packages blocked and preferred: by the environment, a registry, and qualified names."""
 
 from __future__ import annotations
 
@@ -28,18 +26,18 @@ NAMES = ("flow", "acme-flow:flow", "Best_Flow:flow", "cold-flow:flow")
 
 
 @pytest.fixture(scope="module")
-def place(new_place):
+def sandbox(new_sandbox):
     """Three packages with one type; importing the third would end the program."""
-    place = new_place()
+    sandbox = new_sandbox()
     sources = {
         "acme": variant_source("flow"),
         "best": variant_source("flow"),
         "cold": "import os\nos._exit(9)\n",
     }
-    place.install(
+    sandbox.install(
         *(
             write_wheel(
-                place.folder,
+                sandbox.folder,
                 f"{name}-flow",
                 {f"{name}_flow.py": source},
                 version=f"{number}.0",
@@ -48,31 +46,31 @@ def place(new_place):
             for number, (name, source) in enumerate(sources.items(), 1)
         )
     )
-    return place
+    return sandbox
 
 
-def states(place, *arguments, **variables):
-    why = place.json("why", "flow", *arguments, status=variables.pop("status", 0), **variables)
+def states(sandbox, *arguments, **variables):
+    why = sandbox.json("why", "flow", *arguments, status=variables.pop("status", 0), **variables)
     return {
         row["candidate"].partition("-")[0]: f"{row['state']} {row['reason']}".strip()
         for row in why["candidates"]
     }
 
 
-def notes(place, *arguments, **variables):
-    rows = place.json("list", *arguments, **variables)
+def notes(sandbox, *arguments, **variables):
+    rows = sandbox.json("list", *arguments, **variables)
     return {
         row["distribution"].partition("-")[0]: row["note"] for row in rows if row["type"] == "flow"
     }
 
 
-def test_without_a_choice_all_three_are_told_as_ambiguous(place):
-    assert states(place, status=1) == {
+def test_without_a_choice_all_three_are_reported_as_ambiguous(sandbox):
+    assert states(sandbox, status=1) == {
         "acme": "ambiguous best-flow:flow and cold-flow:flow",
         "best": "ambiguous acme-flow:flow and cold-flow:flow",
         "cold": "ambiguous acme-flow:flow and best-flow:flow",
     }
-    assert notes(place) == {
+    assert notes(sandbox) == {
         name: f"ambiguous; write {name}-flow:flow" for name in ("acme", "best", "cold")
     }
 
@@ -85,18 +83,21 @@ BLOCKED = {
 
 
 @pytest.mark.parametrize(
-    ("place_of_setting", "arguments", "variables"),
+    ("sandbox_with_setting", "arguments", "variables"),
     [
         ("NOETHER_BLOCK", [], {"NOETHER_BLOCK": " Best_Flow, cold-flow:flow ,"}),
         ("block", ["--block", "Best_Flow", "--block", "cold-flow:flow"], {}),
     ],
 )
-def test_what_is_blocked_is_told_with_what_blocks_it(place, place_of_setting, arguments, variables):
-    told = {
-        name: state.format(place_of_setting).replace(" by ", " ") for name, state in BLOCKED.items()
+def test_what_is_blocked_is_reported_with_what_blocks_it(
+    sandbox, sandbox_with_setting, arguments, variables
+):
+    expected = {
+        name: state.format(sandbox_with_setting).replace(" by ", " ")
+        for name, state in BLOCKED.items()
     }
-    assert states(place, *arguments, **variables) == told
-    assert notes(place, *arguments, **variables) == {
+    assert states(sandbox, *arguments, **variables) == expected
+    assert notes(sandbox, *arguments, **variables) == {
         "acme": "",
         "best": "blocked",
         "cold": "blocked",
@@ -104,32 +105,32 @@ def test_what_is_blocked_is_told_with_what_blocks_it(place, place_of_setting, ar
 
 
 @pytest.mark.parametrize(
-    ("place_of_setting", "arguments", "variables"),
+    ("sandbox_with_setting", "arguments", "variables"),
     [
         ("NOETHER_PREFER", [], {"NOETHER_PREFER": "nothing,best-flow, acme-flow"}),
         ("prefer", ["--prefer", "best-flow"], {"NOETHER_PREFER": "acme-flow"}),
     ],
 )
-def test_what_is_preferred_is_told_with_what_prefers_it(
-    place, place_of_setting, arguments, variables
+def test_what_is_preferred_is_reported_with_what_prefers_it(
+    sandbox, sandbox_with_setting, arguments, variables
 ):
-    assert states(place, *arguments, **variables) == {
+    assert states(sandbox, *arguments, **variables) == {
         "acme": "passed over best-flow:flow",
-        "best": f"preferred {place_of_setting}=best-flow",
+        "best": f"preferred {sandbox_with_setting}=best-flow",
         "cold": "passed over best-flow:flow",
     }
-    assert notes(place, *arguments, **variables) == {
+    assert notes(sandbox, *arguments, **variables) == {
         "acme": "passed over; write acme-flow:flow",
         "best": "preferred",
         "cold": "passed over; write cold-flow:flow",
     }
-    assert place.json("why", "flow", *arguments, **variables)["sentence"] == (
-        f"'flow' is best-flow:flow of best-flow 2.0, preferred by {place_of_setting}=best-flow."
+    assert sandbox.json("why", "flow", *arguments, **variables)["sentence"] == (
+        f"'flow' is best-flow:flow of best-flow 2.0, preferred by {sandbox_with_setting}=best-flow."
     )
 
 
-def test_a_qualified_name_needs_no_choice_and_is_explained_alone(place):
-    why = place.json("why", "Acme_Flow:flow", NOETHER_PREFER="best-flow")
+def test_a_qualified_name_needs_no_choice_and_is_explained_alone(sandbox):
+    why = sandbox.json("why", "Acme_Flow:flow", NOETHER_PREFER="best-flow")
     assert [(row["candidate"], row["state"]) for row in why["candidates"]] == [
         ("acme-flow:flow", "chosen")
     ]
@@ -160,10 +161,10 @@ def test_a_qualified_name_needs_no_choice_and_is_explained_alone(place):
     ],
 )
 def test_a_registry_of_ones_own_blocks_and_prefers_beside_the_environment(
-    place, how, variables, results, imported
+    sandbox, how, variables, results, imported
 ):
-    told, loaded = place.python(STATES, how, *NAMES, **variables)
-    assert told == dict(zip(NAMES, results, strict=True))
+    reason, loaded = sandbox.python(STATES, how, *NAMES, **variables)
+    assert reason == dict(zip(NAMES, results, strict=True))
     assert loaded == imported
 
 
@@ -192,8 +193,8 @@ def test_a_registry_of_ones_own_blocks_and_prefers_beside_the_environment(
         ),
     ],
 )
-def test_doctor_finds_settings_that_do_nothing(place, variables, message, remedy):
-    found = place.json("doctor", "--no-import", **variables)["findings"]
+def test_doctor_finds_settings_that_do_nothing(sandbox, variables, message, remedy):
+    found = sandbox.json("doctor", "--no-import", **variables)["findings"]
     (finding,) = [finding for finding in found if finding["check"] == "setting"]
     assert (finding["severity"], finding["message"], finding["remedy"]) == (
         "warning",
@@ -219,22 +220,22 @@ known.register(attrs.evolve(known.get("dot_product"), config=Config))
 """
 
 
-def test_types_that_a_module_registers_are_listed_explained_and_chosen_among(place):
-    (place.folder / "here").mkdir()
+def test_types_that_a_module_registers_are_listed_explained_and_chosen_among(sandbox):
+    (sandbox.folder / "here").mkdir()
     for name in ("mine", "flow"):
-        (place.folder / "here" / f"{name}_registered.py").write_text(REGISTER.format(type=name))
+        (sandbox.folder / "here" / f"{name}_registered.py").write_text(REGISTER.format(type=name))
     variables = {
-        "PYTHONPATH": str(place.folder / "here"),
+        "PYTHONPATH": str(sandbox.folder / "here"),
         "NOETHER_REGISTER": "mine_registered, flow_registered",
         "NOETHER_PREFER": "in-process",
     }
-    why = place.json("why", "mine", **variables)
+    why = sandbox.json("why", "mine", **variables)
     assert why["means"] == "in-process:mine"
     assert why["sentence"] == "'mine' is in-process:mine registered in this process."
-    assert "mine" in {row["type"] for row in place.json("list", **variables)}
-    assert states(place, **variables)["in"] == "preferred NOETHER_PREFER=in-process"
-    assert notes(place, **variables)["in"] == "preferred"
-    found = place.json("doctor", "--slow", "5000", status=1, **variables)["findings"]
+    assert "mine" in {row["type"] for row in sandbox.json("list", **variables)}
+    assert states(sandbox, **variables)["in"] == "preferred NOETHER_PREFER=in-process"
+    assert notes(sandbox, **variables)["in"] == "preferred"
+    found = sandbox.json("doctor", "--slow", "5000", status=1, **variables)["findings"]
     assert [
         finding
         for finding in found
@@ -242,20 +243,23 @@ def test_types_that_a_module_registers_are_listed_explained_and_chosen_among(pla
     ] == []
 
 
-def test_doctor_finds_modules_to_register_that_cannot_be_imported_or_register_nothing(place):
+def test_doctor_finds_modules_to_register_that_cannot_be_imported_or_register_nothing(sandbox):
     variables = {
         "NOETHER_REGISTER": "nowhere_at_all,json",
         "NOETHER_BLOCK": "cold-flow,noether-attention",
     }
-    found = place.json("doctor", "--slow", "5000", status=1, **variables)["findings"]
-    told = {
+    found = sandbox.json("doctor", "--slow", "5000", status=1, **variables)["findings"]
+    reason = {
         finding["message"]: finding["severity"]
         for finding in found
         if finding["origin"] == "NOETHER_REGISTER"
     }
-    assert told == {
-        "nowhere_at_all cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'": "error",
+    assert reason == {
+        (
+            "nowhere_at_all cannot be imported: ModuleNotFoundError: No module named "
+            "'nowhere_at_all'"
+        ): "error",
         "json registers no type": "warning",
     }
-    listed = place.run("noether", "list", **variables)
+    listed = sandbox.run("noether", "list", **variables)
     assert "NOETHER_REGISTER: nowhere_at_all cannot be imported" in listed.stderr

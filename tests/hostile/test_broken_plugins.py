@@ -1,6 +1,4 @@
-"""Packages whose plugins break in every way, installed by pip beside each other: only their own
-types suffer.
-"""
+"""Packages whose plugins break in every way, installed beside each other: no others suffer."""
 
 from __future__ import annotations
 
@@ -29,21 +27,21 @@ print(json.dumps(results))
 
 
 @pytest.fixture(scope="module")
-def place(new_place):
-    place = new_place()
-    place.install(*wheels(place.folder, *ALL.values()))
-    return place
+def sandbox(new_sandbox):
+    sandbox = new_sandbox()
+    sandbox.install(*wheels(sandbox.folder, *ALL.values()))
+    return sandbox
 
 
 @pytest.fixture(scope="module")
-def resolved(place):
-    """What becomes of every type in one program, asked for twice, but for those that would end it."""
-    return place.python(RESOLVE, json.dumps([plugin.type for plugin in ENDING]))
+def resolved(sandbox):
+    """What becomes of every type in one program, looked up twice, save those that would end it."""
+    return sandbox.python(RESOLVE, json.dumps([plugin.type for plugin in ENDING]))
 
 
 @pytest.fixture(scope="module")
-def diagnosis(place):
-    return place.json("doctor", "--timeout", "12", "--slow", "600", status=1)
+def diagnosis(sandbox):
+    return sandbox.json("doctor", "--timeout", "12", "--slow", "600", status=1)
 
 
 def findings(diagnosis, plugin):
@@ -55,10 +53,10 @@ def findings(diagnosis, plugin):
 
 
 @pytest.mark.parametrize("plugin", BROKEN, ids=lambda plugin: plugin.type)
-def test_a_broken_plugin_is_told_in_full_with_its_provider(plugin, resolved):
+def test_a_broken_plugin_is_reported_in_full_with_its_provider(plugin, resolved):
     kind, provider, reason = resolved[plugin.type]
     assert (kind, provider) == ("PluginError", f"'{plugin.type}' of {plugin.distribution} 1.0")
-    assert reason.startswith(f"{plugin.module} {plugin.told}")
+    assert reason.startswith(f"{plugin.module} {plugin.reason}")
 
 
 def test_no_other_type_suffers(resolved):
@@ -67,8 +65,8 @@ def test_no_other_type_suffers(resolved):
     assert {"flare", "transolver", "sound", "registered"} <= resolved.keys() - broken
 
 
-def test_everything_is_listed_without_being_imported(place):
-    rows = {row["type"]: row for row in place.json("list")}
+def test_everything_is_listed_without_being_imported(sandbox):
+    rows = {row["type"]: row for row in sandbox.json("list")}
     assert {(row["distribution"], row["note"]) for name, row in rows.items() if name in ALL} == {
         (plugin.distribution, "") for plugin in ALL.values()
     }
@@ -85,7 +83,7 @@ def test_doctor_finds_each_and_says_what_to_do(plugin, diagnosis):
     finding = found[plugin.found]
     assert finding["severity"] == plugin.severity
     assert finding["plugin"] == f"{plugin.distribution}:{plugin.type}"
-    assert finding["message"].startswith(f"{plugin.module} {plugin.told}")
+    assert finding["message"].startswith(f"{plugin.module} {plugin.reason}")
     assert finding["remedy"]
     assert finding["origin"].endswith(f"{plugin.distribution.replace('-', '_')}-1.0.dist-info")
 
@@ -96,7 +94,7 @@ def test_doctor_finds_nothing_wrong_with_what_is_sound(diagnosis):
     }
 
 
-def test_doctor_tells_how_long_every_import_takes(diagnosis):
+def test_doctor_reports_how_long_every_import_takes(diagnosis):
     times = {row["plugin"]: row["milliseconds"] for row in diagnosis["imports"]}
     ended = {f"{plugin.distribution}:{plugin.type}" for plugin in ENDING}
     assert {name for name, time in times.items() if time is None} == ended
@@ -107,11 +105,11 @@ def test_doctor_tells_how_long_every_import_takes(diagnosis):
     )
 
 
-def test_doctor_for_readers_tells_the_same_and_leaves_with_one(place, diagnosis):
+def test_doctor_for_readers_reports_the_same_and_leaves_with_one(sandbox, diagnosis):
     hanging = [
         f"hostile-{name}" for name in ("hangs", "waits-for-itself")
     ]  # which the other run has waited for
-    done = place.run("noether", "doctor", "--slow", "600", NOETHER_BLOCK=",".join(hanging))
+    done = sandbox.run("noether", "doctor", "--slow", "600", NOETHER_BLOCK=",".join(hanging))
     errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
     assert done.returncode == 1
     assert done.stderr == ""
@@ -123,32 +121,34 @@ def test_doctor_for_readers_tells_the_same_and_leaves_with_one(place, diagnosis)
     assert "NOETHER_BLOCK=hostile-raises:raises" in done.stdout
 
 
-def test_commands_that_need_another_type_neither_hang_nor_die(place):
-    (place.folder / "good.yaml").write_text("type: sound\nhidden_dim: 8\nnum_heads: 2\n")
-    assert place.run("noether", "validate", "good.yaml").stdout == "good.yaml: good: sound\n"
-    assert place.json("show", "sound")["provider"] == "hostile-sound 1.0"
-    assert place.json("why", "hangs")["means"] == "hostile-hangs:hangs"
-    assert place.run("noether", "schema", "flare").returncode == 0
-    assert "doctor" in place.run("noether", "--help").stdout
+def test_commands_that_need_another_type_neither_hang_nor_die(sandbox):
+    (sandbox.folder / "good.yaml").write_text("type: sound\nhidden_dim: 8\nnum_heads: 2\n")
+    assert sandbox.run("noether", "validate", "good.yaml").stdout == "good.yaml: good: sound\n"
+    assert sandbox.json("show", "sound")["provider"] == "hostile-sound 1.0"
+    assert sandbox.json("why", "hangs")["means"] == "hostile-hangs:hangs"
+    assert sandbox.run("noether", "schema", "flare").returncode == 0
+    assert "doctor" in sandbox.run("noether", "--help").stdout
 
 
-def test_a_misspelt_option_imports_no_other_plugin(place):
-    (place.folder / "typo.yaml").write_text("type: sound\nhidden_dim: 8\nnum_heads: 2\nwindw: 3\n")
-    done = place.run("noether", "validate", "typo.yaml")
+def test_a_misspelt_option_imports_no_other_plugin(sandbox):
+    (sandbox.folder / "typo.yaml").write_text(
+        "type: sound\nhidden_dim: 8\nnum_heads: 2\nwindw: 3\n"
+    )
+    done = sandbox.run("noether", "validate", "typo.yaml")
     assert done.returncode == 1
     assert "typo.yaml:4:1: windw: unknown option of 'sound'; did you mean 'window'?" in done.stderr
 
 
-def test_ctrl_c_during_an_import_stops_the_program(place):
+def test_ctrl_c_during_an_import_stops_the_program(sandbox):
     for name in ("interrupts", "hook_interrupts"):
-        done = place.run(
+        done = sandbox.run(
             "python", "-c", f"from noether_core import registry; registry().get('{name}')"
         )
         assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
-        assert place.run("noether", "show", name).returncode == 130
+        assert sandbox.run("noether", "show", name).returncode == 130
 
 
-def test_a_program_that_waits_for_ever_can_still_use_other_types(place):
+def test_a_program_that_waits_for_ever_can_still_use_other_types(sandbox):
     code = """
 import json, threading, time
 from noether_core import registry
@@ -157,15 +157,15 @@ for name in ("hangs", "waits_for_itself"):
 time.sleep(1)
 print(json.dumps([registry().get(name).type for name in ("sound", "flare")]))
 """
-    assert place.python(code) == ["sound", "flare"]
+    assert sandbox.python(code) == ["sound", "flare"]
 
 
-def test_what_is_blocked_is_neither_imported_nor_found_at_fault(place):
+def test_what_is_blocked_is_neither_imported_nor_found_at_fault(sandbox):
     blocked = ",".join(plugin.distribution for plugin in [*BROKEN, *ENDING, *ODD])
-    diagnosis = place.json("doctor", NOETHER_BLOCK=blocked)
+    diagnosis = sandbox.json("doctor", NOETHER_BLOCK=blocked)
     assert diagnosis["findings"] == []
     assert "hostile-hangs:hangs" not in {row["plugin"] for row in diagnosis["imports"]}
-    notes = {row["type"]: row["note"] for row in place.json("list", NOETHER_BLOCK=blocked)}
+    notes = {row["type"]: row["note"] for row in sandbox.json("list", NOETHER_BLOCK=blocked)}
     assert {name for name, note in notes.items() if note == "blocked"} == ALL.keys() - {"sound"}
     code = "import json, noether_core\nprint(json.dumps(len(noether_core.json_schema()['allOf'])))"
-    assert place.python(code, NOETHER_BLOCK=blocked) == 11
+    assert sandbox.python(code, NOETHER_BLOCK=blocked) == 11

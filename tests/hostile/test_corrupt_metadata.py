@@ -43,7 +43,7 @@ def _leave_cache_alone(metadata):
 
 @attrs.frozen(kw_only=True)
 class Damaged:
-    """A package, what happens to its metadata, and what is told of it."""
+    """A package, what happens to its metadata, and what is reported of it."""
 
     name: str
     damage: object
@@ -59,7 +59,7 @@ class Damaged:
 
     check: str
     severity: str = "error"
-    told: str
+    reason: str
 
     @property
     def type(self):
@@ -78,35 +78,41 @@ DAMAGED = [
         damage=_write("entry_points.txt", "[noether.attention]\nx = caf\xe9\n".encode("latin-1")),
         on_error="entry_points.txt is not UTF-8",
         check="metadata",
-        told="entry_points.txt is not UTF-8: invalid continuation byte at byte 27; none of its plugins is found",
+        reason=(
+            "entry_points.txt is not UTF-8: invalid continuation byte at byte 27; none of "
+            "its plugins is found"
+        ),
     ),
     Damaged(
         name="wide",
         damage=_write("entry_points.txt", "[noether.attention]\nx = y\n".encode("utf-16")),
         on_error="entry_points.txt is not UTF-8",
         check="metadata",
-        told="entry_points.txt is not UTF-8: invalid start byte at byte 0; none of its plugins is found",
+        reason=(
+            "entry_points.txt is not UTF-8: invalid start byte at byte 0; none of its "
+            "plugins is found"
+        ),
     ),
     Damaged(
         name="value",
         damage=_write("entry_points.txt", "[noether.attention]\ndamaged_value = ../evil.py\n"),
         on_error="'damaged_value = ../evil.py' under [noether.attention] is no entry point",
         check="entry-point",
-        told="'damaged_value = ../evil.py' under [noether.attention] is no entry point",
+        reason="'damaged_value = ../evil.py' under [noether.attention] is no entry point",
     ),
     Damaged(
         name="folder",
         damage=_replace_by_folder,
         on_error="Is a directory",
         check="metadata",
-        told="[Errno 21] Is a directory",
+        reason="[Errno 21] Is a directory",
     ),
     Damaged(
         name="no_metadata",
         damage=_remove("METADATA"),
         on_error="METADATA is missing",
         check="metadata",
-        told="METADATA is missing; none of its plugins is found",
+        reason="METADATA is missing; none of its plugins is found",
     ),
     Damaged(
         name="nameless",
@@ -117,7 +123,7 @@ DAMAGED = [
         resolves=True,
         check="metadata",
         severity="warning",
-        told="METADATA has no Name; METADATA has no Version",
+        reason="METADATA has no Name; METADATA has no Version",
     ),
     Damaged(
         name="bytes",
@@ -126,28 +132,31 @@ DAMAGED = [
         resolves=True,
         check="metadata",
         severity="warning",
-        told="METADATA is not UTF-8: invalid continuation byte at byte",
+        reason="METADATA is not UTF-8: invalid continuation byte at byte",
     ),
     Damaged(
         name="group",
         damage=_write("entry_points.txt", "[noether.attentions]\ndamaged_group = damaged_group\n"),
         check="group",
         severity="warning",
-        told="[noether.attentions] is no group of Noether, and what it announces is never found; ",
+        reason="[noether.attentions] is no group of Noether, and what it announces is never found",
     ),
     Damaged(
         name="no_code",
         damage=_remove_code,
         is_listed=True,
         check="import",
-        told="damaged_no_code cannot be imported: ModuleNotFoundError: No module named 'damaged_no_code'",
+        reason=(
+            "damaged_no_code cannot be imported: ModuleNotFoundError: No module named "
+            "'damaged_no_code'"
+        ),
     ),
     Damaged(
         name="only_cache",
         damage=_leave_cache_alone,
         is_listed=True,
         check="import",
-        told="damaged_only_cache implements no hook 'noether_attention_variant'",
+        reason="damaged_only_cache implements no hook 'noether_attention_variant'",
     ),
 ]
 
@@ -174,17 +183,17 @@ print(json.dumps(results))
 """
 
 
-def metadata_of(place, module):
-    return place.site / f"{module}-1.0.dist-info"
+def metadata_of(sandbox, module):
+    return sandbox.site / f"{module}-1.0.dist-info"
 
 
 @pytest.fixture(scope="module")
-def place(new_place):
-    place = new_place()
+def sandbox(new_sandbox):
+    sandbox = new_sandbox()
     names = [*(damaged.type for damaged in DAMAGED), "healthy"]
     wheels = [
         write_wheel(
-            place.folder,
+            sandbox.folder,
             name.replace("_", "-"),
             {
                 f"{name}/__init__.py"
@@ -197,7 +206,7 @@ def place(new_place):
     ]
     strangers = [
         write_wheel(
-            place.folder,
+            sandbox.folder,
             name,
             {f"{name}.py": ""},
             group="console_scripts",
@@ -205,41 +214,41 @@ def place(new_place):
         )
         for name in STRANGERS
     ]
-    place.install(*wheels, *strangers)
+    sandbox.install(*wheels, *strangers)
     for damaged in DAMAGED:
-        damaged.damage(metadata_of(place, damaged.type))
+        damaged.damage(metadata_of(sandbox, damaged.type))
     for name, damage in STRANGERS.items():
-        damage(metadata_of(place, name))
-    (place.site / "~omething-1.0.dist-info").mkdir()
-    return place
+        damage(metadata_of(sandbox, name))
+    (sandbox.site / "~omething-1.0.dist-info").mkdir()
+    return sandbox
 
 
 @pytest.fixture(scope="module")
-def listed(place):
-    rows = place.json("list")
-    return {row["type"]: row for row in rows}, place.run("noether", "list").stderr
+def listed(sandbox):
+    rows = sandbox.json("list")
+    return {row["type"]: row for row in rows}, sandbox.run("noether", "list").stderr
 
 
 @pytest.fixture(scope="module")
-def findings(place):
-    found = place.json("doctor", "--slow", "5000", status=1)["findings"]
+def findings(sandbox):
+    found = sandbox.json("doctor", "--slow", "5000", status=1)["findings"]
     return [finding for finding in found if finding["check"] != "module"]  # none of these has one
 
 
 @pytest.fixture(scope="module")
-def resolved(place):
-    return place.python(RESOLVE, "healthy", "flare", *(damaged.type for damaged in DAMAGED))
+def resolved(sandbox):
+    return sandbox.python(RESOLVE, "healthy", "flare", *(damaged.type for damaged in DAMAGED))
 
 
 @every_damage
-def test_what_is_damaged_is_listed_as_far_as_it_can_be_and_told_as_far_as_it_cannot(
-    damaged, listed, place
+def test_what_is_damaged_is_listed_as_far_as_it_can_be_and_reported_as_far_as_it_cannot(
+    damaged, listed, sandbox
 ):
-    rows, told = listed
+    rows, reason = listed
     assert (damaged.type in rows) == damaged.is_listed
-    origin = str(metadata_of(place, damaged.type))
-    assert (f"noether: {origin}: " in told) == bool(damaged.on_error)
-    assert damaged.on_error in told
+    origin = str(metadata_of(sandbox, damaged.type))
+    assert (f"noether: {origin}: " in reason) == bool(damaged.on_error)
+    assert damaged.on_error in reason
 
 
 @every_damage
@@ -250,51 +259,53 @@ def test_only_the_damaged_type_suffers(damaged, resolved):
 
 
 @every_damage
-def test_doctor_finds_each(damaged, findings, place):
+def test_doctor_finds_each(damaged, findings, sandbox):
     (finding,) = [
         finding
         for finding in findings
-        if finding["origin"] == str(metadata_of(place, damaged.type))
+        if finding["origin"] == str(metadata_of(sandbox, damaged.type))
     ]
     assert (finding["check"], finding["severity"]) == (damaged.check, damaged.severity)
-    assert finding["message"].startswith(damaged.told)
+    assert finding["message"].startswith(damaged.reason)
     assert finding["remedy"]
 
 
 def test_doctor_finds_what_is_damaged_elsewhere_and_what_an_uninstallation_left(findings):
-    told = {finding["distribution"]: finding for finding in findings if not finding["plugin"]}
-    assert {name for name in told if name.startswith("stranger")} == {
+    reason = {finding["distribution"]: finding for finding in findings if not finding["plugin"]}
+    assert {name for name in reason if name.startswith("stranger")} == {
         name.replace("_", "-") for name in STRANGERS
     }
-    assert {told[name.replace("_", "-")]["severity"] for name in STRANGERS} == {"warning"}
-    assert told["omething"]["check"] == "leftover"
-    assert told["omething"]["origin"].endswith("~omething-1.0.dist-info")
-    assert "healthy" not in told
+    assert {reason[name.replace("_", "-")]["severity"] for name in STRANGERS} == {"warning"}
+    assert reason["omething"]["check"] == "leftover"
+    assert reason["omething"]["origin"].endswith("~omething-1.0.dist-info")
+    assert "healthy" not in reason
 
 
-def test_doctor_finds_missing_code_without_importing_too(place):
-    found = place.json("doctor", "--no-import", status=1)["findings"]
+def test_doctor_finds_missing_code_without_importing_too(sandbox):
+    found = sandbox.json("doctor", "--no-import", status=1)["findings"]
     missing = {
         finding["plugin"]: finding["message"]
         for finding in found
         if finding["check"] == "missing-code"
     }
     assert missing == {
-        "damaged-no-code:damaged_no_code": "damaged_no_code cannot be imported: there is no damaged_no_code",
+        "damaged-no-code:damaged_no_code": (
+            "damaged_no_code cannot be imported: there is no damaged_no_code"
+        ),
         "damaged-only-cache:damaged_only_cache": (
             "damaged_only_cache cannot be imported: damaged_only_cache is a folder without code"
         ),
     }
 
 
-def test_why_tells_what_could_not_be_read_where_a_type_is_missing(place):
-    done = place.run("noether", "why", "damaged_value")
+def test_why_reports_what_could_not_be_read_where_a_type_is_missing(sandbox):
+    done = sandbox.run("noether", "why", "damaged_value")
     assert done.returncode == 1
     assert done.stdout.startswith("'damaged_value' is not installed; ")
     assert "'damaged_value = ../evil.py' under [noether.attention] is no entry point" in done.stderr
-    assert "damaged_no_code cannot be used: there is no damaged_no_code" in place.json(
+    assert "damaged_no_code cannot be used: there is no damaged_no_code" in sandbox.json(
         "why", "damaged_no_code", status=1
     )["sentence"].replace(
         "damaged-no-code:damaged_no_code of damaged-no-code 1.0, and", "damaged_no_code"
     )
-    assert place.run("noether", "why", "healthy").stderr == ""
+    assert sandbox.run("noether", "why", "healthy").stderr == ""

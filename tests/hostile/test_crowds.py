@@ -19,7 +19,9 @@ resolution.scan = lambda *given: scans.append(given) or scan(*given)
 names = registry().types()
 imported = [name for name in sys.modules if name.startswith("crowd_")]
 found = {name: registry().get(name).type for name in names}
-print(json.dumps({"scans": len(scans), "imported": imported, "found": found, "missing": registry().providers("none")}))
+missing = registry().providers("none")
+facts = {"scans": len(scans), "imported": imported, "found": found, "missing": missing}
+print(json.dumps(facts))
 """
 
 
@@ -37,35 +39,35 @@ def write_installed(site, distribution, entry_points):
 
 
 @pytest.fixture(scope="module")
-def crowd(new_place):
+def crowd(new_sandbox):
     """Five hundred packages with plugins and three hundred without, beside some that pip has
     installed.
     """
-    place = new_place()
+    sandbox = new_sandbox()
     installed = [
-        write_wheel(place.folder, f"by-pip-{number}", {f"by_pip_{number}.py": ""})
+        write_wheel(sandbox.folder, f"by-pip-{number}", {f"by_pip_{number}.py": ""})
         for number in range(5)
     ]
-    place.install(SOUND.wheel(place.folder), *installed)
-    site = site_of(place.environment)
+    sandbox.install(SOUND.wheel(sandbox.folder), *installed)
+    site = site_of(sandbox.environment)
     for number in range(PLUGINS):
         module = f"crowd_{number}"
         (site / f"{module}.py").write_text(variant_source(module))
         write_installed(site, module, f"[noether.attention]\n{module} = {module}\n")
     for number in range(OTHERS):
         write_installed(site, f"other_{number}", f"[console_scripts]\nother{number} = other:main\n")
-    return place
+    return sandbox
 
 
 def test_every_type_of_five_hundred_packages_is_found_by_one_scan_and_nothing_is_imported_for_it(
     crowd,
 ):
-    told = crowd.python(COUNTED)
-    assert told["scans"] == 1
-    assert told["imported"] == []
-    assert told["missing"] == []
-    assert told["found"] == {name: name for name in told["found"]}
-    assert {f"crowd_{number}" for number in range(PLUGINS)} | {"sound", "flare"} <= told[
+    facts = crowd.python(COUNTED)
+    assert facts["scans"] == 1
+    assert facts["imported"] == []
+    assert facts["missing"] == []
+    assert facts["found"] == {name: name for name in facts["found"]}
+    assert {f"crowd_{number}" for number in range(PLUGINS)} | {"sound", "flare"} <= facts[
         "found"
     ].keys()
 
@@ -112,7 +114,8 @@ def resolve(thread):
         for number in range(50):
             name = names[(number * (2 * thread + 1) + 7 * thread) % 50]
             variant = registry().get(name)
-            results[thread].append((name, variant.type, variant.config(hidden_dim=8, num_heads=2).type, id(variant)))
+            config = variant.config(hidden_dim=8, num_heads=2)
+            results[thread].append((name, variant.type, config.type, id(variant)))
     except BaseException as error:
         errors.append(repr(error))
 
@@ -132,14 +135,14 @@ time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
-def fifty(new_place):
+def fifty(new_sandbox):
     """Fifty packages whose imports are slow and leave a line each."""
-    place = new_place()
+    sandbox = new_sandbox()
     names = [f"threaded_{number}" for number in range(50)]
-    place.install(
+    sandbox.install(
         *(
             write_wheel(
-                place.folder,
+                sandbox.folder,
                 name.replace("_", "-"),
                 {f"{name}_plugin.py": COUNT + variant_source(name)},
                 plugins={name: f"{name}_plugin"},
@@ -147,7 +150,7 @@ def fifty(new_place):
             for name in names
         )
     )
-    return place
+    return sandbox
 
 
 @pytest.mark.parametrize("attempt", range(3))
@@ -155,9 +158,9 @@ def test_eight_threads_that_resolve_fifty_types_get_all_of_them_right_and_import
     fifty, attempt
 ):
     counted = fifty.folder / f"counted{attempt}"
-    told = fifty.python(THREADS, COUNTED_IN=str(counted))
-    results = [result for thread in told["results"] for result in thread]
-    assert told["errors"] == []
+    facts = fifty.python(THREADS, COUNTED_IN=str(counted))
+    results = [result for thread in facts["results"] for result in thread]
+    assert facts["errors"] == []
     assert len(results) == 8 * 50
     assert all(name == variant == config for name, variant, config, _ in results)
     assert len({identity for *_, identity in results}) == 50

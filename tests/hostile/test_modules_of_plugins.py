@@ -1,6 +1,4 @@
-"""Packages whose configs are sound and whose torch modules are not: found when a module is made, or
-by doctor.
-"""
+"""Packages whose configs are sound and whose torch modules are not, which build or doctor finds."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ class Module:
     path: str = "{package}.module:Module"
     source: str = MODULE
 
-    told: str
+    reason: str
     """What ``build`` says, after the path."""
 
     doctor: str | None = None
@@ -40,70 +38,82 @@ class Module:
         return write_wheel(folder, f"modules-{self.type}", files, plugins={self.type: self.package})
 
 
-_NO_CONFIG = "from torch import nn\n\n\nclass Module(nn.Module):\n    def __init__(self, config):\n        super().__init__()\n"
+_NO_CONFIG = (
+    "from torch import nn\n\n\nclass Module(nn.Module):\n    def __init__(self, config):\n"
+    "        super().__init__()\n"
+)
 
 UNSOUND = [
     Module(
         type="plain",
         source="class Module: ...",
-        told="modules_plain.module:Module is no subclass of torch.nn.Module",
+        reason="modules_plain.module:Module is no subclass of torch.nn.Module",
         deep="modules_plain.module:Module is no subclass of torch.nn.Module",
     ),
     Module(
         type="careful",
         source="import torch\nclass Module:\n    def __init__(self, config): self.config = config",
-        told="modules_careful.module:Module is no subclass of torch.nn.Module",
+        reason="modules_careful.module:Module is no subclass of torch.nn.Module",
         deep="modules_careful.module:Module is no subclass of torch.nn.Module",
     ),
     Module(
         type="function",
         source="from torch import nn\ndef Module(config): return nn.Linear(1, 1)",
-        told="modules_function.module:Module is no subclass of torch.nn.Module",
+        reason="modules_function.module:Module is no subclass of torch.nn.Module",
         deep="modules_function.module:Module is no subclass of torch.nn.Module",
     ),
     Module(
         type="misspelt",
         path="{package}.module:Modul",
-        told="modules_misspelt.module:Modul cannot be imported: AttributeError: ",
+        reason="modules_misspelt.module:Modul cannot be imported: AttributeError: ",
         doctor="modules_misspelt.module has no Modul; did you mean 'Module'?",
         deep="modules_misspelt.module:Modul cannot be imported: AttributeError: ",
     ),
     Module(
         type="elsewhere",
         path="{package}.modules:Module",
-        told="modules_elsewhere.modules:Module cannot be imported: ModuleNotFoundError: ",
-        doctor="modules_elsewhere.modules:Module cannot be imported: there is no modules_elsewhere.modules",
+        reason="modules_elsewhere.modules:Module cannot be imported: ModuleNotFoundError: ",
+        doctor=(
+            "modules_elsewhere.modules:Module cannot be imported: there is no "
+            "modules_elsewhere.modules"
+        ),
         deep="modules_elsewhere.modules:Module cannot be imported: ModuleNotFoundError: ",
     ),
     Module(
         type="garbled",
         source="class Module(:",
-        told="modules_garbled.module:Module cannot be imported: SyntaxError: ",
+        reason="modules_garbled.module:Module cannot be imported: SyntaxError: ",
         doctor="modules_garbled.module:Module cannot be imported: SyntaxError: ",
         deep="modules_garbled.module:Module cannot be imported: SyntaxError: ",
     ),
     Module(
         type="exits",
         source="class Module: ...\nraise SystemExit(0)",
-        told="modules_exits.module:Module cannot be imported: SystemExit: 0",
+        reason="modules_exits.module:Module cannot be imported: SystemExit: 0",
         deep="modules_exits.module:Module cannot be imported: SystemExit: 0",
     ),
     Module(
         type="forgetful",
         source=_NO_CONFIG,
-        told="modules_forgetful.module:Module does not keep the config that it is made from as 'config'",
-        deep="modules_forgetful.module:Module does not keep the config that it is made from as 'config'",
+        reason=(
+            "modules_forgetful.module:Module does not keep the config that it is made from "
+            "as 'config'"
+        ),
+        deep=(
+            "modules_forgetful.module:Module does not keep the config that it is made from "
+            "as 'config'"
+        ),
     ),
     Module(
         type="failing",
         source=_NO_CONFIG + "        raise SystemExit('no')",
-        told="modules_failing.module:Module cannot be made: SystemExit: no",
+        reason="modules_failing.module:Module cannot be made: SystemExit: no",
         deep="modules_failing.module:Module makes nothing of its example: SystemExit: no",
     ),
     Module(
         type="dividing",
         source=_NO_CONFIG + "        1 / 0",
-        told="modules_dividing.module:Module cannot be made: ZeroDivisionError: division by zero",
+        reason="modules_dividing.module:Module cannot be made: ZeroDivisionError: division by zero",
         deep="modules_dividing.module:Module makes nothing of its example: ZeroDivisionError: ",
     ),
 ]
@@ -120,7 +130,8 @@ MEDDLING = Module(
         torch.set_num_threads(3)
         torch.manual_seed(17)
 """,
-    told="modules_meddling.module:Module changes the default dtype to torch.float64 and the default "
+    reason="modules_meddling.module:Module changes the default dtype to torch.float64 and the "
+    "default "
     "device to meta and whether gradients are computed to False and the number of threads to 3 and "
     "the seed to 17 when it is made; it was put back",
     deep="",
@@ -154,8 +165,10 @@ print(json.dumps([before, after, [str(warning.message) for warning in caught]]))
 
 SOUND = Module(
     type="late",
-    source="def __getattr__(name):\n    from modules_late import real\n    return getattr(real, name)",
-    told="",
+    source=(
+        "def __getattr__(name):\n    from modules_late import real\n    return getattr(real, name)"
+    ),
+    reason="",
     deep="",
 )
 """One whose class no reader of its file finds, and which is there nevertheless."""
@@ -178,10 +191,10 @@ every_module = pytest.mark.parametrize("module", UNSOUND, ids=lambda module: mod
 
 
 @pytest.fixture(scope="module")
-def place(new_place):
-    place = new_place()
+def sandbox(new_sandbox):
+    sandbox = new_sandbox()
     late = write_wheel(
-        place.folder,
+        sandbox.folder,
         "modules-late",
         {
             "modules_late/__init__.py": variant_source("late", module="modules_late.module:Module"),
@@ -190,13 +203,13 @@ def place(new_place):
         },
         plugins={"late": "modules_late"},
     )
-    place.install(late, *(module.wheel(place.folder) for module in [*UNSOUND, MEDDLING]))
-    return place
+    sandbox.install(late, *(module.wheel(sandbox.folder) for module in [*UNSOUND, MEDDLING]))
+    return sandbox
 
 
 @pytest.fixture(scope="module")
-def built(place):
-    return place.python(BUILD, *[module.type for module in UNSOUND], "late", "flare")
+def built(sandbox):
+    return sandbox.python(BUILD, *[module.type for module in UNSOUND], "late", "flare")
 
 
 def found(diagnosis):
@@ -204,24 +217,24 @@ def found(diagnosis):
 
 
 @pytest.fixture(scope="module")
-def diagnosis(place):
-    return found(place.json("doctor", status=1))
+def diagnosis(sandbox):
+    return found(sandbox.json("doctor", status=1))
 
 
 @pytest.fixture(scope="module")
-def deep_diagnosis(place):
+def deep_diagnosis(sandbox):
     return found(
-        place.json(
+        sandbox.json(
             "doctor", "--deep", "--timeout", "60", status=1, NOETHER_BLOCK="noether-attention"
         )
     )
 
 
 @every_module
-def test_a_module_that_cannot_be_made_is_told_by_build(module, built):
+def test_a_module_that_cannot_be_made_is_reported_by_build(module, built):
     kind, provider, reason = built[module.type]
     assert (kind, provider) == ("PluginError", f"'{module.type}' of modules-{module.type} 1.0")
-    assert reason.startswith(module.told)
+    assert reason.startswith(module.reason)
 
 
 def test_other_modules_are_made_in_the_same_program(built):
@@ -229,14 +242,14 @@ def test_other_modules_are_made_in_the_same_program(built):
     assert built["flare"] == "FLAREAttention"
 
 
-def test_settings_that_a_constructor_changes_are_put_back_and_named(place):
-    before, after, warned = place.python(BUILD_MEDDLING)
+def test_settings_that_a_constructor_changes_are_put_back_and_named(sandbox):
+    before, after, warned = sandbox.python(BUILD_MEDDLING)
     assert after == before
-    assert warned == [f"'meddling' of modules-meddling 1.0: {MEDDLING.told}"]
+    assert warned == [f"'meddling' of modules-meddling 1.0: {MEDDLING.reason}"]
 
 
 @every_module
-def test_doctor_finds_what_the_source_alone_tells(module, diagnosis):
+def test_doctor_finds_what_the_source_alone_shows(module, diagnosis):
     if module.doctor is None:
         assert f"modules-{module.type}" not in diagnosis
         return
@@ -256,8 +269,8 @@ def test_doctor_finds_nothing_wrong_with_a_class_that_is_made_on_demand(diagnosi
     assert "modules-late" not in diagnosis.keys() | deep_diagnosis.keys()
 
 
-def test_everything_is_listed_and_their_configs_are_checked(place):
-    assert {module.type for module in UNSOUND} <= {row["type"] for row in place.json("list")}
-    (place.folder / "plain.yaml").write_text("type: plain\nhidden_dim: 8\nnum_heads: 3\n")
-    done = place.run("noether", "validate", "plain.yaml")
+def test_everything_is_listed_and_their_configs_are_checked(sandbox):
+    assert {module.type for module in UNSOUND} <= {row["type"] for row in sandbox.json("list")}
+    (sandbox.folder / "plain.yaml").write_text("type: plain\nhidden_dim: 8\nnum_heads: 3\n")
+    done = sandbox.run("noether", "validate", "plain.yaml")
     assert done.stderr.startswith("plain.yaml:3:12: num_heads: 3 does not divide hidden_dim 8")

@@ -34,6 +34,7 @@ _BY_METADATA = (
     by_metadata.look_alikes,
     by_metadata.code_of_others,
     by_metadata.shared_code,
+    by_metadata.missing_torch,
     by_metadata.unmatched_settings,
     by_metadata.blocked_preferences,
 )

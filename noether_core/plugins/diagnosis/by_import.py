@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from noether_core import hookspecs
-from noether_core.plugins.diagnosis.environment import Finding, Severity, without
+from noether_core.plugins.diagnosis.environment import Check, Finding, Severity, without
 from noether_core.plugins.diagnosis.processes import Outcome
 
-_AUTHORS = "tell its authors"
+_AUTHORS = "report it to its authors"
 
 
 def failures(outcomes: Iterable[Outcome]) -> Iterator[Finding]:
@@ -16,7 +16,7 @@ def failures(outcomes: Iterable[Outcome]) -> Iterator[Finding]:
     for one in outcomes:
         reason = one.reason or one.complaint
         if reason is not None:
-            check = "import" if one.reason else "module"
+            check: Check = "import" if one.reason else "module"
             remedy = "correct the module, or take it out"
             if one.entry is not None:
                 remedy = without(one.entry)
@@ -27,8 +27,10 @@ def torch_with_configs(outcomes: Iterable[Outcome]) -> Iterator[Finding]:
     """Yield the plugins that import torch before anybody builds a module."""
     for one in outcomes:
         if one.imports_torch:
-            message = f"{one.module} imports torch, so that whatever reads a config of it"
-            message = f"{message} waits for torch{_duration(one)}"
+            message = (
+                f"{one.module} imports torch, so that whatever reads a config of it "
+                f"waits for torch{_duration(one)}"
+            )
             remedy = f"{_AUTHORS}: torch belongs into the file of the module"
             yield _finding("warning", "torch", one, message, remedy)
 
@@ -54,8 +56,10 @@ def old_contracts(outcomes: Iterable[Outcome]) -> Iterator[Finding]:
         remedy = f"install a newer one, or {_AUTHORS}"
         if changes:
             remedy = f"{_AUTHORS}: {'; '.join(changes)}"
-        message = f"{one.module} was written for version {one.api_version} of the plugin contract"
-        message = f"{message}, and this is version {current}"
+        message = (
+            f"{one.module} was written for version {one.api_version} of the plugin contract, "
+            f"and this is version {current}"
+        )
         yield _finding("warning", "contract", one, message, remedy)
 
 
@@ -67,9 +71,11 @@ def side_effects(outcomes: Iterable[Outcome]) -> Iterator[Finding]:
             yield _finding("warning", "output", one, f"{message}: {one.printed!r}", _AUTHORS)
         if one.entry is not None and one.registered:
             types = " and ".join(map(repr, one.registered))
-            message = f"{one.module} registers {types} in the process when it is imported"
+            message = (
+                f"{one.module} registers {types} in the process when it is imported, and only then"
+            )
             remedy = f"{_AUTHORS}: an entry point is found by everybody"
-            yield _finding("warning", "registers", one, f"{message}, and only then", remedy)
+            yield _finding("warning", "registers", one, message, remedy)
         if one.entry is None and not one.registered and not one.reason:
             message = f"{one.module} registers no type"
             yield _finding("warning", "setting", one, message, "take it out")
@@ -79,7 +85,7 @@ def _duration(one: Outcome) -> str:
     return "" if one.milliseconds is None else f": {one.milliseconds:.0f} ms"
 
 
-def _finding(severity: Severity, check: str, one: Outcome, message: str, remedy: str) -> Finding:
+def _finding(severity: Severity, check: Check, one: Outcome, message: str, remedy: str) -> Finding:
     if one.entry is not None:
         return Finding.of_plugin(severity, check, one.entry, message, remedy)
     return Finding(

@@ -6,10 +6,12 @@ import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from noether_core.plugins.diagnosis.environment import (
+    Check,
     Environment,
     Finding,
     Installed,
@@ -27,12 +29,13 @@ def unread_plugins(environment: Environment) -> Iterator[Finding]:
     """Yield what keeps plugins from being found."""
     for fault in environment.known.faults:
         name, version = name_from(fault.origin) if os.path.exists(fault.origin) else ("", "")
+        check: Check = "metadata"
+        message = f"{fault.reason}; none of its plugins is found"
+        remedy = _reinstall(name)
         if fault.line:
-            check, message = "entry-point", fault.reason
+            check = "entry-point"
+            message = fault.reason
             remedy = "its authors must write it so; the other plugins are found nevertheless"
-        else:
-            check, message = "metadata", f"{fault.reason}; none of its plugins is found"
-            remedy = _reinstall(name)
         yield Finding(
             severity="error",
             check=check,
@@ -96,10 +99,10 @@ def _hidden_copies(found: Sequence[Installed], environment: Environment) -> Iter
 
         entry_points = environment.known.index.entry_points
         only_here = sorted(entry.name for entry in entry_points if entry.origin == one.origin)
-        message = f"{first.version} in {first.folder} hides {one.version or 'a copy'}"
-        message = f"{message} in {one.folder}"
+        hidden_copy = f"{one.version or 'a copy'} in {one.folder}"
+        message = f"{first.version} in {first.folder} hides {hidden_copy}"
         if only_here:
-            message = f"{message}, which still provides {' and '.join(map(repr, only_here))}"
+            message += f", which still provides {' and '.join(map(repr, only_here))}"
         yield _of_distribution("duplicate", one, message, "uninstall the one that is not meant")
 
 
@@ -127,12 +130,14 @@ def misspelt_groups(environment: Environment) -> Iterator[Finding]:
                 continue
             meant = nearest(group, GROUPS)
             if meant is not None:
-                lost = "is no group of Noether, and what it announces is never found"
-                message = f"[{group}] {lost}; [{meant}] is one"
+                message = (
+                    f"[{group}] is no group of Noether, and what it announces is never found; "
+                    f"[{meant}] is one"
+                )
                 yield _of_distribution("group", one, message, "its authors must write it so")
 
 
-def _of_distribution(check: str, one: Installed, message: str, remedy: str) -> Finding:
+def _of_distribution(check: Check, one: Installed, message: str, remedy: str) -> Finding:
     return Finding(
         severity="warning",
         check=check,
@@ -164,8 +169,10 @@ def clashing_commands(environment: Environment) -> Iterator[Finding]:
     for entries in _by_name(environment.known.commands()):
         if entries[0].name in environment.core_commands:
             for entry in entries:
-                message = f"the command '{entry.name}' is Noether's own"
-                message = f"{message}, which goes before that of {entry.distribution}"
+                message = (
+                    f"the command '{entry.name}' is Noether's own, "
+                    f"which goes before that of {entry.distribution}"
+                )
                 remedy = f"write noether {entry.qualified_name}"
                 yield Finding.of_plugin("warning", "clash", entry, message, remedy)
         elif len(entries) > 1:
@@ -202,8 +209,9 @@ def look_alikes(environment: Environment) -> Iterator[Finding]:
     for entry in environment.plugins:
         if not entry.name.isascii():
             escaped = entry.name.encode("unicode_escape").decode()
-            message = f"'{entry.name}' is not ASCII: it is '{escaped}'"
-            message = f"{message}, which may pass for another name"
+            message = (
+                f"'{entry.name}' is not ASCII: it is '{escaped}', which may pass for another name"
+            )
             remedy = "make sure that it is what you meant to install"
             yield Finding.of_plugin("warning", "look-alike", entry, message, remedy)
 
@@ -261,6 +269,17 @@ def _of_setting(variable: str, message: str, remedy: str) -> Finding:
     )
 
 
+def missing_torch(environment: Environment) -> Iterator[Finding]:
+    """Yield once that torch is absent: configs are checked without it, and no module is built."""
+    if environment.plugins and find_spec("torch") is None:
+        yield Finding(
+            severity="warning",
+            check="missing-torch",
+            message="torch is not installed: configs can be checked, and no module can be built",
+            remedy="pip install 'noether-attention[torch]'",
+        )
+
+
 def missing_code(environment: Environment) -> Iterator[Finding]:
     """Yield the plugins whose module is not there."""
     for entry in environment.plugins:
@@ -277,8 +296,10 @@ def code_of_others(environment: Environment) -> Iterator[Finding]:
         wanted = _source_tree(entry.origin) or _recorded_file(entry)
         found = _file(entry)
         if wanted and found and not _is_within(found, wanted):
-            message = f"{entry.value} is found in {found}, not in {wanted}"
-            message = f"{message}; that is another copy than {entry.version}"
+            message = (
+                f"{entry.value} is found in {found}, not in {wanted}; "
+                f"that is another copy than {entry.version}"
+            )
             remedy = "uninstall the copy that is not meant, or take its folder off Python's path"
             yield Finding.of_plugin("warning", "other-code", entry, message, remedy)
 
@@ -294,8 +315,10 @@ def shared_code(environment: Environment) -> Iterator[Finding]:
     for file, entries in owners.items():
         if len(entries) > 1:
             first = next(iter(entries.values()))
-            message = f"{' and '.join(entries)} have each installed {file}"
-            message = f"{message}; the last has overwritten the others"
+            message = (
+                f"{' and '.join(entries)} have each installed {file}; "
+                "the last has overwritten the others"
+            )
             remedy = f"uninstall all but one of {', '.join(entries)}, and reinstall it"
             yield Finding.of_plugin("warning", "shared-code", first, message, remedy)
 

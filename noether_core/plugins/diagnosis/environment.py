@@ -21,6 +21,30 @@ _MOST_BYTES = 1 << 24
 
 Severity = Literal["error", "warning"]
 
+Check = Literal[
+    "clash",
+    "contract",
+    "doctor",
+    "duplicate",
+    "entry-point",
+    "group",
+    "import",
+    "leftover",
+    "look-alike",
+    "metadata",
+    "missing-code",
+    "missing-torch",
+    "module",
+    "other-code",
+    "output",
+    "registers",
+    "setting",
+    "shared-code",
+    "slow-import",
+    "torch",
+]
+"""Names of the checks, as reports and the page for operators have them."""
+
 
 @attrs.frozen(kw_only=True)
 class Finding:
@@ -29,8 +53,8 @@ class Finding:
     severity: Severity
     """``error``: a plugin cannot be used. ``warning``: all can, and a surprise is waiting."""
 
-    check: str
-    """The check that found it, one word or two with a hyphen: ``slow-import``."""
+    check: Check
+    """The check that found it: ``slow-import``."""
 
     message: str
     """What is wrong."""
@@ -52,7 +76,7 @@ class Finding:
 
     @classmethod
     def of_plugin(
-        cls, severity: Severity, check: str, entry: EntryPoint, message: str, remedy: str
+        cls, severity: Severity, check: Check, entry: EntryPoint, message: str, remedy: str
     ) -> Finding:
         """Return what is wrong with a plugin."""
         return cls(

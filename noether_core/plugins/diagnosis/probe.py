@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from noether_core.errors import NoetherError, PluginError
@@ -98,6 +99,8 @@ def _load(entry: EntryPoint) -> AttentionVariant | None:
 
 def _deep_complaint(variant: AttentionVariant) -> str | None:
     """Import the class of a variant, which brings torch along, and make a module of the example."""
+    if find_spec("torch") is None:  # a finding of its own says so, once for all variants
+        return complaint_about(variant.module)
     try:
         found = import_object(variant.module, variant.type)
         torch = sys.modules.get("torch")

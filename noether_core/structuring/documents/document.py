@@ -74,26 +74,18 @@ class Source:
         return self._lines[start]
 
 
+@attrs.define(eq=False)
 class SourceMap:
     """Where a value stands in the text, and where the values in it do."""
 
-    # plain slots: a document has one for each of its values, and attrs would take twice the time
-    __slots__ = ("key_start", "parts", "start")
+    start: int
+    """Index of the value's first character."""
 
-    def __init__(
-        self,
-        start: int,
-        key_start: int | None = None,
-        parts: dict[str | int, SourceMap] | None = None,
-    ) -> None:
-        self.start = start
-        """Index of the value's first character."""
+    key_start: int | None = None
+    """Index of its key's first character; None for the whole document and items of lists."""
 
-        self.key_start = key_start
-        """Index of its key's first character; None for the whole document and items of lists."""
-
-        self.parts = parts
-        """Maps of a mapping's values by key, of a list's items by position; None for a scalar."""
+    parts: dict[str | int, SourceMap] | None = None
+    """Maps of a mapping's values by key, of a list's items by position; None for a scalar."""
 
     def find(self, keys: Iterable[str | int], *, at_key: bool) -> int:
         """Return the index of the value under *keys*, or of its key.

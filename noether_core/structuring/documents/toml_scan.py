@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import attrs
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError
 from noether_core.structuring.documents.document import SourceMap, repeated_key
@@ -32,7 +34,8 @@ _SCALAR: Final = re.compile(
 """
 
 
-class _Name(NamedTuple):  # one for each key of a document: attrs would take twice the time
+@attrs.frozen
+class _Name:
     """One name of a dotted key, and its index in the text."""
 
     text: str

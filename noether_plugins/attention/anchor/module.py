@@ -73,6 +73,7 @@ class MultiBranchAnchorAttention(nn.Module):
         self.config = structure(config, self.config_class)
         self.use_rope = self.config.use_rope
         self.mixed_attention = MixedAttention(_shared_options(self.config))
+        # The attention below remembers its plans by the rule, so modules of equal options share them.
         self._rule = BranchRule(self.config.branches, self.config.anchor_suffix, self.patterns_of)
 
     def forward(
@@ -162,4 +163,5 @@ def _shared_options(config: MultiBranchAnchorAttentionConfig) -> MixedAttentionC
 def _shared_names(config_class: type[MultiBranchAnchorAttentionConfig]) -> tuple[str, ...]:
     accepted = {field.name for field in attrs.fields(MixedAttentionConfig) if field.init}
     own = {field.name for field in attrs.fields(config_class)}
+    # The type is another, the width of a head follows, and a concrete config has nothing extra.
     return tuple(sorted((accepted & own) - {"type", "extra", "_head_dim"}))

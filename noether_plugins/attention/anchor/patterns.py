@@ -98,6 +98,7 @@ def branches_of(groups: tuple[str, ...], branches: Sequence[str], anchor_suffix:
                 f"token_specs: branch {branch!r} has no group of tokens; "
                 f"the groups are {quoted_names(groups)}"
             )
+        # Anchors may be of size None, and then come from a cache; they are named all the same.
         if anchors[branch] not in groups:
             raise MissingAnchorTokenError(
                 f"token_specs: branch {branch!r} has no anchors {anchors[branch]!r}; "
@@ -119,4 +120,5 @@ def _branch_of(group: str, anchors: Mapping[str, str]) -> str:
             f"token_specs: {group!r} belongs to no branch of {quoted_names(anchors)}; "
             f"name it for one, such as {example!r}"
         )
+    # So branches `vol` and `volume` can stand side by side.
     return max(candidates, key=len)

@@ -75,7 +75,7 @@ class DotProductAttention(QKVAttention):
         check_attn_mask(attn_mask, x, x, self.num_heads)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="dot_product", use_rope=self.use_rope)
-        dropout = self.dropout if self.training else 0.0
+        dropout = self.dropout if self.training else 0.0  # of weights; that of the output is below
 
         queries = self.project_queries(x, freqs)
         keys = self.project_keys(x, freqs)

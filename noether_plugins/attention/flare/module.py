@@ -203,9 +203,11 @@ class FLAREAttention(nn.Module):
             latents, key_chunks, scale=self.attn_scale, backend=self.backend
         )
 
+        # The rows of the result hold the keys until the output takes their place.
         for rows in chunks_of(attended, chunk_size):
             keys = split_heads(y[:, rows], self.num_heads)
             y[:, rows] = self._hand_out(keys, latents, gathered)
+        # The others have left no keys, as no latent attends to them.
         for rows in chunks_of(_between(attended, count), chunk_size):
             keys = project_heads(x[:, rows], self.k_proj, self.num_heads, norm=self.k_norm)
             y[:, rows] = self._hand_out(keys, latents, gathered)

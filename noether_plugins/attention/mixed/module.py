@@ -126,6 +126,7 @@ class MixedAttention(QKVAttention):
         if torch.compiler.is_compiling():
             return plan_for(layout_of(specs), patterns_as_names(patterns), tokens, storing)
 
+        # Equal tuples are compared faster than they are hashed.
         given = (specs, patterns, tokens, storing)
         last = self._last
         if last is None or last.given != given:

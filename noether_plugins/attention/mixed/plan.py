@@ -191,4 +191,5 @@ def _is_whole(calls: Sequence[KernelCall], fresh: tuple[str, ...], storing: bool
     """Return whether one call of the kernel takes all queries, all that is fresh, and no other."""
     if storing or len(calls) != 1:
         return False
-    return not calls[0].cached and calls[0].keys == fresh
+    (call,) = calls
+    return call.cached == () and call.keys == fresh

@@ -102,8 +102,10 @@ def choose_chunk_sizes(
         config: Options of the module.
         call: What is to be computed.
     """
-    is_described = not (call.attn_mask is None or isinstance(call.attn_mask, Tensor))
-    if torch.compiler.is_compiling() or config.backend == "flex" or is_described:
+    if torch.compiler.is_compiling() or config.backend == "flex":
+        return None
+    # Masks that describe pairs are for all of them, and not cut.
+    if not (call.attn_mask is None or isinstance(call.attn_mask, Tensor)):
         return None
     # To look closer takes a noticeable time, so calls with few tokens are over here.
     if config.chunk_size is None and _is_short(call):
@@ -133,9 +135,10 @@ def _is_short(call: Call) -> bool:
 
 def _widest_of_query(config: PerceiverAttentionConfig, call: Call, keys: int | None) -> int:
     """Return the most numbers that a query becomes: its features, or logits that are held."""
-    if keys is None and call.keys is not None and config.backend == "math":
-        return max(config.hidden_dim, config.num_heads * call.keys.x.shape[1])
-    return config.hidden_dim
+    holds_logits = config.backend == "math" and keys is None
+    if not holds_logits or call.keys is None:
+        return config.hidden_dim
+    return max(config.hidden_dim, config.num_heads * call.keys.x.shape[1])
 
 
 def _keys_at_once(module: nn.Module, config: PerceiverAttentionConfig, call: Call) -> int | None:
@@ -183,6 +186,8 @@ def take_keys(mask: Tensor | None, span: slice) -> Tensor | None:
 
 
 def _take_freqs(freqs: Frequencies | None, span: slice) -> Frequencies | None:
-    if freqs is None or isinstance(freqs, Tensor):
-        return None if freqs is None else freqs[..., span, :]
+    if freqs is None:
+        return None
+    if isinstance(freqs, Tensor):
+        return freqs[..., span, :]
     return tuple(angles[..., span, :] for angles in freqs)

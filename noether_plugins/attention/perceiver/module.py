@@ -74,6 +74,7 @@ class PerceiverAttention(QKVAttention):
     def __init__(self, config: AttentionConfig) -> None:
         own = structure(config, PerceiverAttentionConfig)
         kv_dim = own.hidden_dim if own.kv_dim is None else own.kv_dim
+        # Given at any width, so that weights stacked into `kv` load, and not into `qkv`.
         super().__init__(own, kv_dim=kv_dim)
         self.kv_dim = kv_dim
         self.backend = own.backend
@@ -169,6 +170,7 @@ class PerceiverAttention(QKVAttention):
                 "or a kv_cache that an earlier call filled"
             )
 
+        # Only now is it sure how many keys there are: a cache knows it too.
         check_attn_mask(call.attn_mask, call.queries.x, group.keys.transpose(1, 2), self.num_heads)
         if call.keys is not None and call.cache is not None:
             call.cache.store(self, _GROUP, group)

@@ -28,7 +28,7 @@ def test_a_newer_one_is_refused_with_what_to_install(site):
 
 
 @pytest.mark.parametrize(
-    ("requirement", "told"),
+    ("requirement", "message"),
     [
         ("noether-attention>=2.5", ">=2.5"),
         ("Noether_Attention (>=2.5,<3)", ">=2.5,<3"),
@@ -37,7 +37,7 @@ def test_a_newer_one_is_refused_with_what_to_install(site):
         ("noether-attention-tools>=9", f"newer than {core_version()}"),
     ],
 )
-def test_a_newer_one_that_says_what_it_needs_is_quoted(site, requirement, told):
+def test_a_newer_one_that_says_what_it_needs_is_quoted(site, requirement, message):
     install(site, 2)
     (metadata,) = site.folder.glob("*.dist-info/METADATA")
     metadata.write_text(
@@ -45,7 +45,7 @@ def test_a_newer_one_that_says_what_it_needs_is_quoted(site, requirement, told):
             "\n\n", f"\nRequires-Dist: torch>=2\nRequires-Dist: {requirement}\n\n"
         )
     )
-    assert reason_of(site).endswith(f"; install noether-attention {told}")
+    assert reason_of(site).endswith(f"; install noether-attention {message}")
 
 
 def test_an_older_one_works_for_as_long_as_the_contract_did_not_change_for_it(site, monkeypatch):
@@ -55,7 +55,7 @@ def test_an_older_one_works_for_as_long_as_the_contract_did_not_change_for_it(si
     assert site.registry().get("flow").api_version == 1
 
 
-def test_an_older_one_that_works_no_more_is_told_every_change_since(site, monkeypatch):
+def test_an_older_one_that_works_no_more_is_reported_every_change_since(site, monkeypatch):
     monkeypatch.setattr(hookspecs, "hookspec_version", 4)
     monkeypatch.setattr(hookspecs, "oldest_version", 3)
     changes = {
@@ -66,11 +66,12 @@ def test_an_older_one_that_works_no_more_is_told_every_change_since(site, monkey
     monkeypatch.setattr(hookspecs, "CHANGES", {number: changes[number] for number in (4, 2, 3)})
     module = install(site, 2)
     assert reason_of(site) == (
-        f"{module} was written for version 2 of the plugin contract, which works no more; install a newer flow, or "
+        f"{module} was written for version 2 of the plugin contract, which works no "
+        "more; install a newer flow, or "
         "change it: for version 3, state the license; for version 4, say where it was published"
     )
 
 
-def test_what_is_not_a_package_asks_for_no_version():
+def test_what_is_not_a_package_requires_no_version():
     entry = EntryPoint("noether.attention", "flow", "flow", "in-process", "", "")
     assert required_core(entry) == ""

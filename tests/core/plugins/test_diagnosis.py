@@ -33,14 +33,14 @@ def install(site, name, source):
     site.install(name, attention={name: f"{name}_plugin"}, files={f"{name}_plugin.py": source})
 
 
-def test_a_sound_plugin_is_imported_elsewhere_and_its_time_is_told(site):
+def test_a_sound_plugin_is_imported_elsewhere_and_its_time_is_reported(site):
     site.install("acme", files={"acme_module.py": "class Module: ..."})
     module = site.install_variant("flow", module="acme_module:Module")
-    told = diagnose(slow=60_000)
-    assert told.findings == ()
-    assert not told.has_errors
+    found = diagnose(slow=60_000)
+    assert found.findings == ()
+    assert not found.has_errors
     assert module not in sys.modules
-    (outcome,) = told.outcomes
+    (outcome,) = found.outcomes
     assert (outcome.name, outcome.api_version, outcome.imports_torch) == ("flow:flow", 1, False)
     assert 0 < outcome.milliseconds < 60_000
 
@@ -48,8 +48,8 @@ def test_a_sound_plugin_is_imported_elsewhere_and_its_time_is_told(site):
 def test_without_imports_nothing_is_started(site, monkeypatch):
     install(site, "acme", "raise SystemExit(1)")
     monkeypatch.setattr("subprocess.Popen", None)
-    told = diagnose(with_imports=False)
-    assert (told.findings, told.outcomes) == ((), ())
+    found = diagnose(with_imports=False)
+    assert (found.findings, found.outcomes) == ((), ())
 
 
 def test_what_was_put_on_the_path_of_this_program_is_seen_by_the_processes_and_no_more(
@@ -66,43 +66,43 @@ def test_a_module_to_register_that_hangs_keeps_no_plugin_from_being_looked_at(si
     install(site, "acme", "raise OSError('seen')")
     (site.folder / "acme_hangs.py").write_text("import time\ntime.sleep(600)")
     monkeypatch.setenv("NOETHER_REGISTER", "acme_hangs")
-    told = {finding.origin: finding.message for finding in diagnose(timeout=5).findings}
-    assert told == {
+    found = {finding.origin: finding.message for finding in diagnose(timeout=5).findings}
+    assert found == {
         "NOETHER_REGISTER": "acme_hangs does not come back from its import within 5 seconds",
         str(site.folder / "acme-1.2.0.dist-info"): "acme_plugin cannot be imported: OSError: seen",
     }
 
 
-def test_a_check_that_fails_is_told_and_keeps_no_other_from_being_made(site, monkeypatch):
+def test_a_check_that_fails_is_reported_and_keeps_no_other_from_being_made(site, monkeypatch):
     def broken(_):
         yield from ()
         raise ZeroDivisionError("check")
 
     install(site, "acme", "raise OSError")
     monkeypatch.setattr(diagnosis, "_BY_METADATA", (broken, *diagnosis._BY_METADATA))
-    told = diagnose()
-    assert checks(told.findings) == [("import", "error", "acme:acme"), ("doctor", "warning", "")]
-    assert told.findings[1].message == "the check 'broken' failed: ZeroDivisionError: check"
+    found = diagnose()
+    assert checks(found.findings) == [("import", "error", "acme:acme"), ("doctor", "warning", "")]
+    assert found.findings[1].message == "the check 'broken' failed: ZeroDivisionError: check"
 
 
-def test_where_no_process_can_be_started_that_is_told_and_code_is_looked_for_instead(
+def test_where_no_process_can_be_started_that_is_reported_and_code_is_looked_for_instead(
     site, monkeypatch
 ):
     site.install("acme", attention={"acme": "nowhere_at_all"})
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    told = diagnose()
-    assert checks(told.findings) == [
+    found = diagnose()
+    assert checks(found.findings) == [
         ("missing-code", "error", "acme:acme"),
         ("doctor", "warning", ""),
     ]
-    assert "the check 'imports' failed: FileNotFoundError" in told.findings[1].message
+    assert "the check 'imports' failed: FileNotFoundError" in found.findings[1].message
 
 
-def test_where_nothing_can_be_looked_at_that_is_told(monkeypatch):
+def test_where_nothing_can_be_looked_at_that_is_reported(monkeypatch):
     monkeypatch.setattr(diagnosis, "environment_of", lambda *_: 1 / 0)
-    told = diagnose()
-    assert told.environment is None
-    assert [finding.message for finding in told.findings] == [
+    found = diagnose()
+    assert found.environment is None
+    assert [finding.message for finding in found.findings] == [
         "the check 'environment' failed: ZeroDivisionError: division by zero"
     ]
 
@@ -124,16 +124,20 @@ def test_errors_come_before_warnings_and_plugins_in_their_order(site):
 
 def test_commands_and_extensions_are_imported_as_they_are_used(site):
     files = {
-        "acme_command.py": "from noether_core import hookimpl\n@hookimpl\ndef noether_command(parser): ...",
+        "acme_command.py": (
+            "from noether_core import hookimpl\n@hookimpl\ndef noether_command(parser): ..."
+        ),
         "acme_extension.py": "raise OSError('no disk')",
     }
     site.install("acme", commands={"cost": "acme_command"}, files=files)
     site.write_metadata(
         "best-1.0.dist-info", "best", "1.0", "[noether.extension]\nwatch = acme_extension\n"
     )
-    told = {finding.plugin: finding.message for finding in diagnose().findings}
-    assert told == {
-        "acme:cost": "acme_command says not what runs its command; call parser.set_defaults(run=...)",
+    found = {finding.plugin: finding.message for finding in diagnose().findings}
+    assert found == {
+        "acme:cost": (
+            "acme_command says not what runs its command; call parser.set_defaults(run=...)"
+        ),
         "best:watch": "acme_extension cannot be imported: OSError: no disk",
     }
 
@@ -200,18 +204,18 @@ def test_processes_are_ended_where_nobody_waits_for_them(site, tmp_path):
     assert os.cpu_count() == 1 or is_gone(int(file.read_text()))
 
 
-def test_a_plugin_that_takes_away_the_output_or_stays_in_a_thread_is_told_all_the_same(site):
+def test_a_plugin_that_takes_away_the_output_or_stays_in_a_thread_is_reported_all_the_same(site):
     stay = "import sys, threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
     install(site, "mute", f"{stay}sys.stdout = None\nraise OSError('mute')")
     install(site, "stays", f"{stay}raise OSError('stays')")
-    told = {finding.plugin: finding.message for finding in diagnose(timeout=20).findings}
-    assert told == {
+    found = {finding.plugin: finding.message for finding in diagnose(timeout=20).findings}
+    assert found == {
         "mute:mute": "mute_plugin cannot be imported: OSError: mute",
         "stays:stays": "stays_plugin cannot be imported: OSError: stays",
     }
 
 
-def test_plugins_of_an_older_contract_are_told_with_what_has_changed(monkeypatch):
+def test_plugins_of_an_older_contract_are_reported_with_what_has_changed(monkeypatch):
     made = [
         Outcome(entry=ENTRY, module="acme_flow", api_version=version) for version in (1, 2, 3, None)
     ]
@@ -225,14 +229,14 @@ def test_plugins_of_an_older_contract_are_told_with_what_has_changed(monkeypatch
     assert (first.severity, first.check, first.remedy) == (
         "warning",
         "contract",
-        "tell its authors: rename x to y",
+        "report it to its authors: rename x to y",
     )
     assert "version 2" in second.message
     monkeypatch.setattr(hookspecs, "CHANGES", {})
-    assert next(by_import.old_contracts(made)).remedy == "install a newer one, or tell its authors"
+    assert next(by_import.old_contracts(made)).remedy == "install a newer one, or report it to its authors"
 
 
-def test_what_torch_makes_slow_is_told_once():
+def test_what_torch_makes_slow_is_reported_once():
     slow = Outcome(entry=ENTRY, module="acme_flow", milliseconds=1234.5)
     torch = Outcome(entry=ENTRY, module="acme_flow", milliseconds=1234.5, imports_torch=True)
     assert [finding.message for finding in by_import.slow_imports([slow, torch], 1000)] == [
@@ -315,11 +319,11 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize(("source", "told"), SOURCES.items(), ids=SOURCES)
-def test_whether_a_class_stands_in_a_file_is_told_by_its_source(site, source, told):
+@pytest.mark.parametrize(("source", "message"), SOURCES.items(), ids=SOURCES)
+def test_whether_a_class_stands_in_a_file_is_reported_by_its_source(site, source, message):
     (site.folder / "acme_source.py").write_text(source)
     complaint = complaint_about("acme_source:Module")
-    assert (complaint is None) if told is None else complaint.startswith(told)
+    assert (complaint is None) if message is None else complaint.startswith(message)
     assert "acme_source" not in sys.modules
 
 

@@ -85,7 +85,7 @@ def test_extensions_are_called_in_the_order_of_their_names_around_the_build(flow
     assert type(module).__name__ == "Module"
 
 
-def test_an_extension_may_ask_to_be_first_or_last(flow):
+def test_an_extension_may_choose_to_be_first_or_last(flow):
     for name, marks in (("a", "(trylast=True)"), ("b", ""), ("c", "(tryfirst=True)")):
         extend(flow, name, RECORDS.format(name=name, marks=marks))
     made(flow)
@@ -134,11 +134,14 @@ def test_a_variant_and_a_command_may_be_no_wrappers_either(site):
         known.add_command(known.commands()[0], argparse.ArgumentParser())
 
 
-def test_what_extensions_find_wrong_is_told_at_once_with_their_distributions(flow):
+def test_what_extensions_find_wrong_is_reported_at_once_with_their_distributions(flow):
     returns = (
         "Problem(keys=('window',), message='too wide', value=config.window, suggestion='halve it')"
     )
-    source = "from noether_core import ConfigError, Problem, hookimpl\n@hookimpl\ndef noether_validate_config(config):\n"
+    source = (
+        "from noether_core import ConfigError, Problem, hookimpl\n@hookimpl\n"
+        "def noether_validate_config(config):\n"
+    )
     extend(flow, "a", f"{source}    return {returns}\n")
     extend(flow, "b", f"{source}    yield {returns}\n    yield {returns}\n")
     extend(flow, "c", f"{source}    raise ConfigError([{returns}])\n")
@@ -154,8 +157,11 @@ def test_what_extensions_find_wrong_is_told_at_once_with_their_distributions(flo
     assert "module_of_flow" not in sys.modules
 
 
-def test_what_an_extension_finds_wrong_has_its_place_in_a_file(flow):
-    source = "from noether_core import Problem, hookimpl\n@hookimpl\ndef noether_validate_config(config):\n"
+def test_what_an_extension_finds_wrong_has_its_line_in_a_file(flow):
+    source = (
+        "from noether_core import Problem, hookimpl\n@hookimpl\n"
+        "def noether_validate_config(config):\n"
+    )
     extend(flow, "a", f"{source}    return Problem(keys=('window',), message='too wide')\n")
     text = "type: flow\nhidden_dim: 8\nnum_heads: 2\nwindow: 9\n"
     (checked,) = check_configs(parse(text, "yaml", file="a.yaml"), None, registry=flow.registry())
@@ -216,7 +222,7 @@ def test_a_module_may_be_replaced_and_the_next_extension_sees_the_new_one(flow):
         ),
     ],
 )
-def test_an_extension_that_fails_is_told_by_name(flow, hook, body, reason):
+def test_an_extension_that_fails_is_reported_by_name(flow, hook, body, reason):
     extend(flow, "a", f"from noether_core import hookimpl\n@hookimpl\ndef {hook}:\n    {body}\n")
     with pytest.raises(PluginError) as caught:
         made(flow)
@@ -238,8 +244,10 @@ def test_an_extension_that_fails_is_told_by_name(flow, hook, body, reason):
             "models",
         ),
         (
-            "from noether_core import hookimpl\n@hookimpl\ndef noether_before_build(): ...\n"
-            "def __dir__(): raise OSError('disk')\n",
+            (
+                "from noether_core import hookimpl\n@hookimpl\ndef noether_before_build(): ...\n"
+                "def __dir__(): raise OSError('disk')\n"
+            ),
             "extension_a cannot be registered: OSError: disk",
         ),
     ],
@@ -260,7 +268,10 @@ def test_an_interrupt_is_the_users_and_not_the_extensions(flow):
     extend(
         flow,
         "a",
-        "from noether_core import hookimpl\n@hookimpl\ndef noether_before_build(): raise KeyboardInterrupt\n",
+        (
+            "from noether_core import hookimpl\n@hookimpl\n"
+            "def noether_before_build(): raise KeyboardInterrupt\n"
+        ),
     )
     with pytest.raises(KeyboardInterrupt):
         made(flow)
@@ -279,9 +290,11 @@ def test_extensions_are_imported_once_and_not_before_something_is_built(flow):
 
 def test_a_package_may_serve_several_groups(site):
     source = (
-        "from torch import nn\nfrom noether_core import hookimpl\nfrom plugin_of_flow_flow import *\n"
+        "from torch import nn\nfrom noether_core import hookimpl\n"
+        "from plugin_of_flow_flow import *\n"
         "@hookimpl\ndef noether_before_build(): LOG.append(1)\nLOG = []\n"
-        "class Module(nn.Module):\n    def __init__(self, config):\n        super().__init__(); self.config = config\n"
+        "class Module(nn.Module):\n    def __init__(self, config):\n"
+        "        super().__init__(); self.config = config\n"
     )
     site.install_variant("flow", module="both:Module")
     (site.folder / "both.py").write_text(source)
@@ -296,7 +309,8 @@ def test_a_module_wrapped_by_the_compiler_keeps_its_config(flow):
         flow,
         "a",
         "import torch\nfrom noether_core import hookimpl\n"
-        "@hookimpl\ndef noether_after_build(module): return torch.compile(module, backend='eager')\n",
+        "@hookimpl\ndef noether_after_build(module): return torch.compile(module, "
+        "backend='eager')\n",
     )
     module = made(flow)
     assert isinstance(module, nn.Module)

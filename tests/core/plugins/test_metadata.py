@@ -21,7 +21,7 @@ def reasons(index):
     return [fault.reason for fault in index.faults]
 
 
-def test_what_distributions_announce_is_told_with_who_announces_it(site):
+def test_what_distributions_announce_is_reported_with_who_announces_it(site):
     origin = site.install(
         "acme-attn",
         version="1.2.0",
@@ -48,9 +48,9 @@ def test_nothing_is_imported(site):
 
 def test_groups_are_kept_apart_and_those_of_others_are_passed_over(site):
     text = (
-        "[console_scripts]\nacme = acme:main\n\n[noether.command]\ntrain = acme.train\n\n[noether.other]\nx = y\n"
-        + ONE
-    )
+        "[console_scripts]\nacme = acme:main\n\n[noether.command]\ntrain = acme.train\n\n"
+        "[noether.other]\nx = y\n"
+    ) + ONE
     site.write_metadata("acme-1.0.dist-info", "acme", "1.0", text)
     index = scan([str(site.folder)])
     assert [(entry.group, entry.name) for entry in index.entry_points] == [
@@ -154,7 +154,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("folder", "text", "reason"), FAULTS.values(), ids=FAULTS)
-def test_what_cannot_be_read_is_told_and_hides_nothing_else(site, folder, text, reason):
+def test_what_cannot_be_read_is_reported_and_hides_nothing_else(site, folder, text, reason):
     site.install("acme-before", attention={"window": "acme"})
     origin = site.write_metadata(folder, "", "", text)
     site.install("zz-after", attention={"window": "acme"})
@@ -184,7 +184,7 @@ def test_a_file_of_another_package_may_be_anything(site):
     assert index.entry_points == index.faults == ()
 
 
-def test_a_folder_in_the_place_of_a_file_is_told(site):
+def test_a_folder_in_the_place_of_a_file_is_reported(site):
     (site.folder / "bad-1.0.dist-info" / "entry_points.txt").mkdir(parents=True)
     site.install("acme", attention={"window": "acme"})
     index = scan([str(site.folder)])
@@ -200,7 +200,7 @@ def test_a_file_in_the_place_of_a_folder_and_one_without_entry_points_are_passed
 
 
 @pytest.mark.parametrize("folder", ["acme-1.0.dist-info", "acme.egg-info"])
-def test_missing_metadata_is_told(site, folder):
+def test_missing_metadata_is_reported(site, folder):
     origin = site.write_metadata(folder, "acme", "1.0", ONE)
     name = "METADATA" if folder.endswith("dist-info") else "PKG-INFO"
     (origin / name).unlink()
@@ -210,7 +210,7 @@ def test_missing_metadata_is_told(site, folder):
 
 
 @pytest.mark.parametrize("folder", ["acme.dist-info", "acme.egg-info"])
-def test_metadata_that_names_nothing_is_told(site, folder):
+def test_metadata_that_names_nothing_is_reported(site, folder):
     origin = site.write_metadata(folder, "acme", "1.0", ONE)
     (metadata_file,) = [file for file in origin.iterdir() if file.name != "entry_points.txt"]
     metadata_file.write_text("Summary: nothing\n")
@@ -220,14 +220,14 @@ def test_metadata_that_names_nothing_is_told(site, folder):
 
 
 @pytest.mark.parametrize("folder", ["acme.dist-info", "acme.egg-info", "acme-9.9-py3.11.egg-info"])
-def test_a_folder_whose_name_does_not_tell_is_read(site, folder):
+def test_a_folder_whose_name_does_not_report_is_read(site, folder):
     site.write_metadata(folder, "Acme.Attn", "1.3.0", ONE)
     assert [entry.provider for entry in scan([str(site.folder)]).entry_points] == [
         "acme-attn 1.3.0"
     ]
 
 
-def test_metadata_of_another_encoding_tell_name_and_version_nevertheless(site):
+def test_metadata_of_another_encoding_report_name_and_version_nevertheless(site):
     origin = site.write_metadata("acme.egg-info", "acme", "1.0", ONE)
     (origin / "PKG-INFO").write_bytes(b"Author: Andr\xe9\nName: acme\nVersion: 1.0\n")
     assert [entry.provider for entry in scan([str(site.folder)]).entry_points] == ["acme 1.0"]
@@ -323,7 +323,7 @@ def test_an_archive_that_is_none_hides_nothing(site, tmp_path, monkeypatch):
     assert "acme:window" in names(scan())
 
 
-class Told(metadata.Distribution):
+class Foreign(metadata.Distribution):
     """A distribution that some importer knows."""
 
     def __init__(self, files):
@@ -362,8 +362,8 @@ class HalfBrokenFinder(Finder):
         raise RuntimeError("no more for you")
 
 
-def told(name="Elsewhere", version="4.0", text=ONE):
-    return Told(
+def foreign(name="Elsewhere", version="4.0", text=ONE):
+    return Foreign(
         {
             "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
             "entry_points.txt": text,
@@ -371,9 +371,11 @@ def told(name="Elsewhere", version="4.0", text=ONE):
     )
 
 
-def test_what_other_importers_know_is_told_as_well(site, monkeypatch):
+def test_what_other_importers_know_is_reported_as_well(site, monkeypatch):
     site.install("acme", attention={"window": "acme"})
-    monkeypatch.setattr(sys, "meta_path", [Finder(told(), told("silent", text="")), *sys.meta_path])
+    monkeypatch.setattr(
+        sys, "meta_path", [Finder(foreign(), foreign("silent", text="")), *sys.meta_path]
+    )
     index = scan()
     assert {"elsewhere:window", "acme:window"} <= set(names(index))
     (entry,) = [entry for entry in index.entry_points if entry.distribution == "elsewhere"]
@@ -384,14 +386,16 @@ def test_what_other_importers_know_is_told_as_well(site, monkeypatch):
     ("finder", "reason"),
     [
         (BrokenFinder(), "RuntimeError: no distributions for you"),
-        (HalfBrokenFinder(told()), "RuntimeError: no more for you"),
-        (Finder(Told(OSError("unreadable")), told()), "OSError: unreadable"),
-        (Finder(Told({"entry_points.txt": ONE}), told()), ""),
+        (HalfBrokenFinder(foreign()), "RuntimeError: no more for you"),
+        (Finder(Foreign(OSError("unreadable")), foreign()), "OSError: unreadable"),
+        (Finder(Foreign({"entry_points.txt": ONE}), foreign()), ""),
     ],
 )
-def test_an_importer_that_fails_is_told_and_hides_nothing_else(site, monkeypatch, finder, reason):
+def test_an_importer_that_fails_is_reported_and_hides_nothing_else(
+    site, monkeypatch, finder, reason
+):
     site.install("acme", attention={"window": "acme"})
-    monkeypatch.setattr(sys, "meta_path", [finder, Finder(told("third")), *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [finder, Finder(foreign("third")), *sys.meta_path])
     index = scan()
     assert {"acme:window", "third:window", "noether-attention:transolver"} <= set(names(index))
     assert len(index.faults) == 1

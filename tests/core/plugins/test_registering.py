@@ -82,7 +82,8 @@ if __name__ == "__main__":
     print(*loader, sep="\\n")
 """
 HINT = (
-    "This is a worker process: what another process registered is not known here. Set NOETHER_REGISTER to a module "
+    "This is a worker process: what another process registered is not known here. Set "
+    "NOETHER_REGISTER to a module "
     "that registers 'toy' when it is imported."
 )
 
@@ -118,9 +119,9 @@ def test_a_worker_does_not_know_the_type_and_says_how_to_register_it(run, method
     own, *others = result.stdout.splitlines()
     assert own == "Toy"
     assert len(others) == 3
-    for told in others:
-        assert told.startswith("type: 'toy' is not installed; ")
-        assert HINT in told
+    for message in others:
+        assert message.startswith("type: 'toy' is not installed; ")
+        assert HINT in message
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
@@ -129,13 +130,13 @@ def test_a_worker_that_imports_the_module_knows_the_type(run, method):
     assert (result.returncode, result.stdout) == (0, "Toy\n" * 4), result.stderr
 
 
-def test_no_other_process_is_told_about_workers(run):
+def test_no_other_process_is_reported_about_workers(run):
     result = run(*code("from noether_core import structure\nstructure({'type': 'toy'})"))
     assert "'toy' is not installed" in result.stderr
     assert "worker" not in result.stderr
 
 
-def test_modules_are_imported_when_the_registry_is_first_asked_and_not_before(run):
+def test_modules_are_imported_when_the_registry_is_first_used_and_not_before(run):
     result = run(
         *code(
             """
@@ -154,7 +155,10 @@ def test_modules_are_imported_when_the_registry_is_first_asked_and_not_before(ru
 
 
 def test_a_module_may_ask_the_registry_while_it_is_imported(run, tmp_path):
-    asks = "from noether_core import registry\nassert 'transolver' in registry().types()\nregistry().get('transolver')\n"
+    asks = (
+        "from noether_core import registry\nassert 'transolver' in registry().types()\n"
+        "registry().get('transolver')\n"
+    )
     (tmp_path / "asks.py").write_text(asks + "import toys\n")
     result = run(
         *code("from noether_core import registry; print(registry().get('toy').type)"),
@@ -163,7 +167,7 @@ def test_a_module_may_ask_the_registry_while_it_is_imported(run, tmp_path):
     assert (result.returncode, result.stdout) == (0, "toy\n"), result.stderr
 
 
-def test_a_module_that_fails_hides_no_type_and_is_told_where_one_is_missing(run, tmp_path):
+def test_a_module_that_fails_hides_no_type_and_is_reported_where_one_is_missing(run, tmp_path):
     (tmp_path / "broken.py").write_text("raise SystemExit('no')\n")
     names = "broken,nowhere,toys"
     good = run(
@@ -174,27 +178,28 @@ def test_a_module_that_fails_hides_no_type_and_is_told_where_one_is_missing(run,
     bad = run(
         *code("from noether_core import registry; registry().get('toys')"), NOETHER_REGISTER=names
     )
-    told = bad.stderr.splitlines()[-1]
-    assert "'toys' is not installed; did you mean 'toy'?" in told
-    assert "NOETHER_REGISTER: broken cannot be imported: SystemExit: no." in told
+    message = bad.stderr.splitlines()[-1]
+    assert "'toys' is not installed; did you mean 'toy'?" in message
+    assert "NOETHER_REGISTER: broken cannot be imported: SystemExit: no." in message
     assert (
-        "NOETHER_REGISTER: nowhere cannot be imported: ModuleNotFoundError: No module named 'nowhere'."
-        in told
-    )
+        "NOETHER_REGISTER: nowhere cannot be imported: ModuleNotFoundError: No module "
+        "named 'nowhere'."
+    ) in message
 
 
 def test_a_module_that_fails_is_tried_once(run, tmp_path):
     (tmp_path / "broken.py").write_text("print('tried')\nraise OSError\n")
     result = run(
         *code(
-            "from noether_core import registry; registry().types(), registry().types(), registry().get('flare')"
+            "from noether_core import registry; registry().types(), registry().types(), "
+            "registry().get('flare')"
         ),
         NOETHER_REGISTER="broken",
     )
     assert (result.returncode, result.stdout) == (0, "tried\n"), result.stderr
 
 
-def test_threads_that_ask_at_once_all_see_what_is_registered(run, tmp_path):
+def test_threads_that_look_at_once_all_see_what_is_registered(run, tmp_path):
     asks = "from noether_core import registry\nregistry().types()\n"
     (tmp_path / "slow.py").write_text(f"{asks}import time\ntime.sleep(0.5)\nimport toys\n")
     result = run(
@@ -224,7 +229,8 @@ def test_threads_that_ask_at_once_all_see_what_is_registered(run, tmp_path):
 def test_a_registry_of_ones_own_imports_nothing(run):
     result = run(
         *code(
-            "import sys; from noether_core import Registry; Registry().types(); assert 'toys' not in sys.modules"
+            "import sys; from noether_core import Registry; Registry().types(); assert "
+            "'toys' not in sys.modules"
         ),
         NOETHER_REGISTER="toys",
     )

@@ -28,7 +28,7 @@ from noether_core.schemas import AttentionConfig
 """
 
 
-def test_only_the_plugin_that_is_asked_for_is_imported(site):
+def test_only_the_plugin_that_is_wanted_is_imported(site):
     asked, other = site.install_variant("asked"), site.install_variant("other")
     known = site.registry()
     assert known.types() == ("asked", "other")
@@ -50,7 +50,8 @@ def test_an_unknown_type_names_the_nearest_and_what_is_installed(site):
     with pytest.raises(UnknownTypeError) as caught:
         site.registry().get("transolvr")
     assert str(caught.value) == (
-        "type: 'transolvr' is not installed; did you mean 'transolver'? Installed: dot_product, flare, transolver."
+        "type: 'transolvr' is not installed; did you mean 'transolver'? Installed: "
+        "dot_product, flare, transolver."
     )
     assert caught.value.type == "transolvr"
     assert caught.value.installed == ("dot_product", "flare", "transolver")
@@ -118,17 +119,22 @@ BROKEN = {
     ),
     "unsound config": (
         (
-            f"{RECORD}\nclass C(AttentionConfig): ...\n@hookimpl\ndef noether_attention_variant():\n"
-            "    return AttentionVariant(config=C, module='a:B', interface='self', time_exponent=1, memory_exponent=1, "
+            f"{RECORD}\nclass C(AttentionConfig): ...\n@hookimpl\n"
+            "def noether_attention_variant():\n"
+            "    return AttentionVariant(config=C, module='a:B', interface='self', "
+            "time_exponent=1, memory_exponent=1, "
             "summary='s', api_version=1)"
         ),
-        "broken fails in noether_attention_variant: ConfigError: config: C is not decorated; put @attrs.frozen(kw_only=True) above it",
+        (
+            "broken fails in noether_attention_variant: ConfigError: config: C is not "
+            "decorated; put @attrs.frozen(kw_only=True) above it"
+        ),
     ),
 }
 
 
-@pytest.mark.parametrize(("code", "told"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_plugin_breaks_only_its_own_type_and_is_remembered(site, code, told):
+@pytest.mark.parametrize(("code", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_breaks_only_its_own_type_and_is_remembered(site, code, message):
     site.install("broken", attention={"broken": "broken"}, files={"broken.py": code})
     site.install_variant("sound")
     known = site.registry()
@@ -136,7 +142,7 @@ def test_a_broken_plugin_breaks_only_its_own_type_and_is_remembered(site, code, 
         with pytest.raises(PluginError) as caught:
             known.get("broken")
         assert caught.value.plugin == "'broken' of broken 1.2.0"
-        assert told in caught.value.reason
+        assert message in caught.value.reason
     assert known.get("sound").type == "sound"
     assert known.types() == ("broken", "sound")
 
@@ -192,12 +198,12 @@ def test_a_plugin_may_ask_for_other_types_while_it_is_imported(site, monkeypatch
     assert sys.modules[module].seen == "other"
 
 
-def test_a_plugin_that_asks_for_its_own_type_while_it_is_imported_is_told_so(site, monkeypatch):
+def test_a_plugin_that_looks_its_own_type_up_while_it_is_imported_is_refused(site, monkeypatch):
     module = site.install_variant("flow")
     file = site.folder / f"{module}.py"
     file.write_text("import here\nhere.known.get('flow')\n" + file.read_text())
     known = _shared(site, monkeypatch)
-    with pytest.raises(PluginError, match="asks for its own type while it is being imported"):
+    with pytest.raises(PluginError, match="looks its own type up while it is being imported"):
         known.get("flow")
 
 
@@ -344,7 +350,10 @@ def test_no_lock_is_held_while_a_plugin_is_imported(site, monkeypatch):
     for mine, other in (("left", "right"), ("right", "left")):
         module = site.install_variant(mine)
         file = site.folder / f"{module}.py"
-        wait = f"import meeting\nmeeting.begun['{mine}'].set()\nassert meeting.begun['{other}'].wait(20)\n"
+        wait = (
+            f"import meeting\nmeeting.begun['{mine}'].set()\n"
+            f"assert meeting.begun['{other}'].wait(20)\n"
+        )
         file.write_text(wait + file.read_text())
     (site.folder / "meeting.py").write_text(
         "import threading\nbegun = {'left': threading.Event(), 'right': threading.Event()}\n"
@@ -420,7 +429,7 @@ def test_a_type_and_a_command_of_one_name_may_be_two_modules(site):
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("pass", "says not what runs its command; call parser.set_defaults(run=...)"),
         (
@@ -431,17 +440,20 @@ def test_a_type_and_a_command_of_one_name_may_be_two_modules(site):
         ("parser.exit(0)", "fails in noether_command: SystemExit: 0"),
     ],
 )
-def test_a_command_that_cannot_be_run_is_told_when_it_is_added(site, code, told):
-    source = f"from noether_core import hookimpl\n\n@hookimpl\ndef noether_command(parser):\n    {code}\n"
+def test_a_command_that_cannot_be_run_is_reported_when_it_is_added(site, code, message):
+    source = (
+        "from noether_core import hookimpl\n\n@hookimpl\ndef noether_command(parser):\n"
+        f"    {code}\n"
+    )
     site.install("acme", commands={"cost": "acme_cost"}, files={"acme_cost.py": source})
     known = site.registry()
     with pytest.raises(PluginError) as caught:
         known.add_command(known.commands()[0], argparse.ArgumentParser())
-    assert caught.value.reason == f"acme_cost {told}"
+    assert caught.value.reason == f"acme_cost {message}"
     assert site.registry(block=["acme:cost"]).commands() == ()
 
 
-def test_an_error_that_cannot_be_told_does_not_hide_the_failure(site):
+def test_an_error_that_has_no_text_does_not_hide_the_failure(site):
     code = (
         "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError\n\nraise Odd\n"
     )
@@ -469,7 +481,7 @@ def test_an_open_config_of_an_ambiguous_type_imports_nothing(site):
     assert not set(modules) & set(sys.modules)
 
 
-def test_plugins_that_ask_for_each_other_while_they_are_imported_are_told_so(site, monkeypatch):
+def test_plugins_that_look_each_other_up_while_they_are_imported_are_refused(site, monkeypatch):
     for mine, other in (("left", "right"), ("right", "left")):
         module = site.install_variant(mine)
         file = site.folder / f"{module}.py"
@@ -477,22 +489,22 @@ def test_plugins_that_ask_for_each_other_while_they_are_imported_are_told_so(sit
     site.install_variant("sound")
     known = _shared(site, monkeypatch)
     with pytest.raises(
-        PluginError, match=r"'left' of left 1\.2\.0: .* asks for its own type while it is being"
+        PluginError, match=r"'left' of left 1\.2\.0: .* looks its own type up while it is being"
     ):
         known.get("left")
     assert known.get("sound").type == "sound"
 
 
-def test_a_hook_that_asks_for_its_own_type_is_told_so(site, monkeypatch):
+def test_a_hook_that_looks_its_own_type_up_is_refused(site, monkeypatch):
     module = site.install_variant("flow")
     file = site.folder / f"{module}.py"
     ask = "    import here\n    here.known.get('flow')\n    return AttentionVariant("
     file.write_text(file.read_text().replace("    return AttentionVariant(", ask))
-    with pytest.raises(PluginError, match="asks for its own type while it is being imported"):
+    with pytest.raises(PluginError, match="looks its own type up while it is being imported"):
         _shared(site, monkeypatch).get("flow")
 
 
-def test_a_plugin_that_can_do_without_its_own_type_may_ask_for_it(site, monkeypatch):
+def test_a_plugin_that_can_do_without_its_own_type_may_look_it_up(site, monkeypatch):
     module = site.install_variant("flow")
     file = site.folder / f"{module}.py"
     ask = "import here\ntry:\n    here.known.get('flow')\nexcept ImportError:\n    pass\n"
@@ -550,7 +562,7 @@ def test_of_many_types_the_first_twenty_are_listed(site):
     assert len(caught.value.installed) == 25
 
 
-def test_the_types_that_have_an_option_are_told_and_no_plugin_is_imported_for_it(site):
+def test_the_types_that_have_an_option_are_reported_and_no_plugin_is_imported_for_it(site):
     module = site.install_variant("sound")
     site.install_variant("twice", "acme-one")
     site.install_variant("twice", "acme-two")

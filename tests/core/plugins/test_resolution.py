@@ -105,7 +105,8 @@ SENTENCES = {
         None,
     ),
     "'flw' is not installed; did you mean 'flow'? Installed: flow, gone, twice.": ("flw", {}, None),
-    "'twice' is provided by one 1.2.0 and two 1.2.0; write 'one:twice' or 'two:twice', or name one of them in "
+    "'twice' is provided by one 1.2.0 and two 1.2.0; write 'one:twice' or 'two:twice', "
+    "or name one of them in "
     "NOETHER_PREFER.": ("twice", {}, None),
     "'twice' is two:twice of two 1.2.0, preferred by prefer=two.": (
         "twice",

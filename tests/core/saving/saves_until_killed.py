@@ -1,6 +1,4 @@
-"""Saves two modules to one file in turn. Each line of input starts a process that does so until it
-is killed.
-"""
+"""Saves two modules to one file in turn, until it is killed; each line of input starts one."""
 
 import os
 import sys

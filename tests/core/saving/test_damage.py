@@ -1,6 +1,4 @@
-"""Files that are cut short, damaged, foreign or hostile are clear errors, in bounded time and
-memory.
-"""
+"""Files that are cut short, damaged, foreign or hostile are clear errors, at a bounded cost."""
 
 from __future__ import annotations
 

@@ -28,9 +28,7 @@ REMEDY = "pip install 'acme-flow==1.0'"
 
 @attrs.frozen
 class Bench:
-    """A folder of installed packages, and a file that was saved where acme-flow 1.0 was all there
-    was.
-    """
+    """A folder of installed packages, and a file that was saved with acme-flow 1.0."""
 
     site: Any
     file: Path
@@ -66,9 +64,7 @@ class Bench:
         return lines
 
     def lines(self, message: str) -> list[str]:
-        """Return the lines of a message, each without the name of the file that they all start
-        with.
-        """
+        """Return the lines of a message, each without the name of the file."""
         assert all(line.startswith(f"{self.file}: ") for line in message.splitlines())
         return [line.removeprefix(f"{self.file}: ") for line in message.splitlines()]
 

@@ -228,8 +228,8 @@ def test_a_problem_beside_an_override_is_placed_in_the_file(tmp_path, override):
     with pytest.raises(ConfigError) as caught:
         load(file, Experiment, overrides=[override])
     model, block, *_ = caught.value.problems
-    assert (model.path, model.place) == ("model.depth", f"{file}:1:16")
-    assert (block.path, block.place) == ("blocks[0].depth", f"{file}:2:18")
+    assert (model.path, model.location) == ("model.depth", f"{file}:1:16")
+    assert (block.path, block.location) == ("blocks[0].depth", f"{file}:2:18")
 
 
 def test_problems_are_placed_at_the_command_line_or_in_the_file(tmp_path):

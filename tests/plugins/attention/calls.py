@@ -89,8 +89,8 @@ _ARGUMENTS: dict[str, Callable[[str, torch.dtype, int], dict[str, Any]]] = {
 }
 
 
-def read_argument(name: str) -> str:
-    """Return the argument whose tokens are read, and which a padding mask speaks of."""
+def key_argument(name: str) -> str:
+    """Return the argument whose tokens have keys, and which a padding mask is about."""
     return "kv" if VARIANTS[name].interface == "cross" else "x"
 
 
@@ -103,8 +103,8 @@ def each_tensor(function: Callable[[Tensor], Any], arguments: dict[str, Any]) ->
 
 
 def shortened(name: str, arguments: dict[str, Any], count: int) -> dict[str, Any]:
-    """Return a call with the first *count* of the tokens that are read."""
-    short = {**arguments, read_argument(name): arguments[read_argument(name)][:, :count]}
+    """Return a call with the first *count* of the tokens that have keys."""
+    short = {**arguments, key_argument(name): arguments[key_argument(name)][:, :count]}
     if "positions" in short:
         short["positions"] = short["positions"][:, :count]
     if "token_specs" in short:

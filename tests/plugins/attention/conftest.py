@@ -107,7 +107,7 @@ class ParityCase:
 
 
 def pytest_generate_tests(metafunc):
-    """Give every recorded case to the tests that ask for one of its kind."""
+    """Give every recorded case to the tests that want one of its kind."""
     for fixture, is_wanted in _KINDS.items():
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, _parameters(is_wanted), indirect=True)

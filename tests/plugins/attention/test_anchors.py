@@ -1,4 +1,4 @@
-"""The anchor family against its formula: who may read whom, written down by hand for every group."""
+"""The anchor family against its formula: which groups attend to which, written by hand for each."""
 
 import math
 import re
@@ -53,7 +53,7 @@ every_variant = pytest.mark.parametrize("variant", FAMILY)
 
 @attrs.frozen
 class Case:
-    """Groups of a call, and for each of them its size and the groups that it reads."""
+    """Groups of a call, and for each of them its size and the groups that it attends to."""
 
     branches: str
     groups: dict[str, tuple[int, str]]
@@ -64,8 +64,8 @@ class Case:
         return [TokenSpec(name, size) for name, (size, _) in self.groups.items()]
 
     @property
-    def reads(self):
-        return {name: tuple(read.split()) for name, (_, read) in self.groups.items()}
+    def keys(self):
+        return {name: tuple(keys.split()) for name, (_, keys) in self.groups.items()}
 
     def make(self, variant, **options):
         return make(variant, self.branches, anchor_suffix=self.suffix, **options)
@@ -228,17 +228,17 @@ every_case = pytest.mark.parametrize(
 
 
 def formula(state, x, case):
-    """Attend over all tokens at once, with minus infinity where a token's group does not read
+    """Attend over all tokens at once, with minus infinity where a token's group does not attend to
     another's.
     """
     groups = [name for name, (size, _) in case.groups.items() for _ in range(size)]
-    may_read = torch.tensor([[key in case.reads[query] for key in groups] for query in groups])
+    may_attend = torch.tensor([[key in case.keys[query] for key in groups] for query in groups])
     q, k, v = (
         linear(state, f"mixed_attention.{name}", x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2)
         for name in "qkv"
     )
     logits = torch.einsum("bhid,bhjd->bhij", q, k) / math.sqrt(WIDTH)
-    weights = logits.masked_fill(~may_read, -math.inf).softmax(-1)
+    weights = logits.masked_fill(~may_attend, -math.inf).softmax(-1)
     return linear(
         state, "mixed_attention.proj", torch.einsum("bhij,bhjd->bihd", weights, v).flatten(-2)
     )
@@ -280,7 +280,7 @@ def test_it_is_mixed_attention_with_patterns_written_by_hand(variant, case):
     by_hand = mixed(
         x,
         case.specs,
-        [AttentionPattern((name,), keys) for name, keys in case.reads.items()],
+        [AttentionPattern((name,), keys) for name, keys in case.keys.items()],
         **arguments,
     )
 
@@ -296,7 +296,7 @@ def test_a_module_takes_other_groups_with_every_call():
         torch.testing.assert_close(module(x, case.specs), wanted, rtol=0, atol=1e-12)
 
 
-def test_groups_that_read_the_same_ask_together_and_meet_no_other_key(monkeypatch):
+def test_groups_with_the_same_keys_attend_together_and_meet_no_other_key(monkeypatch):
     attend, met = mixed_module.attend, []
 
     def watch(queries, keys, values, **arguments):
@@ -316,29 +316,32 @@ REFUSALS = {
         UnexpectedTokenError,
         {"surface_anchors": 3, "volume_anchors": 5, "wake_queries": 7},
         (
-            "token_specs: 'wake_queries' belongs to no branch of 'surface', 'volume'; name it for one, "
-            "such as 'surface_queries'"
+            "token_specs: 'wake_queries' belongs to no branch of 'surface', 'volume'; "
+            "name it for one, such as 'surface_queries'"
         ),
     ),
     "a group that continues the name of a branch without an underscore": (
         UnexpectedTokenError,
         {"surface_anchors": 3, "volume_anchors": 5, "surfaces_queries": 7},
         (
-            "token_specs: 'surfaces_queries' belongs to no branch of 'surface', 'volume'; name it for one, "
-            "such as 'surface_queries'"
+            "token_specs: 'surfaces_queries' belongs to no branch of 'surface', 'volume'; "
+            "name it for one, such as 'surface_queries'"
         ),
     ),
     "a branch without groups": (
         MissingBranchTokensError,
         {"surface_anchors": 3, "surface_queries": 7},
-        "token_specs: branch 'volume' has no group of tokens; the groups are 'surface_anchors', 'surface_queries'",
+        (
+            "token_specs: branch 'volume' has no group of tokens; "
+            "the groups are 'surface_anchors', 'surface_queries'"
+        ),
     ),
     "a branch without anchors": (
         MissingAnchorTokenError,
         {"surface_anchors": 3, "volume_queries": 7, "volume_probes": 5},
         (
-            "token_specs: branch 'volume' has no anchors 'volume_anchors'; its groups are 'volume_queries', "
-            "'volume_probes'"
+            "token_specs: branch 'volume' has no anchors 'volume_anchors'; "
+            "its groups are 'volume_queries', 'volume_probes'"
         ),
     ),
 }
@@ -354,14 +357,14 @@ def test_groups_that_do_not_fit_the_branches_are_refused_by_name(variant, error,
     assert isinstance(caught.value, ValueError)
 
 
-def test_no_groups_at_all_are_told_as_none():
+def test_no_groups_at_all_are_reported_as_none():
     with pytest.raises(
         MissingBranchTokensError, match=r"'surface' has no group of tokens; the groups are none$"
     ):
         make("self_anchor")(torch.zeros(BATCH, 0, HIDDEN).double(), [])
 
 
-def test_a_missing_anchor_is_told_with_the_suffix_of_the_config():
+def test_a_missing_anchor_is_reported_with_the_suffix_of_the_config():
     with pytest.raises(
         MissingAnchorTokenError, match="branch 'surface' has no anchors 'surface-ctx'"
     ):
@@ -406,14 +409,14 @@ X = torch.zeros(BATCH, 8, HIDDEN, dtype=torch.float64)
 
 
 @every_variant
-def test_patterns_are_refused_because_the_branches_say_who_reads_whom(variant):
+def test_there_are_no_patterns_because_the_branches_say_which_groups_attend_to_which(variant):
     patterns = [AttentionPattern(("surface_anchors", "volume_anchors"), ("surface_anchors",))]
     with pytest.raises(TypeError, match="unexpected keyword argument 'attention_patterns'"):
         make(variant)(X, SPECS, attention_patterns=patterns)
 
 
 @every_variant
-def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them(variant):
+def test_rotary_frequencies_are_given_exactly_if_the_config_says_so(variant):
     freqs = RopeFrequency(WIDTH, 2)(torch.zeros(BATCH, 8, 2))
     with pytest.raises(ShapeError, match="RoPE usage mismatch: use_rope is true"):
         make(variant, use_rope=True)(X, SPECS)
@@ -551,7 +554,7 @@ def test_branches_cannot_be_left_out(variant):
         structure({"type": variant, **WIDTHS})
 
 
-def test_only_a_branch_that_reads_itself_can_stand_alone():
+def test_only_a_branch_that_attends_to_itself_can_stand_alone():
     assert SelfAnchorAttentionConfig(branches=["surface"], **WIDTHS).branches == ("surface",)
     for config_class in (CrossAnchorAttentionConfig, JointAnchorAttentionConfig):
         with pytest.raises(ConfigError, match=rf"^branches: expected {TWO}, .* got \['surface'\]$"):

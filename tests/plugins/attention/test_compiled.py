@@ -113,11 +113,9 @@ def test_evaluation_with_padding_and_ten_numbers_of_tokens_needs_two_graphs(name
 def test_masks_of_pairs_grow_with_the_tokens(name, dtype):
     module, each = make(name).double().train(), [call_of(name, count) for count in COUNTS[:5]]
     for arguments in each:
-        asking, read = (
-            arguments.get("q", arguments.get("x")),
-            arguments.get("kv", arguments.get("x")),
-        )
-        mask = torch.ones(asking.shape[1], read.shape[1], dtype=torch.bool).tril()
+        queries = arguments.get("q", arguments.get("x"))
+        keys = arguments.get("kv", arguments.get("x"))
+        mask = torch.ones(queries.shape[1], keys.shape[1], dtype=torch.bool).tril()
         arguments["attn_mask"] = (
             mask if dtype == torch.bool else torch.zeros(mask.shape).double().where(mask, -3.0)
         )

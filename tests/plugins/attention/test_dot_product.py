@@ -113,7 +113,7 @@ def test_it_compiles_whole_with_all_its_arguments_and_at_most_twice(form):
     assert len(graphs) <= 2
 
 
-def test_a_token_that_may_read_nothing_gets_the_bias_of_the_projection():
+def test_a_token_without_keys_gets_the_bias_of_the_projection():
     module, x = make(), tokens()
     mask = (torch.arange(TOKENS) != 4)[:, None].expand(TOKENS, TOKENS)
 
@@ -129,7 +129,7 @@ def test_dropout_falls_on_attention_weights_and_on_the_output():
     module, x = make(dropout=0.5), tokens()
     with torch.no_grad():
         module.v.weight.zero_()
-        module.v.bias.fill_(1.0)  # every row read is the sum of the weights that were not dropped
+        module.v.bias.fill_(1.0)  # every row is the sum of the weights that were not dropped
         module.proj.weight.copy_(torch.eye(HIDDEN))
         module.proj.bias.zero_()
         y = module(x)
@@ -167,7 +167,7 @@ def test_weights_of_the_fused_layout_give_the_same_numbers(bias):
     assert "qkv.weight" not in twin.state_dict()
 
 
-def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them():
+def test_rotary_frequencies_are_given_exactly_if_the_config_says_so():
     freqs = RopeFrequency(WIDTH, POINTS)(torch.zeros(BATCH, TOKENS, POINTS))
     with pytest.raises(ShapeError, match="RoPE usage mismatch"):
         make(use_rope=True)(tokens())
@@ -176,7 +176,7 @@ def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them():
     assert caught.value.argument == "freqs"
 
 
-def test_a_padding_mask_in_the_place_of_an_attention_mask_is_refused_with_a_hint():
+def test_a_padding_mask_as_an_attention_mask_is_refused_with_a_hint():
     with pytest.raises(ShapeError, match="pass a mask of real tokens as key_padding_mask"):
         make()(tokens(), attn_mask=torch.ones(BATCH, TOKENS, dtype=torch.bool))
 
@@ -211,12 +211,12 @@ def test_the_backend_of_the_config_computes_it():
 def test_it_takes_masks_that_are_described(mask):
     module, x = make(), tokens()
     real = torch.arange(TOKENS) < torch.tensor([[7], [5]])
-    place = torch.arange(TOKENS)
-    distance = place - place[:, None]
+    index = torch.arange(TOKENS)
+    distance = index - index[:, None]
     written_out = {
         Causal: distance <= 0,
         SlidingWindow: (distance >= -3) & (distance <= 2),
-        Packed: (place < 5) == (place < 5)[:, None],
+        Packed: (index < 5) == (index < 5)[:, None],
     }[type(mask)]
     wanted = module(x, attn_mask=written_out, key_padding_mask=real)
     torch.testing.assert_close(

@@ -21,11 +21,11 @@ from tests.plugins.attention.calls import (
     arguments_of,
     each_tensor,
     having,
+    key_argument,
     make,
     of_interface,
     optional_arguments,
     options_of,
-    read_argument,
     shortened,
 )
 
@@ -43,11 +43,11 @@ def gradients(module, y):
 
 
 @every_variant
-def test_a_module_keeps_its_config_and_the_shape_of_what_asks(name):
+def test_a_module_keeps_its_config_and_the_shape_of_its_queries(name):
     module, arguments = make(name), arguments_of(name, torch.float32)
-    asking = next(iter(arguments.values()))
+    queries = next(iter(arguments.values()))
     assert module.config.type == name
-    assert module(**arguments).shape == asking.shape == (BATCH, asking.shape[1], HIDDEN)
+    assert module(**arguments).shape == queries.shape == (BATCH, queries.shape[1], HIDDEN)
 
 
 @every_variant
@@ -131,23 +131,23 @@ def test_samples_of_a_batch_do_not_see_each_other(name):
 @every_variant
 def test_tokens_of_a_sample_do_see_each_other(name):
     module, arguments = make(name).double().eval(), arguments_of(name)
-    read = arguments[read_argument(name)].requires_grad_()
+    keys = arguments[key_argument(name)].requires_grad_()
     module(**arguments)[0, 0].sum().backward()
-    assert read.grad[0, 1:].any()
-    assert not read.grad[1].any()
+    assert keys.grad[0, 1:].any()
+    assert not keys.grad[1].any()
 
 
 @every_masked_variant
 def test_padding_changes_no_real_token_and_gets_no_gradient(name):
     module, arguments = make(name).double().eval(), arguments_of(name)
-    read = arguments[read_argument(name)].requires_grad_()
+    keys = arguments[key_argument(name)].requires_grad_()
     short = module(**shortened(name, arguments, 9))
     real = (torch.arange(TOKENS) < 9).expand(BATCH, TOKENS)
 
     padded = module(**arguments, key_padding_mask=real)[:, : short.shape[1]]
 
     torch.testing.assert_close(padded, short, rtol=0, atol=1e-12)
-    (gradient,) = torch.autograd.grad(padded.square().sum(), read)
+    (gradient,) = torch.autograd.grad(padded.square().sum(), keys)
     assert not gradient[:, 9:].any()
     assert gradient[:, :9].any(-1).all()
 
@@ -165,10 +165,10 @@ def test_what_stands_in_padding_does_not_matter(name):
         key: torch.where(REAL[..., None], arguments[key], 1e3 * torch.randn_like(arguments[key]))
         for key in replaced
     }
-    assert read_argument(name) in replaced
-    told = REAL if y.shape[1] == TOKENS else ...
+    assert key_argument(name) in replaced
+    rows = REAL if y.shape[1] == TOKENS else ...
     torch.testing.assert_close(
-        module(**other, key_padding_mask=REAL)[told], y[told], rtol=0, atol=1e-12
+        module(**other, key_padding_mask=REAL)[rows], y[rows], rtol=0, atol=1e-12
     )
 
 
@@ -308,7 +308,7 @@ def test_a_module_made_without_memory_takes_weights_by_assignment(name):
 
 
 @every_variant
-def test_weights_that_do_not_fit_are_told_all_at_once(name):
+def test_weights_that_do_not_fit_are_reported_all_at_once(name):
     module, state = make(name), make(name).state_dict()
     missing, *_, misshapen = state
     wanted = tuple(state[misshapen].shape)
@@ -319,12 +319,12 @@ def test_weights_that_do_not_fit_are_told_all_at_once(name):
     with pytest.raises(RuntimeError) as caught:
         module.load_state_dict(state)
 
-    told = str(caught.value)
-    assert f'Missing key(s) in state_dict: "{missing}"' in told
-    assert 'Unexpected key(s) in state_dict: "stranger.weight"' in told
-    assert misshapen in told
-    assert "[17, 19]" in told
-    assert str(list(wanted)) in told
+    message = str(caught.value)
+    assert f'Missing key(s) in state_dict: "{missing}"' in message
+    assert 'Unexpected key(s) in state_dict: "stranger.weight"' in message
+    assert misshapen in message
+    assert "[17, 19]" in message
+    assert str(list(wanted)) in message
 
 
 @every_variant
@@ -393,7 +393,7 @@ def test_without_rotary_embeddings_frequencies_are_refused(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(VARIANTS) - set(having("rope"))))
-def test_what_cannot_rotate_refuses_to_be_asked_to(name):
+def test_what_cannot_rotate_refuses_the_option(name):
     with pytest.raises(ValueError, match="use_rope: expected False, got True"):
         make(name, use_rope=True)
 
@@ -402,8 +402,8 @@ def test_what_cannot_rotate_refuses_to_be_asked_to(name):
 @pytest.mark.parametrize("kind", ["bool", "float"])
 def test_masks_of_pairs_hide_keys_whether_boolean_or_added(name, kind):
     module, arguments = make(name).double().eval(), arguments_of(name)
-    asking = next(iter(arguments.values())).shape[1]
-    kept = (torch.arange(TOKENS) < 9).expand(asking, TOKENS)
+    queries = next(iter(arguments.values())).shape[1]
+    kept = (torch.arange(TOKENS) < 9).expand(queries, TOKENS)
     mask = kept if kind == "bool" else torch.zeros(()).where(kept, float("-inf")).double()
     short = module(**shortened(name, arguments, 9))
     torch.testing.assert_close(
@@ -412,7 +412,7 @@ def test_masks_of_pairs_hide_keys_whether_boolean_or_added(name, kind):
 
 
 @pytest.mark.parametrize("name", having("attn_mask"))
-def test_a_padding_mask_in_the_place_of_a_mask_of_pairs_is_refused_with_a_hint(name):
+def test_a_padding_mask_as_a_mask_of_pairs_is_refused_with_a_hint(name):
     with pytest.raises(ShapeError, match="pass a mask of real tokens as key_padding_mask"):
         make(name)(**arguments_of(name, torch.float32), attn_mask=REAL)
 

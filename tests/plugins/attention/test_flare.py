@@ -23,7 +23,7 @@ ACTIVATIONS = {
 
 
 def make(**options):
-    """Return a module in float64 with latents that tell tokens apart, whose norms have weights of
+    """Return a module in float64 with latents that differ, whose norms have weights of
     their own.
     """
     options = (
@@ -53,10 +53,8 @@ def normed(x, state, name, *, rmsnorm):
     return centred / deviation * state[f"{name}.weight"] + state[f"{name}.bias"]
 
 
-def formula(state, x, config, read=None):
-    """Return the output where *read*, ``(batch, tokens)``, says of each token whether the latents
-    read it.
-    """
+def formula(state, x, config, attended=None):
+    """Return the output where latents attend to the tokens *attended*, ``(batch, tokens)``."""
     activate = ACTIVATIONS[config.activation]
     keys, values = (
         residual_mlp(state, name, x, layers=layers, activate=activate)
@@ -72,9 +70,10 @@ def formula(state, x, config, read=None):
         latents = normed(latents, state, "q_norm", rmsnorm=config.rmsnorm)
         keys = normed(keys, state, "k_norm", rmsnorm=config.rmsnorm)
 
-    read = torch.ones(x.shape[:2], dtype=torch.bool) if read is None else read
+    if attended is None:
+        attended = torch.ones(x.shape[:2], dtype=torch.bool)
     likeness = config.attn_scale * torch.einsum("hmd,bhnd->bhmn", latents, keys)
-    weights = likeness.exp() * read[:, None, None, :]
+    weights = likeness.exp() * attended[:, None, None, :]
     sums = weights.sum(-1, keepdim=True)
     gathered = torch.einsum("bhmn,bhnd->bhmd", weights / sums.masked_fill(sums == 0, 1.0), values)
     handed_out = torch.einsum("bhmn,bhmd->bnhd", likeness.softmax(2), gathered)
@@ -85,10 +84,10 @@ def tokens(count=TOKENS):
     return torch.randn(BATCH, count, HIDDEN, dtype=torch.float64, requires_grad=True)
 
 
-def assert_formula(module, read=None, **arguments):
+def assert_formula(module, attended=None, **arguments):
     """Compare outputs and the gradients of the input and of every parameter."""
     x = tokens()
-    wanted = formula(dict(module.named_parameters()), x, module.config, read)
+    wanted = formula(dict(module.named_parameters()), x, module.config, attended)
     assert_same_numbers(module(x, **arguments), wanted, [x, *module.parameters()])
 
 
@@ -150,17 +149,17 @@ GROUPS = {
 @pytest.mark.parametrize(("specs", "anchors"), GROUPS.values(), ids=GROUPS)
 @pytest.mark.parametrize("real", REAL.values(), ids=REAL)
 def test_it_is_its_formula_with_padding_and_groups(real, specs, anchors, qk_norm):
-    read = anchors.expand(BATCH, TOKENS) if real is None else anchors & real
-    assert_formula(make(qk_norm=qk_norm), read, key_padding_mask=real, token_specs=specs)
+    attended = anchors.expand(BATCH, TOKENS) if real is None else anchors & real
+    assert_formula(make(qk_norm=qk_norm), attended, key_padding_mask=real, token_specs=specs)
 
 
 def test_the_suffix_of_anchors_is_that_of_the_config():
     specs = [TokenSpec("a_anchors", 4), TokenSpec("a_pivots", 5), TokenSpec("b", 2)]
-    read = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0]).bool().expand(BATCH, TOKENS)
-    assert_formula(make(anchor_suffix="_pivots"), read, token_specs=specs)
+    attended = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0]).bool().expand(BATCH, TOKENS)
+    assert_formula(make(anchor_suffix="_pivots"), attended, token_specs=specs)
 
 
-def test_tokens_that_no_latent_reads_are_written_all_the_same():
+def test_tokens_that_no_latent_attends_to_attend_all_the_same():
     module, x = make(), tokens()
     specs, anchors = GROUPS["one group of anchors"]
     changed = torch.where(anchors[:, None], x, x + 1)
@@ -171,7 +170,7 @@ def test_tokens_that_no_latent_reads_are_written_all_the_same():
     assert not y_changed[:, ~anchors].isclose(y[:, ~anchors]).any()
 
 
-def test_where_no_token_is_read_every_row_is_the_bias_of_the_output():
+def test_where_latents_have_no_keys_every_row_is_the_bias_of_the_output():
     module, x = make(), tokens()
     y = module(x, key_padding_mask=torch.zeros(BATCH, TOKENS, dtype=torch.bool))
     y.square().sum().backward()
@@ -206,9 +205,9 @@ def test_dropout_falls_on_both_attentions_and_on_the_output():
             module(x).unflatten(-1, (HEADS, WIDTH)) / 4
         )  # a token keeps its one latent, and features, as doubles
 
-        read = (heads != 0).any(-1)
-        assert 0.4 < read.double().mean() < 0.6
-        assert 0.4 < (heads[read] != 0).double().mean() < 0.65
+        kept = (heads != 0).any(-1)
+        assert 0.4 < kept.double().mean() < 0.6
+        assert 0.4 < (heads[kept] != 0).double().mean() < 0.65
         gathered = heads.amax((1, 3))
         assert torch.allclose(heads, gathered[:, None, :, None].where(heads != 0, 0.0))
         assert ((gathered - 1).abs() > 1e-3).all()
@@ -345,7 +344,10 @@ def test_a_group_that_is_not_in_the_input_is_refused_by_name():
 
 @pytest.mark.parametrize("size", [0, 5, 13])
 def test_groups_that_do_not_add_up_are_refused_with_both_numbers(size):
-    wanted = f"Token specs total size {4 + size} is not the number of tokens 11; the groups are a_anchors 4, b {size}$"
+    wanted = (
+        f"Token specs total size {4 + size} is not the number of tokens 11; "
+        f"the groups are a_anchors 4, b {size}$"
+    )
     with pytest.raises(TokenGroupError, match=wanted):
         make()(tokens(), token_specs=[TokenSpec("a_anchors", 4), TokenSpec("b", size)])
 

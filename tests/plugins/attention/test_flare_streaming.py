@@ -37,7 +37,7 @@ GROUPS = {
 
 
 def twins(chunk_size, dtype=torch.float64, **options):
-    """Return a module that takes all tokens at once, and one of the same weights that takes a few."""
+    """Return a module that takes all tokens at once, and one that takes a few: its twin."""
     options = SIZES | {"init_weights": "torch", "latent_init_std": 1.0} | options
     whole = with_own_norms(FLAREAttention(FLAREAttentionConfig(**options))).to(dtype).eval()
     streaming = (
@@ -101,7 +101,7 @@ def test_sizes_choose_the_chunk_where_the_config_does_not(monkeypatch):
     torch.testing.assert_close(streaming[0](x), streaming[1](x), rtol=0, atol=0)
 
 
-def test_where_gradients_are_asked_for_the_chunk_size_changes_nothing():
+def test_where_gradients_are_needed_the_chunk_size_changes_nothing():
     (whole, streaming), x = twins(13), tokens()
     assert torch.equal(streaming(x), whole(x))
     assert streaming(x).requires_grad

@@ -125,13 +125,13 @@ def test_layouts_of_equal_shape_give_the_same_in_one_call_of_the_kernel_and_in_t
             surface = sum(sizes[:2])
             alone = torch.cat(
                 [
-                    module.mixed_attention(x[:, :surface], specs[:2], [one_read("surface")]),
-                    module.mixed_attention(x[:, surface:], specs[2:], [one_read("volume")]),
+                    module.mixed_attention(x[:, :surface], specs[:2], [one_attended("surface")]),
+                    module.mixed_attention(x[:, surface:], specs[2:], [one_attended("volume")]),
                 ],
                 dim=1,
             )
             torch.testing.assert_close(module(x, specs), alone, rtol=0, atol=1e-12)
 
 
-def one_read(branch):
+def one_attended(branch):
     return AttentionPattern((f"{branch}_anchors", f"{branch}_queries"), (f"{branch}_anchors",))

@@ -1,4 +1,4 @@
-"""Neighbourhood attention against its formula over a full distance matrix, written out in float64."""
+"""Neighbourhood attention against its formula over a full matrix of distances, in float64."""
 
 import copy
 import math
@@ -144,8 +144,8 @@ CLOUDS = {
     "in seven dimensions": scattered(1, 53, 7),
     "on a lattice": lattice(5, 3),
     "with ties and duplicates": (scattered(2, 101, 2) * 4).floor(),
-    "all in one place": torch.full((2, 61, 3), 0.7),
-    "two places": torch.tensor([0.0, 0.25]).repeat(30)[None, :, None],
+    "all equal": torch.full((2, 61, 3), 0.7),
+    "two points": torch.tensor([0.0, 0.25]).repeat(30)[None, :, None],
     "with far outliers": torch.cat([scattered(1, 31, 2), scattered(1, 3, 2) * 1e7], dim=1),
     "around a centre": around(37),
     "one point": scattered(2, 1, 3),
@@ -163,9 +163,7 @@ def test_neighbours_are_those_of_a_full_distance_matrix(cloud, radius, degree):
     assert torch.equal(found.neighbours, seen(positions, radius, degree))
 
 
-@pytest.mark.parametrize(
-    "cloud", ["in three dimensions", "with ties and duplicates", "all in one place"]
-)
+@pytest.mark.parametrize("cloud", ["in three dimensions", "with ties and duplicates", "all equal"])
 def test_padding_is_nobodys_neighbour_and_has_none(cloud):
     positions = CLOUDS[cloud].clone()
     real = scattered(*positions.shape[:2]) < 0.6
@@ -190,7 +188,7 @@ def test_a_token_as_far_as_the_radius_is_seen():
     ]
 
 
-def test_of_tokens_in_one_place_each_sees_itself_and_the_first_ones():
+def test_of_equal_points_each_sees_itself_and_the_first_ones():
     assert nearest_neighbours(
         torch.zeros(1, 5, 2), None, radius=1.0, max_degree=3
     ).neighbours.tolist() == [[[0, 1, 2], [1, 0, 2], [2, 0, 1], [3, 0, 1], [4, 0, 1]]]
@@ -256,9 +254,9 @@ def test_the_order_of_the_walk_changes_nothing_but_rounding():
     projected = [layer(x).flatten(0, 1) for layer in (module.q, module.k, module.v)]
     one, other = (
         attend_to_neighbours(
-            Tokens(*projected, positions.flatten(0, 1)), module._relpos_weights(), reading
+            Tokens(*projected, positions.flatten(0, 1)), module._relpos_weights(), neighbourhood
         )
-        for reading in (given, given._replace(walk=torch.randperm(BATCH * TOKENS)))
+        for neighbourhood in (given, given._replace(walk=torch.randperm(BATCH * TOKENS)))
     )
     torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
@@ -281,7 +279,7 @@ def test_gradients_by_chunks_are_those_of_finite_differences():
 
 @pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("shape", [(0, TOKENS), (BATCH, 0), (BATCH, 1)])
-def test_few_tokens_and_none_are_read_by_chunks_too(shape):
+def test_few_tokens_and_none_are_computed_by_chunks_too(shape):
     module, x, positions = (
         make(),
         torch.randn(*shape, HIDDEN).double(),
@@ -536,7 +534,7 @@ def test_positions_of_another_shape_or_kind_are_refused(spoil, message):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_positions_that_are_no_points_are_told_with_their_token(value):
+def test_positions_that_are_no_points_are_reported_with_their_token(value):
     positions = points().detach()
     positions[1, 7, 0] = value
     with pytest.raises(

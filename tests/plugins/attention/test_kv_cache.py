@@ -1,4 +1,4 @@
-"""Two passes with a cache between them against one without, for every variant that takes a cache."""
+"""Two passes with a cache between them against one without, for every variant that takes one."""
 
 import re
 import weakref
@@ -15,7 +15,7 @@ BATCH, HEADS, WIDTH, POINTS, KV_DIM = 2, 3, 13, 3, 17
 HIDDEN = HEADS * WIDTH
 BRANCHES = ("surface", "volume", "wake")
 ANCHOR_SIZES, QUERY_SIZES, KEYS = (3, 5, 2), (7, 11, 19), 23
-MIXED_READS = {
+MIXED_KEYS = {
     "surface": ("volume", "surface"),
     "volume": ("wake",),
     "wake": ("surface", "wake", "volume"),
@@ -33,8 +33,8 @@ def joined(of, names):
 
 @attrs.frozen(eq=False)
 class Scene:
-    """A module and tokens by group: anchors, which are read, and queries; for the perceiver ``kv``
-    is what is read.
+    """A module and tokens by group: anchors, which have keys, and queries; for the perceiver ``kv``
+    has the keys.
     """
 
     module: torch.nn.Module
@@ -62,14 +62,11 @@ class Scene:
         return sorted(self.tokens)
 
     def run(self, given, cache=None, cached=()):
-        """Return the output of a call by group: of those *given*, beside those that are *cached*."""
+        """Return the output of a call by group: those *given*, beside those that are *cached*."""
         call = _call_cross if self.module.config.type == "perceiver" else _call_grouped
-        asking, y = call(self, given, cached, cache)
-        return dict(
-            zip(
-                asking, y.split([self.tokens[name].shape[1] for name in asking], dim=1), strict=True
-            )
-        )
+        names, y = call(self, given, cached, cache)
+        lengths = [self.tokens[name].shape[1] for name in names]
+        return dict(zip(names, y.split(lengths, dim=1), strict=True))
 
     def freqs(self, names):
         return self.rope(joined(self.points, names)) if self.rope and names else None
@@ -102,25 +99,25 @@ def _call_grouped(scene, given, cached, cache):
     if scene.module.config.type == "mixed":
         anchors = dict(zip(BRANCHES, scene.anchors, strict=True))
         arguments["attention_patterns"] = [
-            AttentionPattern((spec.name,), [anchors[branch] for branch in MIXED_READS[spec.domain]])
+            AttentionPattern((spec.name,), [anchors[branch] for branch in MIXED_KEYS[spec.domain]])
             for spec in specs
         ]
     return given, scene.module(joined(scene.tokens, given), specs, **arguments)
 
 
 def _call_cross(scene, given, cached, cache):
-    asking = [name for name in given if name != "kv"]
+    querying = [name for name in given if name != "kv"]
     fresh = [name for name in given if name == "kv"]
-    asked, names = (scene, asking) if asking else (scene.over(slice(0)), scene.queries)
+    own, names = (scene, querying) if querying else (scene.over(slice(0)), scene.queries)
     y = scene.module(
-        joined(asked.tokens, names),
+        joined(own.tokens, names),
         scene.tokens["kv"] if fresh else None,
         key_padding_mask=scene.mask(fresh),
-        q_freqs=asked.freqs(names),
+        q_freqs=own.freqs(names),
         k_freqs=scene.freqs(fresh),
         kv_cache=cache,
     )
-    return asking, y
+    return querying, y
 
 
 def make(variant, *, rope=None, padded=False, suffix="_anchors", **options):
@@ -242,7 +239,7 @@ def test_anchors_given_afresh_stand_beside_cached_ones_and_replace_those_of_thei
 ):
     scene = make(variant, **options)
     cache = filled(scene)
-    given = [scene.anchors[place] for place in fresh]
+    given = [scene.anchors[index] for index in fresh]
     changed = attrs.evolve(
         scene, tokens=scene.tokens | {name: -scene.tokens[name] for name in given}
     )
@@ -288,7 +285,7 @@ def test_the_call_that_fills_a_cache_gives_the_numbers_and_gradients_of_one_with
 
 
 @every_variant
-def test_a_cache_holds_the_groups_that_are_read_and_no_other(variant):
+def test_a_cache_holds_the_groups_that_are_attended_to_and_no_other(variant):
     scene, cache = make(variant), KVCache()
     scene.run(scene.everything, cache)
     assert list(cache) == sorted(scene.anchors)
@@ -395,7 +392,7 @@ def test_bfloat16_modules_cache_bfloat16(variant):
 
 
 def with_module(scene, change):
-    """Return *scene* with its module and its tokens changed alike; the module stays the same one."""
+    """Return *scene* with module and tokens changed alike; the module stays the same one."""
     change(scene.module)
     return scene.with_tokens(change)
 
@@ -439,7 +436,7 @@ def test_a_cache_that_does_not_fit_is_refused_with_both_values(variant, change, 
 
 
 @every_variant
-def test_a_group_that_is_not_in_the_cache_is_told_by_name(variant):
+def test_a_group_that_is_not_in_the_cache_is_reported_by_name(variant):
     scene = make(variant)
     with pytest.raises(
         CacheError, match=f"^kv_cache: '{scene.missed}' is not in the cache, which holds nothing$"
@@ -448,7 +445,7 @@ def test_a_group_that_is_not_in_the_cache_is_told_by_name(variant):
 
 
 @every_grouped_variant
-def test_a_group_that_is_not_in_the_cache_is_told_beside_those_that_are(variant):
+def test_a_group_that_is_not_in_the_cache_is_reported_beside_those_that_are(variant):
     scene = make(variant)
     cache = filled(scene)
     del cache._groups["volume_anchors"]
@@ -460,7 +457,7 @@ def test_a_group_that_is_not_in_the_cache_is_told_beside_those_that_are(variant)
 
 
 @every_variant
-def test_absent_tokens_without_a_cache_are_told_with_the_way_out(variant):
+def test_absent_tokens_without_a_cache_are_reported_with_the_way_out(variant):
     scene = make(variant)
     with pytest.raises(ValueError, match=f"{scene.missed}.* kv_cache"):
         scene.run(scene.queries, cached=scene.anchors)
@@ -488,7 +485,7 @@ def test_a_cache_serves_one_module_until_it_is_cleared(variant):
     )
 
 
-def test_branches_that_do_not_read_each_other_may_fill_a_cache_one_after_the_other():
+def test_branches_that_do_not_attend_to_each_other_may_fill_a_cache_one_after_the_other():
     module = build(
         "self_anchor", hidden_dim=15, num_heads=3, branches=["a", "b"], init_weights="torch"
     ).double()

@@ -38,12 +38,12 @@ TOKENS = sum(SIZES.values())
 S, V, W = SIZES
 
 PATTERNS = {
-    "each reads itself": [((S,), (S,)), ((V,), (V,)), ((W,), (W,))],
+    "each attends to itself": [((S,), (S,)), ((V,), (V,)), ((W,), (W,))],
     "overlapping keys": [((S,), (S, V)), ((V,), (V, W)), ((W,), (S, V))],
     "keys and queries in another order": [((W, S), (V, S)), ((V,), (W, V, S))],
     "groups that lie apart": [((S, W), (S, W)), ((V,), (W,))],
-    "one group is read": [((V, S, W), (V,))],
-    "all read all": None,
+    "one group has keys": [((V, S, W), (V,))],
+    "all attend to all": None,
 }
 every_pattern = pytest.mark.parametrize("patterns", PATTERNS.values(), ids=PATTERNS)
 
@@ -79,14 +79,14 @@ def formula(state, x, patterns, *, sizes=SIZES, real=None, turn=lambda heads: he
     where = dict(zip(sizes, torch.arange(x.shape[1]).split(list(sizes.values())), strict=True))
 
     samples = list(torch.zeros_like(q))
-    for b, (asking, answering) in itertools.product(
+    for b, (queries, keys) in itertools.product(
         range(BATCH), patterns or [(list(sizes), list(sizes))]
     ):
-        i, j = (torch.cat([where[name] for name in names]) for names in (asking, answering))
+        i = torch.cat([where[name] for name in queries])
+        j = torch.cat([where[name] for name in keys])
         j = j if real is None else j[real[b, j]]
-        weights = (torch.einsum("hid,hjd->hij", q[b][:, i], k[b][:, j]) / math.sqrt(WIDTH)).softmax(
-            -1
-        )
+        logits = torch.einsum("hid,hjd->hij", q[b][:, i], k[b][:, j]) / math.sqrt(WIDTH)
+        weights = logits.softmax(-1)
         samples[b] = samples[b].index_copy(1, i, torch.einsum("hij,hjd->hid", weights, v[b][:, j]))
     return linear(state, "proj", torch.stack(samples).transpose(1, 2).flatten(-2))
 
@@ -119,7 +119,7 @@ def test_it_is_its_formula_under_padding(patterns, real):
 
 @pytest.mark.parametrize("qk_norm", [True, False])
 @pytest.mark.parametrize("form", ["complex", "real"])
-@pytest.mark.parametrize("case", ["groups that lie apart", "one group is read"])
+@pytest.mark.parametrize("case", ["groups that lie apart", "one group has keys"])
 def test_it_is_its_formula_with_rotary_embeddings(case, form, qk_norm):
     module, x, patterns = make(use_rope=True, qk_norm=qk_norm), tokens(), PATTERNS[case]
     points = torch.randn(BATCH, TOKENS, POINTS, dtype=torch.float64)
@@ -157,14 +157,14 @@ def test_a_batch_may_share_its_frequencies(form):
             ((S,), (V,)),
             ((V,), (S,)),
             ((W,), (W, V)),
-        ],  # a group without tokens is the only one that is read
+        ],  # a group without tokens is the only one with keys
         [((S, V), (V, S)), ((W,), (V,))],
         [((V,), (V,)), ((S, W), (W, V, S))],
         None,
     ],
     ids=str,
 )
-def test_groups_without_tokens_ask_nothing_and_answer_nothing(patterns, padded):
+def test_groups_without_tokens_have_neither_queries_nor_keys(patterns, padded):
     module, x, sizes = make(), tokens(), {S: 5, V: 0, W: 18}
     real = MASKS["some padding"] if padded else None
     got = module(x, specs_of(sizes), patterns_of(patterns), key_padding_mask=real)
@@ -197,7 +197,7 @@ def test_a_group_whose_keys_are_all_padding_gets_the_bias_of_the_projection():
     assert all(parameter.grad.isfinite().all() for parameter in [x, *module.parameters()])
 
 
-def test_groups_that_all_read_all_are_dot_product_attention():
+def test_groups_that_all_attend_to_all_are_dot_product_attention():
     module, x = make(qk_norm=True), tokens()
     plain = DotProductAttention(
         DotProductAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, qk_norm=True)
@@ -206,7 +206,7 @@ def test_groups_that_all_read_all_are_dot_product_attention():
     torch.testing.assert_close(module(x, specs_of(SIZES)), plain(x), rtol=0, atol=1e-12)
 
 
-def test_only_groups_that_are_read_are_projected_to_keys_and_values():
+def test_only_groups_that_are_attended_to_are_projected_to_keys_and_values():
     module, counts = make(), {}
     for name in ("q", "k", "v"):
         getattr(module, name).register_forward_hook(
@@ -216,7 +216,7 @@ def test_only_groups_that_are_read_are_projected_to_keys_and_values():
     assert counts == {"q": (BATCH, 23, HIDDEN), "k": (BATCH, 12, HIDDEN), "v": (BATCH, 12, HIDDEN)}
 
 
-def test_keys_that_lie_behind_each_other_are_read_where_they_lie(monkeypatch):
+def test_keys_that_lie_behind_each_other_are_used_where_they_lie(monkeypatch):
     attend, memories = mixed_module.attend, set()
 
     def watch(queries, keys, values, **arguments):
@@ -236,7 +236,7 @@ def test_dropout_falls_on_attention_weights_and_on_the_output():
     )
     with torch.no_grad():
         module.v.weight.zero_()
-        module.v.bias.fill_(1.0)  # every row read is the sum of the weights that were not dropped
+        module.v.bias.fill_(1.0)  # every row is the sum of the weights that were not dropped
         module.proj.weight.copy_(torch.eye(HIDDEN))
         module.proj.bias.zero_()
         y = module(x, specs_of(SIZES), patterns)
@@ -290,7 +290,10 @@ MISFITS = {
     "a group that is not in the input": (
         {S: 23, V: None},
         None,
-        "token_specs: 'volume' is of size None, is attended to, and no kv_cache holds its keys; pass one, or its size",
+        (
+            "token_specs: 'volume' is of size None, is attended to, and no kv_cache "
+            "holds its keys; pass one, or its size"
+        ),
     ),
     "a query in two patterns": (
         SIZES,
@@ -300,7 +303,7 @@ MISFITS = {
             "and stands in attention_patterns[0] and attention_patterns[2]"
         ),
     ),
-    "a group that asks nowhere": (
+    "a group that is no query": (
         SIZES,
         [((S, W), (S,))],
         f"{QUERIES_MATCH} the 2 queries are 'surface', 'wake', the 3 groups are {ALL}",
@@ -371,7 +374,7 @@ def test_tokens_of_another_width_are_refused():
         make()(tokens()[..., 1:], specs_of(SIZES))
 
 
-def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them():
+def test_rotary_frequencies_are_given_exactly_if_the_config_says_so():
     freqs = RopeFrequency(WIDTH, POINTS)(torch.zeros(BATCH, TOKENS, POINTS))
     with pytest.raises(ShapeError, match="RoPE usage mismatch: use_rope is true"):
         make(use_rope=True)(tokens(), specs_of(SIZES))
@@ -449,15 +452,15 @@ def watched(monkeypatch):
 
 EQUAL = {"a": 2, "b": 5, "c": 2, "d": 5, "e": 2, "f": 5}
 SHARED = {
-    "each pair reads its first": (
+    "each pair attends to its first": (
         [(("a", "b"), ("a",)), (("c", "d"), ("c",)), (("e", "f"), ("e",))],
         [(6, 7, 2)],
     ),
-    "pairs read each other, in any order": (
+    "pairs attend to each other, in any order": (
         [(("d", "c"), ("b", "a")), (("a", "b"), ("c", "d"))],
         [(4, 7, 7)],
     ),
-    "one reads more": (
+    "one attends to more": (
         [(("a", "b"), ("a",)), (("c", "d"), ("c",)), (("e", "f"), ("e", "f"))],
         [(2, 7, 2), (2, 7, 2), (2, 7, 7)],
     ),
@@ -469,8 +472,8 @@ SHARED = {
         [(("a", "d"), ("a",)), (("b", "c"), ("c",))],
         [(2, 7, 2)] * 2,
     ),
-    "keys that two read": ([(("a", "b"), ("a", "b")), (("c", "d"), ("b", "c"))], [(2, 7, 7)] * 2),
-    "groups that read the same": (
+    "keys of two": ([(("a", "b"), ("a", "b")), (("c", "d"), ("b", "c"))], [(2, 7, 7)] * 2),
+    "groups with the same keys": (
         [(("a",), ("c", "b")), (("b", "d"), ("b", "c")), (("c",), ("a",))],
         [(2, 12, 7), (2, 2, 2)],
     ),
@@ -480,7 +483,7 @@ SHARED = {
 @pytest.mark.parametrize("padded", [True, False])
 @pytest.mark.parametrize(("patterns", "shapes"), SHARED.values(), ids=SHARED)
 def test_patterns_of_equal_shape_share_a_call_of_the_kernel(monkeypatch, patterns, shapes, padded):
-    names = sorted({name for asking, _ in patterns for name in asking})
+    names = sorted({name for queries, _ in patterns for name in queries})
     sizes = {name: EQUAL[name] for name in names}
     module, met = make(qk_norm=True), watched(monkeypatch)
     x = torch.randn(BATCH, sum(sizes.values()), HIDDEN, dtype=torch.float64, requires_grad=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from noether_core.nn import KVCache, RopeFrequency, rotate
-from noether_plugins.attention.transolver_plusplus import noise
+from noether_plugins.attention.transolver_plusplus import module as plusplus
 
 
 def assert_within(got, wanted, atol):
@@ -49,7 +49,7 @@ def test_noise_of_training_is_what_the_reference_draws_in_evaluation_too(noisy_c
     """The reference draws noise in evaluation; here evaluation has none, which its formula is
     compared with.
     """
-    monkeypatch.setattr(noise, "draw_uniform", lambda _: noisy_case.array("noise/u"))
+    monkeypatch.setattr(plusplus, "draw_uniform", lambda _: noisy_case.array("noise/u"))
     module, arguments = noisy_case.build().train(), noisy_case.arguments(torch.float32)
     for name in noisy_case.facts["grad_inputs"]:
         arguments[name].requires_grad_()
@@ -67,7 +67,7 @@ def test_noise_of_training_is_what_the_reference_draws_in_evaluation_too(noisy_c
 @pytest.mark.parametrize(
     ("dtype", "suffix"), [(torch.float32, ""), (torch.float64, "_f64")], ids=str
 )
-def test_a_second_forward_reads_what_the_first_one_cached(cached_case, dtype, suffix):
+def test_a_second_forward_attends_to_what_the_first_one_cached(cached_case, dtype, suffix):
     module, cache = cached_case.build().to(dtype), KVCache()
     first, second = cached_case.arguments(dtype), cached_case.second_arguments(dtype)
     facts = cached_case.facts["second_forward"]

@@ -45,7 +45,7 @@ def unturned(heads):
 
 def formula(state, q, kv, *, added=0.0, turn_queries=unturned, turn_keys=unturned):
     """Return the output where *added* is added to the logits; a query with minus infinity
-    everywhere reads zeros.
+    everywhere gets zeros.
     """
     queries, keys, values = (
         linear(state, name, x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2)
@@ -60,8 +60,8 @@ def formula(state, q, kv, *, added=0.0, turn_queries=unturned, turn_keys=unturne
         torch.einsum("bhid,bhjd->bhij", turn_queries(queries), turn_keys(keys)) / math.sqrt(WIDTH)
         + added
     )
-    reads = (logits > -math.inf).any(-1, keepdim=True)
-    weights = logits.masked_fill(~reads, 0.0).softmax(-1) * reads
+    has_keys = (logits > -math.inf).any(-1, keepdim=True)
+    weights = logits.masked_fill(~has_keys, 0.0).softmax(-1) * has_keys
     return linear(state, "proj", torch.einsum("bhij,bhjd->bihd", weights, values).flatten(-2))
 
 
@@ -71,7 +71,7 @@ def logits_of(mask):
 
 
 def tokens(*, kv_dim=KV_DIM, queries=QUERIES, keys=KEYS):
-    """Return tokens that ask and tokens that answer."""
+    """Return tokens of queries and tokens of keys."""
     return (
         torch.randn(BATCH, queries, HIDDEN, dtype=torch.float64, requires_grad=True),
         torch.randn(BATCH, keys, kv_dim, dtype=torch.float64, requires_grad=True),
@@ -178,10 +178,10 @@ STRUCTURED = {
 
 
 @pytest.mark.parametrize("chunk_size", [None, 3])
-@pytest.mark.parametrize(("mask", "reads"), STRUCTURED.values(), ids=STRUCTURED)
-def test_masks_that_describe_who_reads_whom_are_the_written_ones(mask, reads, chunk_size):
+@pytest.mark.parametrize(("mask", "attends"), STRUCTURED.values(), ids=STRUCTURED)
+def test_masks_that_describe_pairs_are_the_written_ones(mask, attends, chunk_size):
     module, (q, kv) = make(chunk_size=chunk_size), tokens()
-    written = reads(torch.arange(QUERIES)[:, None], torch.arange(KEYS))
+    written = attends(torch.arange(QUERIES)[:, None], torch.arange(KEYS))
     wanted = formula(
         dict(module.named_parameters()), q, kv, added=logits_of(written & REAL[:, None, None])
     )
@@ -253,7 +253,7 @@ READS_NOTHING = {
 
 
 @pytest.mark.parametrize("masks", READS_NOTHING.values(), ids=READS_NOTHING)
-def test_a_query_that_may_read_nothing_gets_the_bias_of_the_projection(masks):
+def test_a_query_without_keys_gets_the_bias_of_the_projection(masks):
     module, (q, kv) = make(), tokens()
 
     y = module(q, kv, **masks)
@@ -264,7 +264,7 @@ def test_a_query_that_may_read_nothing_gets_the_bias_of_the_projection(masks):
     assert all(parameter.grad.isfinite().all() for parameter in [q, kv, *module.parameters()])
 
 
-def test_where_there_is_nothing_to_read_every_row_is_the_bias_of_the_projection():
+def test_where_there_are_no_keys_every_row_is_the_bias_of_the_projection():
     module, (q, kv) = make(), tokens()
     nothing, none_real = kv[:, :0], torch.zeros(BATCH, 0, dtype=torch.bool)
     wanted = module.proj.bias.expand(BATCH, QUERIES, HIDDEN)
@@ -277,7 +277,7 @@ def test_dropout_falls_on_attention_weights_and_on_the_output():
     module, (q, kv) = make(dropout=0.5), tokens(queries=101)
     with torch.no_grad():
         module.v.weight.zero_()
-        module.v.bias.fill_(1.0)  # every row read is the sum of the weights that were not dropped
+        module.v.bias.fill_(1.0)  # every row is the sum of the weights that were not dropped
         module.proj.weight.copy_(torch.eye(HIDDEN))
         module.proj.bias.zero_()
         y = module(q, kv)
@@ -339,12 +339,12 @@ def test_weights_of_the_fused_layout_give_the_same_numbers(bias):
         (None, r"^kv: got None, wanted \(batch, keys, 13\), or a kv_cache"),
     ],
 )
-def test_tokens_to_read_that_do_not_fit_are_refused(kv, message):
+def test_tokens_of_keys_that_do_not_fit_are_refused(kv, message):
     with pytest.raises(ShapeError, match=message):
         make()(tokens()[0], kv)
 
 
-def test_tokens_that_ask_of_another_width_are_refused():
+def test_queries_of_another_width_are_refused():
     with pytest.raises(
         ShapeError, match=r"^q: got shape \(2, 11, 13\), wanted \(batch, tokens, 69\)$"
     ):
@@ -352,7 +352,7 @@ def test_tokens_that_ask_of_another_width_are_refused():
 
 
 @pytest.mark.parametrize(("missing", "count"), [("q_freqs", QUERIES), ("k_freqs", KEYS)])
-def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them(missing, count):
+def test_rotary_frequencies_are_given_exactly_if_the_config_says_so(missing, count):
     rope = RopeFrequency(WIDTH, POINTS)
     freqs = {"q_freqs": rope(points_of(QUERIES)), "k_freqs": rope(points_of(KEYS))}
 
@@ -367,7 +367,7 @@ def test_rotary_frequencies_are_given_exactly_if_the_config_asks_for_them(missin
     assert (caught.value.variant, caught.value.argument) == ("perceiver", missing)
 
 
-def test_a_padding_mask_in_the_place_of_an_attention_mask_is_refused_with_a_hint():
+def test_a_padding_mask_as_an_attention_mask_is_refused_with_a_hint():
     with pytest.raises(
         ShapeError, match=r"^attn_mask: got shape \(2, 11\), .* real tokens as key_padding_mask$"
     ):
@@ -429,7 +429,7 @@ def test_what_belongs_to_cached_tokens_is_refused_by_name(argument, value, reaso
 
 
 @pytest.mark.parametrize("kv_dim", [0, -1, 7.0, True, "7"])
-def test_a_width_of_tokens_to_read_is_at_least_one(kv_dim):
+def test_the_width_of_keys_is_at_least_one(kv_dim):
     with pytest.raises(ConfigError, match="kv_dim: expected an integer of at least 1") as caught:
         PerceiverAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS, kv_dim=kv_dim)
     assert caught.value.problems[0].keys == ("kv_dim",)

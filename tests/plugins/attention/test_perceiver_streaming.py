@@ -32,7 +32,7 @@ CHUNKS = [1, 7, 23]
 
 
 def twins(chunk_size, dtype=torch.float64, **options):
-    """Return a module that takes all tokens at once, and one of the same weights that takes a few."""
+    """Return a module that takes all tokens at once, and one that takes a few: its twin."""
     options = SIZES | {"init_weights": "torch"} | options
     whole = with_own_norms(PerceiverAttention(PerceiverAttentionConfig(**options))).to(dtype).eval()
     streaming = (
@@ -130,7 +130,7 @@ def test_many_keys_are_made_anew_for_every_chunk_of_queries(monkeypatch):
 
 
 @torch.no_grad()
-def test_few_queries_read_many_keys_chunk_by_chunk(monkeypatch):
+def test_few_queries_attend_to_many_keys_chunk_by_chunk(monkeypatch):
     (whole, streaming), (q, kv) = twins(None), tokens(keys=4000)
     wanted = whole(q, kv)
     monkeypatch.setattr("noether_core.nn.streaming._BYTES_IN_CACHE", BATCH * HIDDEN * 8 * 64)
@@ -145,8 +145,8 @@ GRADIENTS = {
 }
 
 
-@pytest.mark.parametrize("asks", GRADIENTS.values(), ids=GRADIENTS)
-def test_where_gradients_are_asked_for_the_chunk_size_changes_nothing(asks):
+@pytest.mark.parametrize("require", GRADIENTS.values(), ids=GRADIENTS)
+def test_where_gradients_are_needed_the_chunk_size_changes_nothing(require):
     (whole, streaming), (q, kv) = twins(7), tokens()
     mask = torch.randn(QUERIES, KEYS, dtype=torch.float64)
     frozen = streaming.requires_grad_(requires_grad=False)
@@ -154,12 +154,12 @@ def test_where_gradients_are_asked_for_the_chunk_size_changes_nothing(asks):
         frozen(q, kv, attn_mask=mask), whole(q, kv, attn_mask=mask), rtol=0, atol=1e-13
     )
     assert products(frozen, q, kv, attn_mask=mask) > 4
-    asking = asks(q, kv, mask)
+    source = require(q, kv, mask)
     assert products(frozen, q, kv, attn_mask=mask) == 4
-    assert torch.autograd.grad(frozen(q, kv, attn_mask=mask).sum(), asking)[0].any()
+    assert torch.autograd.grad(frozen(q, kv, attn_mask=mask).sum(), source)[0].any()
 
 
-def test_frequencies_may_ask_for_gradients_too():
+def test_frequencies_may_require_gradients_too():
     (_, streaming), (q, kv) = twins(7, use_rope=True), tokens()
     streaming.requires_grad_(requires_grad=False)
     points = torch.rand(KEYS, POINTS, requires_grad=True)
@@ -188,7 +188,7 @@ def test_bad_masks_are_refused_before_anything_is_computed():
 
 
 @torch.no_grad()
-def test_where_there_is_nothing_to_read_every_row_is_the_bias_of_the_projection():
+def test_where_there_are_no_keys_every_row_is_the_bias_of_the_projection():
     (_, streaming), (q, kv) = twins(7), tokens()
     wanted = streaming.proj.bias.expand(BATCH, QUERIES, HIDDEN)
     torch.testing.assert_close(streaming(q, kv[:, :0]), wanted, rtol=0, atol=0)

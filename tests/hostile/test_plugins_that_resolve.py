@@ -1,6 +1,4 @@
-"""Packages whose plugins ask the registry while they are imported, from this thread or from others
-that they join.
-"""
+"""Packages whose plugins look types up while they are imported, in this thread or in others."""
 
 from __future__ import annotations
 
@@ -126,30 +124,30 @@ print(json.dumps(results))
 
 
 @pytest.fixture(scope="module")
-def place(new_place):
-    place = new_place()
-    place.install(*wheels(place.folder, *ALL.values(), ITSELF))
-    return place
+def sandbox(new_sandbox):
+    sandbox = new_sandbox()
+    sandbox.install(*wheels(sandbox.folder, *ALL.values(), ITSELF))
+    return sandbox
 
 
 @pytest.mark.parametrize("name", [plugin.type for plugin in ASKING])
-def test_a_plugin_may_ask_while_it_is_imported_and_nothing_hangs(place, name):
-    results = place.python(GET, name)
+def test_a_plugin_may_look_types_up_while_it_is_imported_and_nothing_hangs(sandbox, name):
+    results = sandbox.python(GET, name)
     assert results == {name: name for name in results}
     assert ALL.keys() | {"flare"} <= results.keys()
 
 
-def test_such_plugins_may_be_asked_for_in_many_threads_at_once(place):
+def test_such_plugins_may_be_looked_up_in_many_threads_at_once(sandbox):
     for _ in range(3):
-        assert place.python(IN_THREADS, *ALL) == {name: name for name in ALL}
+        assert sandbox.python(IN_THREADS, *ALL) == {name: name for name in ALL}
 
 
-def test_doctor_finds_nothing_wrong_with_them(place):
-    diagnosis = place.json("doctor", "--slow", "5000", NOETHER_BLOCK=ITSELF.distribution)
+def test_doctor_finds_nothing_wrong_with_them(sandbox):
+    diagnosis = sandbox.json("doctor", "--slow", "5000", NOETHER_BLOCK=ITSELF.distribution)
     assert diagnosis["findings"] == []
 
 
-def test_a_plugin_that_registers_its_own_type_too_is_found_and_its_qualified_names_work(place):
+def test_a_plugin_that_registers_its_own_type_too_is_found_and_its_qualified_names_work(sandbox):
     code = """
 import json
 from noether_core import AmbiguousTypeError, registry
@@ -163,9 +161,9 @@ except AmbiguousTypeError as error:
 print(json.dumps([*found, registry().get("sound").type]))
 """
     names = ["hostile-registers-itself:registers_itself", "in-process:registers_itself"]
-    assert place.python(code) == ["registers_itself", "registers_itself", names, "sound"]
+    assert sandbox.python(code) == ["registers_itself", "registers_itself", names, "sound"]
     curious = "hostile-asks-for-all"  # which imports it as well
-    (finding,) = place.json("doctor", "--slow", "5000", NOETHER_BLOCK=curious)["findings"]
+    (finding,) = sandbox.json("doctor", "--slow", "5000", NOETHER_BLOCK=curious)["findings"]
     assert (finding["check"], finding["severity"]) == ("registers", "warning")
     assert finding["plugin"] == names[0]
     assert "registers 'registers_itself' in the process when it is imported" in finding["message"]
