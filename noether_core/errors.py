@@ -215,7 +215,8 @@ def by_location(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Return *problems* in the order of their documents, those of one location as they were."""
 
     def position(problem: Problem) -> tuple[str, int, int]:
-        return problem.file or "", problem.line or 0, problem.column or 0
+        file, line, column = problem.file, problem.line, problem.column
+        return file or "", line or 0, column or 0
 
     return tuple(sorted(problems, key=position))
 

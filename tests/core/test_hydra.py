@@ -39,9 +39,7 @@ QUIET = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=disab
 
 @pytest.fixture
 def app(tmp_path):
-    """Return a function that runs an application with overrides, whose config then lies in
-    config.yaml.
-    """
+    """Return what runs an application with overrides; its config then lies in config.yaml."""
 
     def run(*overrides, group="attention"):
         (tmp_path / "app.py").write_text(APP.format(group=group, place=group.replace("/", ".")))

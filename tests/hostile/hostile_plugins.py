@@ -116,6 +116,11 @@ BROKEN = [
         ),
         reason="unknown hook 'noether_attention_varient'",
     ),
+    Hostile(
+        type="wraps",
+        instead=_hook("yield").replace("@hookimpl", "@hookimpl(wrapper=True)"),
+        reason="implements noether_attention_variant as a wrapper, and there is nothing to wrap",
+    ),
     Hostile(type="gives_none", instead=_hook("return None"), reason="returns None from its hook"),
     Hostile(
         type="gives_text", instead=_hook("return 'flare'"), reason="returns 'flare' from its hook"

@@ -1,5 +1,3 @@
-"""The packages in this folder are projects of their own, with tests that run where they are
-installed.
-"""
+"""The packages in this folder are projects of their own, tested where they are installed."""
 
 collect_ignore = ["acme_window"]

@@ -76,9 +76,7 @@ class Bench:
         return done.stdout.strip()
 
     def load(self, *strict: Any) -> list[list[str]]:
-        """Load the file in another process, once for each value of *strict*; return what became of
-        each.
-        """
+        """Load the file in another process, once for each value of *strict*."""
         done = self.environment.run(
             "python", "-c", LOAD, "module.safetensors", json.dumps(strict), cwd=self.folder
         )

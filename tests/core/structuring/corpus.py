@@ -77,9 +77,7 @@ def document(number: int, seed: int = _SEED) -> Made:
 
 
 def read_through(made: Made) -> tuple[Document | None, tuple[Problem, ...]]:
-    """Read a document, make of it what it is for, and write out all problems; return what was read,
-    and those.
-    """
+    """Read a document, make of it what it is for, and return it with all problems."""
     read = None
     problems: tuple[Problem, ...] = ()
     try:
@@ -173,9 +171,7 @@ def _config(rng: Random, _: Format) -> tuple[Any, type[Schema]]:
 
 
 def _options(rng: Random) -> dict[str, Any]:
-    """Return options of an installed variant, in another order and of other widths than in its
-    example.
-    """
+    """Return options of an installed variant, in another order and width than in its example."""
     options = rng.choice(_OPTIONS)
     names = rng.sample(list(options), len(options))
     width = options["hidden_dim"] * rng.choice([1, 1, 8, 32])
@@ -360,9 +356,7 @@ class _Yaml:
 
 
 class _Toml:
-    """Tables below headers, dotted and inline, lists of them, four kinds of text, four bases, and
-    comments.
-    """
+    """Tables below headers, dotted and inline, four kinds of text, four bases, and comments."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -559,9 +553,7 @@ def _mutated(rng: Random, data: Any, format: Format) -> bytes:
 
 
 def _disturbed(rng: Random, data: Any, format: Format) -> Any:
-    """Return data of which some keys are renamed, added or gone, and some values others, of any
-    kind.
-    """
+    """Return data in which some keys and values are others, renamed, added or gone."""
     data = copy.deepcopy(data)
     for _ in range(rng.choice([1, 1, 1, 2, 5])):
         holder = rng.choice([*_holders(data)] or [[None]])
@@ -872,9 +864,7 @@ def _repetition(rng: Random, _: Format) -> str:
 
 
 def _hazard(rng: Random, format: Format) -> str:
-    """Return what is sound in small and refused in large, or what a format has and a config has
-    not.
-    """
+    """Return what is sound in small and refused in large, or has no meaning for a config."""
     return rng.choice(_HAZARDS[format])(max(_size(rng, 3000), _size(rng, 3000)))
 
 

@@ -1,6 +1,4 @@
-"""Whatever bytes a file holds, they are read or refused in their place, within bounded time and
-memory.
-"""
+"""Whatever bytes a file holds, they are read or refused where they stand, at a bounded cost."""
 
 import functools
 import json
@@ -117,9 +115,7 @@ def outcome(made):
 
 
 def is_misread(made, read, problems):
-    """Return whether a sound document is refused, read as something else, or makes no config where
-    it holds one.
-    """
+    """Return whether a sound document is refused, read as something else, or makes no config."""
     if made.says is None:
         return False
     is_config = made.target is Experiment or "type" in made.says
@@ -159,9 +155,7 @@ def is_placed(problem, lines):
 
 @functools.cache
 def finished(corpus):
-    """Return what a process of its own told: its exit status, its errors, and each line of its
-    output.
-    """
+    """Return what came of a process of its own: exit status, errors, and lines of output."""
     command = [
         sys.executable,
         "-W",

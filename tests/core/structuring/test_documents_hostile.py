@@ -1,6 +1,4 @@
-"""Documents that are huge, deep or repeat themselves do no more than raise a ConfigError, and none
-takes long.
-"""
+"""Documents that are huge, deep or repeat themselves raise a ConfigError, and soon."""
 
 import subprocess
 import sys

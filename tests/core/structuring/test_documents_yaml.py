@@ -1,6 +1,4 @@
-"""YAML is read by the core schema of YAML 1.2, and what plain data does not hold is refused in its
-place.
-"""
+"""YAML is read by the core schema of YAML 1.2; what plain data does not hold is refused."""
 
 import math
 import sys

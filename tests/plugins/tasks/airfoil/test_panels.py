@@ -18,17 +18,14 @@ def points_of(z):
 
 
 def cylinder(n_panels):
-    """The unit circle from its rear stagnation point on, where the Kutta condition makes the
-    circulation zero.
-    """
+    """The unit circle from its rear stagnation point on: no circulation, by the Kutta condition."""
     angles = np.linspace(0, 2 * np.pi, n_panels + 1)
     return points_of(np.exp(1j * angles[:-1])), angles
 
 
 @attrs.frozen
 class Joukowski:
-    """The exact flow around the image of a circle through zeta = 1 under z = zeta + 1 / zeta,
-    cusped at z = 2.
+    """The exact flow around the image of a circle under z = zeta + 1 / zeta, cusped at z = 2.
 
     Milne-Thomson, Theoretical Aerodynamics, chapter 6: the flow around the circle with the
     circulation that puts the rear stagnation point at zeta = 1, over the derivative of the map, all
