@@ -269,8 +269,8 @@ from noether_core import AttentionConfig, AttentionVariant, hookimpl
 
 @attrs.frozen(kw_only=True)
 class Config(AttentionConfig):
-    renamed_options: ClassVar = {"win": "window"}
-    dropped_options: ClassVar = {"verbose": "look at the log"}
+    renamed_options = {"win": "window"}
+    dropped_options = {"verbose": "look at the log"}
     type: Literal["acme_window"] = "acme_window"
     window: int = 3
 
