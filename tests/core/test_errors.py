@@ -175,7 +175,7 @@ def test_a_config_error_reads_as_all_of_its_problems():
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_every_error_survives_pickling_with_its_facts(error, protocol):
     for again in (
-        pickle.loads(pickle.dumps(error, protocol)),
+        pickle.loads(pickle.dumps(error, protocol)),  # noqa: S301  our own
         copy.copy(error),
         copy.deepcopy(error),
     ):
