@@ -9,7 +9,6 @@ from noether_core.nn.checks import (
     check_positions,
     check_tokens,
 )
-from noether_core.nn.checks import refuse_arguments as refuse_arguments
 from noether_core.nn.groups import group_sizes, layout_of
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.layers import Projection, QKVAttention, merge_heads, project_heads, split_heads

@@ -11,6 +11,7 @@ from noether_core.nn.flex import attend_by_flex
 from noether_core.nn.kernels import kernel_of
 from noether_core.nn.masks import combine_masks
 from noether_core.nn.structured_attention import (
+    AttentionCall,
     attend_packed_at_once,
     attend_structured,
     is_packed_at_once,
@@ -83,13 +84,5 @@ def attend(
 
     if backend == "auto" and is_packed_at_once(attn_mask, queries, key_padding_mask, dropout):
         return attend_packed_at_once(attn_mask, queries, keys, values, scale=scale)
-    return attend_structured(
-        attn_mask,
-        queries,
-        keys,
-        values,
-        key_padding_mask=key_padding_mask,
-        kernel=kernel,
-        dropout=dropout,
-        scale=scale,
-    )
+    call = AttentionCall(queries, keys, values, key_padding_mask, kernel, dropout, scale)
+    return attend_structured(attn_mask, call)

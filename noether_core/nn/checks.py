@@ -15,8 +15,6 @@ from noether_core.errors import MaskError, ShapeError, UnsupportedArgumentError
 from noether_core.nn.masks import Causal, Packed, SlidingWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from noether_core.nn.masks import StructuredMask
     from noether_core.nn.rope import Frequencies
 
@@ -153,22 +151,6 @@ def check_freqs(
     for tensor in (freqs,) if isinstance(freqs, Tensor) else freqs:
         _check_tokens_of(tensor, x, name)
     _check_widths(freqs, head_dim, name)
-
-
-def refuse_arguments(variant: str, reasons: Mapping[str, str], **arguments: object) -> None:
-    """Refuse arguments of an interface that a variant cannot honour.
-
-    Args:
-        variant: Type of the module.
-        reasons: Why, by the name of the argument.
-        **arguments: What the caller gave for each of them; None is nothing.
-
-    Raises:
-        UnsupportedArgumentError: If one of them was given.
-    """
-    for name, value in arguments.items():
-        if value is not None:
-            raise UnsupportedArgumentError(variant, name, reasons[name])
 
 
 def _check_device(tensor: Tensor, tokens: Tensor, name: str) -> None:

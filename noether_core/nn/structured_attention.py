@@ -1,7 +1,4 @@
-"""How attention under each described mask is computed without writing the mask out.
-
-Each function takes what `noether_core.nn.attend` takes, and the kernel that does the arithmetic.
-"""
+"""How attention under each described mask is computed without writing the mask out."""
 
 from __future__ import annotations
 
@@ -32,49 +29,31 @@ _FLASH_WIDTHS = range(8, 257, 8)
 """Widths of a head that the flash kernel takes."""
 
 
-def attend_structured(
-    mask: StructuredMask,
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    *,
-    key_padding_mask: Tensor | None,
-    kernel: Kernel,
-    dropout: float,
-    scale: float | None,
-) -> Tensor:
+class AttentionCall(NamedTuple):
+    """What attention is called with, but for the described mask."""
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+    key_padding_mask: Tensor | None
+    kernel: Kernel
+    dropout: float
+    scale: float | None
+
+
+def attend_structured(mask: StructuredMask, call: AttentionCall) -> Tensor:
     """Attend under *mask*, whichever of the described ones it is."""
-    attend_under = _ATTEND_UNDER[type(mask)]
-    return attend_under(
-        mask,
-        queries,
-        keys,
-        values,
-        key_padding_mask=key_padding_mask,
-        kernel=kernel,
-        dropout=dropout,
-        scale=scale,
-    )
+    return _ATTEND_UNDER[type(mask)](mask, call)
 
 
-def attend_causally(
-    _: Causal,
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    *,
-    key_padding_mask: Tensor | None,
-    kernel: Kernel,
-    dropout: float,
-    scale: float | None,
-) -> Tensor:
+def attend_causally(_: Causal, call: AttentionCall) -> Tensor:
     """Attend under `Causal`.
 
     Kernels know causal attention by themselves, and take no mask beside it. Padding is hidden by
     one more feature of the heads: a large negative number in keys of padding and zero in others, a
     large positive one in queries.
     """
-    is_real = key_padding_mask
+    queries, keys, values, is_real, kernel, dropout, scale = call
     if is_real is None:
         return kernel(queries, keys, values, None, dropout, True, scale=scale)
 
@@ -98,22 +77,13 @@ def attend_causally(
     return attended[..., :-1].masked_fill(~has_keys[:, None, :, None], 0.0)
 
 
-def attend_in_windows(
-    window: SlidingWindow,
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    *,
-    key_padding_mask: Tensor | None,
-    kernel: Kernel,
-    dropout: float,
-    scale: float | None,
-) -> Tensor:
+def attend_in_windows(window: SlidingWindow, call: AttentionCall) -> Tensor:
     """Attend under `SlidingWindow`.
 
     Blocks of queries attend, all in one call, to the keys of any query of the block. Blocks of half
     a window attend to at most three times as many keys as there are.
     """
+    queries, keys, values, is_real, kernel, dropout, scale = call
     reach = window.before + window.after
     block = max(_BLOCK, reach // 2)
     width = block + reach
@@ -123,15 +93,15 @@ def attend_in_windows(
     is_compiling = torch.compiler.is_compiling()
     if not is_compiling and (tokens == 0 or width >= keys.shape[2]):
         mask = _band(tokens, keys.shape[2], window.before, window.after, queries.device)[None, None]
-        if key_padding_mask is not None:
-            mask = mask & key_padding_mask[:, None, None]
+        if is_real is not None:
+            mask = mask & is_real[:, None, None]
         return kernel(queries, keys, values, mask, dropout, scale=scale)
 
     # With one window or many, graphs would differ.
     count = tokens // block + 2 if is_compiling else math.ceil(tokens / block)
     margins = _Margins(window.before, count * block + window.after - keys.shape[2])
     near = _band(block, width, 0, reach, queries.device)
-    mask = near & _real_in_windows(keys, key_padding_mask, margins, width, block)
+    mask = near & _real_in_windows(keys, is_real, margins, width, block)
 
     attended = kernel(
         _in_windows(queries, _Margins(0, count * block - tokens), block, block),
@@ -186,21 +156,12 @@ def _band(queries: int, keys: int, before: int, after: int, device: torch.device
     return (distance >= -before) & (distance <= after)
 
 
-def attend_packed(
-    packed: Packed,
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    *,
-    key_padding_mask: Tensor | None,
-    kernel: Kernel,
-    dropout: float,
-    scale: float | None,
-) -> Tensor:
+def attend_packed(packed: Packed, call: AttentionCall) -> Tensor:
     """Attend under `Packed`.
 
     Samples of equal lengths that follow one another attend in one call.
     """
+    queries, keys, values, key_padding_mask, kernel, dropout, scale = call
     batch = queries.shape[0]
     runs = _equal_samples(packed)
     split_queries = queries.split_with_sizes([run.samples * run.queries for run in runs], 2)

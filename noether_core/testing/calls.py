@@ -195,6 +195,7 @@ def specs_of(groups: Mapping[str, int | None], tokens: int) -> list[TokenSpec]:
     """
     wanted = groups or GROUPS
     left, sizes = tokens, dict.fromkeys(wanted, 0)
+    # Those that stay come first, so that few tokens leave nothing for the others.
     for name, size in wanted.items():
         if size is not None:
             sizes[name] = min(size, left)

@@ -82,6 +82,7 @@ def _candidates_of_kind(annotation: Any, current: Any) -> Iterator[Any]:
 
 def _integers(current: Any) -> Iterator[int]:
     start = current if type(current) is int else 2
+    # Near the current value first, since rules across options leave these in most often.
     yield from dict.fromkeys((2 * start, start + 1, start - 1, 1, 0, 2, 3, 4, 8, 16))
 
 
@@ -211,6 +212,7 @@ def number_ranges(annotation: Any) -> Iterator[NumberRange]:
 
     if get_origin(annotation) in (Union, types.UnionType):
         for member in get_args(annotation):
+            # Bounds around a union hold for each of its members.
             yield from number_ranges(Annotated[(member, *metadata)] if metadata else member)
     elif annotation in (int, float):
         yield NumberRange(annotation, dict(bounds_of(metadata).terms))
@@ -218,5 +220,7 @@ def number_ranges(annotation: Any) -> Iterator[NumberRange]:
 
 def is_fixed(annotation: Any) -> bool:
     """Return whether an annotation leaves one value."""
-    first, *others = _members(annotation)
-    return not others and get_origin(first) is Literal and len(get_args(first)) == 1
+    members = list(_members(annotation))
+    if len(members) > 1 or get_origin(members[0]) is not Literal:
+        return False
+    return len(get_args(members[0])) == 1

@@ -19,9 +19,9 @@ WATCHED = """
 import sys
 
 watched = {"armed": False, "seen": []}
+harmless = ("object.", "sys._getframe", "code.__new__", "builtins.id", "gc.")
 
 def watch(event, arguments):
-    harmless = ("object.", "sys._getframe", "code.__new__", "builtins.id", "gc.")
     if watched["armed"] and not event.startswith(harmless):
         watched["seen"].append([event, repr(arguments)[:200]])
 
@@ -36,7 +36,7 @@ def refused(attempt, source):
         return str(error)
     raise AssertionError(f"{source!r:.200} was accepted by {attempt.__name__}")
 
-# all that Noether itself may need, and what messages are made with
+# All that Noether itself may need, and what messages are made with.
 for entry in registry().providers():
     if entry.distribution == "noether-attention":
         registry().get(entry.qualified_name)

@@ -207,7 +207,8 @@ def stack_layers(*layers: nn.Linear) -> StackedLayers:
     """Return one layer whose rows are those of *layers*, which all have a bias or none."""
     weights: list[Tensor] = [layer.weight for layer in layers]
     biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
-    return StackedLayers(torch.cat(weights), torch.cat(biases) if biases else None)
+    bias = torch.cat(biases) if biases else None
+    return StackedLayers(torch.cat(weights), bias)
 
 
 def folding_pays(hidden_dim: int, num_heads: int, num_slices: int) -> bool:

@@ -139,7 +139,7 @@ _SLOPES: Mapping[TemperatureActivation, Callable[[Tensor, Tensor], Tensor]] = {
 """Their derivatives, from what they are given and what they return."""
 
 
-class TokenTemperatures(NamedTuple):
+class AdaptiveTemperatures(NamedTuple):
     """What the states of a tile add to its temperatures, and the weights that make it."""
 
     inner_weight: Tensor
@@ -155,7 +155,7 @@ class TokenTemperatures(NamedTuple):
 class Temperatures(NamedTuple):
     """Temperatures of a tile, and the steps to them."""
 
-    of_tokens: TokenTemperatures | None
+    adaptive: AdaptiveTemperatures | None
     """None where a head has one temperature for all tokens."""
 
     raw: Tensor
@@ -174,14 +174,14 @@ def make_temperatures(each_head: Tensor, states: Tensor, tile: Tile) -> Temperat
         tile: The tile.
     """
     raw = tile.repeat(each_head).view(-1, 1, 1)
-    of_tokens = _token_temperatures(states, tile)
-    if of_tokens is not None:
-        raw = raw + functional.gelu(of_tokens.outer)
+    adaptive = _adaptive_temperatures(states, tile)
+    if adaptive is not None:
+        raw = raw + functional.gelu(adaptive.outer)
     positive = TEMPERATURE_ACTIVATIONS[tile.settings.temperature_activation](raw)
-    return Temperatures(of_tokens, raw, positive)
+    return Temperatures(adaptive, raw, positive)
 
 
-def _token_temperatures(states: Tensor, tile: Tile) -> TokenTemperatures | None:
+def _adaptive_temperatures(states: Tensor, tile: Tile) -> AdaptiveTemperatures | None:
     own = tile.operands
     if own.inner_weight is None or own.outer_weight is None:
         return None
@@ -193,7 +193,7 @@ def _token_temperatures(states: Tensor, tile: Tile) -> TokenTemperatures | None:
         inner += tile.repeat(own.inner_bias).unsqueeze(1)
     hidden = functional.gelu(inner)
     outer = functional.linear(hidden, own.outer_weight.unsqueeze(0), own.outer_bias)
-    return TokenTemperatures(own.inner_weight, own.outer_weight, inner, outer)
+    return AdaptiveTemperatures(own.inner_weight, own.outer_weight, inner, outer)
 
 
 def temperatures_backward_(
@@ -210,22 +210,22 @@ def temperatures_backward_(
     """
     grad_raw = gradient * _SLOPES[tile.settings.temperature_activation](made.raw, made.positive)
     grads.temperature.add_(tile.sum_samples(grad_raw.sum(dim=(1, 2))))
-    of_tokens = made.of_tokens
-    if of_tokens is None:
+    adaptive = made.adaptive
+    if adaptive is None:
         return None
 
-    grad_outer = torch.ops.aten.gelu_backward(grad_raw, of_tokens.outer)
-    grads.outer_weight.add_((functional.gelu(of_tokens.inner) * grad_outer).sum(dim=(0, 1)))
+    grad_outer = torch.ops.aten.gelu_backward(grad_raw, adaptive.outer)
+    grads.outer_weight.add_((functional.gelu(adaptive.inner) * grad_outer).sum(dim=(0, 1)))
     if tile.operands.outer_bias is not None:
         grads.outer_bias.add_(grad_outer.sum())
 
-    grad_hidden = grad_outer * of_tokens.outer_weight
-    grad_inner = torch.ops.aten.gelu_backward(grad_hidden, of_tokens.inner)
+    grad_hidden = grad_outer * adaptive.outer_weight
+    grad_inner = torch.ops.aten.gelu_backward(grad_hidden, adaptive.inner)
     if tile.operands.inner_bias is not None:
         grads.inner_bias.add_(tile.sum_samples(grad_inner.sum(dim=1)))
     flat_states = tile.by_head(states).flatten(0, 1)
     grads.inner_weight.add_product_(grad_inner.flatten(0, 1).t(), flat_states)
-    return tile.by_token(grad_inner @ of_tokens.inner_weight, "grad states")
+    return tile.by_token(grad_inner @ adaptive.inner_weight, "grad states")
 
 
 class Sharpened(NamedTuple):
@@ -431,8 +431,8 @@ def mix_slices_backward_(  # noqa: PLR0917  all of them are of one kind
         settings: The rest.
     """
     if operands.is_folded:
-        of_heads = (gradient.transpose(-2, -1) @ mixed.attended).sum(dim=0)
-        grads.out_weight.add_(of_heads.transpose(0, 1).flatten(1))
+        grad_by_head = (gradient.transpose(-2, -1) @ mixed.attended).sum(dim=0)
+        grads.out_weight.add_(grad_by_head.transpose(0, 1).flatten(1))
         gradient = gradient @ _columns_of_heads(operands.out_weight, gradient, settings)
 
     # The softmax backward, dl = w (dw - sum w dw).
@@ -452,13 +452,13 @@ def mix_slices_backward_(  # noqa: PLR0917  all of them are of one kind
     grad_features = grad_means / (sums.weights + EPS).unsqueeze(-1)
     grad_counts = -(grad_features * mixed.means).sum(dim=-1)
     if operands.feature_bias is not None:
-        of_bias = grad_features * sums.weights.unsqueeze(-1)
-        grads.feature_bias.add_(of_bias.sum(dim=(0, 2)).flatten())
+        grad_bias = grad_features * sums.weights.unsqueeze(-1)
+        grads.feature_bias.add_(grad_bias.sum(dim=(0, 2)).flatten())
         bias = _bias_of_heads(operands.feature_bias, grad_features, settings)
         grad_counts += (grad_features * bias).sum(dim=-1)
     if operands.folded_feature_weight is not None:
-        of_heads = (grad_features.transpose(-2, -1) @ sums.features).sum(dim=0)
-        grads.folded_feature_weight.add_(of_heads.flatten(0, 1))
+        grad_by_head = (grad_features.transpose(-2, -1) @ sums.features).sum(dim=0)
+        grads.folded_feature_weight.add_(grad_by_head.flatten(0, 1))
         weight = _rows_of_heads(operands.folded_feature_weight, grad_features, settings)
         grad_features = grad_features @ weight
     return SliceSumGradients(grad_features, grad_counts)

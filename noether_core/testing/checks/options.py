@@ -19,7 +19,7 @@ from noether_core.testing.option_values import fields_of, is_fixed, other_values
 from noether_core.testing.subject import Subject
 
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, FrameType
 
     from noether_core.schemas import AttentionConfig
     from noether_core.schemas.schema import Field
@@ -133,10 +133,14 @@ def _differing(one: _Observed, other: _Observed) -> set[str]:
 
 
 def _are_same(one: Any, other: Any) -> bool:
-    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
-        return type(one) is type(other) and bool(one == other)
-    # No number is equal to one that is none, not even to itself.
-    return one.dtype == other.dtype and torch.equal(one.nan_to_num(), other.nan_to_num())
+    if type(one) is not type(other):
+        return False
+    if not isinstance(one, Tensor):
+        return bool(one == other)
+    if one.dtype != other.dtype:
+        return False
+    # A NaN is not equal to itself, and two modules that return it there are the same.
+    return torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
 def _read_by_module(subject: Subject) -> set[str]:
@@ -159,10 +163,10 @@ class Readings:
     def names(self) -> set[str]:
         """The names of all attributes that were read for their own sake.
 
-        One place in the code that reads several goes through all there are, as a copy does.
+        One instruction that reads several goes through all there are, as a copy does.
         """
         sites = self._names_by_site.values()
-        return {name for names in sites for name in names if len(names) == 1}
+        return set().union(*(names for names in sites if len(names) == 1))
 
     def of(self, config: AttentionConfig) -> AttentionConfig:
         """Return a config equal to *config* whose attributes are watched."""
@@ -177,11 +181,7 @@ class Readings:
         def is_equal(recorded: AttentionConfig, other: object) -> Any:
             if not isinstance(other, cls):
                 return NotImplemented
-            own, others = (
-                [object.__getattribute__(value, name) for name in fields]
-                for value in (recorded, other)
-            )
-            return own == others
+            return _values(recorded, fields) == _values(other, fields)
 
         members = {
             "__slots__": (),
@@ -200,7 +200,20 @@ class Readings:
 
     def _add(self, name: str) -> None:
         frame = sys._getframe(2)  # noqa: SLF001  there is no other way to whoever reads
-        module = str(frame.f_globals.get("__name__"))
-        is_copying = any(module == other or module.startswith(f"{other}.") for other in _COPYING)
-        if not is_copying and not frame.f_code.co_filename.startswith(_GENERATED):
-            self._names_by_site.setdefault((frame.f_code, frame.f_lasti), set()).add(name)
+        if _is_copying(frame):
+            return
+        site = (frame.f_code, frame.f_lasti)
+        self._names_by_site.setdefault(site, set()).add(name)
+
+
+def _is_copying(frame: FrameType) -> bool:
+    """Return whether code of ours or of a library goes through all options of a config."""
+    if frame.f_code.co_filename.startswith(_GENERATED):
+        return True
+    module = str(frame.f_globals.get("__name__"))
+    return any(module == other or module.startswith(f"{other}.") for other in _COPYING)
+
+
+def _values(config: object, names: list[str]) -> list[Any]:
+    """Return options of a config, unseen where it is watched."""
+    return [object.__getattribute__(config, name) for name in names]

@@ -13,7 +13,6 @@ from noether_core.nn import (
     check_freqs,
     check_key_padding_mask,
     check_tokens,
-    refuse_arguments,
 )
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 11, 13
@@ -88,13 +87,17 @@ WANTED = "wanted one that broadcasts to (batch, heads, queries, keys) = (2, 3, 1
     [
         (
             torch.ones(BATCH, TOKENS).bool(),
-            f"attn_mask: got shape (2, 11), {WANTED}; "
-            "pass a mask of real tokens as key_padding_mask",
+            (
+                f"attn_mask: got shape (2, 11), {WANTED}; "
+                "pass a mask of real tokens as key_padding_mask"
+            ),
         ),
         (
             torch.ones(BATCH, TOKENS, TOKENS).bool(),
-            f"attn_mask: got shape (2, 11, 11), {WANTED}; "
-            "pass one mask per batch entry as mask[:, None]",
+            (
+                f"attn_mask: got shape (2, 11, 11), {WANTED}; "
+                "pass one mask per batch entry as mask[:, None]"
+            ),
         ),
         (torch.ones(10, TOKENS).bool(), f"attn_mask: got shape (10, 11), {WANTED}"),
         (
@@ -207,11 +210,3 @@ def test_frequencies_for_a_module_without_rotation_are_refused_by_name():
 
 def test_no_frequencies_for_a_module_without_rotation_pass():
     check_freqs(None, X, WIDTH, variant="acme", use_rope=False)
-
-
-def test_an_argument_that_cannot_be_honoured_is_refused_with_its_reason():
-    reasons = {"positions": "it does not look at points", "freqs": "it does not rotate"}
-    refuse_arguments("acme", reasons, positions=None, freqs=None)
-    with pytest.raises(UnsupportedArgumentError, match="it does not rotate") as caught:
-        refuse_arguments("acme", reasons, positions=None, freqs=torch.zeros(3))
-    assert (caught.value.variant, caught.value.argument) == ("acme", "freqs")

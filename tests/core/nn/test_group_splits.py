@@ -34,15 +34,15 @@ def test_groups_come_in_the_order_that_is_wanted_whichever_their_axis(names, dim
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -2])
-def test_one_cut_serves_everything_that_is_wanted(dim):
-    cut = split_groups(SIZES, WANTED)
-    pieces = SplitTokens(numbers(), cut.lengths, dim)
-    for names, runs in zip(WANTED, cut.selections, strict=True):
+def test_one_split_serves_every_selection(dim):
+    split = split_groups(SIZES, WANTED)
+    tokens = SplitTokens(numbers(), split.lengths, dim)
+    for names, selection in zip(WANTED, split.selections, strict=True):
         index = torch.cat([ROWS[name] for name in names])
-        assert torch.equal(pieces.take(runs), numbers().index_select(dim, index))
+        assert torch.equal(tokens.take(selection), numbers().index_select(dim, index))
 
 
-def test_an_axis_is_cut_only_where_something_starts_or_ends():
+def test_an_axis_is_split_only_where_something_starts_or_ends():
     assert split_groups(SIZES, [("volume", "nothing"), ("wake",)]).lengths == (3, 5, 7)
     assert split_groups(SIZES, [tuple(SIZES)]).lengths == (TOKENS,)
     assert split_groups({}, []).lengths == ()
@@ -59,13 +59,13 @@ def test_an_axis_is_cut_only_where_something_starts_or_ends():
     ids=str,
 )
 def test_groups_that_stand_together_are_a_view(wanted):
-    tensor, cut = numbers(), split_groups(SIZES, wanted)
-    taken = SplitTokens(tensor, cut.lengths, 1).take(cut.selections[0])
+    tensor, split = numbers(), split_groups(SIZES, wanted)
+    taken = SplitTokens(tensor, split.lengths, 1).take(split.selections[0])
     assert taken.data_ptr() == tensor[:, ROWS[wanted[0][0]][0]].data_ptr()
     assert taken.stride() == tensor.stride()
 
 
-def test_gradients_flow_to_every_place_that_was_taken_and_add_up():
+def test_gradients_flow_to_every_token_that_was_taken_and_add_up():
     tensor = torch.zeros(TOKENS, requires_grad=True)
     select_groups(
         tensor, split_groups(SIZES, [("wake", "surface", "wake")]), dim=0

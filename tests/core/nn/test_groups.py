@@ -36,8 +36,10 @@ def test_no_groups_are_the_groups_of_no_tokens():
     [
         (
             [TokenSpec("surface", 3), TokenSpec("volume", None), TokenSpec("wake", 7)],
-            f"{TOTAL} 10 is not the number of tokens 15; "
-            "the groups are surface 3, volume None, wake 7",
+            (
+                f"{TOTAL} 10 is not the number of tokens 15; "
+                "the groups are surface 3, volume None, wake 7"
+            ),
         ),
         (
             [TokenSpec("surface", 17)],

@@ -306,8 +306,10 @@ X = torch.zeros(BATCH, 11, HEADS * WIDTH)
         (Packed((5, 6), (5, 5)), "attn_mask: got lengths of 10 keys, wanted 11"),
         (
             "causal",
-            "attn_mask: got str, wanted a tensor, Causal(), "
-            "SlidingWindow(before, after) or Packed(lengths)",
+            (
+                "attn_mask: got str, wanted a tensor, Causal(), "
+                "SlidingWindow(before, after) or Packed(lengths)"
+            ),
         ),
     ],
 )
