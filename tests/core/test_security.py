@@ -19,9 +19,10 @@ WATCHED = """
 import sys
 
 watched = {"armed": False, "seen": []}
+harmless = ("object.", "sys._getframe", "code.__new__", "builtins.id", "gc.")
 
 def watch(event, arguments):
-    if watched["armed"] and not event.startswith(("object.", "sys._getframe", "code.__new__", "builtins.id", "gc.")):
+    if watched["armed"] and not event.startswith(harmless):
         watched["seen"].append([event, repr(arguments)[:200]])
 
 sys.addaudithook(watch)
@@ -35,7 +36,8 @@ def refused(attempt, source):
         return str(error)
     raise AssertionError(f"{source!r:.200} was accepted by {attempt.__name__}")
 
-for entry in registry().providers():  # all that Noether itself may need, and what messages are made with
+# All that Noether itself may need, and what messages are made with.
+for entry in registry().providers():
     if entry.distribution == "noether-attention":
         registry().get(entry.qualified_name)
 warm = {"type": "flar", "hidden_dim": 8, "num_heads": 3}

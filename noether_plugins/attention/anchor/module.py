@@ -73,7 +73,7 @@ class MultiBranchAnchorAttention(nn.Module):
         self.config = structure(config, self.config_class)
         self.use_rope = self.config.use_rope
         self.mixed_attention = MixedAttention(_shared_options(self.config))
-        # The attention below remembers its plans by the rule, so modules of equal options share them.
+        # The attention remembers its plans by the rule, so modules of equal options share them.
         self._rule = BranchRule(self.config.branches, self.config.anchor_suffix, self.patterns_of)
 
     def forward(
