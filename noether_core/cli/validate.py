@@ -92,7 +92,7 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Re
     problems: list[Problem] = []
     warnings: list[Problem] = []
     try:
-        document = document_in(file, options.format)
+        document = document_in(file, options)
         for checked in check_configs(document, options.at, registry=registry):
             found = list(_problems_of(checked, locked, document))
             problems += found

@@ -81,7 +81,7 @@ def _every_type(registry: Registry) -> _Json:
         "title": AttentionConfig.__name__,
         "type": "object",
         "required": ["type"],
-        "properties": {"type": {"enum": names, "description": help_of(AttentionConfig)["type"]}},
+        "properties": {"type": {"enum": names, **_description_of(AttentionConfig, "type")}},
         "allOf": branches,
     }
 
@@ -108,7 +108,8 @@ def _options_schema(cls: type[Schema], spellings: list[str], registry: Registry)
             properties[field.option] = _field_schema(cls, field, registry)
     required = [field.option for field in plan.fields if field.option in plan.required]
     if spellings:
-        type_schema = {"enum": spellings, "description": properties.pop("type")["description"]}
+        type_schema = {"enum": spellings, **_description_of(cls, "type")}
+        del properties["type"]
         properties = {"type": type_schema, **properties}
         required.insert(0, "type")
     ignored = dict.fromkeys(sorted(cls.ignored_options), True)
@@ -151,11 +152,16 @@ def _one_name_each(cls: type[Schema]) -> list[_Json]:
 
 def _field_schema(cls: type[Schema], field: Field, registry: Registry) -> _Json:
     schema = _annotation_schema(field.annotation, registry)
-    if text := help_of(cls).get(field.option):
-        schema = {"description": text} | schema
+    schema = _description_of(cls, field.option) | schema
     if field.option not in plan_of(cls).required:
         schema["default"] = unstructure(field.default_value())
     return schema
+
+
+def _description_of(cls: type[Schema], option: str) -> _Json:
+    """Return the help of an option, as schemas have it; nothing where there is no source."""
+    text = help_of(cls).get(option)
+    return {"description": text} if text else {}
 
 
 def _annotation_schema(annotation: Any, registry: Registry) -> _Json:
