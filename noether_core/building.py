@@ -208,17 +208,14 @@ class _TorchSettings:
             changes.append(f"the number of threads to {threads}")
             torch.set_num_threads(self._threads)
 
-        reseeded = [
-            (generator, state)
-            for generator, seed, state in zip(
-                self._generators, self._seeds, self._states, strict=True
-            )
-            if generator.initial_seed() != seed
-        ]
-        if reseeded:
-            changes.append(f"the seed to {reseeded[0][0].initial_seed()}")
-        for generator, state in reseeded:
-            generator.set_state(state)
+        new_seeds: list[str] = []
+        before = zip(self._generators, self._seeds, self._states, strict=True)
+        for generator, seed, state in before:
+            if generator.initial_seed() != seed:
+                new_seeds.append(str(generator.initial_seed()))
+                generator.set_state(state)
+        if new_seeds:
+            changes.append(f"the seed to {new_seeds[0]}")
         return changes
 
 

@@ -204,9 +204,8 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
-
+        from noether_core import __version__
         from noether_core.cli.output import print_line
 
-        print_line(f"noether-attention {version('noether-attention')}")
+        print_line(f"noether-attention {__version__}")
         parser.exit()
