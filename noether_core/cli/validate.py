@@ -122,6 +122,6 @@ def _print(result: Result, *, plain: bool) -> None:
         words = [result.file, config["path"], "good", config["type"]]
         print_line(": ".join(filter(None, words)))
     for warning in result.warnings:
-        print_error(f"warning: {warning.headline if plain else warning}")
+        print_errors(f"warning: {warning.headline if plain else warning}")
     for problem in result.problems:
         print_errors(problem.headline if plain else str(problem))
