@@ -182,6 +182,9 @@ class RoundedMask(SoundAttention):
 
 
 class Unpadded(SoundAttention):
+    def filled(self, x, freqs, real):
+        return x, freqs
+
     def weighted(self, queries, keys, values, attn_mask, real):
         return super().weighted(queries, keys, values, attn_mask, None)
 
