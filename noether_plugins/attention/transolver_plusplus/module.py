@@ -192,15 +192,15 @@ class TransolverPlusPlusAttention(nn.Module):
         if self._is_noisy:
             logits = logits + gumbel(draw_uniform(logits)).to(logits.dtype)
 
-        return (logits / self._temperature(states)).softmax(dim=-1)
+        raw = self._raw_temperature(states)
+        return slices.soft_slices(logits, raw, self.temperature_activation)
 
-    def _temperature(self, states: Tensor) -> Tensor:
-        """Return the positive temperatures, ``(batch, heads, tokens or 1, 1)``."""
+    def _raw_temperature(self, states: Tensor) -> Tensor:
+        """Return temperatures before their activation, ``(batch, heads, tokens or 1, 1)``."""
         raw: Tensor = self.bias
         if self.proj_temperature is not None:
             raw = self.proj_temperature(states) + raw
-        temperature: Tensor = slices.TEMPERATURE_ACTIVATIONS[self.temperature_activation](raw)
-        return temperature
+        return raw
 
 
 def draw_uniform(logits: Tensor) -> Tensor:
