@@ -208,7 +208,7 @@ _SCALARS: Mapping[Any, Callable[[Bounds], Rule]] = {
 
 
 def _literal_rule(choices: tuple[Any, ...]) -> Rule:
-    expected = _one_of([shown(choice) for choice in choices])
+    expected = one_of([shown(choice) for choice in choices])
     names = [choice for choice in choices if isinstance(choice, str)]
     members = {(type(choice), choice): choice for choice in choices}  # since True equals 1
 
@@ -251,7 +251,7 @@ def _union_rule(members: tuple[Any, ...], metadata: tuple[Any, ...]) -> Rule:
         rules = [rule_for(member) for member in others]
 
     phrases = [rule.expected for rule in rules]
-    expected = _one_of([*phrases, "None"] if takes_none else phrases)
+    expected = one_of([*phrases, "None"] if takes_none else phrases)
     check = _first_of([rule.check for rule in rules], expected)
     if len(rules) == 1 and is_schema(others[0]):
         check = rules[0].check  # a config reports its own problems
@@ -354,7 +354,8 @@ def _repeat(key: int, value: Any, first: int) -> Problem:
     return Problem(keys=(key,), message=message, value=value, suggestion="leave one of them out")
 
 
-def _one_of(phrases: list[str]) -> str:
+def one_of(phrases: list[str]) -> str:
+    """Return *phrases* as a choice: ``a, b or c``."""
     if len(phrases) == 1:
         return phrases[0]
     return ", ".join(phrases[:-1]) + " or " + phrases[-1]

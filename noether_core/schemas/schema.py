@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar, get_type_hints
 import attrs
 
 from noether_core.errors import ConfigError, Problem, shown
+from noether_core.schemas.annotations import chooses_config
 from noether_core.schemas.rules import Check, Rule, rule_for
 
 _plans: dict[type, Plan] = {}
@@ -113,6 +114,9 @@ class Field:
 
     default: Any
     """Its default; `attrs.NOTHING` where it must be given."""
+
+    chooses_config: bool
+    """Whether its values are or hold one of several configs."""
 
     def default_value(self) -> Any:
         """Return the default, made anew where the field has a factory."""
@@ -342,7 +346,15 @@ def _field(cls: type[Schema], attribute: attrs.Attribute[Any], hints: Mapping[st
         rule = cls.rule_of(option, annotation)
     except TypeError as error:
         raise TypeError(f"field '{option}' of {cls.__qualname__}: {error}") from error
-    return Field(attribute.name, option, annotation, rule.expected, rule.check, attribute.default)
+    return Field(
+        name=attribute.name,
+        option=option,
+        annotation=annotation,
+        expected=rule.expected,
+        check=rule.check,
+        default=attribute.default,
+        chooses_config=chooses_config(annotation),
+    )
 
 
 def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) -> Any:
