@@ -208,6 +208,9 @@ _SCALARS: Mapping[Any, Callable[[Bounds], Rule]] = {
 
 
 def _literal_rule(choices: tuple[Any, ...]) -> Rule:
+    for choice in choices:
+        if not _is_document_value(choice):
+            raise TypeError(f"no document can hold {choice!r}; choose among text and numbers")
     expected = one_of([shown(choice) for choice in choices])
     names = [choice for choice in choices if isinstance(choice, str)]
     members = {(type(choice), choice): choice for choice in choices}  # since True equals 1
@@ -221,7 +224,23 @@ def _literal_rule(choices: tuple[Any, ...]) -> Rule:
     return Rule(expected, check)
 
 
+def _is_document_value(value: Any) -> bool:
+    """Return whether a document of every format can hold a choice, which is compared exactly."""
+    kind = type(value)  # members of an IntEnum are integers, and unlike those of documents
+    if kind is int:
+        return bool(_LEAST <= value <= _MOST)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is str:
+        return not any("\ud800" <= char <= "\udfff" for char in value)  # UTF-8 has none of these
+    return kind is bool or value is None
+
+
 def _enum_rule(cls: type[enum.Enum]) -> Rule:
+    if issubclass(cls, enum.Flag):
+        raise TypeError(f"members of {cls!r} combine to values that are none of its own")
+    if not len(cls):
+        raise TypeError(f"{cls!r} has no members")
     by_value = _literal_rule(tuple(member.value for member in cls))
 
     def check(value: Any) -> Any:

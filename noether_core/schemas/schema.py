@@ -247,31 +247,6 @@ def problems_of(
     return problems
 
 
-def faults_of(cls: Any) -> Iterator[str]:
-    """Yield every reason for which *cls* cannot serve as a schema."""
-    if not isinstance(cls, type) or not issubclass(cls, Schema):
-        yield f"{shown(cls)} is no subclass of Schema"
-        return
-    name = cls.__qualname__
-    if "__attrs_attrs__" not in cls.__dict__:  # attrs.has is true of its undecorated subclasses too
-        yield f"{name} is not decorated; put @attrs.frozen(kw_only=True) above it"
-        return
-
-    properties = attrs.inspect(cls)
-    if not properties.is_frozen or cls.__setattr__ is not Schema.__setattr__:
-        yield f"{name} is not frozen; decorate it with @attrs.frozen(kw_only=True)"
-    if not properties.is_slotted:
-        yield f"{name} is not slotted; drop slots=False"
-    fields = [field for field in attrs.fields(cls) if field.init]
-    positional = [str(field.alias) for field in fields if not field.kw_only]
-    if positional:
-        yield f"{name} is not keyword-only in {', '.join(positional)}; say kw_only=True"
-    try:
-        plan_of(cls)
-    except TypeError as error:
-        yield str(error)
-
-
 def _new_plan(cls: type[Schema]) -> Plan:
     hints = _hints_of(cls)
     fields = [_field(cls, attribute, hints) for attribute in attrs.fields(cls) if attribute.init]
@@ -363,6 +338,10 @@ def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) ->
     if getattr(attribute.default, "takes_self", False):
         raise TypeError(
             "its default is made from other fields; use None for one that follows from them"
+        )
+    if attribute.converter is not None:
+        raise TypeError(
+            "it has a converter of attrs, which changes values before they are checked; drop it"
         )
     if attribute.validator is not None:
         raise TypeError(
