@@ -81,7 +81,7 @@ def _every_type(registry: Registry) -> _Json:
         "title": AttentionConfig.__name__,
         "type": "object",
         "required": ["type"],
-        "properties": {"type": {"enum": names, "description": help_of(AttentionConfig)["type"]}},
+        "properties": {"type": {"enum": names, **_description_of(AttentionConfig, "type")}},
         "allOf": branches,
     }
 
@@ -108,26 +108,60 @@ def _options_schema(cls: type[Schema], spellings: list[str], registry: Registry)
             properties[field.option] = _field_schema(cls, field, registry)
     required = [field.option for field in plan.fields if field.option in plan.required]
     if spellings:
-        type_schema = {"enum": spellings, "description": properties.pop("type")["description"]}
+        type_schema = {"enum": spellings, **_description_of(cls, "type")}
+        del properties["type"]
         properties = {"type": type_schema, **properties}
         required.insert(0, "type")
-    return {
+    ignored = dict.fromkeys(sorted(cls.ignored_options), True)
+    schema = {
         "title": cls.__name__,
         "description": inspect.getdoc(cls) or "",
         "type": "object",
-        "required": required,
-        "properties": properties | dict.fromkeys(sorted(cls.ignored_options), True),
+        "required": [option for option in required if not plan.old_names_of(option)],
+        "properties": properties | ignored | _old_properties(cls, properties),
         "additionalProperties": False,
     }
+    if choices := _one_name_each(cls):
+        schema["allOf"] = choices
+    return schema
+
+
+def _old_properties(cls: type[Schema], properties: Mapping[str, _Json]) -> _Json:
+    """Return the schemas of options that were renamed or dropped, which editors strike out."""
+    plan = plan_of(cls)
+    schemas: _Json = {}
+    for old, new in plan.renamed.items():
+        text = {"description": f"Old name of {new}.", "deprecated": True}
+        schemas[old] = properties[new] | text
+    for old, way_out in plan.dropped.items():
+        schemas[old] = {"description": way_out or "No option any more.", "deprecated": True}
+    return schemas
+
+
+def _one_name_each(cls: type[Schema]) -> list[_Json]:
+    """Return schemas by which an option is given under one of its names, old ones included."""
+    plan = plan_of(cls)
+    choices: list[_Json] = []
+    for option in dict.fromkeys(plan.renamed.values()):
+        given: list[_Json] = [{"required": [name]} for name in (option, *plan.old_names_of(option))]
+        if option not in plan.required:
+            given.append({"not": {"anyOf": list(given)}})
+        choices.append({"oneOf": given})
+    return choices
 
 
 def _field_schema(cls: type[Schema], field: Field, registry: Registry) -> _Json:
     schema = _annotation_schema(field.annotation, registry)
-    if text := help_of(cls).get(field.option):
-        schema = {"description": text} | schema
+    schema = _description_of(cls, field.option) | schema
     if field.option not in plan_of(cls).required:
         schema["default"] = unstructure(field.default_value())
     return schema
+
+
+def _description_of(cls: type[Schema], option: str) -> _Json:
+    """Return the help of an option, as schemas have it; nothing where there is no source."""
+    text = help_of(cls).get(option)
+    return {"description": text} if text else {}
 
 
 def _annotation_schema(annotation: Any, registry: Registry) -> _Json:

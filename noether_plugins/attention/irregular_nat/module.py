@@ -14,6 +14,7 @@ from noether_core.nn import (
     draw_seed,
     init_weights_,
     split_heads,
+    zero_padding,
 )
 from noether_core.nn.layers import plain_linears
 from noether_plugins.attention.irregular_nat.at_once import Neighbourhood, Tokens, called_bias
@@ -86,6 +87,9 @@ class IrregularNatAttention(QKVAttention):
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         positions = check_positions(positions, x, self.input_dim)
+        if key_padding_mask is not None:
+            x = zero_padding(x, key_padding_mask)
+            positions = zero_padding(positions, key_padding_mask)
 
         nearest = nearest_neighbours(
             positions, key_padding_mask, radius=self.radius, max_degree=self._degree(x.shape[1])
