@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
 from noether_core import AttentionVariant, unstructure
+from noether_core.nn import zero_padding
 from noether_core.schemas.rules import Rule
 from noether_plugins.attention.mixed.module import MixedAttention
 from tests.core.testing.broken_modules import Deaf, PlacedAttention, SoundAttention
@@ -171,6 +172,26 @@ class RoundedMask(SoundAttention):
 class Unpadded(SoundAttention):
     def weighted(self, queries, keys, values, attn_mask, real):
         return super().weighted(queries, keys, values, attn_mask, None)
+
+
+class Unfilled(SoundAttention):
+    def filled(self, x, freqs, real):
+        return x, freqs
+
+
+class FilledLate(SoundAttention):
+    """Fills what it made of tokens, which leaves NaN in the gradients of what made it."""
+
+    def filled(self, x, freqs, real):
+        self.real = real
+        return x, zero_padding(freqs, real)
+
+    def projected(self, x, freqs):
+        projected = super().projected(x, freqs)
+        if self.real is None:
+            return projected
+        hidden = ~self.real[:, None, :, None]
+        return tuple(heads.masked_fill(hidden, 0) for heads in projected)
 
 
 class Scaled(SoundAttention):
@@ -462,6 +483,16 @@ MORE = [
         "key_padding_mask",
         _broken("Unpadded"),
         "what stands in padding changes what real tokens get",
+    ),
+    (
+        "key_padding_mask",
+        _broken("Unfilled"),
+        "NaN in padding reaches real tokens; put zeros there first",
+    ),
+    (
+        "key_padding_mask",
+        _broken("FilledLate"),
+        "NaN in padding reaches gradients of parameters; put zeros there first",
     ),
     (
         "key_padding_mask",
