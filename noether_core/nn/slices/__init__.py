@@ -1,5 +1,6 @@
 """Soft groups, to which every token belongs in part: the steps, and the form for many tokens."""
 
+from noether_core.nn.slices.layers import TokenChunk, Weighed, attend_by_layers
 from noether_core.nn.slices.operator import attend_through_slices
 from noether_core.nn.slices.plan import (
     LogitMap,
@@ -20,6 +21,9 @@ __all__ = [
     "Operands",
     "Settings",
     "TemperatureActivation",
+    "TokenChunk",
+    "Weighed",
+    "attend_by_layers",
     "attend_slices",
     "attend_through_slices",
     "choose_tile_size",
