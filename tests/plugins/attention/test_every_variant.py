@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd as _Dropout
 
 from noether_core import AttentionConfig, ShapeError, build
 from noether_core.errors import UnsupportedArgumentError
@@ -523,3 +524,13 @@ def test_nan_in_padding_reaches_nothing_in_half_precision(name):
         grads = torch.autograd.grad(rows.square().sum(), sources, allow_unused=True)
         for tensor in (rows, *grads):
             assert tensor is None or tensor.isfinite().all()
+
+
+@every_variant
+def test_every_dropout_that_is_a_module_is_called(name):
+    module, called = make(name, dropout=0.5).train(), set()
+    dropouts = [child for child in module.modules() if isinstance(child, _Dropout)]
+    for dropout in dropouts:
+        dropout.register_forward_hook(lambda child, *_: called.add(child))
+    module(**arguments_of(name, torch.float32))
+    assert called == set(dropouts)
