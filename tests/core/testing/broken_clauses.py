@@ -40,14 +40,6 @@ class AnythingConfig(SoundConfig):
 
 
 @attrs.frozen(kw_only=True)
-class UncheckedConfig(SoundConfig):
-    """Forgets to check."""
-
-    def __attrs_post_init__(self) -> None:
-        pass
-
-
-@attrs.frozen(kw_only=True)
 class UnenforcedConfig(SoundConfig):
     """Has a bound that does not hold."""
 
@@ -61,10 +53,6 @@ class UnenforcedConfig(SoundConfig):
 
 class Anything(SoundAttention):
     config_class = AnythingConfig
-
-
-class Unchecked(SoundAttention):
-    config_class = UncheckedConfig
 
 
 class Unenforced(SoundAttention):
@@ -182,6 +170,9 @@ class RoundedMask(SoundAttention):
 
 
 class Unpadded(SoundAttention):
+    def filled(self, x, freqs, real):
+        return x, freqs
+
     def weighted(self, queries, keys, values, attn_mask, real):
         return super().weighted(queries, keys, values, attn_mask, None)
 
@@ -424,11 +415,6 @@ def _frozen(*names: str) -> Any:
 
 MORE = [
     ("config_is_strict", _broken("Anything", config=AnythingConfig), "shift takes anything"),
-    (
-        "config_is_strict",
-        _broken("Unchecked", config=UncheckedConfig),
-        "hidden_dim takes True, wanted an integer of at least 1",
-    ),
     (
         "bounds",
         _broken("Unenforced", config=UnenforcedConfig),
