@@ -14,10 +14,9 @@ from noether_core.nn.slices.plan import (
     stack_layers,
 )
 from noether_core.nn.slices.reference import attend_slices, gather_slices, read_slices
-from noether_core.nn.slices.steps import TEMPERATURE_ACTIVATIONS
+from noether_core.nn.slices.steps import soft_slices
 
 __all__ = [
-    "TEMPERATURE_ACTIVATIONS",
     "LogitMap",
     "Operands",
     "Settings",
@@ -33,5 +32,6 @@ __all__ = [
     "logits_from_states",
     "logits_from_tokens",
     "read_slices",
+    "soft_slices",
     "stack_layers",
 ]

@@ -217,15 +217,15 @@ class TransolverPlusPlusAttention(nn.Module):
             uniform = draw_uniform(logits) if chunk is None else uniform_of(chunk, logits)
             logits = logits + gumbel(uniform).to(logits.dtype)
 
-        return (logits / self._temperature(states)).softmax(dim=-1)
+        raw = self._raw_temperature(states)
+        return slices.soft_slices(logits, raw, self.temperature_activation)
 
-    def _temperature(self, states: Tensor) -> Tensor:
-        """Return the positive temperatures, ``(batch, heads, tokens or 1, 1)``."""
+    def _raw_temperature(self, states: Tensor) -> Tensor:
+        """Return temperatures before their activation, ``(batch, heads, tokens or 1, 1)``."""
         raw: Tensor = self.bias
         if self.proj_temperature is not None:
             raw = self.proj_temperature(states) + raw
-        temperature: Tensor = slices.TEMPERATURE_ACTIVATIONS[self.temperature_activation](raw)
-        return temperature
+        return raw
 
 
 def draw_uniform(logits: Tensor) -> Tensor:
