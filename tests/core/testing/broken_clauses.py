@@ -541,6 +541,8 @@ MORE = [
     ("gradients_are_right", _broken("Detaching"), "the gradient of"),
     ("no_dropout_in_evaluation", _broken("Dropping"), "dropout acts in evaluation"),
     ("init_modes", _broken("NeverZeros"), "the weights of linear layers are not all zero"),
+    ("layers_are_called", with_module("Reading"), "in the place of v does something else"),
+    ("layers_are_called", with_module("Remaking"), "hooks of v are never called"),
     ("state_dict", _broken("Unregistered"), "computes something else"),
     ("copies", _broken("Sharing"), "a deep copy shares the memory of its parameters"),
     ("meta_device", _broken("OnCpu"), "on the meta device gain take memory"),

@@ -504,6 +504,25 @@ class Seeding(SoundAttention):
         super().__init__(config)
 
 
+# Linear layers.
+
+
+class Reading(SoundAttention):
+    def projected(self, x, freqs):
+        queries, keys, _ = super().projected(x, freqs)
+        values = torch.nn.functional.linear(x, self.v.weight, self.v.bias)
+        return queries, keys, values.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class Remaking(SoundAttention):
+    """Heeds adapters, and calls no hook of a layer."""
+
+    def projected(self, x, freqs):
+        queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
+        keys = project_heads(x, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
+        return queries, keys, project_heads(x, self.v.forward, self.num_heads)
+
+
 # Whole graphs.
 
 
