@@ -7,6 +7,8 @@ the whole package anew since its plugin lies within: PYTEST_DONT_REWRITE.
 
 from __future__ import annotations
 
+__version__ = "0.1.0"
+
 # Type checkers take this for typing's constant, whose import would cost more than all else here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from noether_core.plugins.imports import describe, import_object, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.provenance import record
+from noether_core.quoting import visible
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.omegaconf import resolved
@@ -131,7 +132,8 @@ def _construct(
         changes = settings.put_back()
     if changes:
         message = f"{variant.module} changes {' and '.join(changes)} when it is made"
-        warnings.warn(f"{label(entry)}: {message}; it was put back", UserWarning, stacklevel=3)
+        warning = visible(f"{label(entry)}: {message}; it was put back")
+        warnings.warn(warning, UserWarning, stacklevel=3)
     return _checked(module, config, label(entry), variant.module)
 
 
@@ -206,17 +208,14 @@ class _TorchSettings:
             changes.append(f"the number of threads to {threads}")
             torch.set_num_threads(self._threads)
 
-        reseeded = [
-            (generator, state)
-            for generator, seed, state in zip(
-                self._generators, self._seeds, self._states, strict=True
-            )
-            if generator.initial_seed() != seed
-        ]
-        if reseeded:
-            changes.append(f"the seed to {reseeded[0][0].initial_seed()}")
-        for generator, state in reseeded:
-            generator.set_state(state)
+        new_seeds: list[str] = []
+        before = zip(self._generators, self._seeds, self._states, strict=True)
+        for generator, seed, state in before:
+            if generator.initial_seed() != seed:
+                new_seeds.append(str(generator.initial_seed()))
+                generator.set_state(state)
+        if new_seeds:
+            changes.append(f"the seed to {new_seeds[0]}")
         return changes
 
 

@@ -15,6 +15,7 @@ from noether_core.errors import Difference, DifferenceName
 from noether_core.hookspecs import AttentionVariant
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import IN_PROCESS
+from noether_core.regular_files import read_regular
 from noether_core.schemas.accepted import accepted_by, schema_hash
 from noether_core.schemas.modules.attention import Name
 from noether_core.schemas.schema import Schema
@@ -135,8 +136,7 @@ def _installed_from(origin: str) -> dict[str, Any]:
 def _direct_url(origin: str) -> Mapping[str, Any]:
     """Return the record; an empty one where there is none, or none that can be read."""
     try:
-        with open(os.path.join(origin, "direct_url.json"), "rb") as file:
-            record = json.loads(file.read(_LARGEST_RECORD))
+        record = json.loads(read_regular(os.path.join(origin, "direct_url.json"), _LARGEST_RECORD))
     except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, Mapping) else {}

@@ -84,22 +84,28 @@ def name_of(file: str) -> str:
     return "<stdin>" if file == STDIN else file
 
 
-def document_in(file: str, format: Any) -> Any:
+def document_in(file: str, options: argparse.Namespace) -> Any:
     """Return what a file, or standard input, says.
+
+    A pipe is read where it is named, such as one of a shell; one that lies in a folder is not,
+    since nobody may ever write into it.
 
     Raises:
         ConfigError: If it cannot be read or is not valid.
     """
     from noether_core.errors import ConfigError, Problem
+    from noether_core.regular_files import is_irregular
     from noether_core.structuring.documents import FORMATS, read, read_from
 
     if file == STDIN:
         # JSON is YAML too.
-        return read_from(sys.stdin.buffer, format or "yaml", file=name_of(file))
+        return read_from(sys.stdin.buffer, options.format or "yaml", file=name_of(file))
     if os.path.isdir(file):
         message = f"is a folder without a file of {', '.join(FORMATS)}"
         raise ConfigError([Problem(message=message, file=file)])
-    return read(file, format)
+    if file not in options.files and is_irregular(file):
+        raise ConfigError([Problem(message="is no regular file and was not read", file=file)])
+    return read(file, options.format)
 
 
 def _files_in(root: str) -> Iterator[str]:

@@ -55,7 +55,7 @@ def _configs(options: argparse.Namespace) -> list[AttentionConfig]:
     problems: list[Problem] = []
     for file in files_of(options):
         try:
-            for checked in check_configs(document_in(file, options.format), options.at):
+            for checked in check_configs(document_in(file, options), options.at):
                 problems += checked.problems
                 if checked.config is not None:
                     configs.append(checked.config)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 
 from noether_core.cli import GOOD, PROBLEMS, USAGE
-from noether_core.cli.output import print_error, print_line
+from noether_core.cli.output import print_error, print_text
 from noether_core.scaffold import INTERFACES, Names
 
 
@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         names = names_of(options.name, options.type)
-        _refuse_taken(names.type)
+        _refuse_taken_type(names.type)
+        _refuse_taken_package(names)
     except ValueError as error:
         print_error(f"noether new: {error}")
         return USAGE
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         return PROBLEMS
 
     _write(names, options.interface)
-    print_line(
+    print_text(
         f"{names.distribution}: a package with the variant '{names.type}'\n\n"
         f"  cd {names.distribution}\n"
         "  python -m pip install -e '.[test]'\n"
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def _refuse_taken(type: str) -> None:
+def _refuse_taken_type(type: str) -> None:
     """Refuse a type that is provided already: users of both would have to qualify it for ever."""
     from noether_core.plugins.resolution import Catalogue
 
@@ -66,6 +67,42 @@ def _refuse_taken(type: str) -> None:
         raise ValueError(
             f"the type '{type}' is provided by {taken} already; choose another with --type"
         )
+
+
+def _refuse_taken_package(names: Names) -> None:
+    """Refuse a package that would hide, or replace, one that is here."""
+    from noether_core.plugins.metadata import canonical, metadata_folders, name_of, searched_path
+
+    where = _importable(names.package)
+    if where is not None:
+        raise ValueError(
+            f"{names.distribution!r} would hide the package {names.package!r}, which is imported "
+            f"from {where}; choose another name"
+        )
+    wanted = canonical(names.distribution)
+    for origin in metadata_folders(searched_path()):
+        if name_of(origin) == wanted:
+            raise ValueError(
+                f"a package {names.distribution!r} is installed in {os.path.dirname(origin)}, and "
+                "this one would replace it; choose another name"
+            )
+
+
+def _importable(package: str) -> str | None:
+    """Return where Python finds a package; None where it does not."""
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # something of that name, which is broken
+        return "somewhere"
+    if spec is None:
+        return None
+    folders = [os.path.realpath(folder) for folder in spec.submodule_search_locations or ()]
+    here = os.path.realpath(package)
+    if spec.origin is None and folders == [here]:
+        return None  # any folder that lies where we are
+    return spec.origin or ", ".join(folders)
 
 
 def _write(names: Names, interface: str) -> None:

@@ -12,7 +12,7 @@ from noether_core.cli.configs import (
     files_of,
     name_of,
 )
-from noether_core.cli.output import add_table_options, print_error, print_json, print_line
+from noether_core.cli.output import add_table_options, print_errors, print_json, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +32,8 @@ class Result(NamedTuple):
 
     problems: Sequence[Problem]
     """What is wrong with the others."""
+    warnings: Sequence[Problem] = ()
+    """Options of older versions in those that are good."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same facts as plain data, ready for JSON."""
@@ -40,6 +42,7 @@ class Result(NamedTuple):
             "valid": not self.problems,
             "configs": list(self.configs),
             "problems": [problem.as_dict() for problem in self.problems],
+            "warnings": [warning.as_dict() for warning in self.warnings],
         }
 
 
@@ -87,16 +90,18 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Re
     registry = None if locked is None else locked.registry
     configs: list[dict[str, str]] = []
     problems: list[Problem] = []
+    warnings: list[Problem] = []
     try:
-        document = document_in(file, options.format)
+        document = document_in(file, options)
         for checked in check_configs(document, options.at, registry=registry):
             found = list(_problems_of(checked, locked, document))
             problems += found
             if checked.config is not None and not found:
                 configs.append({"path": checked.path, "type": checked.config.type})
+                warnings += checked.notices
     except ConfigError as error:  # the file cannot be read; others can
         problems += error.problems
-    return Result(name_of(file), configs, by_location(problems))
+    return Result(name_of(file), configs, by_location(problems), by_location(warnings))
 
 
 def _problems_of(
@@ -116,5 +121,7 @@ def _print(result: Result, *, plain: bool) -> None:
     for config in result.configs:
         words = [result.file, config["path"], "good", config["type"]]
         print_line(": ".join(filter(None, words)))
+    for warning in result.warnings:
+        print_errors(f"warning: {warning.headline if plain else warning}")
     for problem in result.problems:
-        print_error(problem.headline if plain else str(problem))
+        print_errors(problem.headline if plain else str(problem))

@@ -7,13 +7,13 @@ import sys
 from collections import namedtuple
 from collections.abc import Iterable, Iterator
 
+from noether_core.regular_files import read_regular
+
 ATTENTION = "noether.attention"
 COMMAND = "noether.command"
 EXTENSION = "noether.extension"
 GROUPS = (ATTENTION, COMMAND, EXTENSION)
 """The groups of entry points that are Noether's."""
-
-_ARCHIVES = (".zip", ".whl", ".egg", ".pyz")
 
 
 class EntryPoint(namedtuple("EntryPoint", "group name value distribution version origin")):  # noqa: PYI024
@@ -56,7 +56,7 @@ class Fault(namedtuple("Fault", "origin reason line", defaults=("",))):  # noqa:
     __slots__ = ()
 
     origin: str
-    """Folder of the metadata."""
+    """Folder of the metadata; the name of the distribution where they are missing altogether."""
 
     reason: str
     """What is wrong with it."""
@@ -113,6 +113,8 @@ def scan(path: Iterable[str] | None = None) -> Index:
     found = list(_distributions(searched, faults))
     if path is None:
         found += _foreign_distributions(searched, faults)
+        if all(distribution.name != CORE for distribution in found):
+            faults.append(Fault(CORE, _NO_METADATA_OF_CORE))
     found.sort(key=_is_egg)  # an installed copy before a stale one
     entry_points: dict[tuple[str, str, str], EntryPoint] = {}
     shadowed: list[EntryPoint] = []
@@ -145,6 +147,12 @@ def metadata_folders(path: Iterable[str]) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
+def name_of(origin: str) -> str:
+    """Return the name of a distribution as far as the folder of its metadata says it."""
+    stem = os.path.basename(origin).rpartition(".")[0]
+    return canonical(stem.lstrip("~").partition("-")[0])
+
+
 def is_leftover(origin: str) -> bool:
     """Return whether metadata is what an interrupted uninstallation left.
 
@@ -164,8 +172,7 @@ def _distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distri
 def _guarded(origin: str, faults: list[Fault]) -> _Distribution | None:
     """Return the distribution of the metadata in *origin*, if it announces anything of ours."""
     try:
-        with open(os.path.join(origin, "entry_points.txt"), "rb") as file:
-            content = file.read()
+        content = read_regular(os.path.join(origin, "entry_points.txt"))
         # without zeros, so that UTF-16 is seen too, which is reported below
         if b"noether." not in content.replace(b"\0", b""):
             return None
@@ -175,7 +182,9 @@ def _guarded(origin: str, faults: list[Fault]) -> _Distribution | None:
     except UnicodeDecodeError as error:
         reason = f"entry_points.txt is not UTF-8: {error.reason} at byte {error.start}"
         faults.append(Fault(origin, reason))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        faults.append(Fault(origin, error.strerror or str(error)))
+    except ValueError as error:
         faults.append(Fault(origin, str(error)))
     return None
 
@@ -211,13 +220,14 @@ def _headers(metadata: str) -> tuple[str, str]:
 
 def _header_lines(metadata: str) -> list[str]:
     """Return the lines of a file of metadata before its description."""
-    with open(metadata, encoding="utf-8", errors="replace") as file:
-        return file.read().partition("\n\n")[0].splitlines()
+    text = read_regular(metadata).decode(errors="replace").replace("\r\n", "\n")
+    return text.partition("\n\n")[0].splitlines()
 
 
 def _foreign_distributions(path: Iterable[str], faults: list[Fault]) -> Iterator[_Distribution]:
     """Yield distributions in archives on *path*, and those of importers other than Python's."""
-    archives = [entry for entry in path if entry.endswith(_ARCHIVES) and os.path.isfile(entry)]
+    # an archive is one by what it holds, whatever it is called; others announce nothing
+    archives = [entry for entry in path if os.path.isfile(entry)]
     finders = [
         finder
         for finder in sys.meta_path
@@ -252,8 +262,9 @@ def _entry_points(distribution: _Distribution, faults: list[Fault]) -> Iterator[
         if line.startswith("[") and line.endswith("]"):
             group = line[1:-1].strip()
         elif group in GROUPS and line and not line.startswith(("#", ";")):
-            name, _, value = (part.strip() for part in line.partition("="))
-            if name and ":" not in name and _is_import_path(value):
+            name, _, reference = (part.strip() for part in line.partition("="))
+            value = _import_path_in(reference)
+            if name and ":" not in name and value is not None:
                 yield EntryPoint(
                     group, name, value, distribution.name, distribution.version, distribution.origin
                 )
@@ -262,22 +273,38 @@ def _entry_points(distribution: _Distribution, faults: list[Fault]) -> Iterator[
                 faults.append(Fault(distribution.origin, reason, line))
 
 
-def _is_import_path(value: str) -> bool:
-    """Return whether *value* is ``package.module`` or ``package.module:attribute``."""
-    module, colon, attribute = value.partition(":")
-    parts = module.split(".") + (attribute.split(".") if colon else [])
-    return all(part.isidentifier() and part.isascii() for part in parts)
+def _import_path_in(reference: str) -> str | None:
+    """Return the ``package.module`` or ``package.module:attribute`` that an entry point refers to.
+
+    Extras behind it, which installers take no notice of any more, are left out. None is returned
+    for what refers to no object.
+    """
+    path, bracket, extras = reference.partition("[")
+    if bracket and not extras.endswith("]"):
+        return None
+    module, colon, attribute = path.partition(":")
+    names = [module.strip(), attribute.strip()] if colon else [module.strip()]
+    for name in ".".join(names).split("."):
+        if not name.isidentifier() or not name.isascii():
+            return None
+    return ":".join(names)
 
 
 CORE = "noether-attention"
 """Noether's own distribution."""
 
+_NO_METADATA_OF_CORE = (
+    "its metadata are not on Python's path, so that none of its own variants is found; "
+    "install it with pip, or have whatever packs your program take them along "
+    f"(PyInstaller: --copy-metadata {CORE})"
+)
+
 
 def core_version() -> str:
-    """Return the version of Noether that is installed."""
-    from importlib.metadata import version
+    """Return the version of Noether that runs; its metadata may be missing, or older."""
+    from noether_core import __version__
 
-    return version(CORE)
+    return __version__
 
 
 def required_core(entry: EntryPoint) -> str:

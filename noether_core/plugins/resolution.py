@@ -12,6 +12,7 @@ from noether_core.plugins.imports import file_of
 from noether_core.plugins.metadata import (
     ATTENTION,
     COMMAND,
+    CORE,
     EXTENSION,
     EntryPoint,
     Fault,
@@ -273,7 +274,7 @@ def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
         qualified = [entry.qualified_name for entry in catalogue.providers()]
         hint = did_you_mean(type, [*installed, *qualified]) or ""
 
-    hints = (hint, *_hints_on_registering(type, catalogue), installed_types(installed))
+    hints = (hint, *_hints_on_absence(type, catalogue), installed_types(installed))
     problem = Problem(
         keys=("type",),
         message=f"{shown(type)} is not installed",
@@ -283,11 +284,11 @@ def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
     return UnknownTypeError(type, installed, [problem])
 
 
-def _hints_on_registering(type: str, catalogue: Catalogue) -> Iterator[str]:
-    """Yield what kept a type from being registered in this process, as far as can be known."""
+def _hints_on_absence(type: str, catalogue: Catalogue) -> Iterator[str]:
+    """Yield what kept a type from being known in this process, as far as can be known."""
     for fault in catalogue.faults:
-        if fault.origin == "NOETHER_REGISTER":
-            yield f"NOETHER_REGISTER: {fault.reason}."
+        if fault.origin in {"NOETHER_REGISTER", CORE}:
+            yield f"{fault.origin}: {fault.reason}."
     multiprocessing = sys.modules.get("multiprocessing.process")
     if multiprocessing is not None and multiprocessing.parent_process() is not None:
         yield (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-import os
+import pkgutil
 import re
 import sys
 from string import Template
@@ -124,6 +124,6 @@ def files_of(names: Names, interface: str, *, version: str, api_version: int) ->
 
 
 def _filled(template: str, values: dict[str, object]) -> str:
-    path = os.path.join(os.path.dirname(__file__), f"{template}.template")
-    with open(path, encoding="utf-8") as file:
-        return Template(file.read()).substitute(values)
+    # not open: this package may lie in an archive
+    content = pkgutil.get_data(__name__, f"{template}.template") or b""
+    return Template(content.decode()).substitute(values)

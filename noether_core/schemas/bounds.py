@@ -27,6 +27,9 @@ class Distinct(annotated_types.GroupedMetadata):
     ``branches: Annotated[tuple[str, ...], MinLen(1), Distinct()]``
     """
 
+    def __repr__(self) -> str:
+        return "Distinct()"
+
     def __iter__(self) -> Iterator[annotated_types.BaseMetadata]:
         """Yield the predicate by which other readers, such as hypothesis, understand it."""
         yield annotated_types.Predicate(_are_distinct)

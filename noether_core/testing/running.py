@@ -7,12 +7,12 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
-from importlib.metadata import version
 from typing import Any, ClassVar
 
 import torch
 
 from noether_core.hookspecs import AttentionVariant
+from noether_core.plugins.metadata import core_version
 from noether_core.plugins.registry import Registry
 from noether_core.reports import Outcome, Report, Status
 from noether_core.schemas.frozen_mapping import EMPTY
@@ -96,7 +96,7 @@ def report_of(subject: Subject, outcomes: Iterable[Outcome]) -> Report:
         type=subject.type,
         distribution=subject.distribution,
         version=subject.version,
-        noether=version("noether-attention"),
+        noether=core_version(),
         torch=str(torch.__version__),
         python=platform.python_version(),
         device=_device_name(subject.device),

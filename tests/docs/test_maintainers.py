@@ -6,6 +6,7 @@ import tomllib
 import pytest
 import yaml
 
+import noether_core
 from tests.fresh_environment import ROOT
 
 PAGES = ("CONTRIBUTING.md", "SECURITY.md", "docs/style.md")
@@ -40,7 +41,7 @@ def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["cff-version"] == "1.2.0"
     assert (citation["type"], citation["message"] != "") == ("software", True)
-    assert citation["version"] == PROJECT["version"]
+    assert citation["version"] == noether_core.__version__
     assert citation["license"] == PROJECT["license"]
     assert citation["authors"] == PROJECT["authors"]
     assert citation["keywords"] == PROJECT["keywords"]

@@ -55,8 +55,10 @@ def attend_through_slices(operands: Operands, settings: Settings) -> Tensor:
         DerivativeError: If a second derivative is wanted.
     """
     if torch.is_autocast_enabled(operands.x.device.type):
-        dtype = dtype_of_results(operands.x)
+        dtype, temperature = dtype_of_results(operands.x), operands.temperature
         operands = Operands._make(None if each is None else each.to(dtype) for each in operands)
+        if settings.temperature_activation == "exp":  # autocast leaves its exponents wide
+            operands = operands._replace(temperature=temperature)
     y: Tensor = _attend(*operands, *settings)[0]
     return y
 
@@ -83,8 +85,9 @@ def run_forward(operands: Operands, settings: Settings) -> ForwardResult:
 
     sums = empty_sums(operands, settings)
     _gather_(sums, tiles, states_out=rows)
-    mixed = mix_slices(sums, operands, settings)
-    _read(mixed, tiles, states_and_output=rows)
+    # Nothing but the outputs is kept, so that the other steps are freed before the second pass.
+    outputs = mix_slices(sums, operands, settings).outputs
+    _read(outputs, tiles, states_and_output=rows)
     return ForwardResult(y, sums)
 
 
@@ -128,10 +131,10 @@ def _gather_(sums: SliceSums, tiles: Sequence[Tile], *, states_out: Tensor) -> N
         counts[tile.heads].add_(weights.sum(dim=1))
 
 
-def _read(mixed: MixedSlices, tiles: Sequence[Tile], *, states_and_output: Tensor) -> None:
+def _read(outputs: Tensor, tiles: Sequence[Tile], *, states_and_output: Tensor) -> None:
     """Write what tokens get of the slices over the states that the first pass kept."""
     rows = states_and_output
-    outputs = mixed.outputs.to(rows.dtype).flatten(0, 1)
+    outputs = outputs.to(rows.dtype).flatten(0, 1)
     for tile in reversed(tiles):  # the rows of the last ones are still in the cache
         own = rows[tile.rows]
         weights = weigh_tokens(kept_sources(tile, states=own), tile).weights

@@ -22,6 +22,7 @@ from noether_core.plugins.imports import file_of
 from noether_core.plugins.metadata import CORE, GROUPS, EntryPoint
 from noether_core.plugins.registry import IN_PROCESS
 from noether_core.plugins.resolution import AMBIGUOUS, candidates, setting_names
+from noether_core.regular_files import read_regular
 from noether_core.spelling import did_you_mean, nearest
 
 
@@ -32,6 +33,10 @@ def unread_plugins(environment: Environment) -> Iterator[Finding]:
         check: Check = "metadata"
         message = f"{fault.reason}; none of its plugins is found"
         remedy = _reinstall(name)
+        if fault.origin == CORE:  # what is missing has no folder
+            name = CORE
+            message = f"{CORE}: {fault.reason}"
+            remedy = f"pip install {CORE}"
         if fault.line:
             check = "entry-point"
             message = fault.reason
@@ -338,8 +343,7 @@ def _is_within(file: str, path: str) -> bool:
 def _source_tree(origin: str) -> str:
     """Return the folder of the project that is installed in editable form, or nothing."""
     try:
-        with open(os.path.join(origin, "direct_url.json"), encoding="utf-8") as stream:
-            source = json.load(stream)
+        source = json.loads(read_regular(os.path.join(origin, "direct_url.json")))
         if not source.get("dir_info", {}).get("editable", False):
             return ""
         return os.path.realpath(url2pathname(urlsplit(source["url"]).path))
@@ -353,11 +357,11 @@ def _recorded_file(entry: EntryPoint) -> str:
     wanted = {f"{module}.py", f"{module}/__init__.py"}
     record = os.path.join(entry.origin, "RECORD")
     try:
-        with open(record, encoding="utf-8", errors="replace") as stream:
-            for line in stream:
-                path = line.partition(",")[0].strip('"')
-                if path in wanted:
-                    return os.path.realpath(os.path.join(os.path.dirname(entry.origin), path))
+        lines = read_regular(record).decode(errors="replace").splitlines()
     except OSError:
-        pass
+        return ""
+    for line in lines:
+        path = line.partition(",")[0].strip('"')
+        if path in wanted:
+            return os.path.realpath(os.path.join(os.path.dirname(entry.origin), path))
     return ""

@@ -13,11 +13,11 @@ from noether_core.plugins.metadata import (
     canonical,
     is_leftover,
     metadata_folders,
+    name_of,
     searched_path,
 )
 from noether_core.plugins.resolution import Catalogue
-
-_MOST_BYTES = 1 << 24
+from noether_core.regular_files import read_regular
 
 Severity = Literal["error", "warning"]
 
@@ -168,9 +168,8 @@ def environment_of(known: Catalogue, core_commands: frozenset[str]) -> Environme
 
 def name_from(origin: str) -> tuple[str, str]:
     """Return the name and the version of a distribution as far as its folder says them."""
-    stem = os.path.basename(origin).removesuffix(".dist-info").removesuffix(".egg-info")
-    name, _, version = stem.lstrip("~").partition("-")
-    return canonical(name), version
+    stem = os.path.basename(origin).rpartition(".")[0]
+    return name_of(origin), stem.partition("-")[2]
 
 
 def _read(origin: str) -> Installed:
@@ -225,8 +224,7 @@ def _text(file: str, complaints: list[str]) -> str | None:
     """Return what a file holds, as well as it can be read; None where it cannot be."""
     file_name = os.path.basename(file)
     try:
-        with open(file, "rb") as stream:
-            content = stream.read(_MOST_BYTES)
+        content = read_regular(file)
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         complaints.append(f"{file_name} is not UTF-8: {error.reason} at byte {error.start}")

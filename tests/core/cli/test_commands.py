@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 
 import pytest
 
@@ -260,6 +261,29 @@ def test_validate_takes_folders_whole_and_in_order(run, tmp_path):
         "configs/b/one.json: good: flare",
         "configs/b/a/two.yml: good: transolver",
     ]
+
+
+def test_a_pipe_or_a_device_in_a_folder_stops_nothing(run, tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "good.yaml").write_text(GOOD)
+    os.mkfifo(tmp_path / "configs" / "a.yaml")
+    (tmp_path / "configs" / "b.json").symlink_to("/dev/zero")
+    for command in ("validate", "lock"):
+        done = run(command, "configs")
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[:2] == [
+            "configs/a.yaml: is no regular file and was not read",
+            "configs/b.json: is no regular file and was not read",
+        ]
+    assert run("validate", "configs").stdout == "configs/good.yaml: good: transolver\n"
+
+
+def test_a_pipe_that_is_named_is_read(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    writer = threading.Thread(target=(tmp_path / "pipe.yaml").write_text, args=[GOOD])
+    writer.start()
+    assert run("validate", "pipe.yaml").stdout == "pipe.yaml: good: transolver\n"
+    writer.join()
 
 
 def test_validate_reports_a_folder_without_configs(run, tmp_path):

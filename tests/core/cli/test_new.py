@@ -117,6 +117,25 @@ def test_the_command_writes_the_package_and_says_what_comes_next(run, tmp_path):
     assert names_in(tmp_path) == ["acme-foo"]
 
 
+@pytest.mark.parametrize(
+    ("distribution", "refused"),
+    [
+        ("torch", "'torch' would hide the package 'torch', which is imported from "),
+        ("Annotated-Types", "would hide the package 'annotated_types', which is imported from "),
+        ("pyyaml", "a package 'pyyaml' is installed in "),
+        ("json", "'json' would hide the package 'json'"),
+    ],
+)
+def test_a_name_that_can_be_imported_or_is_installed_is_refused(
+    run, tmp_path, distribution, refused
+):
+    result = run(distribution)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert refused in result.stderr
+    assert result.stderr.endswith("choose another name\n")
+    assert names_in(tmp_path) == []
+
+
 def test_a_folder_and_its_files_have_the_permissions_of_any_other(run, tmp_path):
     (tmp_path / "other").mkdir()
     run("acme-foo")

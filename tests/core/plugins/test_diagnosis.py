@@ -52,6 +52,33 @@ def test_without_imports_nothing_is_started(site, monkeypatch):
     assert (found.findings, found.outcomes) == ((), ())
 
 
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA", "direct_url.json", "RECORD"])
+def test_metadata_that_would_never_be_read_stop_no_check(site, name):
+    install(site, "acme", "")
+    origin = site.folder / "acme-1.2.0.dist-info"
+    (origin / name).unlink(missing_ok=True)
+    os.mkfifo(origin / name)
+    os.mkfifo(site.folder / "other-1.0.egg-info")
+    found = diagnose(with_imports=False)
+    reported = {(Path(one.origin).name, one.check) for one in found.findings}
+    assert ("other-1.0.egg-info", "metadata") in reported
+    # of the other two, nothing is required
+    is_needed = name in {"entry_points.txt", "METADATA"}
+    assert ((origin.name, "metadata") in reported) == is_needed
+
+
+def test_that_the_metadata_of_noether_itself_are_missing_is_an_error(site, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(site.folder)])
+    monkeypatch.delenv("NOETHER_BLOCK")
+    (finding,) = diagnose(with_imports=False).findings
+    assert (finding.severity, finding.check, finding.distribution) == (
+        "error",
+        "metadata",
+        "noether-attention",
+    )
+    assert finding.remedy == "pip install noether-attention"
+
+
 def test_what_was_put_on_the_path_of_this_program_is_seen_by_the_processes_and_no_more(
     site, tmp_path, monkeypatch
 ):

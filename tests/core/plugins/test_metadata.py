@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zipfile
 from importlib import metadata
 
 import pytest
 
-from noether_core.plugins.metadata import ATTENTION, COMMAND, EntryPoint, canonical, scan
+import noether_core
+from noether_core import Registry, UnknownTypeError
+from noether_core.plugins.metadata import (
+    ATTENTION,
+    COMMAND,
+    EntryPoint,
+    canonical,
+    core_version,
+    scan,
+)
 
 ONE = "[noether.attention]\nwindow = acme_window\n"
 
@@ -305,22 +315,101 @@ def write_archive(path, text=ONE):
         archive.writestr("zipped-3.0.dist-info/entry_points.txt", text)
 
 
-@pytest.mark.parametrize("suffix", [".zip", ".whl", ".egg", ".pyz"])
-def test_archives_on_the_path_are_looked_into(site, tmp_path, monkeypatch, suffix):
+@pytest.mark.parametrize("name", ["zipped-3.0.zip", "zipped-3.0.whl", "app.pyz", "app", "app.bin"])
+@pytest.mark.parametrize("head", [b"", b"#!/usr/bin/env python3\n"])
+def test_archives_on_the_path_are_looked_into_whatever_they_are_called(
+    site, tmp_path, monkeypatch, name, head
+):
     site.install("acme", attention={"window": "acme"})
-    write_archive(tmp_path / f"zipped-3.0{suffix}")
-    monkeypatch.syspath_prepend(str(tmp_path / f"zipped-3.0{suffix}"))
+    write_archive(tmp_path / name)
+    (tmp_path / name).write_bytes(head + (tmp_path / name).read_bytes())
+    monkeypatch.syspath_prepend(str(tmp_path / name))
     index = scan()
     assert {"zipped:window", "acme:window"} <= set(names(index))
     assert "zipped 3.0" in {entry.provider for entry in index.entry_points}
     assert len(names(index)) == len(set(names(index)))
 
 
-def test_an_archive_that_is_none_hides_nothing(site, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["broken.zip", "broken"])
+def test_an_archive_that_is_none_hides_nothing(site, tmp_path, monkeypatch, name):
     site.install("acme", attention={"window": "acme"})
-    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 no archive")
-    monkeypatch.syspath_prepend(str(tmp_path / "broken.zip"))
+    (tmp_path / name).write_bytes(b"PK\x03\x04 no archive")
+    monkeypatch.syspath_prepend(str(tmp_path / name))
     assert "acme:window" in names(scan())
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"),
+    [
+        ("acme [fast]", "acme"),
+        ("acme[fast]", "acme"),
+        ("acme.window:plugin [fast,faster]", "acme.window:plugin"),
+        ("acme : window . plugin  [ fast , faster ]", None),
+        ("acme.window : plugin [fast]", "acme.window:plugin"),
+        ("acme []", "acme"),
+        ("acme [fast", None),
+        ("acme [fast] more", None),
+        ("[fast]", None),
+        ("acme: [fast]", None),
+    ],
+)
+def test_extras_behind_a_path_are_left_out(site, reference, path):
+    text = f"[noether.attention]\nwindow = {reference}\n"
+    site.write_metadata("acme-1.0.dist-info", "acme", "1.0", text)
+    index = scan([str(site.folder)])
+    found = [entry.value for entry in index.entry_points]
+    assert found == ([] if path is None else [path])
+    assert len(index.faults) == (path is None)
+
+
+def _as_pipe(path):
+    os.mkfifo(path)
+
+
+def _as_device(path):
+    path.symlink_to("/dev/zero")
+
+
+def _as_endless_file(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+IRREGULAR = {
+    "pipe": (_as_pipe, "is no regular file"),
+    "device": (_as_device, "is no regular file"),
+    "terabyte": (_as_endless_file, "holds more than"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), IRREGULAR.values(), ids=IRREGULAR)
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA"])
+def test_metadata_that_hang_or_never_end_are_a_fault_of_their_distribution(
+    site, name, make, reason
+):
+    # the name of the folder has no version, so that the headers are needed
+    origin = site.write_metadata("bad.dist-info", "bad", "1.0", ONE)
+    (origin / name).unlink()
+    make(origin / name)
+    site.install("acme", attention={"window": "acme"})
+    index = scan([str(site.folder)])
+    assert names(index) == ["acme:window"]
+    (fault,) = index.faults
+    assert fault.origin == str(origin)
+    assert reason in fault.reason or fault.reason == "METADATA is missing"
+
+
+def test_that_the_metadata_of_noether_itself_are_missing_is_reported(site, monkeypatch):
+    site.install("acme", attention={"window": "acme"})
+    monkeypatch.setattr(sys, "path", [str(site.folder)])
+    index = scan()
+    assert names(index) == ["acme:window"]
+    (fault,) = index.faults
+    assert fault.origin == "noether-attention"
+    assert "its metadata are not on Python's path" in fault.reason
+    with pytest.raises(UnknownTypeError, match="--copy-metadata noether-attention"):
+        Registry().get("transolver")
+    assert core_version() == noether_core.__version__
 
 
 class Foreign(metadata.Distribution):
