@@ -43,6 +43,9 @@ They are problems, or entries of ``extra``, or that and a warning.
 """
 
 _S = TypeVar("_S", bound=Schema)
+_MOST_OPTIONS = 30
+"""Options that one message lists."""
+
 _UNKNOWN = frozenset(get_args(Unknown))
 
 
@@ -267,7 +270,10 @@ def _type_of(options: Mapping[str, Any], registry: Registry) -> str:
     message = f"missing: {wanted} is required"
     if "type" in options:
         message = f"expected {wanted}, got {shown(name)}"
+    near = [other for other in options if type(other) is str and other.casefold() == "type"]
     suggestion = installed_types(registry.types())
+    if "type" not in options and near:
+        suggestion = f"write 'type' for {near[0]!r}"
     raise ConfigError([Problem(keys=("type",), message=message, value=name, suggestion=suggestion)])
 
 
@@ -405,9 +411,18 @@ class _Maker:
             keys=(name if isinstance(name, (str, int)) else shown(name),),
             message=f"unknown option of {self._owner}",
             value=value,
-            suggestion=suggestion or did_you_mean(name, self._options),
+            suggestion=suggestion or did_you_mean(name, self._options) or self._way_out(name),
             at_key=True,
         )
+
+    def _way_out(self, name: Any) -> str | None:
+        """Return which options there are, for a name that none of them is near to."""
+        if type(name) is not str:
+            return None
+        options = [field.option for field in self._plan.fields if field.option in self._options]
+        listed = ", ".join(options[:_MOST_OPTIONS])
+        more = len(options) - _MOST_OPTIONS
+        return f"the options are {listed}{f' and {more} more' if more > 0 else ''}"
 
     def _structure_nested(self, options: dict[str, Any]) -> list[Problem]:
         """Make the configs that *options* hold, in place; return their problems."""

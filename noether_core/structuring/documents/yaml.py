@@ -147,6 +147,8 @@ class Wording:
 _INDENT: Final = "check the indentation"
 _QUOTE: Final = "if it belongs to text, quote the text"
 
+_BACKSLASH: Final = "write '\\\\' for a backslash, or put a path of Windows into single quotes"
+
 _AT_END: Final = Wording("", "the text ends where a value should stand")
 _AFTER_VALUE: Final = Wording("", "this cannot follow what stands before it on its line", _QUOTE)
 _TAB: Final = Wording("", "a tab cannot indent YAML", "use spaces")
@@ -179,8 +181,10 @@ _WORDINGS: Final = (
     Wording(
         "unknown escape character",
         "no such escape in double quotes",
-        "write '\\\\' for a backslash",
+        _BACKSLASH,
     ),
+    Wording("hexdecimal number", "an escape in double quotes that lacks digits", _BACKSLASH),
+    Wording("hexadecimal number", "an escape in double quotes that lacks digits", _BACKSLASH),
     Wording(
         "expected key", "this does not continue the mapping that starts on line {opened}", _INDENT
     ),
