@@ -20,7 +20,7 @@ from noether_core.schemas.annotations import (
     without_metadata,
 )
 from noether_core.schemas.bounds import Because, Bounds, bounds_of
-from noether_core.schemas.frozen_mapping import FrozenMapping, freeze
+from noether_core.schemas.frozen_mapping import FrozenMapping, freeze, python_scalar
 from noether_core.spelling import did_you_mean
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -124,8 +124,9 @@ def _boolean_rule(_: Bounds) -> Rule:
     expected = "true or false"
 
     def check(value: Any) -> Any:
-        if value is True or value is False:  # and no number that is equal to them
-            return value
+        plain = python_scalar(value)
+        if plain is True or plain is False:  # and no number that is equal to them
+            return plain
         raise refuse(expected, value)
 
     return Rule(expected, check)
@@ -135,6 +136,8 @@ def _integer_rule(bounds: Bounds) -> Rule:
     expected, holds = bounds.refine("an integer"), bounds.holds
 
     def check(value: Any) -> Any:
+        if type(value) is not int:
+            value = python_scalar(value)
         if type(value) is not int or not holds(value):  # a boolean is an int, and no integer
             raise refuse(expected, value)
         if not _LEAST <= value <= _MOST:
@@ -148,6 +151,8 @@ def _float_rule(bounds: Bounds) -> Rule:
     expected, holds = bounds.refine("a number"), bounds.holds
 
     def check(value: Any) -> Any:
+        if type(value) is not float:
+            value = python_scalar(value)
         number = value if type(value) is float else _exact_float(value)
         if number is None or not math.isfinite(number) or not holds(number):
             raise refuse(expected, value)
@@ -171,6 +176,8 @@ def _text_rule(bounds: Bounds) -> Rule:
     expected, holds = bounds.refine("text"), bounds.holds
 
     def check(value: Any) -> Any:
+        if type(value) is not str:
+            value = python_scalar(value)
         if type(value) is str and holds(value):
             return value
         raise refuse(expected, value)
@@ -216,6 +223,7 @@ def _literal_rule(choices: tuple[Any, ...]) -> Rule:
     members = {(type(choice), choice): choice for choice in choices}  # since True equals 1
 
     def check(value: Any) -> Any:
+        value = python_scalar(value)
         try:
             return members[type(value), value]
         except (KeyError, TypeError):  # TypeError: a list or mapping cannot be a member

@@ -63,6 +63,30 @@ class Schema:
     extra_field: ClassVar[str | None] = None
     """Field that keeps options which the schema does not declare; None for a schema without one."""
 
+    def __init_subclass__(cls) -> None:
+        """Let every class have the methods below for pickles; attrs would write its own."""
+        super().__init_subclass__()
+        for name in ("__getstate__", "__setstate__"):
+            if name not in vars(cls):
+                setattr(cls, name, getattr(cls, name))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the values of all fields by their names."""
+        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take the values of all fields, also those that an older version of the class had.
+
+        Raises:
+            ConfigError: If they make no config of this version.
+        """
+        values, problems = _values_of_state(type(self), state)
+        if problems:
+            raise ConfigError(problems)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        self.__attrs_post_init__()
+
     def __attrs_post_init__(self) -> None:
         """Check every field, and keep the canonical form of its value."""
         plan = _plans.get(type(self)) or plan_of(type(self))
@@ -91,6 +115,31 @@ class Schema:
     def _raise_all_problems(self) -> NoReturn:
         options = {field.option: getattr(self, field.name) for field in plan_of(type(self)).fields}
         raise ConfigError(problems_of(type(self), options)) from None
+
+
+def _values_of_state(
+    cls: type[Schema], state: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the values of all fields of *cls* in a pickle, and what is wrong with them."""
+    plan = plan_of(cls)
+    given = {plan.renamed.get(name, name): value for name, value in state.items()}
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for attribute in attrs.fields(cls):
+        option = str(attribute.alias)
+        default = attribute.default
+        if attribute.name in given or option in given:
+            values[attribute.name] = given.pop(attribute.name, given.get(option))
+            given.pop(option, None)
+        elif default is attrs.NOTHING:
+            message = "missing: it was pickled by a version of its class that did not have it"
+            problems.append(Problem(keys=(option,), message=message))
+        else:
+            values[attribute.name] = default.factory() if hasattr(default, "factory") else default
+    for name in given.keys() - plan.dropped.keys() - cls.ignored_options:
+        message = f"unknown option of {cls.__name__}, which pickled it in another version"
+        problems.append(Problem(keys=(name,), message=message, value=given[name]))
+    return values, problems
 
 
 @attrs.frozen

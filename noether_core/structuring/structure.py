@@ -23,6 +23,7 @@ from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.resolution import installed_types, owners
 from noether_core.schemas.annotations import holds_schema
+from noether_core.schemas.frozen_mapping import FrozenMapping
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
@@ -290,6 +291,10 @@ class _Maker:
         self._structurer = structurer
         self._options = plan.options
         self._required = plan.required
+        # attrs.asdict names what a config holds by its attributes
+        self._attributes = {
+            field.name: field.option for field in plan.fields if field.name != field.option
+        }
         self._extra = cls.extra_field
         self._nested = {
             field.option: field.annotation
@@ -344,7 +349,9 @@ class _Maker:
         unknown: dict[Any, Any] = {}
         for name in [name for name in options if name not in self._options]:
             value = options.pop(name)
-            if name in self._plan.renamed:
+            if self._is_of_config(name, value):
+                options[self._attributes.get(name, name)] = value
+            elif name in self._plan.renamed:
                 problems += self._rename(name, value, options, written)
             elif name in self._plan.dropped:
                 if not self._structurer.takes_outdated:
@@ -354,10 +361,16 @@ class _Maker:
         if not unknown:
             return problems
         if self._structurer.unknown == "keep" and self._extra is not None:
-            options[self._extra] = unknown
+            options[self._extra] = {**options.get(self._extra, {}), **unknown}
             return problems
         reported = itertools.islice(unknown.items(), MOST_PROBLEMS + 1)
         return problems + [self._unknown_problem(name, value) for name, value in reported]
+
+    def _is_of_config(self, name: Any, value: Any) -> bool:
+        """Return whether a config has *value* under *name*, as attrs.asdict writes it out."""
+        if name == self._extra:  # an entry of a document that happens to be called so is unknown
+            return isinstance(value, FrozenMapping) or value == {}
+        return name in self._attributes
 
     def _rename(
         self, old: str, value: Any, options: dict[str, Any], written: dict[str | int, str]
