@@ -83,9 +83,12 @@ def structure(
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
     """
-    config, notices = structured(source, cls, unknown=unknown, registry=registry)
-    if notices:
-        warn_of(notices)
+    known = default_registry() if registry is None else registry
+    try:  # as `structured` does, without its record, which most calls do not need
+        return _made(source, cls, _structurer(known, _strict(unknown)))
+    except ConfigError as error:
+        config, notices = _second_reading(error, source, cls, unknown, known)
+    warn_of(notices)
     return config
 
 
@@ -127,18 +130,29 @@ def structured(
 ) -> Structured[_S]:
     """Return what `structure` does, and what it warns of, for callers that know a better place."""
     known = default_registry() if registry is None else registry
-    strict: Unknown = "error" if unknown == "warn" else unknown
     try:
-        return Structured(_made(source, cls, _structurer(known, strict)), ())
+        return Structured(_made(source, cls, _structurer(known, _strict(unknown))), ())
     except ConfigError as error:
-        notices = list(error.problems)
-        if unknown != "warn":
-            notices = [problem for problem in notices if isinstance(problem, _Outdated)]
-        if not notices:
-            raise
+        return _second_reading(error, source, cls, unknown, known)
 
-    # The first reading found everything, each with its path. This one takes what is to be warned
-    # of, and raises whatever else is wrong.
+
+def _strict(unknown: Unknown) -> Unknown:
+    return "error" if unknown == "warn" else unknown
+
+
+def _second_reading(
+    error: ConfigError, source: Any, cls: type[_S], unknown: Unknown, known: Registry
+) -> Structured[_S]:
+    """Return the config, if what the first reading found is only to be warned of.
+
+    The first one found everything, each with its path. This one takes what is to be warned of, and
+    raises whatever else is wrong.
+    """
+    notices = list(error.problems)
+    if unknown != "warn":
+        notices = [problem for problem in notices if isinstance(problem, _Outdated)]
+    if not notices:
+        raise error
     lenient: Unknown = "keep" if unknown == "warn" else unknown
     config = _made(source, cls, _structurer(known, lenient, takes_outdated=True))
     return Structured(config, tuple(notices))
