@@ -15,7 +15,7 @@ from noether_core import hookspecs
 from noether_core.errors import ConfigError, PluginError, shown
 from noether_core.hookspecs import AttentionVariant
 from noether_core.plugins.hooks import Extensions, Hooks
-from noether_core.plugins.imports import import_object, import_plugin, label, plugin_error
+from noether_core.plugins.imports import import_object, label, plugin_error
 from noether_core.plugins.metadata import (
     ATTENTION,
     CORE,
@@ -26,6 +26,7 @@ from noether_core.plugins.metadata import (
     required_core,
 )
 from noether_core.plugins.resolution import Catalogue, ambiguous_type, unknown_type
+from noether_core.plugins.running import import_code
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import plan_of
 
@@ -276,7 +277,7 @@ def _load_variant(entry: EntryPoint) -> AttentionVariant:
 
 def _call_only_hook(entry: EntryPoint, hook: str, **arguments: Any) -> Any:
     """Import a plugin and return what it returns from the one hook of its group."""
-    hooks = Hooks(entry, import_plugin(entry))
+    hooks = Hooks(entry, import_code(entry.value, entry))
     if hook not in hooks:
         raise plugin_error(entry, f"implements no hook '{hook}'; mark one with @hookimpl")
     return hooks.call(hook, **arguments)
@@ -290,7 +291,7 @@ def _load_extension(entry: EntryPoint) -> Hooks:
             since an extension may be there to forbid something.
     """
     try:
-        hooks = Hooks(entry, import_plugin(entry), own_errors=(ConfigError,))
+        hooks = Hooks(entry, import_code(entry.value, entry), own_errors=(ConfigError,))
         if not hooks:
             raise plugin_error(entry, "implements no hook; mark one with @hookimpl")
     except PluginError as error:
