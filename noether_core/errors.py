@@ -221,6 +221,17 @@ def by_location(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=position))
 
 
+class OutdatedOptionWarning(FutureWarning):
+    """A config was read by options that have been renamed or dropped since it was written."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = by_location(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
 class UnknownTypeError(ConfigError, LookupError):
     """No installed package provides the type that a config names."""
 

@@ -64,6 +64,7 @@ def _show_variant(type: str, options: argparse.Namespace) -> None:
     entry = registry().provider(type)
     report = shipped_report(entry)
     described = _options_of(variant.config)
+    old_options = _old_options_of(variant.config)
     facts = {
         "type": variant.type,
         "summary": variant.summary,
@@ -79,13 +80,21 @@ def _show_variant(type: str, options: argparse.Namespace) -> None:
     }
     if options.json:
         example = {"type": variant.type, **variant.example}
-        others = {"report": report.as_dict(), "options": described, "example": example}
+        others = {
+            "report": report.as_dict(),
+            "options": described,
+            "old_options": old_options,
+            "example": example,
+        }
         print_json(facts | others)
         return
 
     print_facts(facts, plain=options.plain)
     print_line()
     print_table(described, ("option", "accepts", "default", "help"), plain=options.plain)
+    if old_options:
+        print_line()
+        print_table(old_options, ("old_option", "now", "help"), plain=options.plain)
 
 
 def _growth(exponent: float | None) -> str:
@@ -117,6 +126,22 @@ def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
             }
         )
     return described
+
+
+def _old_options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
+    """Return the options that older versions had: what each is called now, or what to do."""
+    from noether_core.schemas.schema import plan_of
+
+    plan = plan_of(config)
+    renamed = [
+        {"old_option": old, "now": new, "help": "Read as that, with a warning."}
+        for old, new in plan.renamed.items()
+    ]
+    dropped = [
+        {"old_option": old, "now": None, "help": way_out or "Left out, with a warning."}
+        for old, way_out in plan.dropped.items()
+    ]
+    return renamed + dropped
 
 
 def _show_file(file: str, options: argparse.Namespace) -> None:

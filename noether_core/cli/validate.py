@@ -32,6 +32,8 @@ class Result(NamedTuple):
 
     problems: Sequence[Problem]
     """What is wrong with the others."""
+    warnings: Sequence[Problem] = ()
+    """Options of older versions in those that are good."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same facts as plain data, ready for JSON."""
@@ -40,6 +42,7 @@ class Result(NamedTuple):
             "valid": not self.problems,
             "configs": list(self.configs),
             "problems": [problem.as_dict() for problem in self.problems],
+            "warnings": [warning.as_dict() for warning in self.warnings],
         }
 
 
@@ -87,6 +90,7 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Re
     registry = None if locked is None else locked.registry
     configs: list[dict[str, str]] = []
     problems: list[Problem] = []
+    warnings: list[Problem] = []
     try:
         document = document_in(file, options)
         for checked in check_configs(document, options.at, registry=registry):
@@ -94,9 +98,10 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Re
             problems += found
             if checked.config is not None and not found:
                 configs.append({"path": checked.path, "type": checked.config.type})
+                warnings += checked.notices
     except ConfigError as error:  # the file cannot be read; others can
         problems += error.problems
-    return Result(name_of(file), configs, by_location(problems))
+    return Result(name_of(file), configs, by_location(problems), by_location(warnings))
 
 
 def _problems_of(
@@ -116,5 +121,7 @@ def _print(result: Result, *, plain: bool) -> None:
     for config in result.configs:
         words = [result.file, config["path"], "good", config["type"]]
         print_line(": ".join(filter(None, words)))
+    for warning in result.warnings:
+        print_error(f"warning: {warning.headline if plain else warning}")
     for problem in result.problems:
         print_error(problem.headline if plain else str(problem))

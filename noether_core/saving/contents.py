@@ -16,7 +16,7 @@ from noether_core.provenance import Provenance, differences_between, missing, pr
 from noether_core.saving.header import Header, TensorInfo, opened, read_header
 from noether_core.schemas.accepted import accepted_by, canonical_json, changes_between
 from noether_core.schemas.frozen_mapping import EMPTY
-from noether_core.schemas.schema import Schema
+from noether_core.schemas.schema import Schema, plan_of
 from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.documents import parse
 from noether_core.structuring.structure import structure
@@ -186,8 +186,9 @@ def _in_words(
     if difference.name != "schema" or entry is None:
         return difference
 
-    here = accepted_by(registry.get(entry.qualified_name).config)
-    changes = "; ".join(changes_between(unstructure(contents.schema), here))
+    config = registry.get(entry.qualified_name).config
+    before, here = unstructure(contents.schema), accepted_by(config)
+    changes = "; ".join(changes_between(before, here, plan_of(config).renamed))
     if not changes:
         return difference
     return attrs.evolve(difference, before="other options", here=changes)

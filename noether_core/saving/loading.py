@@ -27,7 +27,7 @@ from noether_core.saving.contents import Contents, compare, contents_of
 from noether_core.saving.header import TensorInfo, opened, read_header
 from noether_core.saving.tensors import bits_of, bytes_of, digest_of, dtype_name, dtype_named
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.structuring.structure import structure
+from noether_core.structuring.structure import structured, warn_of
 
 if TYPE_CHECKING:
     import torch
@@ -173,12 +173,15 @@ def _config(
     declared = {name: value for name, value in contents.config.items() if name in contents.schema}
     extra = {name: value for name, value in contents.config.items() if name not in contents.schema}
     try:
-        config = structure(declared, known.get(plugin).config, registry=seen)
-        return attrs.evolve(config, extra=extra) if extra else config
+        config, notices = structured(declared, known.get(plugin).config, registry=seen)
+        config = attrs.evolve(config, extra=extra) if extra else config
     except ConfigError as error:
         causes = [Problem(message=difference.headline("saved with")) for difference in differences]
         placed = [attrs.evolve(problem, file=saved.file) for problem in (*error.problems, *causes)]
         raise error.with_problems(placed) from None
+    if notices:
+        warn_of(attrs.evolve(notice, file=saved.file) for notice in notices)
+    return config
 
 
 def _built(config: AttentionConfig, known: Registry, device: Any) -> nn.Module:

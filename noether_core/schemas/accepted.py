@@ -16,6 +16,7 @@ from noether_core.schemas.annotations import (
     without_metadata,
 )
 from noether_core.schemas.bounds import bounds_of
+from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import Field, Schema, plan_of
 from noether_core.schemas.unstructure import unstructure
@@ -40,10 +41,22 @@ def schema_hash(accepted: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(accepted).encode()).hexdigest()
 
 
-def changes_between(before: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in words each option that is another *here* than *before*, sorted by name."""
-    for name in sorted(before.keys() | here.keys()):
-        if name not in here:
+def changes_between(
+    before: Mapping[str, Any], here: Mapping[str, Any], renamed: Mapping[str, str] = EMPTY
+) -> Iterator[str]:
+    """Yield in words each option that is another *here* than *before*, sorted by name.
+
+    Args:
+        before: What a class accepted, as `accepted_by` returned it.
+        here: What it accepts now.
+        renamed: Old names of options, each with the name of today.
+    """
+    moved = {old: new for old, new in renamed.items() if old in before and new not in before}
+    for name in sorted((before.keys() | here.keys()) - set(moved.values())):
+        if name in moved:
+            yield f"'{name}' is '{moved[name]}' now"
+            yield from _changes_of(moved[name], before[name], here.get(moved[name]))
+        elif name not in here:
             yield f"'{name}' is gone"
         elif name not in before:
             default = _default_in_words(here[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NoReturn, TypeVar, get_type_hints
 
@@ -48,6 +49,15 @@ class Schema:
 
     ignored_options: ClassVar[frozenset[str]] = frozenset()
     """Options that documents may carry and that mean nothing: accepted and dropped."""
+
+    renamed_options: ClassVar[Mapping[str, str]] = {}
+    """Old names of options, each with the name that the option has now.
+
+    Documents and saved files that use them are read, with a warning.
+    """
+
+    dropped_options: ClassVar[Mapping[str, str]] = {}
+    """Options that there were once, each with what to do without it; read over, with a warning."""
 
     extra_field: ClassVar[str | None] = None
     """Field that keeps options which the schema does not declare; None for a schema without one."""
@@ -161,6 +171,16 @@ class Plan:
     required: frozenset[str]
     """Those that have no default."""
 
+    renamed: Mapping[str, str]
+    """Old names of options, those of bases included, each with the name of today."""
+
+    dropped: Mapping[str, str]
+    """Options that there are no more, likewise, each with what to do without it."""
+
+    def old_names_of(self, option: str) -> list[str]:
+        """Return the names that *option* had."""
+        return [old for old, new in self.renamed.items() if new == option]
+
     def default_of(self, option: str) -> Any:
         """Return the default of *option*; `attrs.NOTHING` where it must be given."""
         return self._field(option).default_value()
@@ -252,13 +272,58 @@ def _new_plan(cls: type[Schema]) -> Plan:
     hints = _hints_of(cls)
     fields = [_field(cls, attribute, hints) for attribute in attrs.fields(cls) if attribute.init]
     names = {field.option: field.name for field in fields}
+    options = frozenset(names.keys() - {cls.extra_field})
+    renamed = _declared(cls, "renamed_options")
+    dropped = _declared(cls, "dropped_options")
+    if fault := _fault_of_old_names(cls, options, renamed, dropped):
+        raise TypeError(f"{cls.__qualname__}: {fault}")
     return Plan(
         fields=tuple(fields),
         invariants=tuple(_invariants_of(cls, names)),
         checks=tuple((field.name, field.check, _sound_default(field)) for field in fields),
-        options=frozenset(names.keys() - {cls.extra_field}),
+        options=options,
         required=frozenset(field.option for field in fields if field.default is attrs.NOTHING),
+        renamed=renamed,
+        dropped=dropped,
     )
+
+
+def _declared(cls: type[Schema], attribute: str) -> dict[str, str]:
+    """Return what *cls* and its bases declare of options of other versions."""
+    declared: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        found = vars(base).get(attribute, {})
+        if not isinstance(found, Mapping) or not all(
+            type(text) is str for text in itertools.chain(found, found.values())
+        ):
+            raise TypeError(
+                f"{attribute} of {base.__qualname__} must map names to text, got {shown(found)}"
+            )
+        declared |= found
+    return declared
+
+
+def _fault_of_old_names(
+    cls: type[Schema],
+    options: frozenset[str],
+    renamed: Mapping[str, str],
+    dropped: Mapping[str, str],
+) -> str | None:
+    """Return why the names of other versions cannot be read, if they cannot."""
+    for old, new in renamed.items():
+        if old in options or old == cls.extra_field:
+            return f"'{old}' is an option and cannot be an old name of '{new}'"
+        if new not in options:
+            return f"'{old}' is an old name of '{new}', which is no option"
+        if old in dropped:
+            return f"'{old}' is both renamed and dropped"
+    for old in dropped:
+        if old in options or old == cls.extra_field:
+            return f"'{old}' is an option and cannot be a dropped one"
+    for old in (*renamed, *dropped):
+        if old in cls.ignored_options:
+            return f"'{old}' is an ignored option and cannot be an old one as well"
+    return None
 
 
 def _hints_of(cls: type[Schema]) -> dict[str, Any]:

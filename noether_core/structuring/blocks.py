@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import attrs
@@ -13,7 +13,7 @@ from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import plan_of
 from noether_core.structuring.omegaconf import resolved
-from noether_core.structuring.structure import structure
+from noether_core.structuring.structure import structured, warn_of
 
 CONSTRUCTOR: Final = "attention_constructor"
 ARGUMENTS: Final = "attention_arguments"
@@ -111,16 +111,20 @@ class _Options:
     def structure(self, registry: Registry | None) -> AttentionConfig:
         """Return the config, or raise everything that is wrong, under the paths of the block."""
         try:
-            config = structure(self._values, registry=registry)
+            config, notices = structured(self._values, AttentionConfig, registry=registry)
         except ConfigError as error:
-            found = [
-                attrs.evolve(problem, keys=self._keys_in_block(problem.keys))
-                for problem in error.problems
-            ]
+            found = self._in_block(error.problems)
             raise error.with_problems([*self._problems, *found]) from None
         if self._problems:
             raise ConfigError(self._problems)
+        if notices:
+            warn_of(self._in_block(notices))
         return config
+
+    def _in_block(self, problems: Iterable[Problem]) -> list[Problem]:
+        return [
+            attrs.evolve(problem, keys=self._keys_in_block(problem.keys)) for problem in problems
+        ]
 
     def _keys_in_block(self, keys: _Keys) -> _Keys:
         """Return the path in the block of what has, or should have, *keys* in the config."""

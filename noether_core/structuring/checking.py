@@ -11,7 +11,7 @@ from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.structuring.documents import Document
-from noether_core.structuring.structure import structure
+from noether_core.structuring.structure import structured
 
 if TYPE_CHECKING:
     from noether_core.structuring.paths import DocumentPath
@@ -28,6 +28,9 @@ class CheckedConfig:
 
     config: AttentionConfig | None
     problems: tuple[Problem, ...] = ()
+
+    notices: tuple[Problem, ...] = ()
+    """Options of older versions, which were read as those of today or left out."""
 
     @property
     def path(self) -> str:
@@ -67,9 +70,10 @@ def check_configs(
 
 def _checked(document: Document, keys: _Keys, value: Any, registry: Registry) -> CheckedConfig:
     try:
-        config = structure(value, registry=registry)
+        config, notices = structured(value, AttentionConfig, registry=registry)
         registry.loaded_extensions().validate(config)
-        return CheckedConfig(keys, config)
+        located = tuple(document.locate(notice.within(*keys)) for notice in notices)
+        return CheckedConfig(keys, config, notices=located)
     except ConfigError as error:
         problems = error.problems
     except PluginError as error:

@@ -112,14 +112,42 @@ def _options_schema(cls: type[Schema], spellings: list[str], registry: Registry)
         del properties["type"]
         properties = {"type": type_schema, **properties}
         required.insert(0, "type")
-    return {
+    ignored = dict.fromkeys(sorted(cls.ignored_options), True)
+    schema = {
         "title": cls.__name__,
         "description": inspect.getdoc(cls) or "",
         "type": "object",
-        "required": required,
-        "properties": properties | dict.fromkeys(sorted(cls.ignored_options), True),
+        "required": [option for option in required if not plan.old_names_of(option)],
+        "properties": properties | ignored | _old_properties(cls, properties),
         "additionalProperties": False,
     }
+    if choices := _one_name_each(cls):
+        schema["allOf"] = choices
+    return schema
+
+
+def _old_properties(cls: type[Schema], properties: Mapping[str, _Json]) -> _Json:
+    """Return the schemas of options that were renamed or dropped, which editors strike out."""
+    plan = plan_of(cls)
+    schemas: _Json = {}
+    for old, new in plan.renamed.items():
+        text = {"description": f"Old name of {new}.", "deprecated": True}
+        schemas[old] = properties[new] | text
+    for old, way_out in plan.dropped.items():
+        schemas[old] = {"description": way_out or "No option any more.", "deprecated": True}
+    return schemas
+
+
+def _one_name_each(cls: type[Schema]) -> list[_Json]:
+    """Return schemas by which an option is given under one of its names, old ones included."""
+    plan = plan_of(cls)
+    choices: list[_Json] = []
+    for option in dict.fromkeys(plan.renamed.values()):
+        given: list[_Json] = [{"required": [name]} for name in (option, *plan.old_names_of(option))]
+        if option not in plan.required:
+            given.append({"not": {"anyOf": list(given)}})
+        choices.append({"oneOf": given})
+    return choices
 
 
 def _field_schema(cls: type[Schema], field: Field, registry: Registry) -> _Json:

@@ -7,10 +7,18 @@ import inspect
 import itertools
 import sys
 import warnings
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, get_args, overload
 
-from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, shown
+import attrs
+
+from noether_core.errors import (
+    MOST_PROBLEMS,
+    ConfigError,
+    OutdatedOptionWarning,
+    Problem,
+    shown,
+)
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.resolution import installed_types, owners
@@ -73,16 +81,10 @@ def structure(
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
     """
-    known = default_registry() if registry is None else registry
-    if unknown == "warn":
-        return _or_warn(lambda choice: structure(source, cls, unknown=choice, registry=known))
-
-    make = _structurer(known, unknown).make
-    if "omegaconf" not in sys.modules:  # then nothing in source can be of OmegaConf
-        return make(source, cls)
-    from noether_core.structuring.omegaconf import from_resolved
-
-    return from_resolved(source, lambda data: make(data, cls))
+    config, notices = structured(source, cls, unknown=unknown, registry=registry)
+    if notices:
+        warn_of(notices)
+    return config
 
 
 def structure_document(
@@ -98,24 +100,74 @@ def structure_document(
         ConfigError: If anything is wrong with it.
         PluginError: If the package that provides a type cannot be used.
     """
-    if unknown == "warn":
-        return _or_warn(
-            lambda choice: structure_document(document, cls, unknown=choice, registry=registry)
-        )
     try:
-        return structure(document.data, cls, unknown=unknown, registry=registry)
+        config, notices = structured(document.data, cls, unknown=unknown, registry=registry)
     except ConfigError as error:
         raise error.with_problems(document.locate(problem) for problem in error.problems) from None
+    if notices:
+        warn_of(document.locate(problem) for problem in notices)
+    return config
 
 
-def _or_warn(make: Callable[[Unknown], _S]) -> _S:
-    """Return what *make* makes, with unknown options kept and a warning that names them."""
+class Structured(NamedTuple, Generic[_S]):
+    """A config, and what its reader should know of the source that it was made of."""
+
+    config: _S
+
+    notices: tuple[Problem, ...]
+    """Options of other versions that were read as those of today, or left out; and with
+    ``unknown="warn"`` those that the config does not know.
+    """
+
+
+def structured(
+    source: Any, cls: type[_S], *, unknown: Unknown = "error", registry: Registry | None = None
+) -> Structured[_S]:
+    """Return what `structure` does, and what it warns of, for callers that know a better place."""
+    known = default_registry() if registry is None else registry
+    strict: Unknown = "error" if unknown == "warn" else unknown
     try:
-        return make("error")
+        return Structured(_made(source, cls, _structurer(known, strict)), ())
     except ConfigError as error:
-        config = make("keep")  # which raises whatever else is wrong
-        warnings.warn(str(error), UserWarning, stacklevel=_level_of_caller())
-        return config
+        notices = list(error.problems)
+        if unknown != "warn":
+            notices = [problem for problem in notices if isinstance(problem, _Outdated)]
+        if not notices:
+            raise
+
+    # The first reading found everything, each with its path. This one takes what is to be warned
+    # of, and raises whatever else is wrong.
+    lenient: Unknown = "keep" if unknown == "warn" else unknown
+    config = _made(source, cls, _structurer(known, lenient, takes_outdated=True))
+    return Structured(config, tuple(notices))
+
+
+def _made(source: Any, cls: type[_S], structurer: _Structurer) -> _S:
+    config: Any
+    if "omegaconf" not in sys.modules:  # then nothing in source can be of OmegaConf
+        config = structurer.make(source, cls)
+    else:
+        from noether_core.structuring.omegaconf import from_resolved
+
+        config = from_resolved(source, lambda data: structurer.make(data, cls))
+    return config  # type: ignore[no-any-return]  # it is of cls, or of a subclass
+
+
+@attrs.frozen(kw_only=True)
+class _Outdated(Problem):
+    """An option that was renamed or dropped; it is read, and warned of."""
+
+
+def warn_of(notices: Iterable[Problem]) -> None:
+    """Warn whoever called from outside of *notices*, as `structured` returned them."""
+    problems = tuple(notices)
+    outdated = [problem for problem in problems if isinstance(problem, _Outdated)]
+    unknown = [problem for problem in problems if not isinstance(problem, _Outdated)]
+    level = _level_of_caller()
+    if outdated:
+        warnings.warn(OutdatedOptionWarning(outdated), stacklevel=level)
+    if unknown:
+        warnings.warn(str(ConfigError(unknown)), UserWarning, stacklevel=level)
 
 
 def _level_of_caller() -> int:
@@ -130,10 +182,12 @@ def _level_of_caller() -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _structurer(registry: Registry, unknown: Unknown) -> _Structurer:
+def _structurer(
+    registry: Registry, unknown: Unknown, *, takes_outdated: bool = False
+) -> _Structurer:
     if unknown not in _UNKNOWN:
         raise ValueError(f"unknown: expected one of {sorted(_UNKNOWN)}, got {unknown!r}")
-    return _Structurer(registry, unknown)
+    return _Structurer(registry, unknown, takes_outdated=takes_outdated)
 
 
 class _Structurer:
@@ -143,8 +197,9 @@ class _Structurer:
     go.
     """
 
-    def __init__(self, registry: Registry, unknown: Unknown) -> None:
+    def __init__(self, registry: Registry, unknown: Unknown, *, takes_outdated: bool) -> None:
         self.unknown = unknown
+        self.takes_outdated = takes_outdated
         self.registry = registry
         self._makers: dict[type[Schema], _Maker] = {}
 
@@ -215,12 +270,20 @@ def _type_of(options: Mapping[str, Any], registry: Registry) -> str:
     raise ConfigError([Problem(keys=("type",), message=message, value=name, suggestion=suggestion)])
 
 
+def _renamed(problem: Problem, written: Mapping[str | int, str]) -> Problem:
+    """Return a problem under the name that the document has for its option."""
+    if not problem.keys or problem.keys[0] not in written:
+        return problem
+    return attrs.evolve(problem, keys=(written[problem.keys[0]], *problem.keys[1:]))
+
+
 class _Maker:
     """Makes configs of one class."""
 
     def __init__(self, cls: type[Schema], structurer: _Structurer) -> None:
         plan = plan_of(cls)
         self._cls = cls
+        self._plan = plan
         self._structurer = structurer
         self._options = plan.options
         self._required = plan.required
@@ -245,40 +308,99 @@ class _Maker:
 
     def _make_step_by_step(self, source: Mapping[str, Any]) -> Schema:
         options = dict(source)
-        stray = self._set_aside_unknown(options)
+        written: dict[str | int, str] = {}
+        stray = self._set_aside_unknown(options, written)
+        try:
+            return self._made_of_known(options, stray)
+        except ConfigError as error:
+            if not written:
+                raise
+            # what is wrong with a value stands where the document has it, under the old name
+            raise error.with_problems(
+                _renamed(problem, written) for problem in error.problems
+            ) from None
+
+    def _made_of_known(self, options: dict[str, Any], stray: list[Problem]) -> Schema:
         nested = self._structure_nested(options)
         if stray or nested or not self._required <= options.keys():
             reported = frozenset(str(problem.keys[0]) for problem in nested)
             raise ConfigError([*nested, *problems_of(self._cls, options, reported), *stray])
         return self._cls(**options)
 
-    def _set_aside_unknown(self, options: dict[str, Any]) -> list[Problem]:
-        """Take what is no option out of *options*, and keep it in ``extra`` or return problems."""
+    def _set_aside_unknown(
+        self, options: dict[str, Any], written: dict[str | int, str]
+    ) -> list[Problem]:
+        """Take what is no option out of *options*, and keep it in ``extra`` or return problems.
+
+        What stands under the old name of an option becomes that option, and *written* gets the old
+        name by the new one.
+        """
         if options.keys() <= self._options:
             return []
+        problems: list[Problem] = []
         unknown: dict[Any, Any] = {}
         for name in [name for name in options if name not in self._options]:
             value = options.pop(name)
-            if name not in self._cls.ignored_options:
+            if name in self._plan.renamed:
+                problems += self._rename(name, value, options, written)
+            elif name in self._plan.dropped:
+                if not self._structurer.takes_outdated:
+                    problems.append(self._dropped_notice(name, value))
+            elif name not in self._cls.ignored_options:
                 unknown[name] = value
         if not unknown:
-            return []
+            return problems
         if self._structurer.unknown == "keep" and self._extra is not None:
             options[self._extra] = unknown
-            return []
+            return problems
         reported = itertools.islice(unknown.items(), MOST_PROBLEMS + 1)
-        return [self._unknown_problem(name, value) for name, value in reported]
+        return problems + [self._unknown_problem(name, value) for name, value in reported]
+
+    def _rename(
+        self, old: str, value: Any, options: dict[str, Any], written: dict[str | int, str]
+    ) -> list[Problem]:
+        """Put the value of an old name under the new one; return what there is to say of it."""
+        new = self._plan.renamed[old]
+        if new in options:
+            message = f"is an old name of {new}, which is given as {written.get(new, new)} too"
+            way_out = f"keep one of them, as {new}"
+            return [
+                Problem(keys=(old,), message=message, value=value, suggestion=way_out, at_key=True)
+            ]
+        options[new] = value
+        written[new] = old
+        if self._structurer.takes_outdated:
+            return []
+        message = f"is an old name of {new}"
+        way_out = f"write {new}"
+        return [
+            _Outdated(keys=(old,), message=message, value=value, suggestion=way_out, at_key=True)
+        ]
+
+    def _dropped_notice(self, name: str, value: Any) -> Problem:
+        return _Outdated(
+            keys=(name,),
+            message=f"is no option of {self._owner} any more and was left out",
+            value=value,
+            suggestion=self._plan.dropped[name] or None,
+            at_key=True,
+        )
+
+    @property
+    def _owner(self) -> str:
+        """What messages call the class."""
+        if issubclass(self._cls, AttentionConfig):
+            return repr(self._plan.default_of("type"))
+        return self._cls.__name__
 
     def _unknown_problem(self, name: Any, value: Any) -> Problem:
-        owner: str = self._cls.__name__
         suggestion = None
-        if issubclass(self._cls, AttentionConfig):
-            owner = repr(plan_of(self._cls).default_of("type"))
-            if type(name) is str:  # it may be an option of another variant
-                suggestion = owners(name, self._structurer.registry.types_with(name))
+        if issubclass(self._cls, AttentionConfig) and type(name) is str:
+            # it may be an option of another variant
+            suggestion = owners(name, self._structurer.registry.types_with(name))
         return Problem(
             keys=(name if isinstance(name, (str, int)) else shown(name),),
-            message=f"unknown option of {owner}",
+            message=f"unknown option of {self._owner}",
             value=value,
             suggestion=suggestion or did_you_mean(name, self._options),
             at_key=True,

@@ -6,10 +6,11 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from noether_core.errors import ConfigError, shown
+from noether_core.errors import ConfigError, OutdatedOptionWarning, shown
 from noether_core.schemas import help_of
 from noether_core.schemas.schema import plan_of
 from noether_core.schemas.unstructure import unstructure
@@ -38,7 +39,10 @@ _LONGEST = 120
 
 @check(needs_module=False)
 def check_config_round_trip(subject: Subject) -> None:
-    """A config written out as plain data and read again is the same, fingerprint included."""
+    """A config written out as plain data and read again is the same, fingerprint included.
+
+    Old names of its options are read as the new ones, with a warning.
+    """
     for config in _some_configs(subject):
         copies = [pickle.loads(pickle.dumps(config))]  # noqa: S301  our own bytes
         for defaults in (True, False):
@@ -49,6 +53,33 @@ def check_config_round_trip(subject: Subject) -> None:
         for copied in copies:
             if (copied, hash(copied), copied.fingerprint()) != wanted:
                 raise subject.failure(f"{shown(config)} comes back as {shown(copied)}")
+    _check_outdated_options(subject)
+
+
+def _check_outdated_options(subject: Subject) -> None:
+    """Check that options of older versions are read, with a warning."""
+    config = subject.config()
+    plan, options = plan_of(type(config)), unstructure(config)
+    for old, new in plan.renamed.items():
+        renamed = {name: value for name, value in options.items() if name != new}
+        made = _warned_of(subject, {**renamed, old: options.get(new)})
+        if made != config:
+            raise subject.failure(
+                f"{shown(config)} with {old!r}, an old name of {new!r}, comes back as {shown(made)}"
+            )
+    for old in plan.dropped:
+        if _warned_of(subject, {**options, old: None}) != config:
+            raise subject.failure(f"{old!r}, which was dropped, changes {shown(config)}")
+
+
+def _warned_of(subject: Subject, options: Mapping[str, Any]) -> AttentionConfig:
+    """Return the config of options of an older version, which must bring a warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config = structure(options, registry=subject.registry)
+    if not any(issubclass(found.category, OutdatedOptionWarning) for found in caught):
+        raise subject.failure(f"{shown(options)} has options of an older version, and no warning")
+    return config
 
 
 def _some_configs(subject: Subject) -> Iterator[AttentionConfig]:

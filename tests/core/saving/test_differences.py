@@ -12,7 +12,12 @@ import attrs
 import pytest
 
 from noether_core import ConfigError, PluginError, build, load_module, provenance_of, save
-from noether_core.errors import ProvenanceError, ProvenanceWarning, SavedModuleError
+from noether_core.errors import (
+    OutdatedOptionWarning,
+    ProvenanceError,
+    ProvenanceWarning,
+    SavedModuleError,
+)
 from tests.core.flow import STRIDE, WIDER, WINDOW, flow_files
 
 if TYPE_CHECKING:
@@ -127,6 +132,20 @@ def test_a_config_that_is_no_longer_one_is_reported_with_the_file_and_what_has_c
     ]
     assert {problem.file for problem in caught.value.problems} == {str(bench.file)}
     assert caught.value.problems[0].value == 5
+
+
+def test_an_option_that_was_renamed_is_read_with_a_warning_that_has_the_file(bench):
+    renamed = f"{WINDOW.replace('window', 'reach')}\n    renamed_options = {{'window': 'reach'}}"
+    bench.install(options=renamed)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module = load_module(bench.file, registry=bench.registry())
+    assert module.config.reach == 5
+    (outdated,) = (found for found in caught if found.category is OutdatedOptionWarning)
+    assert bench.lines(str(outdated.message)) == ["window: is an old name of reach; write reach"]
+    assert outdated.filename == __file__
+    _, schema = bench.refused(strict=True)
+    assert "saved with other options, here 'window' is 'reach' now;" in schema
 
 
 def test_an_option_that_is_gone_is_no_longer_one(bench):
