@@ -7,6 +7,7 @@ import copy
 import importlib
 import os
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,7 +67,9 @@ class Registry(Catalogue):
         true before.
         """
         self._by_type: dict[str, AttentionVariant] = {}
-        self._by_config: dict[tuple[str, type[AttentionConfig]], EntryPoint] = {}
+        self._by_config: weakref.WeakKeyDictionary[type[AttentionConfig], dict[str, EntryPoint]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def refresh(self) -> None:
         """Look again at what is installed, and give plugins that failed another try."""
@@ -132,11 +135,10 @@ class Registry(Catalogue):
             UnknownTypeError: If no installed package provides the type.
             AmbiguousTypeError: If several do, and none by the class of *config*.
         """
-        table = self._by_config
-        key = (config.type, type(config))
-        entry = table.get(key)
+        table = self._by_config.setdefault(type(config), {})
+        entry = table.get(config.type)
         if entry is None:
-            entry = table[key] = self._find_provider(config)
+            entry = table[config.type] = self._find_provider(config)
         return entry
 
     def _find_provider(self, config: AttentionConfig) -> EntryPoint:
@@ -198,8 +200,10 @@ class Registry(Catalogue):
             raise TypeError(f"expected an AttentionVariant, got {shown(variant)}")
         entry = EntryPoint(ATTENTION, variant.type, variant.module, IN_PROCESS, "", "")
         _check_version(entry, variant)
+        replaced = self.add(entry)
         self._variants[entry] = variant
-        self.add(entry)
+        if replaced is not None and replaced != entry:
+            self._variants.pop(replaced, None)
         self._forget_names()
 
     def loaded_extensions(self) -> Extensions:
