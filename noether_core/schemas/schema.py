@@ -392,7 +392,8 @@ def _invariants_of(cls: type[Schema], names: Mapping[str, str]) -> Iterator[Inva
     """
     found: dict[str, Callable[..., Problem | None]] = {}
     for base in reversed(cls.__mro__):
-        for name, member in vars(base).items():
+        # a copy: another thread may set the plan of a base meanwhile
+        for name, member in tuple(vars(base).items()):
             function = _function_of(member)
             if getattr(function, "is_invariant", False):
                 found[name] = function
