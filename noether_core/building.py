@@ -12,6 +12,7 @@ from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.running import import_code
 from noether_core.provenance import record
+from noether_core.quoting import visible
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.omegaconf import resolved
@@ -132,7 +133,8 @@ def _construct(
         changes = settings.put_back()
     if changes:
         message = f"{variant.module} changes {' and '.join(changes)} when it is made"
-        warnings.warn(f"{label(entry)}: {message}; it was put back", UserWarning, stacklevel=3)
+        warning = visible(f"{label(entry)}: {message}; it was put back")
+        warnings.warn(warning, UserWarning, stacklevel=3)
     return _checked(module, config, label(entry), variant.module)
 
 

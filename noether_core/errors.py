@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import attrs
 
+from noether_core.quoting import is_visible, masked, visible, visible_lines
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -23,7 +25,7 @@ MOST_PROBLEMS: Final = 500
 def shown(value: object) -> str:
     """Return *value* as a message quotes it: its repr, cut where it is long."""
     try:
-        text = repr(value)
+        text = visible(repr(value))
     except Exception:  # noqa: BLE001  an int of 10,000 digits has none, and must not hide its problem
         return f"a value of type {type(value).__name__}"
     if len(text) <= _LONGEST_VALUE:
@@ -59,7 +61,7 @@ def quoted_if_long(text: str) -> str:
 
 
 def _is_readable(key: str) -> bool:
-    return 0 < len(key) <= _LONGEST_KEY and key.isprintable() and key.strip() == key
+    return 0 < len(key) <= _LONGEST_KEY and is_visible(key) and key.strip() == key
 
 
 @attrs.frozen(kw_only=True)
@@ -125,7 +127,7 @@ class Problem:
     def headline(self) -> str:
         """The problem in one line: location, path, message and the way out."""
         head = ": ".join(filter(None, (self.location, self.path, self.message)))
-        return f"{head}; {self.suggestion}" if self.suggestion else head
+        return visible(f"{head}; {self.suggestion}" if self.suggestion else head)
 
     def __str__(self) -> str:
         return self.headline + self._excerpt()
@@ -137,7 +139,7 @@ class Problem:
         start = 0
         if len(self.source) > _LONGEST_SOURCE:  # the middle of it is the value
             start = max(0, (self.column or 1) - _LONGEST_SOURCE // 2)
-        source = self.source[start : start + _LONGEST_SOURCE]
+        source = masked(self.source[start : start + _LONGEST_SOURCE])
 
         number = f"{self.line:4d}"
         excerpt = f"\n{number} | {source}"
@@ -176,11 +178,12 @@ class Difference:
 
     def message(self, verb: str) -> str:
         """Return the difference in words; *verb* says what was before: ``saved with``, say."""
-        return f"{self.name} of '{self.type}': {verb} {self.before}, here {self.here}"
+        text = f"{self.name} of '{self.type}': {verb} {self.before}, here {self.here}"
+        return visible(text)
 
     def headline(self, verb: str) -> str:
         """Return the difference in one line, with the way out."""
-        return f"{self.message(verb)}; {self.remedy}"
+        return f"{self.message(verb)}; {visible(self.remedy)}"
 
 
 class NoetherError(Exception):
@@ -267,7 +270,7 @@ class PluginError(NoetherError, ImportError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.plugin}: {self.reason}"
+        return visible(f"{self.plugin}: {self.reason}")
 
 
 class MissingExtraError(NoetherError, ImportError):
@@ -314,7 +317,8 @@ class UnsupportedArgumentError(NoetherError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.variant}: cannot honour the argument '{self.argument}': {self.reason}"
+        text = f"cannot honour the argument '{self.argument}': {self.reason}"
+        return visible(f"{self.variant}: {text}")
 
 
 class UnsupportedBackendError(NoetherError, ValueError):
@@ -342,7 +346,7 @@ class SavedModuleError(NoetherError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.reason}"
+        return f"{visible(self.file)}: {visible_lines(self.reason)}"
 
 
 class ProvenanceError(SavedModuleError):
@@ -364,4 +368,5 @@ class ProvenanceWarning(UserWarning):
 
 def describe_differences(file: str, differences: Iterable[Difference]) -> str:
     """Return differences from what the module in *file* was saved with, each in a line."""
-    return "\n".join(f"{file}: {difference.headline('saved with')}" for difference in differences)
+    name = visible(file)
+    return "\n".join(f"{name}: {difference.headline('saved with')}" for difference in differences)

@@ -8,6 +8,7 @@ from typing import Any
 from noether_core.errors import ConfigError, PluginError
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
+from noether_core.quoting import visible_lines
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import plan_of
 from noether_core.schemas.unstructure import unstructure
@@ -51,7 +52,7 @@ def store_variants(
             config = known.get(name).config
         except (ConfigError, PluginError) as error:
             reason = f"'{name}' is left out of Hydra's ConfigStore: {error}"
-            warnings.warn(reason, UserWarning, stacklevel=2)
+            warnings.warn(visible_lines(reason), UserWarning, stacklevel=2)
             continue
         # a plain mapping: Hydra's command line may not change what a frozen class has made
         node = _options_of(config)

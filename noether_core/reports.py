@@ -13,6 +13,7 @@ from annotated_types import Ge
 from noether_core.atomic_writes import write_whole
 from noether_core.errors import ConfigError, Problem
 from noether_core.plugins.metadata import EntryPoint
+from noether_core.quoting import visible_lines
 from noether_core.schemas.modules.attention import Name
 from noether_core.schemas.schema import Schema
 from noether_core.schemas.unstructure import unstructure
@@ -171,7 +172,7 @@ class Report(Schema):
             lines.append(f"  did not run: {', '.join(self.missing)}")
         lines.append(f"{self.type} of {self.provider}: {self.headline}")
         lines.append(f"({self.made_with}; {self.seconds:.1f} s)")
-        return "\n".join(lines)
+        return visible_lines("\n".join(lines))
 
 
 @attrs.frozen(kw_only=True)

@@ -8,12 +8,16 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+
+from noether_core.quoting import visible, visible_lines
 
 # What type checkers take for typing's, which takes longer to import than this whole file.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from types import TracebackType
+    from typing import Any, NoReturn
 
 COMMANDS = {
     "list": "attention variants that are installed, and who provides them",
@@ -44,6 +48,8 @@ def script() -> NoReturn:
     if sys.stdout is None or sys.stderr is None:  # whoever started us closed them
         nowhere = open(os.devnull, "w")  # noqa: SIM115  for as long as the process lives
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    warnings.showwarning = _show_warning
+    sys.excepthook = _show_fault
     status = main()
     gc.freeze()
     sys.exit(status)
@@ -83,21 +89,50 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _report(error: Exception) -> int:
     """Print what was raised on purpose; let anything else show where it came from."""
-    from noether_core.cli.output import print_error
+    from noether_core.cli.output import print_errors
     from noether_core.errors import ConfigError, NoetherError
 
     if isinstance(error, ConfigError):  # its problems say where they are
-        print_error(str(error))
+        print_errors(str(error))
     elif isinstance(error, (NoetherError, OSError)):  # a full disk behind the output, say
-        print_error(f"noether: {error}")
+        # The text may be a plugin's: none of its lines may look like one of ours.
+        first, *others = str(error).splitlines() or [""]
+        print_errors("\n  ".join([f"noether: {first}", *(line.lstrip() for line in others)]))
     else:
         raise error
     return PROBLEMS
 
 
+def _show_fault(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print a traceback as Python does, and nothing in it raw."""
+    from traceback import format_exception
+
+    from noether_core.cli.output import print_errors
+
+    # Indented, no line of an error's text looks like one of ours; those of frames are already.
+    parts = (part.rstrip("\n") for part in format_exception(kind, error, trace))
+    print_errors("\n".join("\n  ".join(part.split("\n")) for part in parts))
+
+
+def _show_warning(  # noqa: PLR0917  the signature is that of the module warnings
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """Print a warning in one line."""
+    from noether_core.cli.output import print_error
+
+    print_error(f"{filename}:{lineno}: {category.__name__}: {message}")
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser; of all commands, only the one in *arguments* is imported and described."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="noether", description="Attention variants as plugins.", formatter_class=_HelpFormatter
     )
     parser.add_argument("--version", action=_Version, help="print the version and leave")
@@ -116,9 +151,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_plugin_commands(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], chosen: str | None
-) -> None:
+def _add_plugin_commands(commands: argparse._SubParsersAction[_Parser], chosen: str | None) -> None:
     """Add the commands of installed packages, by metadata alone but for the chosen one.
 
     A name that the core or another package has as well is used in its qualified form.
@@ -131,7 +164,7 @@ def _add_plugin_commands(
         is_plain = names.count(entry.name) == 1 and entry.name not in COMMANDS
         name = entry.name if is_plain else entry.qualified_name
         # argparse fills in what follows a percent sign.
-        provider = entry.provider.replace("%", "%%")
+        provider = visible(entry.provider).replace("%", "%%")
         described = commands.add_parser(
             name, help=f"from {provider}", formatter_class=_HelpFormatter
         )
@@ -140,6 +173,17 @@ def _add_plugin_commands(
 
             gc.enable()
             registry().add_command(entry, described)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser, of plugins' commands too, whose usage, help and errors hold nothing unseen."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments in one line, and leave."""
+        super().error(visible(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(visible_lines(message), file)
 
 
 class _HelpFormatter(argparse.HelpFormatter):

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 
 from noether_core.cli import GOOD, PROBLEMS, USAGE
-from noether_core.cli.output import print_error, print_line
+from noether_core.cli.output import print_error, print_text
 from noether_core.scaffold import INTERFACES, Names
 
 
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         return PROBLEMS
 
     _write(names, options.interface)
-    print_line(
+    print_text(
         f"{names.distribution}: a package with the variant '{names.type}'\n\n"
         f"  cd {names.distribution}\n"
         "  python -m pip install -e '.[test]'\n"

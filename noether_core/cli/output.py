@@ -1,4 +1,7 @@
-"""How commands print: tables, JSON and single lines. Whatever they write goes through here."""
+"""How commands print: tables, JSON and lines. Whatever they write goes through here.
+
+Nothing that came from outside reaches a terminal raw: what cannot be seen is escaped.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from noether_core.quoting import visible, visible_lines
 
 
 def add_table_options(
@@ -33,7 +38,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, pl
     cells = [_cells(row, columns) for row in rows]
     if plain or not sys.stdout.isatty():
         for line in (columns, *cells):
-            print_line("\t".join(line))
+            print_text("\t".join(line))
         return
 
     from rich.console import Console
@@ -58,17 +63,28 @@ def print_json(data: Any) -> None:
     """Print plain data as JSON."""
     import json
 
-    print_line(json.dumps(data, indent=2))
+    # Of what cannot be seen, JSON leaves one character as it is: DEL.
+    print_text(json.dumps(data, indent=2).replace("\x7f", "\\u007f"))
 
 
-def print_line(text: str = "") -> None:
-    """Print what a command has found."""
-    print(text)
+def print_line(line: str = "") -> None:
+    """Print what a command has found, as one line whatever is in it."""
+    print(visible(line))
 
 
-def print_error(text: str) -> None:
-    """Print what is wrong, on standard error."""
-    print(text, file=sys.stderr)
+def print_text(text: str) -> None:
+    """Print several lines, in whose parts no line break came from outside."""
+    print(visible_lines(text))
+
+
+def print_error(line: str) -> None:
+    """Print what is wrong on standard error, as one line whatever is in it."""
+    print(visible(line), file=sys.stderr)
+
+
+def print_errors(text: str) -> None:
+    """Print several lines on standard error, in whose parts no line break came from outside."""
+    print(visible_lines(text), file=sys.stderr)
 
 
 def _cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
@@ -79,4 +95,4 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return " ".join(text.split())  # a line break or a tab in a cell would break the table
+    return visible(" ".join(text.split()))  # a line break or a tab would break the table

@@ -12,7 +12,7 @@ from noether_core.cli.configs import (
     files_of,
     name_of,
 )
-from noether_core.cli.output import add_table_options, print_error, print_json, print_line
+from noether_core.cli.output import add_table_options, print_errors, print_json, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -122,6 +122,6 @@ def _print(result: Result, *, plain: bool) -> None:
         words = [result.file, config["path"], "good", config["type"]]
         print_line(": ".join(filter(None, words)))
     for warning in result.warnings:
-        print_error(f"warning: {warning.headline if plain else warning}")
+        print_errors(f"warning: {warning.headline if plain else warning}")
     for problem in result.problems:
-        print_error(problem.headline if plain else str(problem))
+        print_errors(problem.headline if plain else str(problem))

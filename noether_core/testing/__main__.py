@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from noether_core.errors import NoetherError
+from noether_core.quoting import visible_lines
 from noether_core.reports import save_reports
 
 PASSED, FAILED, USAGE = 0, 1, 2
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_variant(name, device=options.device, only=options.only) for name in options.types
         ]
     except (NoetherError, ValueError) as error:
-        print(f"noether_core.testing: {error}", file=sys.stderr)
+        print(visible_lines(f"noether_core.testing: {error}"), file=sys.stderr)
         return USAGE
     for report in reports:
         print(report)
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json is not None:
             save_reports(options.json, reports)
     except OSError as error:
-        print(f"noether_core.testing: {error}", file=sys.stderr)
+        print(visible_lines(f"noether_core.testing: {error}"), file=sys.stderr)
         return USAGE
     return PASSED if all(report.is_passed for report in reports) else FAILED
 

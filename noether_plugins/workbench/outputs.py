@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from noether_core import NoetherError, dump, registry, unstructure
 from noether_core.atomic_writes import staged_folder
+from noether_core.quoting import visible
 from noether_plugins.workbench.data import Units
 from noether_plugins.workbench.experiment import Experiment
 from noether_plugins.workbench.memory import peak_memory
@@ -155,5 +156,5 @@ def summary(result: Mapping[str, Any], folder: Path) -> str:
     milliseconds = 1e3 * result["seconds_per_step"]
     mebibytes = result["peak_memory_bytes"] / 2**20
     lines.append(f"{milliseconds:.1f} ms per step, peak memory {mebibytes:,.0f} MiB")
-    lines.append(f"written to {folder}/")
+    lines.append(f"written to {visible(str(folder))}/")
     return "\n".join(lines)

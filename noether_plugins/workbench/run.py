@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from noether_core import NoetherError, PluginError
+from noether_core.quoting import visible_lines
 from noether_plugins.workbench.data import (
     Batch,
     Units,
@@ -73,7 +74,7 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
             raise OutOfMemoryError(
                 "an allocation failed; lower training.batch_size or attention.hidden_dim"
             ) from error
-    print(summary(result, folder))
+    print(visible_lines(summary(result, folder)))
     return _INTERRUPTED if result["interrupted"] else 0
 
 

@@ -18,6 +18,7 @@ from noether_core.nn import (
     check_key_padding_mask,
     check_tokens,
     layout_of,
+    zero_padding,
 )
 from noether_core.nn.cache import join_key_values
 from noether_core.nn.groups import GroupSplit, Selection, SplitTokens, select_groups
@@ -97,6 +98,10 @@ class MixedAttention(QKVAttention):
         plan = self._plan(token_specs, attention_patterns, x.shape[1], kv_cache is not None)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
+
+        if key_padding_mask is not None:
+            x = zero_padding(x, key_padding_mask)
+            freqs = zero_padding(freqs, key_padding_mask)
 
         if not plan.calls:
             # No group has tokens.
