@@ -85,7 +85,8 @@ class TransolverPlusPlusAttention(nn.Module):
         self.k = Projection(width, width, bias=bias)
         self.v = Projection(width, width, bias=bias)
         output = Projection(self.hidden_dim, self.hidden_dim, bias=bias)
-        self.to_out = nn.Sequential(output, nn.Dropout(self.dropout))
+        # The paper's code has its dropout beside it; here `forward` drops, and no module idles.
+        self.to_out = nn.Sequential(output)
         init_weights_(self, own.init_weights, output=output.project)
         if own.init_weights != "zeros":
             start_with_(

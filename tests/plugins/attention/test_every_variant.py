@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd as _Dropout
 
 from noether_core import AttentionConfig, ShapeError, build
 from noether_core.errors import UnsupportedArgumentError
@@ -553,3 +554,13 @@ def test_resetting_every_part_starts_a_module_as_its_config_says(name, mode):
             assert own.std(correction=0).item() == pytest.approx(deviation, rel=0.35), key
         if value.numel() > 1 and not deviation:
             assert own.equal(value), key
+
+
+@every_variant
+def test_every_dropout_that_is_a_module_is_called(name):
+    module, called = make(name, dropout=0.5).train(), set()
+    dropouts = [child for child in module.modules() if isinstance(child, _Dropout)]
+    for dropout in dropouts:
+        dropout.register_forward_hook(lambda child, *_: called.add(child))
+    module(**arguments_of(name, torch.float32))
+    assert called == set(dropouts)
