@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd as _Dropout
 
-from noether_core import AttentionConfig, ShapeError, build
+from noether_core import AttentionConfig, ShapeError, TokenGroupError, build
 from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import KVCache
 from noether_core.schemas import InitWeightsMode
@@ -564,3 +564,9 @@ def test_every_dropout_that_is_a_module_is_called(name):
         dropout.register_forward_hook(lambda child, *_: called.add(child))
     module(**arguments_of(name, torch.float32))
     assert called == set(dropouts)
+
+
+@pytest.mark.parametrize("name", of_interface("tokens"))
+def test_groups_that_are_missing_are_named(name):
+    with pytest.raises(TokenGroupError, match=r"token_specs: got None, wanted a list of TokenSpec"):
+        make(name)(torch.zeros(BATCH, TOKENS, HIDDEN), None)
