@@ -22,7 +22,6 @@ from noether_core.errors import (
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.resolution import installed_types, owners
-from noether_core.schemas.annotations import holds_schema
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
@@ -44,6 +43,8 @@ They are problems, or entries of ``extra``, or that and a warning.
 
 _S = TypeVar("_S", bound=Schema)
 _UNKNOWN = frozenset(get_args(Unknown))
+_MOST_CONVERTED = 16
+"""Classes with configs in them that one converter serves."""
 
 
 @overload
@@ -202,7 +203,8 @@ class _Structurer:
         self.unknown = unknown
         self.takes_outdated = takes_outdated
         self.registry = registry
-        self._makers: dict[type[Schema], _Maker] = {}
+        self._converter: cattrs.Converter | None = None
+        self._converted: set[type[Schema]] = set()
 
     def make(self, source: Any, cls: type[Schema]) -> Schema:
         """Return the *cls* that *source* describes."""
@@ -214,17 +216,28 @@ class _Structurer:
             source = _options_of(source)
         if cls is AttentionConfig:
             cls = self._concrete_class(source)
-        maker = self._makers.get(cls)
-        if maker is None:
-            maker = self._makers[cls] = _Maker(cls, self)
-        return maker.make(source)
+        if plan_of(cls).can_be_called and cls.extra_field not in source:
+            try:
+                return cls(**source)  # which looks at every option, and for most is all
+            except TypeError:
+                pass  # an option is missing or unknown: all that is wrong is found below
+        return _Maker(cls, self).make(source)
 
-    @functools.cached_property
-    def converter(self) -> cattrs.Converter:
-        """What walks lists and mappings of configs; most configs hold none and never need it."""
+    def converter_for(self, cls: type[Schema]) -> cattrs.Converter:
+        """Return what walks lists and mappings of configs in a *cls*; most hold none.
+
+        It keeps whatever annotation it has seen, with the classes in it, so that another takes its
+        place after some classes.
+        """
         from noether_core.structuring.nested import new_converter
 
-        return new_converter(self.make)
+        converter = self._converter
+        is_full = cls not in self._converted and len(self._converted) >= _MOST_CONVERTED
+        if converter is None or is_full:
+            converter = self._converter = new_converter(self.make)
+            self._converted = set()
+        self._converted.add(cls)
+        return converter
 
     def _concrete_class(self, options: Mapping[str, Any]) -> type[AttentionConfig]:
         """Return the config class of the variant that ``type`` names."""
@@ -279,7 +292,7 @@ def _renamed(problem: Problem, written: Mapping[str | int, str]) -> Problem:
 
 
 class _Maker:
-    """Makes configs of one class."""
+    """Makes a config of one class, step by step."""
 
     def __init__(self, cls: type[Schema], structurer: _Structurer) -> None:
         plan = plan_of(cls)
@@ -291,25 +304,9 @@ class _Maker:
         self._options = plan.options
         self._required = plan.required
         self._extra = cls.extra_field
-        self._nested = {
-            field.option: field.annotation
-            for field in plan.fields
-            if holds_schema(field.annotation)
-        }
-        # a class with a constructor of its own takes options that it does not declare
-        has_own_constructor = "__attrs_init__" in vars(cls)
-        self._can_be_called = not self._nested and not has_own_constructor
 
     def make(self, source: Mapping[str, Any]) -> Schema:
         """Return the config, or raise everything that is wrong with *source*."""
-        if self._can_be_called and self._extra not in source:
-            try:
-                return self._cls(**source)  # which looks at every option, and for most is all
-            except TypeError:
-                pass  # an option is missing or unknown: all that is wrong is found below
-        return self._make_step_by_step(source)
-
-    def _make_step_by_step(self, source: Mapping[str, Any]) -> Schema:
         options = dict(source)
         written: dict[str | int, str] = {}
         stray = self._set_aside_unknown(options, written)
@@ -412,11 +409,12 @@ class _Maker:
     def _structure_nested(self, options: dict[str, Any]) -> list[Problem]:
         """Make the configs that *options* hold, in place; return their problems."""
         problems: list[Problem] = []
-        for name, annotation in self._nested.items():
+        for name, annotation in self._plan.nested.items():
             if name not in options:
                 continue
+            converter = self._structurer.converter_for(self._cls)
             try:
-                options[name] = self._structurer.converter.structure(options[name], annotation)
+                options[name] = converter.structure(options[name], annotation)
             except ConfigError as error:
                 problems.extend(problem.within(name) for problem in error.problems)
         return problems
