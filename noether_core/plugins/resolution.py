@@ -73,9 +73,11 @@ class Catalogue:
         """Look again at what is installed."""
         self._scanned = self._fixed
 
-    def add(self, entry: EntryPoint) -> None:
-        """Add a plugin that is not installed; one of the same qualified name gives way."""
+    def add(self, entry: EntryPoint) -> EntryPoint | None:
+        """Add a plugin that is not installed; return the one of its name that gives way, if any."""
+        replaced = self._added.get(entry.qualified_name)
         self._added[entry.qualified_name] = entry
+        return replaced
 
     def types(self) -> tuple[str, ...]:
         """Return the names of all types, sorted."""

@@ -6,12 +6,13 @@ import ast
 import inspect
 import itertools
 import textwrap
+import weakref
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from noether_core.schemas.schema import Schema, plan_of
 
-_texts: dict[type, Mapping[str, str]] = {}
+_texts: weakref.WeakKeyDictionary[type, Mapping[str, str]] = weakref.WeakKeyDictionary()
 
 
 def help_of(cls: type[Schema]) -> Mapping[str, str]:
@@ -19,9 +20,10 @@ def help_of(cls: type[Schema]) -> Mapping[str, str]:
 
     An option whose class has no source at hand (one typed at a plain prompt) has no help.
     """
-    if cls not in _texts:
-        _texts[cls] = MappingProxyType(_read_texts(cls))
-    return _texts[cls]
+    texts = _texts.get(cls)
+    if texts is None:
+        texts = _texts[cls] = MappingProxyType(_read_texts(cls))
+    return texts
 
 
 def _read_texts(cls: type[Schema]) -> dict[str, str]:

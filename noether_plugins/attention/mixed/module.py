@@ -125,6 +125,8 @@ class MixedAttention(QKVAttention):
         The plan of the last call serves again where the groups are the same, which is quicker to
         see than to look the plan up.
         """
+        if token_specs is None:
+            raise TokenGroupError("token_specs: got None, wanted a list of TokenSpec")
         specs = tuple(token_specs)
         if patterns is not None and not callable(patterns):
             patterns = tuple(patterns)
