@@ -15,6 +15,7 @@ from typing import Any
 from noether_core import hookspecs
 from noether_core.errors import ConfigError, PluginError, shown
 from noether_core.hookspecs import AttentionVariant
+from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.hooks import Extensions, Hooks
 from noether_core.plugins.imports import import_object, label, plugin_error
 from noether_core.plugins.metadata import (
@@ -26,7 +27,7 @@ from noether_core.plugins.metadata import (
     core_version,
     required_core,
 )
-from noether_core.plugins.resolution import Catalogue, ambiguous_type, unknown_type
+from noether_core.plugins.resolution import ambiguous_type, unknown_type
 from noether_core.plugins.running import import_code
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import plan_of
