@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -49,7 +48,8 @@ def start_with_(
 
     Args:
         layer: The layer.
-        fill: A function of a module, so that copies and pickles keep it.
+        fill: Fills a tensor in place and records no gradient, as those of ``torch.nn.init``; a
+            function of a module, so that copies and pickles keep it.
         zero_bias: Whether the bias is zero; else it starts, and starts again, as torch's own.
     """
     start = _Start(layer._parameters, fill, zero_bias=zero_bias)  # noqa: SLF001
@@ -80,14 +80,12 @@ class _Start:
         self.fill_weight()
         self.fill_bias()
 
-    @torch.no_grad()
     def fill_weight(self) -> None:
         """Fill the weight; on the meta device there is nothing to fill."""
         weight = self.parameters.get("weight")
         if weight is not None and not weight.is_meta:
             self.fill(weight)
 
-    @torch.no_grad()
     def fill_bias(self) -> None:
         """Fill the bias, where there is one."""
         weight, bias = self.parameters.get("weight"), self.parameters.get("bias")
