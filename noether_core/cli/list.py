@@ -7,7 +7,7 @@ from typing import Any
 
 from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
 from noether_core.cli.output import add_table_options, print_error, print_json, print_table
-from noether_core.plugins.resolution import (
+from noether_core.plugins.catalogue import (
     AMBIGUOUS,
     BLOCKED,
     CHOSEN,

@@ -1,12 +1,14 @@
-"""Which plugins there are: installed, added, blocked and preferred; known by metadata alone.
+"""Which plugins there are, and what becomes of each: chosen, preferred, ambiguous or blocked.
 
-Commands that only name what is installed import this, and neither errors nor messages.
+Known by metadata alone. Commands that only name what is installed import neither errors nor attrs
+for it, which take longer than all else here.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from noether_core.plugins.metadata import (
     ATTENTION,
@@ -80,7 +82,7 @@ class Catalogue:
     def providers(self, type: str | None = None) -> tuple[EntryPoint, ...]:
         """Return the plugins of a type, bare or qualified, or those of all types."""
         entries = tuple(entry for entry in self._all_of(ATTENTION) if not self.is_blocked(entry))
-        return entries if type is None else matching(type, entries)
+        return entries if type is None else _matching(type, entries)
 
     def chosen(self, type: str) -> tuple[EntryPoint, ...]:
         """Return the one plugin that *type*, bare or qualified, means.
@@ -123,7 +125,7 @@ class Catalogue:
         return (*self.index.of(group), *added)
 
 
-def matching(type: str, entries: Iterable[EntryPoint]) -> tuple[EntryPoint, ...]:
+def _matching(type: str, entries: Iterable[EntryPoint]) -> tuple[EntryPoint, ...]:
     """Return those of *entries* that *type*, bare or qualified, may mean."""
     distribution, colon, name = type.rpartition(":")
     wanted = canonical(distribution)
@@ -157,3 +159,103 @@ def _read_setting(given: Iterable[str], argument: str, variable: str) -> dict[st
 def _canonical_name(name: str) -> str:
     distribution, colon, bare = name.strip().partition(":")
     return canonical(distribution) + colon + bare
+
+
+CHOSEN = "chosen"
+PREFERRED = "preferred"
+PASSED_OVER = "passed over"
+AMBIGUOUS = "ambiguous"
+BLOCKED = "blocked"
+SHADOWED = "shadowed"
+
+_PREPOSITIONS = {
+    PREFERRED: "by",
+    PASSED_OVER: "for",
+    AMBIGUOUS: "with",
+    BLOCKED: "by",
+    SHADOWED: "by",
+}
+
+
+# a namedtuple, as quick to import as the index
+class Candidate(namedtuple("Candidate", "entry state reason")):  # noqa: PYI024
+    """A plugin that a type may mean, and what becomes of it."""
+
+    __slots__ = ()
+
+    entry: EntryPoint
+    """The plugin."""
+
+    state: str
+    """``chosen``, ``preferred``, ``passed over``, ``ambiguous``, ``blocked`` or ``shadowed``."""
+
+    reason: str
+    """By what, for what or with what it is so: ``NOETHER_BLOCK=acme-flow``."""
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether it is the plugin that the type means."""
+        return self.state in {CHOSEN, PREFERRED}
+
+    @property
+    def description(self) -> str:
+        """The state and its reason: ``blocked by NOETHER_BLOCK=acme-flow``."""
+        if not self.reason:
+            return str(self.state)
+        return f"{self.state} {_PREPOSITIONS[self.state]} {self.reason}"
+
+
+def candidates(known: Catalogue, type: str | None = None) -> tuple[Candidate, ...]:
+    """Return the plugins that *type*, bare or qualified, may mean, or those of all types.
+
+    Nothing is imported. Plugins that are blocked come after those that are not, and copies that
+    another copy of their distribution hides come last.
+    """
+
+    def of_type(entries: Iterable[EntryPoint]) -> Iterable[EntryPoint]:
+        return entries if type is None else _matching(type, entries)
+
+    found: list[Candidate] = []
+    rivals: dict[str, list[EntryPoint]] = {}
+    for entry in of_type(known.providers()):
+        rivals.setdefault(entry.name, []).append(entry)
+    for entries in rivals.values():
+        found += _rated(entries, known)
+
+    for entry in of_type(known.blocked()):
+        found.append(Candidate(entry, BLOCKED, _setting(entry, known.blocking)))
+
+    visible = {entry.qualified_name: entry for entry in known.index.of(ATTENTION)}
+    hidden = [entry for entry in known.index.shadowed if entry.group == ATTENTION]
+    for entry in of_type(hidden):
+        reason = _what_hides(entry, visible[entry.qualified_name])
+        found.append(Candidate(entry, SHADOWED, reason))
+    return tuple(found)
+
+
+def _rated(entries: Sequence[EntryPoint], known: Catalogue) -> Iterator[Candidate]:
+    """Yield what becomes of the plugins of one type, none of which is blocked."""
+    preferred = known.preferred(entries)
+    for entry in entries:
+        if len(entries) == 1:
+            yield Candidate(entry, CHOSEN, "")
+        elif preferred is None:
+            others = [other.qualified_name for other in entries if other is not entry]
+            yield Candidate(entry, AMBIGUOUS, " and ".join(others))
+        elif entry is preferred:
+            yield Candidate(entry, PREFERRED, _setting(entry, known.preferring))
+        else:
+            yield Candidate(entry, PASSED_OVER, preferred.qualified_name)
+
+
+def _setting(entry: EntryPoint, sources: Mapping[str, str]) -> str:
+    """Return what names a plugin first, and where: ``NOETHER_BLOCK=acme-flow``."""
+    names = setting_names(entry)
+    return next(f"{source}={name}" for name, source in sources.items() if name in names)
+
+
+def _what_hides(entry: EntryPoint, visible: EntryPoint) -> str:
+    """Return where the plugin is that goes before *entry*, which has the same name."""
+    if entry.origin == visible.origin:
+        return f"{visible.value}, which stands above it"
+    return f"{visible.version} in {os.path.dirname(visible.origin)}"

@@ -1,119 +1,19 @@
-"""Which plugin a type means, and why: candidates, what speaks for each, and what errors say."""
+"""What a type means in the end, said in a sentence, and the errors where it means no one plugin."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from noether_core.errors import AmbiguousTypeError, ConfigError, Problem, UnknownTypeError, shown
-from noether_core.plugins.catalogue import Catalogue, matching, setting_names
+from noether_core.plugins.catalogue import Candidate, Catalogue, candidates
 from noether_core.plugins.imports import file_of
-from noether_core.plugins.metadata import ATTENTION, CORE, EntryPoint
+from noether_core.plugins.metadata import CORE, EntryPoint
 from noether_core.spelling import did_you_mean
 
 _MOST_NAMES = 20
 """Names of types that one sentence lists."""
-
-CHOSEN = "chosen"
-PREFERRED = "preferred"
-PASSED_OVER = "passed over"
-AMBIGUOUS = "ambiguous"
-BLOCKED = "blocked"
-SHADOWED = "shadowed"
-
-_PREPOSITIONS = {
-    PREFERRED: "by",
-    PASSED_OVER: "for",
-    AMBIGUOUS: "with",
-    BLOCKED: "by",
-    SHADOWED: "by",
-}
-
-
-# a namedtuple, as quick to import as the index
-class Candidate(namedtuple("Candidate", "entry state reason")):  # noqa: PYI024
-    """A plugin that a type may mean, and what becomes of it."""
-
-    __slots__ = ()
-
-    entry: EntryPoint
-    """The plugin."""
-
-    state: str
-    """``chosen``, ``preferred``, ``passed over``, ``ambiguous``, ``blocked`` or ``shadowed``."""
-
-    reason: str
-    """By what, for what or with what it is so: ``NOETHER_BLOCK=acme-flow``."""
-
-    @property
-    def is_meant(self) -> bool:
-        """Whether it is the plugin that the type means."""
-        return self.state in {CHOSEN, PREFERRED}
-
-    @property
-    def description(self) -> str:
-        """The state and its reason: ``blocked by NOETHER_BLOCK=acme-flow``."""
-        if not self.reason:
-            return str(self.state)
-        return f"{self.state} {_PREPOSITIONS[self.state]} {self.reason}"
-
-
-def candidates(known: Catalogue, type: str | None = None) -> tuple[Candidate, ...]:
-    """Return the plugins that *type*, bare or qualified, may mean, or those of all types.
-
-    Nothing is imported. Plugins that are blocked come after those that are not, and copies that
-    another copy of their distribution hides come last.
-    """
-
-    def of_type(entries: Iterable[EntryPoint]) -> Iterable[EntryPoint]:
-        return entries if type is None else matching(type, entries)
-
-    found: list[Candidate] = []
-    rivals: dict[str, list[EntryPoint]] = {}
-    for entry in of_type(known.providers()):
-        rivals.setdefault(entry.name, []).append(entry)
-    for entries in rivals.values():
-        found += _rated(entries, known)
-
-    for entry in of_type(known.blocked()):
-        found.append(Candidate(entry, BLOCKED, _setting(entry, known.blocking)))
-
-    visible = {entry.qualified_name: entry for entry in known.index.of(ATTENTION)}
-    hidden = [entry for entry in known.index.shadowed if entry.group == ATTENTION]
-    for entry in of_type(hidden):
-        reason = _what_hides(entry, visible[entry.qualified_name])
-        found.append(Candidate(entry, SHADOWED, reason))
-    return tuple(found)
-
-
-def _rated(entries: Sequence[EntryPoint], known: Catalogue) -> Iterator[Candidate]:
-    """Yield what becomes of the plugins of one type, none of which is blocked."""
-    preferred = known.preferred(entries)
-    for entry in entries:
-        if len(entries) == 1:
-            yield Candidate(entry, CHOSEN, "")
-        elif preferred is None:
-            others = [other.qualified_name for other in entries if other is not entry]
-            yield Candidate(entry, AMBIGUOUS, " and ".join(others))
-        elif entry is preferred:
-            yield Candidate(entry, PREFERRED, _setting(entry, known.preferring))
-        else:
-            yield Candidate(entry, PASSED_OVER, preferred.qualified_name)
-
-
-def _setting(entry: EntryPoint, sources: Mapping[str, str]) -> str:
-    """Return what names a plugin first, and where: ``NOETHER_BLOCK=acme-flow``."""
-    names = setting_names(entry)
-    return next(f"{source}={name}" for name, source in sources.items() if name in names)
-
-
-def _what_hides(entry: EntryPoint, visible: EntryPoint) -> str:
-    """Return where the plugin is that goes before *entry*, which has the same name."""
-    if entry.origin == visible.origin:
-        return f"{visible.value}, which stands above it"
-    return f"{visible.version} in {os.path.dirname(visible.origin)}"
 
 
 def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from noether_core.plugins.catalogue import Catalogue
+from noether_core.plugins.catalogue import Catalogue, candidates
 from noether_core.plugins.metadata import ATTENTION, EntryPoint, scan
-from noether_core.plugins.resolution import candidates, explain
+from noether_core.plugins.resolution import explain
 
 
 @pytest.fixture
