@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import attrs
 
@@ -29,8 +29,7 @@ _LEAST, _MOST = -(2**63), 2**63 - 1
 Check = Callable[[Any], Any]
 
 
-@attrs.frozen
-class Rule:
+class Rule(NamedTuple):
     """What a field accepts."""
 
     expected: str

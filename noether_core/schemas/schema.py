@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NoReturn, TypeVar, get_type_hints
+from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar, get_type_hints
 
 import attrs
 
@@ -144,8 +144,7 @@ def _values_of_state(
     return values, problems
 
 
-@attrs.frozen
-class Field:
+class Field(NamedTuple):
     """One option of a schema."""
 
     name: str
@@ -174,8 +173,7 @@ class Field:
         return self.default.factory() if hasattr(self.default, "factory") else self.default
 
 
-@attrs.frozen
-class Invariant:
+class Invariant(NamedTuple):
     """A rule across fields, and the options that it reads."""
 
     function: Callable[..., Problem | None]
@@ -207,8 +205,7 @@ class Invariant:
         )
 
 
-@attrs.frozen
-class Plan:
+class Plan(NamedTuple):
     """How the configs of one class are checked."""
 
     fields: tuple[Field, ...]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from noether_core.errors import ConfigError
 from noether_core.structuring.documents.document import SourceMap, located
@@ -123,8 +121,7 @@ def _index(mark: Mark | None) -> int:
     return mark.index if mark else 0
 
 
-@attrs.frozen
-class Wording:
+class Wording(NamedTuple):
     """Our words for an error of a parser."""
 
     part: str
