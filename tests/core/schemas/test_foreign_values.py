@@ -45,7 +45,7 @@ def test_a_checkpoint_with_configs_is_loaded_once_their_classes_are_allowed(conf
     file = io.BytesIO()
     torch.save({"config": config, "weight": torch.zeros(3)}, file)
     classes = [type(config), FrozenMapping, TokenSpec]
-    # Those that are allowed already stay so: torch forgets what a context allowed, whoever was first.
+    # What is allowed already stays so: torch forgets all that a context allowed, even before it.
     allowed = [each for each in classes if each not in torch.serialization.get_safe_globals()]
     file.seek(0)
     with torch.serialization.safe_globals(allowed):
