@@ -43,13 +43,16 @@ Capability = Literal[
     "rope",
     "positions",
     "token_specs",
+    "context",
     "attention_patterns",
     "kv_cache",
     "deterministic",
     "permutation",
 ]
 """What a variant honours: arguments of its interface; ``deterministic`` for equal numbers in
-evaluation, and ``permutation`` for a result that follows its tokens in whatever order they come."""
+evaluation, and ``permutation`` for a result that follows its tokens in whatever order they come. A
+config that honours ``context`` has the option ``context_dim``, the width of its tokens, or None for
+a module that takes none."""
 
 
 ConfigClass = type[AttentionConfig]

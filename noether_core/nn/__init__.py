@@ -4,11 +4,13 @@ from noether_core.nn.attention import attend
 from noether_core.nn.cache import KeyValues, KVCache
 from noether_core.nn.checks import (
     check_attn_mask,
+    check_context,
     check_freqs,
     check_key_padding_mask,
     check_positions,
     check_tokens,
 )
+from noether_core.nn.context import ContextLayers
 from noether_core.nn.groups import group_sizes, layout_of
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.layers import Projection, QKVAttention, merge_heads, project_heads, split_heads
@@ -30,6 +32,7 @@ from noether_core.nn.summaries import Attended, Summary, Summed
 __all__ = [
     "Attended",
     "Causal",
+    "ContextLayers",
     "Frequencies",
     "KVCache",
     "KeyValues",
@@ -46,6 +49,7 @@ __all__ = [
     "attend",
     "attend_slices",
     "check_attn_mask",
+    "check_context",
     "check_freqs",
     "check_key_padding_mask",
     "check_positions",

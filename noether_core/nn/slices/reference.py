@@ -9,11 +9,12 @@ import torch
 from torch.nn import functional
 
 from noether_core.nn.attention import attend
+from noether_core.nn.layers import plain_linear
 from noether_core.nn.noise import draw_seed, dropout_at
 from noether_core.nn.operators import is_transformed, without_autocast
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from noether_core.schemas import Backend
 
@@ -21,10 +22,39 @@ EPS = 1e-5
 """Added to the sum of the weights of a slice, to which hardly any token may belong."""
 
 
+def weigh_for_slices(states: Tensor, layer: nn.Module, temperature: Tensor) -> Tensor:
+    """Return how much each token belongs to each slice, ``softmax(layer(states) / temperature)``.
+
+    The weights of a token add up to 1.
+
+    Args:
+        states: ``(batch, heads, tokens, head_dim)``.
+        layer: From ``head_dim`` to the slices.
+        temperature: ``(1, heads, 1, 1)``.
+
+    Returns:
+        ``(batch, heads, tokens, slices)``.
+    """
+    plain = plain_linear(layer)
+    if plain is None:
+        logits: Tensor = layer(states) / temperature
+        return logits.softmax(dim=-1)
+
+    # The temperature divides weight and bias rather than logits, which grow with the tokens.
+    logits = states @ (plain.weight.t() / temperature)
+    if plain.bias is not None:
+        logits += plain.bias / temperature
+    return logits.softmax(dim=-1)
+
+
 def gather_slices(
-    weights: Tensor, features: Tensor, key_padding_mask: Tensor | None = None
+    weights: Tensor,
+    features: Tensor,
+    key_padding_mask: Tensor | None = None,
+    *,
+    eps: float = EPS,
 ) -> Tensor:
-    """Return the mean of the features in each slice, ``sum_n w_ng f_n / (sum_n w_ng + 1e-5)``.
+    """Return the mean of the features in each slice, ``sum_n w_ng f_n / (sum_n w_ng + eps)``.
 
     Wu et al., Transolver, 2024 (arXiv 2402.02366), equation 2.
 
@@ -33,6 +63,7 @@ def gather_slices(
         features: ``(batch, heads, tokens, head_dim)``.
         key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding adds to no
             slice.
+        eps: What is added to the sum of weights.
 
     Returns:
         ``(batch, heads, slices, head_dim)``.
@@ -40,10 +71,10 @@ def gather_slices(
     # Half precision ends at 65,504, which sums over tokens exceed.
     if torch.float16 in (weights.dtype, features.dtype):
         with without_autocast(features.device):
-            slices = gather_slices(weights.float(), features.float(), key_padding_mask)
+            slices = gather_slices(weights.float(), features.float(), key_padding_mask, eps=eps)
             return slices.to(features.dtype)
 
-    return means_of(sum_into_slices(weights, features, key_padding_mask))
+    return means_of(sum_into_slices(weights, features, key_padding_mask), eps=eps)
 
 
 def sum_into_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | None) -> Tensor:
@@ -58,9 +89,9 @@ def sum_into_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor 
     return weights.transpose(-2, -1) @ counted
 
 
-def means_of(sums: Tensor) -> Tensor:
+def means_of(sums: Tensor, *, eps: float = EPS) -> Tensor:
     """Return the means of the features that `sum_into_slices` summed."""
-    return sums[..., :-1] / (sums[..., -1:] + EPS)
+    return sums[..., :-1] / (sums[..., -1:] + eps)
 
 
 def attend_slices(
