@@ -10,9 +10,10 @@ from torch import Tensor
 
 from noether_core.errors import DerivativeError
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums, without_autocast
+from noether_core.nn.summaries import Attended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from noether_core.schemas import Backend
 
@@ -58,27 +59,47 @@ def attend_to_chunks(
     Raises:
         DerivativeError: If a gradient is to flow through it, of which there is none.
     """
+    attended = gather_from_chunks(queries, chunks, scale=scale, backend=backend).mean
+    return attended.to(dtype_of_results(queries))
+
+
+def gather_from_chunks(
+    queries: Tensor,
+    chunks: Iterable[KeyChunk],
+    *,
+    scale: float | None = None,
+    backend: Backend = "auto",
+) -> Attended:
+    """Return what `attend_to_chunks` does as a part that merges with the attention to other keys.
+
+    It takes and raises the same.
+    """
     queries = queries.to(dtype_of_results(queries))
     scale = 1 / math.sqrt(queries.shape[-1]) if scale is None else scale
-    attend_to = _attend_fused if has_fused_kernel(queries, backend) else _attend_by_products
+    attend_to = attend_fused if has_fused_kernel(queries, backend) else attend_by_products
 
-    dtype = dtype_of_sums(queries.dtype)
-    attended = queries.new_zeros(queries.shape, dtype=dtype)
-    log_sums = queries.new_full((*queries.shape[:-1], 1), -math.inf, dtype=dtype)
+    attended, log_sums = nothing_attended(queries)
     for keys, values, mask in chunks:
         if not queries.numel() or not keys.numel():
             continue
         part = attend_to(queries, keys.to(queries), values.to(queries), mask, scale)
         # Where neither has attended to a key, the difference is not a number.
-        share = (part.log_sums - log_sums).nan_to_num().sigmoid()
-        attended.lerp_(part.attended, share)
-        log_sums = torch.logaddexp(log_sums, part.log_sums)
+        share = (part.log_mass - log_sums).nan_to_num().sigmoid()
+        attended.lerp_(part.mean, share)
+        log_sums = torch.logaddexp(log_sums, part.log_mass)
 
     if attended.requires_grad:
         raise DerivativeError(
             "attention to chunks of keys has no gradient; call attend with all keys together"
         )
-    return attended.to(queries.dtype)
+    return Attended(attended, log_sums)
+
+
+def nothing_attended(queries: Tensor) -> Attended:
+    """Return the attention of *queries*, ``(..., queries, head_dim)``, to no key."""
+    dtype = dtype_of_sums(queries.dtype)
+    mean = queries.new_zeros(queries.shape, dtype=dtype)
+    return Attended(mean, queries.new_full((*queries.shape[:-1], 1), -math.inf, dtype=dtype))
 
 
 def has_fused_kernel(x: Tensor, backend: Backend) -> bool:
@@ -92,19 +113,9 @@ return.
 """
 
 
-class _Part(NamedTuple):
-    """The attention to some keys."""
-
-    attended: Tensor
-    """``(batch, heads, queries, head_dim)``, in the bits of sums."""
-
-    log_sums: Tensor
-    """``(batch, heads, queries, 1)``: the logarithm of the sum of weights of each query."""
-
-
-def _attend_fused(
+def attend_fused(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
-) -> _Part:
+) -> Attended:
     """Attend to some keys, and hold no logits."""
     added = mask
     if mask is not None and mask.dtype == torch.bool:
@@ -118,23 +129,39 @@ def _attend_fused(
         # The kernel returns zero where a query attends to none of the keys.
         is_hidden = (added == -math.inf).all(-1, keepdim=True)
         log_sums = log_sums.masked_fill(is_hidden, -math.inf)
-    return _Part(attended.to(log_sums.dtype), log_sums)
+    return Attended(attended.to(log_sums.dtype), log_sums)
 
 
-def _attend_by_products(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
-) -> _Part:
-    """Attend to some keys by products of matrices, with the logits in memory."""
+def attend_by_products(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    *,
+    drop: Callable[[Tensor], Tensor] | None = None,
+) -> Attended:
+    """Attend to some keys by products of matrices, with the logits in memory, and every gradient.
+
+    Weights are dropped by *drop*; the sums still count them.
+    """
     wide = dtype_of_sums(queries.dtype)
     with without_autocast(queries.device):
         logits = queries.to(wide).mul(scale) @ keys.to(wide).transpose(-2, -1)
         if mask is not None:
             logits += mask if mask.dtype != torch.bool else _as_numbers(mask, wide)
-        log_sums = logits.logsumexp(-1, keepdim=True)
-        # Minus infinity minus itself is not a number.
-        finite = log_sums.masked_fill(log_sums == -math.inf, 0.0)
-        weights = logits.sub_(finite).exp_()
-        return _Part(weights @ values.to(wide), log_sums)
+
+        # What is subtracted could be any number, so that it has no gradient.
+        largest = logits.detach().amax(dim=-1, keepdim=True)
+        is_empty = largest == -math.inf
+        largest = largest.masked_fill(is_empty, 0.0)
+
+        weights = logits.sub_(largest).exp_()
+        # Ones in the place of empty sums, so that gradients are zeros and no NaN.
+        total = weights.sum(dim=-1, keepdim=True).masked_fill(is_empty, 1.0)
+        kept = weights if drop is None else drop(weights)
+        log_mass = (largest + total.log()).masked_fill(is_empty, -math.inf)
+        return Attended(kept @ values.to(wide) / total, log_mass)
 
 
 def _as_numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from noether_core.nn.layers import merge_heads
-from noether_core.nn.noise import draw_seed
+from noether_core.nn.noise import Drawing, seed_beside
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums, without_autocast
 from noether_core.nn.slices.reference import (
     gather_slices,
@@ -39,33 +39,25 @@ class Weighed(NamedTuple):
     """
 
 
-class TokenChunk(NamedTuple):
-    """Which tokens are computed, where these are not all."""
-
-    start: int
-    """Number of the first of them."""
-
-    total: int
-    """Number of all tokens."""
-
-    seed: Tensor | None
-    """Decides the noise of the slice weights; None without."""
-
-
 class SliceLayers(Protocol):
     """A module that attends through slices, by what its layers make."""
 
-    def weigh(self, x: Tensor, chunk: TokenChunk | None) -> Weighed:
+    def weigh(self, x: Tensor, drawing: Drawing) -> Weighed:
         """Return what layers make of tokens.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            chunk: Which tokens these are; None for all.
+            drawing: Decides the noise of the slice weights.
         """
         ...
 
-    def mix(self, gathered: Tensor) -> Tensor:
-        """Return what slices get of each other, ``(batch, heads, slices, head_dim)``."""
+    def mix(self, gathered: Tensor, seed: Tensor | None) -> Tensor:
+        """Return what slices get of each other, ``(batch, heads, slices, head_dim)``.
+
+        Args:
+            gathered: The same shape: the means of their tokens.
+            seed: Decides which weights are dropped; None where none are.
+        """
         ...
 
     def project(self, read: Tensor) -> Tensor:
@@ -73,14 +65,22 @@ class SliceLayers(Protocol):
         ...
 
 
-def attend_by_layers(
-    layers: SliceLayers,
-    x: Tensor,
-    is_real: Tensor | None,
-    *,
-    size: int | None = None,
-    draws_noise: bool = False,
-) -> Tensor:
+class Call(NamedTuple):
+    """Tokens of a call, and how they are computed."""
+
+    x: Tensor
+    """``(batch, tokens, hidden_dim)``."""
+
+    is_real: Tensor | None = None
+    """``(batch, tokens)`` booleans; None where all tokens are real."""
+
+    drawing: Drawing = Drawing()
+
+    size: int | None = None
+    """Tokens of all samples that are computed at once; None for all."""
+
+
+def attend_by_layers(layers: SliceLayers, call: Call) -> Tensor:
     """Return the output of attention through slices, ``(batch, tokens, hidden_dim)``.
 
     In chunks, memory holds the slice weights of one chunk: autograd makes them again for
@@ -89,61 +89,80 @@ def attend_by_layers(
 
     Args:
         layers: The layers, which are called.
-        x: ``(batch, tokens, hidden_dim)``.
-        is_real: ``(batch, tokens)`` booleans; None where all tokens are real.
-        size: Tokens of all samples that are computed at once; None for all.
-        draws_noise: Whether noise is added to the slice weights.
+        call: The tokens.
     """
-    if size is None or is_traced():
-        return _attend_at_once(layers, x, is_real)
-    return _attend_by_chunks(layers, _cut(x, is_real, size, draws_noise=draws_noise))
+    if call.size is None or is_traced():
+        return _attend_at_once(layers, call)
+    parts, generators, sums = _cut(call), [], []
+    for part in parts:
+        generators.append(_Generators(call.x.device))
+        sums.append(recomputed(_sums_of, layers, part))
+
+    mixed = mix_by_layers(layers, _added_up(sums), call)
+    outputs = []
+    for part, generator in zip(parts, generators, strict=True):
+        with generator.again():
+            outputs.append(recomputed(_output_of, layers, part, mixed))
+    return torch.cat(outputs, dim=1)
 
 
-class _Part(NamedTuple):
-    """Some of the tokens."""
+def gather_by_layers(layers: SliceLayers, call: Call) -> Tensor:
+    """Return what tokens give to slices, as `sum_into_slices` does, in the dtype of sums."""
+    if call.size is None or is_traced():
+        return _sums_of(layers, call)
+    return _added_up([recomputed(_sums_of, layers, part) for part in _cut(call)])
 
-    x: Tensor
-    is_real: Tensor | None
-    chunk: TokenChunk
+
+def mix_by_layers(layers: SliceLayers, sums: Tensor, call: Call) -> Tensor:
+    """Return what slices get of each other, from what all tokens gave to them."""
+    return layers.mix(
+        means_of(sums).to(dtype_of_results(call.x)), seed_of_mixing(call.drawing.seed)
+    )
 
 
-def _cut(x: Tensor, is_real: Tensor | None, size: int, *, draws_noise: bool) -> list[_Part]:
+def seed_of_mixing(seed: Tensor | None) -> Tensor | None:
+    """Return the seed of what is dropped among slices, from that of the call."""
+    return seed_beside(seed, 1)
+
+
+def read_by_layers(layers: SliceLayers, mixed: Tensor, call: Call) -> Tensor:
+    """Return the output of tokens that read slices, of which *mixed* is what `mix` returned."""
+    if call.size is None or is_traced():
+        return _output_of(layers, call, mixed)
+    return torch.cat([recomputed(_output_of, layers, part, mixed) for part in _cut(call)], dim=1)
+
+
+def _sums_of(layers: SliceLayers, part: Call) -> Tensor:
+    weights, features = layers.weigh(_real_tokens(part), part.drawing)
+    sums = _exact_sums(weights, features(), part.is_real)
+    return sums.to(dtype_of_sums(sums.dtype))
+
+
+def _output_of(layers: SliceLayers, part: Call, mixed: Tensor) -> Tensor:
+    weights = layers.weigh(_real_tokens(part), part.drawing).weights
+    return layers.project(merge_heads(read_slices(weights, mixed, part.is_real)))
+
+
+def _attend_at_once(layers: SliceLayers, call: Call) -> Tensor:
+    """Compute all tokens at once, and hold their slice weights."""
+    weights, features = layers.weigh(_real_tokens(call), call.drawing)
+    gathered = gather_slices(weights, features(), call.is_real)
+    mixed = layers.mix(gathered, seed_of_mixing(call.drawing.seed))
+    return layers.project(merge_heads(read_slices(weights, mixed, call.is_real)))
+
+
+def _cut(call: Call) -> list[Call]:
+    """Return the parts of the tokens of a call that are computed one after the other."""
+    x, is_real, (seed, first), size = call
     batch, tokens, _ = x.shape
-    count = max(1, size // max(1, batch))
-    seed = draw_seed(x.device) if draws_noise else None
+    count = max(1, (size or 1) // max(1, batch))
     spans = chunks_of([slice(0, tokens)], count)
-    chunks = [TokenChunk(span.start, tokens, seed) for span in spans]
+    drawings = [Drawing(seed, first + span.start) for span in spans]
 
     # Views of one split: the gradient of each slice by itself would be a tensor of all tokens.
     parts = x.split(count, dim=1)  # type: ignore[no-untyped-call]  # torch's own
     real = [None] * len(parts) if is_real is None else torch.split(is_real, count, dim=1)
-    return [_Part(*part) for part in zip(parts, real, chunks, strict=True)]
-
-
-def _attend_by_chunks(layers: SliceLayers, parts: list[_Part]) -> Tensor:
-    """Compute one part of the tokens after the other, in two passes."""
-
-    def gather(x: Tensor, is_real: Tensor | None, chunk: TokenChunk) -> Tensor:
-        weights, features = layers.weigh(_without_padding(x, is_real), chunk)
-        sums = _exact_sums(weights, features(), is_real)
-        return sums.to(dtype_of_sums(sums.dtype))
-
-    def read(x: Tensor, is_real: Tensor | None, chunk: TokenChunk, mixed: Tensor) -> Tensor:
-        weights = layers.weigh(_without_padding(x, is_real), chunk).weights
-        return layers.project(merge_heads(read_slices(weights, mixed, is_real)))
-
-    like = parts[0].x
-    generators, sums = [], []
-    for part in parts:
-        generators.append(_Generators(like.device))
-        sums.append(recomputed(gather, *part))
-    mixed = layers.mix(means_of(_added_up(sums)).to(dtype_of_results(like)))
-
-    outputs = []
-    for part, generator in zip(parts, generators, strict=True):
-        with generator.again():
-            outputs.append(recomputed(read, *part, mixed))
-    return torch.cat(outputs, dim=1)
+    return [Call(*part) for part in zip(parts, real, drawings, strict=True)]
 
 
 def _added_up(sums: list[Tensor]) -> Tensor:
@@ -153,16 +172,11 @@ def _added_up(sums: list[Tensor]) -> Tensor:
     return total
 
 
-def _attend_at_once(layers: SliceLayers, x: Tensor, is_real: Tensor | None) -> Tensor:
-    """Compute all tokens at once, and hold their slice weights."""
-    weights, features = layers.weigh(_without_padding(x, is_real), None)
-    mixed = layers.mix(gather_slices(weights, features(), is_real))
-    return layers.project(merge_heads(read_slices(weights, mixed, is_real)))
-
-
-def _without_padding(x: Tensor, is_real: Tensor | None) -> Tensor:
+def _real_tokens(call: Call) -> Tensor:
     """Return tokens of which padding, whatever it holds, NaN included, takes no part."""
-    return x if is_real is None else x.masked_fill(~is_real.unsqueeze(-1), 0.0)
+    if call.is_real is None:
+        return call.x
+    return call.x.masked_fill(~call.is_real.unsqueeze(-1), 0.0)
 
 
 def _exact_sums(weights: Tensor, features: Tensor, is_real: Tensor | None) -> Tensor:

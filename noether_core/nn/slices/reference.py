@@ -69,6 +69,7 @@ def attend_slices(
     values: Tensor,
     *,
     dropout: float = 0.0,
+    seed: Tensor | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
     """Return the attention of slices to each other, each ``(batch, heads, slices, head_dim)``.
@@ -79,12 +80,14 @@ def attend_slices(
         values: Their values.
         dropout: Probability of dropping a weight; which ones follows from their positions, the
             same as in the form that streams.
+        seed: Decides which; drawn from torch's generator where it is None.
         backend: Kernel, as `noether_core.nn.attend` takes it.
     """
     if dropout:
         logits = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
         weights = logits.softmax(dim=-1)
-        return drop_slice_weights(weights, dropout, draw_seed(weights.device)) @ values
+        seed = draw_seed(weights.device) if seed is None else seed
+        return drop_slice_weights(weights, dropout, seed) @ values
 
     # Fused kernels have no derivatives in forward mode, which `torch.func` may compute.
     if backend == "auto" and not torch.compiler.is_compiling() and is_transformed():

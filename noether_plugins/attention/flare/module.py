@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from noether_core import AttentionConfig, TokenGroupError, TokenSpec, structure
 from noether_core.nn import (
+    Attended,
     RMSNorm,
+    Summary,
     attend,
     check_key_padding_mask,
     check_tokens,
+    draw_seed,
     group_sizes,
     init_weights_,
     layout_of,
@@ -24,8 +26,15 @@ from noether_core.nn import (
     zero_padding,
 )
 from noether_core.nn.groups import GroupSplit, select_groups, split_groups
+from noether_core.nn.latents import gather_in_latents, read_latents
+from noether_core.nn.noise import Drawing, drop_tokens, seed_for
 from noether_core.nn.operators import dtype_of_results
-from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, has_fused_kernel
+from noether_core.nn.partial_attention import (
+    KeyChunk,
+    attend_to_chunks,
+    gather_from_chunks,
+    has_fused_kernel,
+)
 from noether_core.nn.streaming import choose_chunk_size, chunks_of
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.residual_mlp import residual_mlp
@@ -132,27 +141,118 @@ class FLAREAttention(nn.Module):
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, anchors, chunk_size)
 
-        if key_padding_mask is not None:
-            x = zero_padding(x, key_padding_mask)
+        x = zero_padding(x, key_padding_mask)
         latents = self._latents(x.shape[0])
         keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
         values = project_heads(_select(x, anchors, dim=1), self.v_proj, self.num_heads)
-        real = key_padding_mask
+        own_keys, real = _select(keys, anchors, dim=2), key_padding_mask
         if real is not None:
             real = _select(real, anchors, dim=1)
 
+        if dropout:
+            drawing = Drawing(draw_seed(x.device))
+            gathered = self._gathered(latents, own_keys, values, real, drawing).mean
+            return self._hand_out(keys, latents, gathered, drawing)
         gathered = attend(
             latents,
-            _select(keys, anchors, dim=2),
+            own_keys,
             values,
             key_padding_mask=real,
-            dropout=dropout,
             scale=self.attn_scale,
             backend=self.backend,
         )
+        return self._hand_out(keys, latents, gathered)
 
-        y = self._hand_out(keys, latents, gathered, dropout)
-        return functional.dropout(y, dropout) if dropout else y
+    def gather(
+        self,
+        x: Tensor,
+        *,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
+        seed: Tensor | None = None,
+    ) -> Summary:
+        """Return what latents get of tokens.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``; of groups with anchors, give the anchors.
+            key_padding_mask: As in `forward`.
+            first_token: Number of the first token, where *x* is a part of the tokens.
+            seed: Decides dropout in training: the ``seed`` of another part's summary. Drawn from
+                torch's generator where it is None.
+
+        Returns:
+            Bytes that do not depend on the number of tokens.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+        """
+        check_tokens(x, self.hidden_dim)
+        check_key_padding_mask(key_padding_mask, x)
+        drawing = Drawing(seed_for(x, seed, is_random=self._drops), first_token)
+        latents = self._latents(x.shape[0])
+
+        chunk_size = None if self._drops else self._choose_chunk_size(x)
+        if chunk_size is None:
+            x = zero_padding(x, key_padding_mask)
+            keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
+            values = project_heads(x, self.v_proj, self.num_heads)
+            gathered = self._gathered(latents, keys, values, key_padding_mask, drawing)
+        else:
+            chunks = chunks_of([slice(0, x.shape[1])], chunk_size)
+            gathered = gather_from_chunks(
+                latents,
+                self._key_chunks(x, key_padding_mask, chunks),
+                scale=self.attn_scale,
+                backend=self.backend,
+            )
+        return Summary.of(self, x, parts={"latents": gathered}, seed=drawing.seed)
+
+    def read(
+        self,
+        x: Tensor,
+        summary: Summary,
+        *,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
+    ) -> Tensor:
+        """Return what tokens get of what latents got of tokens, whichever these were.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            summary: What `gather` returned, or those of several parts merged.
+            key_padding_mask: As in `forward`.
+            first_token: As in `gather`.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+            SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
+                another device.
+        """
+        check_tokens(x, self.hidden_dim)
+        check_key_padding_mask(key_padding_mask, x)
+        summary.check(self, x)
+        drawing = Drawing(seed_for(x, summary.seed, is_random=self._drops), first_token)
+        latents = self._latents(x.shape[0])
+        gathered = summary.parts["latents"][0].to(dtype_of_results(x))
+
+        chunk_size = None if self._drops else self._choose_chunk_size(x)
+        if chunk_size is not None:
+            y = x.new_empty(x.shape, dtype=dtype_of_results(x))
+            spans = chunks_of([slice(0, x.shape[1])], chunk_size)
+            return self._hand_out_chunks(
+                y, x, key_padding_mask, spans, latents=latents, gathered=gathered
+            )
+        x = zero_padding(x, key_padding_mask)
+        keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
+        return self._hand_out(keys, latents, gathered, drawing)
+
+    @property
+    def _drops(self) -> bool:
+        """Whether weights and features are dropped."""
+        return self.training and self.dropout > 0
 
     def _latents(self, batch: int) -> Tensor:
         """Return the latents as queries and keys, ``(batch, heads, num_latents, head_dim)``."""
@@ -161,15 +261,47 @@ class FLAREAttention(nn.Module):
             latents = self.q_norm(latents)
         return latents.expand(batch, -1, -1, -1)
 
+    def _gathered(
+        self,
+        latents: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        real: Tensor | None,
+        drawing: Drawing,
+    ) -> Attended:
+        """Return what latents get of tokens, as a part of a summary."""
+        return gather_in_latents(
+            latents,
+            keys,
+            values,
+            key_padding_mask=real,
+            dropout=self.dropout if self._drops else 0.0,
+            drawing=drawing,
+            scale=self.attn_scale,
+            backend=self.backend,
+        )
+
     def _hand_out(
-        self, keys: Tensor, latents: Tensor, gathered: Tensor, dropout: float = 0.0
+        self,
+        keys: Tensor,
+        latents: Tensor,
+        gathered: Tensor,
+        drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
     ) -> Tensor:
         """Return the output of tokens, whose *keys* attend to the latents."""
-        heads = attend(
-            keys, latents, gathered, dropout=dropout, scale=self.attn_scale, backend=self.backend
+        if not self._drops:
+            heads = attend(keys, latents, gathered, scale=self.attn_scale, backend=self.backend)
+            y: Tensor = self.out_proj(merge_heads(heads))
+            return y
+        heads = read_latents(
+            keys,
+            latents,
+            gathered,
+            dropout=self.dropout,
+            drawing=drawing.beside(1),
+            scale=self.attn_scale,
         )
-        y: Tensor = self.out_proj(merge_heads(heads))
-        return y
+        return drop_tokens(self.out_proj(merge_heads(heads)), self.dropout, drawing.beside(2))
 
     def _choose_chunk_size(self, x: Tensor) -> int | None:
         """Return how many tokens are computed at once, None for all.
@@ -205,7 +337,7 @@ class FLAREAttention(nn.Module):
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
 
         latents = self._latents(x.shape[0])
-        key_chunks = self._leave_keys(x, y, real, chunks_of(attended, chunk_size))
+        key_chunks = self._key_chunks(x, real, chunks_of(attended, chunk_size), keys_in=y)
         gathered = attend_to_chunks(
             latents, key_chunks, scale=self.attn_scale, backend=self.backend
         )
@@ -215,21 +347,41 @@ class FLAREAttention(nn.Module):
             keys = split_heads(y[:, rows], self.num_heads)
             y[:, rows] = self._hand_out(keys, latents, gathered)
         # The others have left no keys, as no latent attends to them.
-        for rows in chunks_of(_between(attended, count), chunk_size):
+        others = chunks_of(_between(attended, count), chunk_size)
+        return self._hand_out_chunks(y, x, real, others, latents=latents, gathered=gathered)
+
+    def _hand_out_chunks(
+        self,
+        y: Tensor,
+        x: Tensor,
+        real: Tensor | None,
+        chunks: Iterable[slice],
+        *,
+        latents: Tensor,
+        gathered: Tensor,
+    ) -> Tensor:
+        """Write the output of chunks of *x* into their rows of *y*, and return it."""
+        for rows in chunks:
             tokens = _real_tokens(x, real, rows)
             keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
             y[:, rows] = self._hand_out(keys, latents, gathered)
         return y
 
-    def _leave_keys(
-        self, x: Tensor, y: Tensor, real: Tensor | None, chunks: Iterable[slice]
+    def _key_chunks(
+        self,
+        x: Tensor,
+        real: Tensor | None,
+        chunks: Iterable[slice],
+        *,
+        keys_in: Tensor | None = None,
     ) -> Iterator[KeyChunk]:
-        """Yield the keys and values of chunks of *x*, and leave the keys in their rows of *y*."""
+        """Yield the keys and values of chunks of *x*; leave the keys in rows of *keys_in*."""
         for rows in chunks:
             tokens = _real_tokens(x, real, rows)
             keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
             values = project_heads(tokens, self.v_proj, self.num_heads)
-            y[:, rows] = merge_heads(keys)
+            if keys_in is not None:
+                keys_in[:, rows] = merge_heads(keys)
             yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
 
     def _anchors(self, token_specs: Sequence[TokenSpec] | None, tokens: int) -> GroupSplit | None:
