@@ -48,11 +48,12 @@ Capability = Literal[
     "kv_cache",
     "deterministic",
     "permutation",
+    "summary",
 ]
 """What a variant honours: arguments of its interface; ``deterministic`` for equal numbers in
-evaluation, and ``permutation`` for a result that follows its tokens in whatever order they come. A
-config that honours ``context`` has the option ``context_dim``, the width of its tokens, or None for
-a module that takes none."""
+evaluation, ``permutation`` for a result that follows its tokens in whatever order they come, and
+``summary`` for the methods ``gather`` and ``read``. A config that honours ``context`` has the
+option ``context_dim``, the width of its tokens, or None for a module that takes none."""
 
 
 ConfigClass = type[AttentionConfig]

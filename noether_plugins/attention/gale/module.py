@@ -66,9 +66,7 @@ class GALEAttention(ContextLayers):
         self.out_linear = nn.Linear(hidden_dim, hidden_dim, bias=bias)
         init_weights_(self, own.init_weights, output=self.out_linear)
         if own.init_weights != "zeros":
-            start_with_(
-                self.in_project_slice, orthogonal_, zero_bias=own.init_weights != "torch"
-            )
+            start_with_(self.in_project_slice, orthogonal_, zero_bias=own.init_weights != "torch")
 
     def reset_parameters(self) -> None:
         """Start with the temperatures and the mixing of a new module; layers have their own."""

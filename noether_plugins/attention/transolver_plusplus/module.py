@@ -286,8 +286,8 @@ def uniform_of(logits: Tensor, drawing: Drawing) -> Tensor:
         The same shape, in float64 for float64 and in float32 for everything narrower.
     """
     assert drawing.seed is not None  # noqa: S101  where there is noise, it was drawn
-    entries, (tokens, columns) = logits[..., 0, 0].numel(), logits.shape[2:]
-    rows = token_rows(entries, tokens, logits.device, first=drawing.first_token)
+    batch, heads, tokens, columns = logits.shape
+    rows = token_rows(batch * heads, tokens, logits.device, first=drawing.first_token)
     dtype = dtype_of_sums(logits.dtype)
     return uniform_at(drawing.seed, rows, columns, dtype=dtype).view(logits.shape)
 

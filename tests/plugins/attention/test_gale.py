@@ -199,7 +199,9 @@ def test_a_context_without_its_width_in_the_config_is_refused_by_name():
 
 
 def test_a_context_of_another_width_is_refused_with_both_shapes():
-    with pytest.raises(ShapeError, match=r"context: got shape \(2, 17, 12\), wanted .*\.\.\., 13\)"):
+    with pytest.raises(
+        ShapeError, match=r"context: got shape \(2, 17, 12\), wanted .*\.\.\., 13\)"
+    ):
         make()(tokens(), context=torch.randn(BATCH, CONTEXT, 12).double())
 
 

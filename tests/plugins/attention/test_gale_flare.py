@@ -125,7 +125,9 @@ def test_parts_of_the_tokens_get_what_all_get_at_once(options):
 
 
 def test_parameters_have_the_names_and_shapes_of_stored_weights():
-    shapes = {name: tuple(value.shape) for name, value in make(context_dim=None).state_dict().items()}
+    shapes = {
+        name: tuple(value.shape) for name, value in make(context_dim=None).state_dict().items()
+    }
     assert shapes == {
         "q_global": (1, HEADS, LATENTS, WIDTH),
         **{f"{name}.weight": (HIDDEN, HIDDEN) for name in ("in_project_x", "out_linear")},
