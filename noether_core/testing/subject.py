@@ -117,7 +117,7 @@ class Subject:
     def sizes(self) -> calls.Sizes:
         """How large small calls are."""
         config = self.config()
-        widths = [config.head_dim]
+        widths: list[object] = [config.head_dim]
         widths += [getattr(config, name, None) for name in ("kv_dim", "context_dim")]
         return calls.Sizes.unlike([*self.given().values(), *widths])
 

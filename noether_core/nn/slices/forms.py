@@ -80,10 +80,7 @@ def attend(
     """
     drawing = Drawing(_seed(module, x))
     call, streamed = _planned(module, Call(x, is_real, drawing, context=context, eps=eps))
-    if streamed is None:
-        y = attend_by_layers(module, call)
-    else:
-        y = _streamed(module, call, streamed)
+    y = attend_by_layers(module, call) if streamed is None else _streamed(module, call, streamed)
     return _dropped(module, y, call.drawing)
 
 

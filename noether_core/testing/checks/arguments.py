@@ -116,8 +116,7 @@ def check_token_specs(subject: Subject) -> None:
 
 @check("context")
 def check_context(subject: Subject) -> None:
-    """`context` changes the result in whatever order its tokens come; without `context_dim` it is
-    refused.
+    """`context` changes the result, whatever the order of its tokens; and needs `context_dim`.
 
     A context may have the heads behind the batch, each with its own tokens.
     """

@@ -25,9 +25,10 @@ def linear(state: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
 def mixed_with_context(
     state: Mapping[str, Tensor], own: Tensor, rows: Tensor, context: Tensor, scale: float
 ) -> Tensor:
-    """Mix what rows of heads have, ``(batch, heads, rows, width)``, with what they get of a context.
+    """Mix what rows of heads have with what they get of a context, both as formulas have them.
 
-    The context is ``(batch, heads or 1, context tokens, width)``.
+    Rows are ``(batch, heads, rows, width)``, and the context ``(batch, heads or 1, context tokens,
+    width)``.
     """
     queries = linear(state, "cross_q", rows)
     keys, values = (

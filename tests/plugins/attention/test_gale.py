@@ -193,7 +193,7 @@ def test_memory_beyond_tokens_and_results_does_not_grow_with_the_tokens(is_recor
 
 def test_a_context_without_its_width_in_the_config_is_refused_by_name():
     module = make(context_dim=None)
-    with pytest.raises(UnsupportedArgumentError, match="'gale' .*context.*no context_dim"):
+    with pytest.raises(UnsupportedArgumentError, match=r"'context': the config has no context_dim"):
         module(tokens(), context=context_of(CONTEXTS["for all heads"]))
     assert not [name for name in module.state_dict() if name.startswith(("cross", "state"))]
 
