@@ -11,7 +11,14 @@ from noether_core.nn.checks import (
 )
 from noether_core.nn.groups import group_sizes, layout_of
 from noether_core.nn.initialisation import init_weights_
-from noether_core.nn.layers import Projection, QKVAttention, merge_heads, project_heads, split_heads
+from noether_core.nn.layers import (
+    Projection,
+    QKVAttention,
+    describe,
+    merge_heads,
+    project_heads,
+    split_heads,
+)
 from noether_core.nn.masks import Causal, Packed, SlidingWindow, StructuredMask, combine_masks
 from noether_core.nn.noise import draw_seed, dropout_at, uniform_at
 from noether_core.nn.norm import RMSNorm
@@ -40,6 +47,7 @@ __all__ = [
     "check_positions",
     "check_tokens",
     "combine_masks",
+    "describe",
     "draw_seed",
     "dropout_at",
     "gather_slices",

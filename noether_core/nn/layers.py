@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -97,6 +98,21 @@ class Projection(nn.Module):
         return projected
 
 
+def describe(config: AttentionConfig) -> str:
+    """Return the type and the sizes in a config, as the repr of its module has them.
+
+    Sizes are the options that are whole numbers, those that were left to choose left out::
+
+        type='flare', hidden_dim=64, num_heads=4, num_latents=16
+    """
+    sizes = {
+        name: value
+        for name, value in attrs.asdict(config, recurse=False).items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    }
+    return ", ".join([f"type={config.type!r}", *(f"{name}={size}" for name, size in sizes.items())])
+
+
 class QKVAttention(nn.Module):
     """The layers of dot-product attention; a variant inherits them and brings its forward.
 
@@ -133,6 +149,10 @@ class QKVAttention(nn.Module):
             accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
         else:
             accept_fused_(self, fused="kv", parts=("k", "v"))
+
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
 
     def project_queries(
         self, x: Tensor, freqs: Frequencies | None = None, *, parts: int = 1

@@ -5,11 +5,16 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from noether_core.schemas.schema import Schema, plan_of
+
+_LITERAL = re.compile("``(.+?)``")
+_ROLE = re.compile("(?::[a-z:]+:)?`~?([^`]+)`")
+_EMPHASIS = re.compile(r"(?<![*\w])\*{1,2}(\w[^*]*?)\*{1,2}(?![*\w])")
 
 _texts: dict[type, Mapping[str, str]] = {}
 
@@ -22,6 +27,13 @@ def help_of(cls: type[Schema]) -> Mapping[str, str]:
     if cls not in _texts:
         _texts[cls] = MappingProxyType(_read_texts(cls))
     return _texts[cls]
+
+
+def plain_text(help: str) -> str:
+    """Return *help* without the marks of reStructuredText around names and words."""
+    text = _LITERAL.sub(r"\1", help)
+    text = _ROLE.sub(r"\1", text)
+    return _EMPHASIS.sub(r"\1", text)
 
 
 def _read_texts(cls: type[Schema]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from noether_core.nn import (
     attend_slices,
     check_key_padding_mask,
     check_tokens,
+    describe,
     draw_seed,
     gather_slices,
     init_weights_,
@@ -89,6 +90,10 @@ class TransolverPlusPlusAttention(nn.Module):
         if own.init_weights != "zeros":
             _start_apart_(self.in_project_slice.project.weight)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
 
     def forward(self, x: Tensor, *, key_padding_mask: Tensor | None = None) -> Tensor:
         """Exchange information between tokens through slices.

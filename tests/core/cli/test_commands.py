@@ -53,7 +53,11 @@ def installed(site):
 
 def test_list_names_every_variant_with_its_provider(run):
     lines = [line.split("\t") for line in run("list").stdout.splitlines()]
-    assert lines[0] == ["type", "distribution", "version", "plugin", "note"]
+    facts = ["type", "distribution", "version", "plugin", "interface", "summary", "note"]
+    assert lines[0] == facts
+    (flare,) = [dict(zip(facts, line, strict=True)) for line in lines if line[0] == "flare"]
+    assert flare["interface"] == "self"
+    assert flare["summary"].startswith("Latents attend to the tokens")
     assert ["dot_product", "noether-attention"] in [line[:2] for line in lines]
     assert ["transolver", "noether-attention"] in [line[:2] for line in lines]
     assert lines[1:] == sorted(lines[1:])
@@ -361,12 +365,107 @@ def test_schema_prints_json_schema(run):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("lst",), ("show",), ("validate",), ("list", "--plain", "--json")]
+    "arguments", [("lst",), ("show",), ("validate",), ("list", "--plain", "--json")]
 )
 def test_wrong_usage_exits_with_two(run, arguments):
     done = run(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: noether")
+
+
+def test_without_arguments_help_is_printed(run):
+    done = run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == run("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("lst", "list"), ("validte", "validate"), ("rn", "run")]
+)
+def test_an_unknown_command_suggests_the_nearest_and_lists_all(run, name, near):
+    done = run(name)
+    assert done.returncode == 2
+    assert f"there is no command {name!r}; did you mean {near!r}? Commands: 'list'" in done.stderr
+
+
+def test_python_m_noether_core_is_the_command(tmp_path):
+    call = [sys.executable, "-m", "noether_core", "--version"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("noether-attention ")
+
+
+def test_options_may_stand_before_behind_and_between_files(run, tmp_path):
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(GOOD)
+    for arguments in (
+        ("--plain", "a.yaml", "b.yaml"),
+        ("a.yaml", "--plain", "b.yaml"),
+        ("a.yaml", "b.yaml", "--plain"),
+    ):
+        assert run("validate", *arguments).stdout.count(": good:") == 2
+
+
+def test_show_tells_what_is_required_from_what_is_none(run):
+    lines = [line.split("\t") for line in run("show", "flare").stdout.splitlines()]
+    defaults = {line[0]: line[2] for line in lines if len(line) == 4}
+    assert defaults["hidden_dim"] == "(required)"
+    assert defaults["chunk_size"] == "null"
+
+
+@pytest.mark.parametrize("type", ["flare", "transolver", "dot_product", "mixed"])
+def test_show_prints_help_without_marks(run, type):
+    assert "`" not in run("show", type).stdout
+
+
+def test_schema_of_experiments_is_what_the_command_says(run):
+    schema = json.loads(run("schema", "--experiment").stdout)
+    assert schema["title"] == "Experiment"
+    assert schema["required"] == ["attention"]
+    assert schema == json.loads(run("schema", "--experiment", "run").stdout)
+    assert run("schema", "--experiment", "list").returncode == 1
+    assert run("schema", "flare", "--experiment").returncode == 2
+
+
+def _completed(line, shell="bash", **environment):
+    """Return what a shell is offered at the end of a line."""
+    pytest.importorskip("argcomplete")
+    reading, writing = os.pipe()
+    os.dup2(writing, 8)  # where argcomplete writes
+    subprocess.run(
+        [NOETHER],
+        env={
+            **os.environ,
+            "_ARGCOMPLETE": "1",
+            "_ARGCOMPLETE_IFS": "\n",
+            "_ARGCOMPLETE_SHELL": shell,
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+            **environment,
+        },
+        pass_fds=(8,),
+        check=False,
+    )
+    os.close(8)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        return {word.strip() for word in pipe.read().split("\n")} - {""}
+
+
+def test_a_shell_completes_commands_types_and_options():
+    assert {"validate"} == _completed("noether val")
+    assert "run" in _completed("noether ")
+    assert {"transolver", "transolver_plusplus"} <= _completed("noether show trans")
+    assert "--locked" in _completed("noether validate --l")
+    assert "--overwrite" in _completed("noether run x.yaml --o")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_code_of_each_shell(run, shell):
+    pytest.importorskip("argcomplete")
+    done = run("completion", shell)
+    assert done.returncode == 0
+    assert "noether" in done.stdout
+    assert run("completion", "cmd").returncode == 2
 
 
 def test_help_names_the_commands_of_packages_without_importing_them(run, installed):
