@@ -10,7 +10,7 @@ from noether_core.errors import MissingExtraError, NoetherError, PluginError, sh
 from noether_core.plugins.imports import describe, import_object, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
-from noether_core.provenance import record
+from noether_core.provenance import record, record_extended
 from noether_core.quoting import visible
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.unstructure import unstructure
@@ -152,7 +152,41 @@ def _after_build(
             plugin = label(extension.entry)
             module = _checked(replacement, config, plugin, f"what {hook} returns")
             record(module, variant, entry)
+        record_extended(module)
     return module
+
+
+def skeleton(config: AttentionConfig, registry: Registry) -> nn.Module | None:
+    """Return what `build` would make of a config, without values and without their memory.
+
+    Returns:
+        None where that cannot be known: an extension takes part, or the class needs values.
+    """
+    if registry.loaded_extensions().implementing("noether_after_build"):
+        return None
+    entry = registry.provider_of(config)
+    return made_by_class(_module_class(registry.variant(entry), entry), config, device="meta")
+
+
+def made_by_class(
+    module_class: type[nn.Module], config: AttentionConfig, *, device: str
+) -> nn.Module | None:
+    """Return what a class makes of a config on a device, without extensions; None if it cannot.
+
+    Torch's random numbers go on as if none had been drawn for it.
+    """
+    import torch
+
+    settings = _TorchSettings()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            return module_class(config)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  a plugin that calls sys.exit() must not end its host
+        return None
+    finally:
+        settings.put_back()
 
 
 def _checked(module: Any, config: AttentionConfig, plugin: str, name: str) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import attrs
 
-from noether_core.building import build
+from noether_core.building import build, skeleton
 from noether_core.errors import (
     ConfigError,
     Difference,
@@ -83,6 +83,10 @@ def load_module(
         raise ProvenanceError(saved.file, not_taken)
 
     config = _config(saved, known, entry.qualified_name, differences)
+    # First without memory: a small file may name sizes that no machine holds.
+    misfits = _misfits_of_skeleton(config, known, saved)
+    if misfits:
+        raise _misfits_error(saved, misfits, differences)
     module = _built(config, known, device)
     misfits = _fill(getattr(module, "_orig_mod", module), saved.state, saved.contents.buffers)
     if misfits:
@@ -196,6 +200,21 @@ def _built(config: AttentionConfig, known: Registry, device: Any) -> nn.Module:
     return module if device is None else module.to(device)
 
 
+def _misfits_of_skeleton(config: AttentionConfig, known: Registry, saved: _Saved) -> list[str]:
+    """Return what does not fit a module of *config*, as far as it is known without building it."""
+    module = skeleton(config, known)
+    if module is None:
+        return []
+    state = {name: value.to("meta") for name, value in saved.state.items()}
+    try:
+        _take_values(module, state, {})
+    except RuntimeError:
+        return list(_misfits(module.state_dict(keep_vars=True), saved.state))
+    except Exception:  # noqa: BLE001  one that reads its values when they are loaded
+        return []
+    return []
+
+
 def _fill(module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, str]) -> list[str]:
     """Give the tensors of a module saved values and dtypes.
 
@@ -208,16 +227,27 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, 
         What does not fit, each with the name of its tensor.
     """
     own = module.state_dict(keep_vars=True)
-    saved_dtypes = {name: value.dtype for name, value in state.items()}
-    buffer_dtypes = {name: dtype_named(dtype) for name, dtype in buffers.items()}
     try:
-        # Before the values: load_state_dict would convert them to the dtypes of the module.
-        _take_dtypes(own, saved_dtypes)
-        _take_dtypes(dict(module.named_buffers()), buffer_dtypes)
-        module.load_state_dict(state)
+        _take_values(module, state, buffers)
     except RuntimeError as error:
         return list(_misfits(own, state)) or [str(error)]
     return list(_torn_ties(own, state))
+
+
+def _take_values(
+    module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, str]
+) -> None:
+    """Load a state dict; *buffers* are dtypes of buffers that it leaves out.
+
+    Raises:
+        RuntimeError: If it does not fit.
+    """
+    saved_dtypes = {name: value.dtype for name, value in state.items()}
+    buffer_dtypes = {name: dtype_named(dtype) for name, dtype in buffers.items()}
+    # Before the values: load_state_dict would convert them to the dtypes of the module.
+    _take_dtypes(module.state_dict(keep_vars=True), saved_dtypes)
+    _take_dtypes(dict(module.named_buffers()), buffer_dtypes)
+    module.load_state_dict(state)
 
 
 def _take_dtypes(tensors: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype | None]) -> None:

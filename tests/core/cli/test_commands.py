@@ -426,37 +426,32 @@ def test_schema_of_experiments_is_what_the_command_says(run):
     assert run("schema", "flare", "--experiment").returncode == 2
 
 
-def _completed(line, shell="bash", **environment):
-    """Return what a shell is offered at the end of a line."""
+@pytest.fixture
+def completed(tmp_path):
+    """Return what returns what a shell is offered at the end of a line."""
     pytest.importorskip("argcomplete")
-    reading, writing = os.pipe()
-    os.dup2(writing, 8)  # where argcomplete writes
-    subprocess.run(
-        [NOETHER],
-        env={
-            **os.environ,
+    offered = tmp_path / "offered"
+
+    def call(line):
+        asked = {
             "_ARGCOMPLETE": "1",
             "_ARGCOMPLETE_IFS": "\n",
-            "_ARGCOMPLETE_SHELL": shell,
             "COMP_LINE": line,
             "COMP_POINT": str(len(line)),
-            **environment,
-        },
-        pass_fds=(8,),
-        check=False,
-    )
-    os.close(8)
-    os.close(writing)
-    with open(reading, encoding="utf-8") as pipe:
-        return {word.strip() for word in pipe.read().split("\n")} - {""}
+        }
+        script = f"'{NOETHER}' 8>'{offered}' 9>/dev/null"  # where argcomplete writes
+        subprocess.run(["sh", "-c", script], env={**os.environ, **asked}, check=True)
+        return {word.strip() for word in offered.read_text().splitlines()}
+
+    return call
 
 
-def test_a_shell_completes_commands_types_and_options():
-    assert {"validate"} == _completed("noether val")
-    assert "run" in _completed("noether ")
-    assert {"transolver", "transolver_plusplus"} <= _completed("noether show trans")
-    assert "--locked" in _completed("noether validate --l")
-    assert "--overwrite" in _completed("noether run x.yaml --o")
+def test_a_shell_completes_commands_types_and_options(completed):
+    assert {"validate"} == completed("noether val")
+    assert "run" in completed("noether ")
+    assert {"transolver", "transolver_plusplus"} <= completed("noether show trans")
+    assert "--locked" in completed("noether validate --l")
+    assert "--overwrite" in completed("noether run x.yaml --o")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
