@@ -18,7 +18,13 @@ from noether_core.errors import (
     UnsupportedArgumentError,
     shown,
 )
-from noether_core.nn import RopeFrequency, check_key_padding_mask, check_positions, check_tokens
+from noether_core.nn import (
+    RopeFrequency,
+    check_key_padding_mask,
+    check_positions,
+    check_tokens,
+    zero_padding,
+)
 from noether_core.nn.anchors import ONE_GROUP, AnchorCount, AnchorRule, arrange, reordered
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
@@ -154,6 +160,8 @@ class AnyAttention(nn.Module):
         if self._interface == "tokens":
             return self._attend_in_groups(x, positions, key_padding_mask, groups, context)
 
+        if positions is not None:
+            positions = zero_padding(positions, key_padding_mask)
         freqs = self._frequencies(positions)
         shared = {
             "attn_mask": attn_mask,
@@ -164,6 +172,8 @@ class AnyAttention(nn.Module):
         }
         y: Tensor
         if self._interface == "cross":
+            # The mask of a call is that of its keys, and here padding is among the queries as well.
+            x = zero_padding(x, key_padding_mask)
             y = self.attention(x, x, **self._given(shared, q_freqs=freqs, k_freqs=freqs))
         else:
             y = self.attention(x, **self._given(shared, freqs=freqs))
@@ -190,6 +200,8 @@ class AnyAttention(nn.Module):
             positions = None if positions is None else reordered(positions, order)
             real = None if real is None else reordered(real, order)
 
+        if positions is not None:
+            positions = zero_padding(positions, real)
         arguments.update(key_padding_mask=real, positions=positions)
         freqs = self._frequencies(positions)
         y: Tensor = self.attention(x, _specs(sizes), **self._given(arguments, freqs=freqs))

@@ -13,10 +13,11 @@ import pluggy
 from annotated_types import Ge
 
 from noether_core.errors import ConfigError, Problem
+from noether_core.schemas.faults import faults_of
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.modules.attention import AttentionConfig, Name
 from noether_core.schemas.rules import Rule, refuse, rule_for
-from noether_core.schemas.schema import Schema, faults_of, invariant, plan_of, problems_of
+from noether_core.schemas.schema import Schema, invariant, plan_of, problems_of
 from noether_core.schemas.small_values import small_options
 
 if TYPE_CHECKING:

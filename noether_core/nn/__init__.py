@@ -19,7 +19,14 @@ from noether_core.nn.layers import (
     project_heads,
     split_heads,
 )
-from noether_core.nn.masks import Causal, Packed, SlidingWindow, StructuredMask, combine_masks
+from noether_core.nn.masks import (
+    Causal,
+    Packed,
+    SlidingWindow,
+    StructuredMask,
+    combine_masks,
+    zero_padding,
+)
 from noether_core.nn.noise import draw_seed, dropout_at, uniform_at
 from noether_core.nn.norm import RMSNorm
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
@@ -60,4 +67,5 @@ __all__ = [
     "rotate",
     "split_heads",
     "uniform_at",
+    "zero_padding",
 ]

@@ -31,8 +31,11 @@ def check_tokens(
         beside: Other tokens of the same call, of which *x* must have the batch and the device.
 
     Raises:
-        ShapeError: If *x* is not ``(batch, tokens, hidden_dim)`` of floating numbers.
+        ShapeError: If *x* is no dense tensor, or not ``(batch, tokens, hidden_dim)`` of floating
+            numbers.
     """
+    if not isinstance(x, Tensor) or x.layout is not torch.strided or x.is_nested:
+        raise _not_dense(x, name, f"(batch, tokens, {hidden_dim})")
     if x.shape[2:] != (hidden_dim,):
         raise ShapeError(
             f"{name}: got shape {tuple(x.shape)}, wanted (batch, tokens, {hidden_dim})"
@@ -59,6 +62,8 @@ def check_positions(positions: Tensor | None, x: Tensor, input_dim: int) -> Tens
         raise ShapeError(
             f"positions: got None, wanted points of shape (batch, tokens, input_dim) = {wanted}"
         )
+    if not isinstance(positions, Tensor) or positions.layout is not torch.strided:
+        raise _not_dense(positions, "positions", f"(batch, tokens, input_dim) = {wanted}")
     if positions.shape != wanted:
         raise ShapeError(
             f"positions: got shape {tuple(positions.shape)}, "
@@ -81,6 +86,8 @@ def check_key_padding_mask(
     """
     if mask is None:
         return
+    if not isinstance(mask, Tensor) or mask.layout is not torch.strided:
+        raise _not_dense(mask, name, f"(batch, tokens) = {tuple(keys.shape[:2])}")
     if mask.shape != keys.shape[:2]:
         raise ShapeError(
             f"{name}: got shape {tuple(mask.shape)}, "
@@ -151,6 +158,17 @@ def check_freqs(
     for tensor in (freqs,) if isinstance(freqs, Tensor) else freqs:
         _check_tokens_of(tensor, x, name)
     _check_widths(freqs, head_dim, name)
+
+
+def _not_dense(value: object, name: str, wanted: str) -> ShapeError:
+    """Return the error for what stands where a dense tensor is wanted."""
+    if not isinstance(value, Tensor):
+        got = "None" if value is None else f"a {type(value).__name__}"
+    elif value.is_nested:
+        got = "a nested tensor"
+    else:
+        got = f"a tensor with the layout {value.layout}"
+    return ShapeError(f"{name}: got {got}, wanted a dense tensor {wanted}")
 
 
 def _check_device(tensor: Tensor, tokens: Tensor, name: str) -> None:

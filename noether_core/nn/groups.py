@@ -28,6 +28,8 @@ def layout_of(token_specs: Iterable[TokenSpec]) -> Layout:
     Raises:
         TokenGroupError: If *token_specs* are no specs.
     """
+    if token_specs is None:
+        raise TokenGroupError("token_specs: got None, wanted a list of TokenSpec")
     layout = []
     for spec in token_specs:
         if not isinstance(spec, TokenSpec):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.nn import functional
+from torch.nn.modules import module as torch_module
 
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.norm import RMSNorm
@@ -111,6 +114,60 @@ def describe(config: AttentionConfig) -> str:
         if isinstance(value, int) and not isinstance(value, bool)
     }
     return ", ".join([f"type={config.type!r}", *(f"{name}={size}" for name, size in sizes.items())])
+
+
+def plain_linear(layer: nn.Module) -> nn.Linear | None:
+    """Return the linear layer that *layer* is and nothing more, or None where it must be called.
+
+    The weights of such a layer may be read in the place of a call. Whatever somebody put there or
+    added to it has to be called to act: an adapter, a quantised layer, one whose weights are
+    computed or sharded, hooks.
+
+    Args:
+        layer: A linear layer, a `Projection`, or any module that stands in the place of one.
+    """
+    if type(layer) is Projection:
+        if not is_untouched(layer):
+            return None
+        layer = layer.project
+    if type(layer) is not nn.Linear or not is_untouched(layer):
+        return None
+    has_numbers = _is_plain_tensor(layer, "weight")
+    return layer if has_numbers and _is_plain_tensor(layer, "bias", optional=True) else None
+
+
+def plain_linears(*layers: nn.Module) -> tuple[nn.Linear, ...] | None:
+    """Return what `plain_linear` does of each, or None where any of *layers* must be called."""
+    plain = [plain_linear(layer) for layer in layers]
+    if None in plain:
+        return None
+    return tuple(cast("list[nn.Linear]", plain))
+
+
+def is_untouched(module: nn.Module) -> bool:
+    """Return whether a call of *module* runs the `forward` of its class and no hook."""
+    has_hooks = (
+        module._forward_hooks  # noqa: SLF001  nothing public tells
+        or module._forward_pre_hooks  # noqa: SLF001
+        or module._backward_hooks  # noqa: SLF001
+        or module._backward_pre_hooks  # noqa: SLF001
+    )
+    if has_hooks or "forward" in module.__dict__:
+        return False
+    return not torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
+
+
+def _is_plain_tensor(layer: nn.Module, name: str, *, optional: bool = False) -> bool:
+    """Return whether a parameter is a tensor of torch's own, and none that acts by itself."""
+    # Flattened parameters leave views of themselves among the attributes.
+    tensor = layer._parameters.get(name, layer.__dict__.get(name))  # noqa: SLF001
+    if tensor is None:
+        return optional
+    return type(tensor) in _PLAIN_TENSORS
+
+
+_PLAIN_TENSORS = (nn.Parameter, Tensor, FakeTensor, FunctionalTensor)
+"""Tensors whose operations are torch's own; compilers and exporters put the last two there."""
 
 
 class QKVAttention(nn.Module):

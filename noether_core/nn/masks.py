@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import torch
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import Tensor
+
+    from noether_core.nn.rope import Frequencies
 
 # They are dataclasses and not attrs classes, since compilers trace how a dataclass is made.
 
@@ -100,6 +102,33 @@ def _natural(number: int, name: str) -> int:
     if index < 0:
         raise MaskError(f"{name}: got {index}, wanted at least 0")
     return index
+
+
+@overload
+def zero_padding(tokens: Tensor, key_padding_mask: Tensor | None) -> Tensor: ...
+@overload
+def zero_padding(
+    tokens: Frequencies | None, key_padding_mask: Tensor | None
+) -> Frequencies | None: ...
+
+
+def zero_padding(tokens: Frequencies | None, key_padding_mask: Tensor | None) -> Frequencies | None:
+    """Return *tokens* with zeros for padding, so that it may hold anything.
+
+    A mask alone does not keep out what is not finite: zero times NaN is NaN, in the products with
+    values as in the gradients of weights. Called in the first lines of a ``forward``, on tokens and
+    on what rotates them, it does; no gradient reaches what stood there.
+
+    Args:
+        tokens: ``(batch, tokens, width)``, or frequencies as `RopeFrequency` returns them, or None.
+        key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens; None changes nothing.
+    """
+    if key_padding_mask is None or tokens is None:
+        return tokens
+    is_padding = ~key_padding_mask.unsqueeze(-1)
+    if isinstance(tokens, torch.Tensor):
+        return tokens.masked_fill(is_padding, 0)
+    return tuple([each.masked_fill(is_padding, 0) for each in tokens])
 
 
 def combine_masks(attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from noether_core.nn.operators import is_recorded, is_transformed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
 
@@ -75,8 +76,31 @@ def _tokens_that_fit(x: Tensor, bytes_of_token: int) -> int:
 
 def _is_differentiated(module: nn.Module, *tensors: Tensor) -> bool:
     """Return whether anything records the call, or carries derivatives through it."""
-    is_traced = torch._C._is_tracing()  # noqa: SLF001  the public function is deprecated
-    return is_traced or is_transformed() or is_recorded(*tensors, *module.parameters())
+    if is_traced() or is_transformed() or is_recorded(*tensors, *module.parameters()):
+        return True
+    # What hooks add may need gradients, of parameters that are not the module's.
+    return torch.is_grad_enabled() and any(map(_has_forward_hooks, module.modules()))
+
+
+def _has_forward_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001
+
+
+def is_traced() -> bool:
+    """Return whether a compiler, an exporter or `torch.jit.trace` looks on."""
+    # The public function for the last is deprecated.
+    return torch.compiler.is_compiling() or torch._C._is_tracing()  # noqa: SLF001
+
+
+def recomputed(function: Callable[..., Tensor], *given: object) -> Tensor:
+    """Return what *function* makes, so that autograd keeps what it is given and no step of it.
+
+    The steps are made again for gradients, with what was drawn in them.
+    """
+    if not torch.is_grad_enabled():
+        return function(*given)
+    result: Tensor = checkpoint(function, *given, use_reentrant=False)
+    return result
 
 
 def chunks_of(spans: Iterable[slice], size: int) -> Iterator[slice]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from noether_core.nn.kernels import Kernel
 
 _FAR = 2.0**15
-"""Its square, subtracted from a logit, leaves no weight; every dtype can hold it."""
+"""Its square, or itself, subtracted from a logit leaves no weight; every dtype can hold it."""
 
 _BLOCK: Final = 128
 """Fewest queries of a block; with fewer of them, kernels are called for too little."""
@@ -54,21 +54,28 @@ def attend_causally(_: Causal, call: AttentionCall) -> Tensor:
     large positive one in queries.
     """
     queries, keys, values, is_real, kernel, dropout, scale = call
+    if scale is not None and scale < 0:
+        # Kernels hide later keys before they scale, and would turn minus infinity around.
+        queries, scale = -queries, -scale
     if is_real is None:
         return kernel(queries, keys, values, None, dropout, True, scale=scale)
 
+    # The kernel scales in its own bits, where queries would be rounded; a scale that brought the
+    # large numbers near to logits acts on the queries all the same.
     scale = 1 / math.sqrt(queries.shape[-1]) if scale is None else scale
+    if scale < 1 / _FAR:
+        queries, scale = queries * scale, 1.0
     hidden = torch.zeros_like(is_real, dtype=keys.dtype).masked_fill(~is_real, -_FAR)
     hidden = hidden[:, None, :, None].expand(-1, keys.shape[1], -1, -1)
 
     attended = kernel(
-        functional.pad(queries * scale, (0, 1), value=_FAR),
+        functional.pad(queries, (0, 1), value=_FAR),
         torch.cat((keys, hidden), dim=-1),
         functional.pad(values, (0, 1)),
         None,
         dropout,
         True,
-        scale=1.0,
+        scale=scale,
     )
 
     # A query in front of the first real key has nothing to attend to.

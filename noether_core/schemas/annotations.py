@@ -53,3 +53,11 @@ def is_schema(annotation: Any) -> bool:
 def holds_schema(annotation: Any) -> bool:
     """Return whether values of *annotation* are or hold configs."""
     return is_schema(annotation) or any(holds_schema(argument) for argument in get_args(annotation))
+
+
+def chooses_config(annotation: Any) -> bool:
+    """Return whether values of *annotation* are or hold one of several configs."""
+    arguments = get_args(annotation)
+    if is_union(annotation) and sum(map(holds_schema, arguments)) > 1:
+        return True
+    return any(map(chooses_config, arguments))

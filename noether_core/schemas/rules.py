@@ -208,7 +208,10 @@ _SCALARS: Mapping[Any, Callable[[Bounds], Rule]] = {
 
 
 def _literal_rule(choices: tuple[Any, ...]) -> Rule:
-    expected = _one_of([shown(choice) for choice in choices])
+    for choice in choices:
+        if not _is_document_value(choice):
+            raise TypeError(f"no document can hold {choice!r}; choose among text and numbers")
+    expected = one_of([shown(choice) for choice in choices])
     names = [choice for choice in choices if isinstance(choice, str)]
     members = {(type(choice), choice): choice for choice in choices}  # since True equals 1
 
@@ -221,7 +224,23 @@ def _literal_rule(choices: tuple[Any, ...]) -> Rule:
     return Rule(expected, check)
 
 
+def _is_document_value(value: Any) -> bool:
+    """Return whether a document of every format can hold a choice, which is compared exactly."""
+    kind = type(value)  # members of an IntEnum are integers, and unlike those of documents
+    if kind is int:
+        return bool(_LEAST <= value <= _MOST)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is str:
+        return not any("\ud800" <= char <= "\udfff" for char in value)  # UTF-8 has none of these
+    return kind is bool or value is None
+
+
 def _enum_rule(cls: type[enum.Enum]) -> Rule:
+    if issubclass(cls, enum.Flag):
+        raise TypeError(f"members of {cls!r} combine to values that are none of its own")
+    if not len(cls):
+        raise TypeError(f"{cls!r} has no members")
     by_value = _literal_rule(tuple(member.value for member in cls))
 
     def check(value: Any) -> Any:
@@ -251,7 +270,7 @@ def _union_rule(members: tuple[Any, ...], metadata: tuple[Any, ...]) -> Rule:
         rules = [rule_for(member) for member in others]
 
     phrases = [rule.expected for rule in rules]
-    expected = _one_of([*phrases, "None"] if takes_none else phrases)
+    expected = one_of([*phrases, "None"] if takes_none else phrases)
     check = _first_of([rule.check for rule in rules], expected)
     if len(rules) == 1 and is_schema(others[0]):
         check = rules[0].check  # a config reports its own problems
@@ -354,7 +373,8 @@ def _repeat(key: int, value: Any, first: int) -> Problem:
     return Problem(keys=(key,), message=message, value=value, suggestion="leave one of them out")
 
 
-def _one_of(phrases: list[str]) -> str:
+def one_of(phrases: list[str]) -> str:
+    """Return *phrases* as a choice: ``a, b or c``."""
     if len(phrases) == 1:
         return phrases[0]
     return ", ".join(phrases[:-1]) + " or " + phrases[-1]

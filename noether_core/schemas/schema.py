@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar, get_type_hints
 import attrs
 
 from noether_core.errors import ConfigError, Problem, shown
+from noether_core.schemas.annotations import chooses_config
 from noether_core.schemas.rules import Check, Rule, rule_for
 
 _plans: dict[type, Plan] = {}
@@ -113,6 +114,9 @@ class Field:
 
     default: Any
     """Its default; `attrs.NOTHING` where it must be given."""
+
+    chooses_config: bool
+    """Whether its values are or hold one of several configs."""
 
     def default_value(self) -> Any:
         """Return the default, made anew where the field has a factory."""
@@ -243,31 +247,6 @@ def problems_of(
     return problems
 
 
-def faults_of(cls: Any) -> Iterator[str]:
-    """Yield every reason for which *cls* cannot serve as a schema."""
-    if not isinstance(cls, type) or not issubclass(cls, Schema):
-        yield f"{shown(cls)} is no subclass of Schema"
-        return
-    name = cls.__qualname__
-    if "__attrs_attrs__" not in cls.__dict__:  # attrs.has is true of its undecorated subclasses too
-        yield f"{name} is not decorated; put @attrs.frozen(kw_only=True) above it"
-        return
-
-    properties = attrs.inspect(cls)
-    if not properties.is_frozen or cls.__setattr__ is not Schema.__setattr__:
-        yield f"{name} is not frozen; decorate it with @attrs.frozen(kw_only=True)"
-    if not properties.is_slotted:
-        yield f"{name} is not slotted; drop slots=False"
-    fields = [field for field in attrs.fields(cls) if field.init]
-    positional = [str(field.alias) for field in fields if not field.kw_only]
-    if positional:
-        yield f"{name} is not keyword-only in {', '.join(positional)}; say kw_only=True"
-    try:
-        plan_of(cls)
-    except TypeError as error:
-        yield str(error)
-
-
 def _new_plan(cls: type[Schema]) -> Plan:
     hints = _hints_of(cls)
     fields = [_field(cls, attribute, hints) for attribute in attrs.fields(cls) if attribute.init]
@@ -342,7 +321,15 @@ def _field(cls: type[Schema], attribute: attrs.Attribute[Any], hints: Mapping[st
         rule = cls.rule_of(option, annotation)
     except TypeError as error:
         raise TypeError(f"field '{option}' of {cls.__qualname__}: {error}") from error
-    return Field(attribute.name, option, annotation, rule.expected, rule.check, attribute.default)
+    return Field(
+        name=attribute.name,
+        option=option,
+        annotation=annotation,
+        expected=rule.expected,
+        check=rule.check,
+        default=attribute.default,
+        chooses_config=chooses_config(annotation),
+    )
 
 
 def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) -> Any:
@@ -351,6 +338,10 @@ def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) ->
     if getattr(attribute.default, "takes_self", False):
         raise TypeError(
             "its default is made from other fields; use None for one that follows from them"
+        )
+    if attribute.converter is not None:
+        raise TypeError(
+            "it has a converter of attrs, which changes values before they are checked; drop it"
         )
     if attribute.validator is not None:
         raise TypeError(

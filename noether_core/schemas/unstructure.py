@@ -71,7 +71,9 @@ def _options_of(config: Schema, *, defaults: bool) -> dict[str, Any]:
     for field in plan_of(type(config)).fields:
         value = getattr(config, field.name)
         if _is_written(field, value, defaults=defaults):
-            options[field.option] = unstructure(value, defaults=defaults)
+            # which of several configs it is may be known by its defaults alone
+            is_whole = defaults or field.chooses_config
+            options[field.option] = unstructure(value, defaults=is_whole)
 
     # what an open config keeps stands among its options, as it did in the document
     kept = options.pop(config.extra_field, {}) if config.extra_field else {}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from noether_core.errors import PluginError
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
@@ -47,43 +47,140 @@ def json_schema(
         PluginError: If a package that does cannot be used.
     """
     known = default_registry() if registry is None else registry
-    return {"$schema": DIALECT, **_schema_of(source, known)}
+    writer = _Writer(known)
+    schema = {"$schema": DIALECT, **writer.root(source)}
+    return schema | {"$defs": writer.definitions} if writer.definitions else schema
 
 
-def _schema_of(source: str | type[Schema] | None, registry: Registry) -> _Json:
-    if source is None or source is AttentionConfig:
-        return _every_type(registry)
-    if isinstance(source, str):
-        spellings = _spellings(registry.provider(source), registry)
-        return _options_schema(registry.get(source).config, spellings, registry)
-    if issubclass(source, AttentionConfig):
-        return _options_schema(source, [str(plan_of(source).default_of("type"))], registry)
-    return _options_schema(source, [], registry)
+class _Writer:
+    """Writes one schema, in which every class of configs within options is defined once.
 
-
-def _every_type(registry: Registry) -> _Json:
-    """Return one schema that tells the variants apart by their type.
-
-    A plugin that cannot be used is left out.
+    Classes may hold themselves, so options refer to definitions and never repeat them.
     """
-    names: list[str] = []
-    branches: list[_Json] = []
-    for entry in registry.providers():
-        try:
-            config = registry.get(entry.qualified_name).config
-        except PluginError:  # one broken plugin must not take the schema of all others
-            continue
-        schema = _options_schema(config, _spellings(entry, registry), registry)
-        names += schema["properties"]["type"]["enum"]
-        chosen = {"properties": {"type": schema["properties"]["type"]}, "required": ["type"]}
-        branches.append({"if": chosen, "then": schema})
-    return {
-        "title": AttentionConfig.__name__,
-        "type": "object",
-        "required": ["type"],
-        "properties": {"type": {"enum": names, **_description_of(AttentionConfig, "type")}},
-        "allOf": branches,
-    }
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.definitions: dict[str, _Json] = {}
+        self._references: dict[type[Schema], str] = {}
+
+    def root(self, source: str | type[Schema] | None) -> _Json:
+        """Return the schema of a type, of a class, or of all types."""
+        if source is None or source is AttentionConfig:
+            self._references[AttentionConfig] = "#"
+            return self._every_type()
+        if isinstance(source, str):
+            spellings = _spellings(self._registry.provider(source), self._registry)
+            return self._options(self._registry.get(source).config, spellings)
+        if issubclass(source, AttentionConfig):
+            return self._options(source, [str(plan_of(source).default_of("type"))])
+        return self._options(source, [])
+
+    def _every_type(self) -> _Json:
+        """Return one schema that tells the variants apart by their type.
+
+        A plugin that cannot be used, or of whose options no schema can be written, is left out: it
+        must not take the schema of all others.
+        """
+        names: list[str] = []
+        branches: list[_Json] = []
+        for entry in self._registry.providers():
+            before = dict(self.definitions), dict(self._references)
+            try:
+                config = self._registry.get(entry.qualified_name).config
+                schema = self._options(config, _spellings(entry, self._registry))
+                json.dumps([schema, self.definitions])
+            except Exception:  # noqa: BLE001  a plugin may raise anything
+                self.definitions, self._references = before
+                continue
+            names += schema["properties"]["type"]["enum"]
+            chosen = {"properties": {"type": schema["properties"]["type"]}, "required": ["type"]}
+            branches.append({"if": chosen, "then": schema})
+        return {
+            "title": AttentionConfig.__name__,
+            "type": "object",
+            "required": ["type"],
+            "properties": {
+                "type": {"enum": names, "description": help_of(AttentionConfig)["type"]}
+            },
+            "allOf": branches,
+        }
+
+    def _reference(self, cls: type[Schema]) -> _Json:
+        """Return what refers to the definition of a class, which is written where there is none."""
+        if cls not in self._references:
+            name = cls.__name__
+            while name in self.definitions:  # another class, of the same name
+                name += "_"
+            self._references[cls] = f"#/$defs/{name}"
+            self.definitions[name] = {}  # the name is taken while the class is looked at
+            is_any = cls is AttentionConfig
+            self.definitions[name] = self._every_type() if is_any else self._options(cls, [])
+        return {"$ref": self._references[cls]}
+
+    def _options(self, cls: type[Schema], spellings: list[str]) -> _Json:
+        """Return the schema of one class.
+
+        Args:
+            cls: The class.
+            spellings: What ``type`` may say, where it is an attention config.
+        """
+        plan = plan_of(cls)
+        properties: dict[str, _Json] = {}
+        for field in plan.fields:
+            if field.option in plan.options:
+                properties[field.option] = self._field(cls, field)
+        required = [field.option for field in plan.fields if field.option in plan.required]
+        if spellings:
+            type_schema = {"enum": spellings, "description": properties.pop("type")["description"]}
+            properties = {"type": type_schema, **properties}
+            required.insert(0, "type")
+        ignored = dict.fromkeys(sorted(cls.ignored_options), True)
+        schema = {
+            "title": cls.__name__,
+            "description": inspect.getdoc(cls) or "",
+            "type": "object",
+            "required": [option for option in required if not plan.old_names_of(option)],
+            "properties": properties | ignored | _old_properties(cls, properties),
+            "additionalProperties": False,
+        }
+        if choices := _one_name_each(cls):
+            schema["allOf"] = choices
+        return schema
+
+    def _field(self, cls: type[Schema], field: Field) -> _Json:
+        schema = self._annotation(field.annotation)
+        if text := help_of(cls).get(field.option):
+            schema = {"description": text} | schema
+        if field.option not in plan_of(cls).required:
+            schema["default"] = unstructure(field.default_value())
+        return schema
+
+    def _annotation(self, annotation: Any) -> _Json:
+        bare, metadata = without_metadata(annotation)
+        if is_union(bare):
+            schema: _Json = {"anyOf": [self._annotation(item) for item in get_args(bare)]}
+        else:
+            schema = self._kind(bare)
+        return _bounded(schema, dict(bounds_of(metadata).terms)) if metadata else schema
+
+    def _kind(self, annotation: Any) -> _Json:  # noqa: PLR0911  one return per kind
+        if get_origin(annotation) is Literal:
+            return {"enum": list(get_args(annotation))}
+        if is_list(annotation):
+            return {"type": "array", "items": self._annotation(get_args(annotation)[0])}
+        if is_fixed_tuple(annotation):
+            items = [self._annotation(item) for item in get_args(annotation)]
+            count = len(items)
+            return {"type": "array", "prefixItems": items, "minItems": count, "maxItems": count}
+        if is_mapping(annotation):
+            values = self._annotation(get_args(annotation)[1])
+            return {"type": "object", "additionalProperties": values}
+        if is_schema(annotation):
+            return self._reference(annotation)
+        if is_enum(annotation):
+            return {"enum": [member.value for member in annotation]}
+        # a class may read what it likes by a rule of its own, of which a schema can say nothing
+        return dict(_SCALARS.get(annotation, {}))
 
 
 def _spellings(entry: EntryPoint, registry: Registry) -> list[str]:
@@ -91,39 +188,6 @@ def _spellings(entry: EntryPoint, registry: Registry) -> list[str]:
     if registry.chosen(entry.name) == (entry,):  # then the bare name means this one
         return [entry.name, entry.qualified_name]
     return [entry.qualified_name]
-
-
-def _options_schema(cls: type[Schema], spellings: list[str], registry: Registry) -> _Json:
-    """Return the schema of one class.
-
-    Args:
-        cls: The class.
-        spellings: What ``type`` may say, where it is an attention config.
-        registry: Where types of configs within it are looked up.
-    """
-    plan = plan_of(cls)
-    properties: dict[str, _Json] = {}
-    for field in plan.fields:
-        if field.option in plan.options:
-            properties[field.option] = _field_schema(cls, field, registry)
-    required = [field.option for field in plan.fields if field.option in plan.required]
-    if spellings:
-        type_schema = {"enum": spellings, **_description_of(cls, "type")}
-        del properties["type"]
-        properties = {"type": type_schema, **properties}
-        required.insert(0, "type")
-    ignored = dict.fromkeys(sorted(cls.ignored_options), True)
-    schema = {
-        "title": cls.__name__,
-        "description": inspect.getdoc(cls) or "",
-        "type": "object",
-        "required": [option for option in required if not plan.old_names_of(option)],
-        "properties": properties | ignored | _old_properties(cls, properties),
-        "additionalProperties": False,
-    }
-    if choices := _one_name_each(cls):
-        schema["allOf"] = choices
-    return schema
 
 
 def _old_properties(cls: type[Schema], properties: Mapping[str, _Json]) -> _Json:
@@ -148,50 +212,6 @@ def _one_name_each(cls: type[Schema]) -> list[_Json]:
             given.append({"not": {"anyOf": list(given)}})
         choices.append({"oneOf": given})
     return choices
-
-
-def _field_schema(cls: type[Schema], field: Field, registry: Registry) -> _Json:
-    schema = _annotation_schema(field.annotation, registry)
-    schema = _description_of(cls, field.option) | schema
-    if field.option not in plan_of(cls).required:
-        schema["default"] = unstructure(field.default_value())
-    return schema
-
-
-def _description_of(cls: type[Schema], option: str) -> _Json:
-    """Return the help of an option, as schemas have it; nothing where there is no source."""
-    text = help_of(cls).get(option)
-    return {"description": text} if text else {}
-
-
-def _annotation_schema(annotation: Any, registry: Registry) -> _Json:
-    bare, metadata = without_metadata(annotation)
-    if is_union(bare):
-        schema: _Json = {"anyOf": [_annotation_schema(item, registry) for item in get_args(bare)]}
-    else:
-        schema = _schema_of_kind(bare, registry)
-    return _bounded(schema, dict(bounds_of(metadata).terms)) if metadata else schema
-
-
-def _schema_of_kind(annotation: Any, registry: Registry) -> _Json:  # noqa: PLR0911  one return per kind
-    if get_origin(annotation) is Literal:
-        return {"enum": list(get_args(annotation))}
-    if is_list(annotation):
-        return {"type": "array", "items": _annotation_schema(get_args(annotation)[0], registry)}
-    if is_fixed_tuple(annotation):
-        items = [_annotation_schema(item, registry) for item in get_args(annotation)]
-        count = len(items)
-        return {"type": "array", "prefixItems": items, "minItems": count, "maxItems": count}
-    if is_mapping(annotation):
-        values = _annotation_schema(get_args(annotation)[1], registry)
-        return {"type": "object", "additionalProperties": values}
-    if annotation is AttentionConfig:
-        return _every_type(registry)
-    if is_schema(annotation):
-        return _options_schema(annotation, [], registry)
-    if is_enum(annotation):
-        return {"enum": [member.value for member in annotation]}
-    return dict(_SCALARS[annotation])
 
 
 def _bounded(schema: _Json, bounds: Mapping[str, Any]) -> _Json:

@@ -1,4 +1,4 @@
-"""Configs within options: in lists, in mappings, or None; the one file that knows cattrs."""
+"""Configs within options: in lists, mappings and unions; the one file that knows cattrs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from noether_core.schemas.annotations import (
     is_union,
 )
 from noether_core.schemas.schema import Schema
+from noether_core.schemas.unions import chosen, members_of
 
 _Hook = Callable[[Any, Any], Any]
 
@@ -101,15 +102,31 @@ def _structured(
 
 
 def _union_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:
-    """Make the config of ``SomeConfig | None``; other unions are left to their field's rule."""
-    members = [member for member in get_args(annotation) if member is not type(None)]
+    """Make the member that a value looks like; what looks like none is left to the field's rule."""
+    members = members_of(annotation)
 
     def make(value: Any, _: Any) -> Any:
-        if value is None or len(members) > 1:
-            return value
-        return converter.structure(value, members[0])
+        if isinstance(value, Schema):
+            member = _class_of(value, members.configs)
+        elif members.is_optional:
+            member = None if value is None else members.configs[0]
+        elif isinstance(value, Mapping) and members.configs:
+            member = chosen(members.configs, value)
+        elif isinstance(value, Mapping):
+            member = next(iter(members.mappings), None)
+        elif isinstance(value, (list, tuple)):
+            member = next(iter(members.lists), None)
+        else:
+            member = None
+        return value if member is None else converter.structure(value, member)
 
     return make
+
+
+def _class_of(config: Schema, members: Iterable[type[Schema]]) -> type[Schema] | None:
+    """Return the member that a config is of: its own class, or else the first of its bases."""
+    bases = [member for member in members if isinstance(config, member)]
+    return type(config) if type(config) in bases else next(iter(bases), None)
 
 
 def _annotated_hook(annotation: Any, converter: cattrs.BaseConverter) -> _Hook:

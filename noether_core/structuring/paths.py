@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from noether_core.errors import ConfigError, Problem, path_text
+from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, path_text
 from noether_core.spelling import did_you_mean
 from noether_core.structuring.documents import Document, parse
+from noether_core.structuring.documents.limits import DEEPEST, TOO_DEEP, depth_of
 
 Keys: TypeAlias = tuple[str | int, ...]
 """Names and positions that lead to one value."""
@@ -101,7 +102,8 @@ def _items_at(holder: Found, step: _Step, problems: list[Problem]) -> list[Found
         return [Found((*holder.keys, key), item) for key, item in items.items()]
     if step is not None and step in items:
         return [Found((*holder.keys, step), items[step])]
-    problems.append(_nothing_at(holder, step, items))
+    if len(problems) <= MOST_PROBLEMS:  # no more are reported, and the search for a name takes time
+        problems.append(_nothing_at(holder, step, items))
     return []
 
 
@@ -176,12 +178,17 @@ def _read(assignment: str) -> tuple[Keys, Any]:
         keys = DocumentPath(path).keys
     except ValueError as error:
         raise _refused(str(error)) from None
+    if len(keys) > DEEPEST:
+        raise _refused(TOO_DEEP)
     if not text.strip():
         return keys, None
     try:
-        return keys, parse(text, "yaml", file=COMMAND_LINE).data
+        value = parse(text, "yaml", file=COMMAND_LINE).data
     except ConfigError as error:
         raise error.with_problems(problem.within(*keys) for problem in error.problems) from None
+    if len(keys) + depth_of(value) > DEEPEST:
+        raise _refused(TOO_DEEP, keys=keys)
+    return keys, value
 
 
 def _with(data: Any, keys: Keys, value: Any) -> Any:

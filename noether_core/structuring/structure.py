@@ -26,6 +26,7 @@ from noether_core.schemas.annotations import holds_schema
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
+from noether_core.schemas.unions import ambiguities_in
 from noether_core.schemas.unstructure import unstructure
 from noether_core.spelling import did_you_mean
 
@@ -282,6 +283,8 @@ class _Maker:
 
     def __init__(self, cls: type[Schema], structurer: _Structurer) -> None:
         plan = plan_of(cls)
+        for fault in ambiguities_in(cls):
+            raise TypeError(fault)
         self._cls = cls
         self._plan = plan
         self._structurer = structurer

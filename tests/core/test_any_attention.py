@@ -645,3 +645,21 @@ def test_a_fraction_means_the_decimal_that_was_written():
     x = torch.randn(1, 30, 6)
     attention(x)
     assert attention.attention.arguments[1][0] == TokenSpec("tokens.seeds", 3)
+
+
+@pytest.mark.parametrize("type", _with("key_padding_mask"))
+def test_nan_in_padding_reaches_no_token_and_no_gradient(type):
+    turning = {"use_rope": True} if "rope" in VARIANTS[type].capabilities else {}
+    attention = _attention(type, **turning)
+    real = torch.arange(TOKENS) < torch.tensor([[TOKENS], [7]])
+
+    def outcome(number):
+        x, positions = _tokens()
+        x[~real], positions[~real] = number, number
+        x.requires_grad_()
+        y = attention(x, positions=positions, key_padding_mask=real)[real]
+        sources = [x, *attention.parameters()]
+        return y, *torch.autograd.grad(y.square().sum(), sources, allow_unused=True)
+
+    for got, wanted in zip(outcome(float("nan")), outcome(0.0), strict=True):
+        assert got is None or got.equal(wanted)

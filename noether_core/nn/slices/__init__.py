@@ -1,5 +1,6 @@
 """Soft groups, to which every token belongs in part: the steps, and the form for many tokens."""
 
+from noether_core.nn.slices.layers import TokenChunk, Weighed, attend_by_layers
 from noether_core.nn.slices.operator import attend_through_slices
 from noether_core.nn.slices.plan import (
     LogitMap,
@@ -13,14 +14,16 @@ from noether_core.nn.slices.plan import (
     stack_layers,
 )
 from noether_core.nn.slices.reference import attend_slices, gather_slices, read_slices
-from noether_core.nn.slices.steps import TEMPERATURE_ACTIVATIONS
+from noether_core.nn.slices.steps import soft_slices
 
 __all__ = [
-    "TEMPERATURE_ACTIVATIONS",
     "LogitMap",
     "Operands",
     "Settings",
     "TemperatureActivation",
+    "TokenChunk",
+    "Weighed",
+    "attend_by_layers",
     "attend_slices",
     "attend_through_slices",
     "choose_tile_size",
@@ -29,5 +32,6 @@ __all__ = [
     "logits_from_states",
     "logits_from_tokens",
     "read_slices",
+    "soft_slices",
     "stack_layers",
 ]

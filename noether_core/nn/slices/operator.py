@@ -55,8 +55,10 @@ def attend_through_slices(operands: Operands, settings: Settings) -> Tensor:
         DerivativeError: If a second derivative is wanted.
     """
     if torch.is_autocast_enabled(operands.x.device.type):
-        dtype = dtype_of_results(operands.x)
+        dtype, temperature = dtype_of_results(operands.x), operands.temperature
         operands = Operands._make(None if each is None else each.to(dtype) for each in operands)
+        if settings.temperature_activation == "exp":  # autocast leaves its exponents wide
+            operands = operands._replace(temperature=temperature)
     y: Tensor = _attend(*operands, *settings)[0]
     return y
 

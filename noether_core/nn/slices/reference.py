@@ -43,12 +43,23 @@ def gather_slices(
             slices = gather_slices(weights.float(), features.float(), key_padding_mask)
             return slices.to(features.dtype)
 
+    return means_of(sum_into_slices(weights, features, key_padding_mask))
+
+
+def sum_into_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | None) -> Tensor:
+    """Return the sums of features by weight, and in the last column those of the weights.
+
+    Takes what `gather_slices` does; returns ``(batch, heads, slices, head_dim + 1)``.
+    """
     # The column of ones sums the weights in the same product.
     counted = functional.pad(features, (0, 1), value=1.0)
     if key_padding_mask is not None:
         counted = counted.masked_fill(~key_padding_mask[:, None, :, None], 0.0)
+    return weights.transpose(-2, -1) @ counted
 
-    sums = weights.transpose(-2, -1) @ counted
+
+def means_of(sums: Tensor) -> Tensor:
+    """Return the means of the features that `sum_into_slices` summed."""
     return sums[..., :-1] / (sums[..., -1:] + EPS)
 
 

@@ -122,6 +122,19 @@ def _clamp(raw: Tensor) -> Tensor:
     return raw.clamp_min(MIN_TEMPERATURE)
 
 
+_LEAST_EXPONENT = -60.0
+"""Where exponents are clamped: the softmax behind them is a maximum long before."""
+
+
+def _inverse_of_exp(raw: Tensor) -> Tensor:
+    """Return ``1 / exp(raw)``, by which logits are multiplied rather than divided.
+
+    It is finite for all numbers, and so are the gradients through it, also where ``exp(raw)``
+    overflows. Half precision is widened, as autocast does it.
+    """
+    return torch.exp(-raw.to(dtype_of_sums(raw.dtype)).clamp_min(_LEAST_EXPONENT))
+
+
 TEMPERATURE_ACTIVATIONS: Mapping[TemperatureActivation, Callable[[Tensor], Tensor]] = {
     "clamp": _clamp,
     "sigmoid": torch.sigmoid,
@@ -130,13 +143,27 @@ TEMPERATURE_ACTIVATIONS: Mapping[TemperatureActivation, Callable[[Tensor], Tenso
 }
 """The maps that make a temperature positive."""
 
+
+def soft_slices(logits: Tensor, raw: Tensor, activation: TemperatureActivation) -> Tensor:
+    """Return how much tokens belong to slices, ``softmax(logits / activation(raw))``.
+
+    Args:
+        logits: ``(batch, heads, tokens, slices)``.
+        raw: ``(batch, heads, tokens or 1, 1)``: the temperatures before their activation.
+        activation: What makes them positive.
+    """
+    if activation == "exp":
+        weights = (logits * _inverse_of_exp(raw)).softmax(dim=-1)
+        return weights.to(torch.result_type(logits, raw))
+    return (logits / TEMPERATURE_ACTIVATIONS[activation](raw)).softmax(dim=-1)
+
+
 _SLOPES: Mapping[TemperatureActivation, Callable[[Tensor, Tensor], Tensor]] = {
     "clamp": lambda raw, _: raw >= MIN_TEMPERATURE,
     "sigmoid": lambda _, positive: positive * (1 - positive),
     "softplus": lambda raw, _: raw.sigmoid(),
-    "exp": lambda _, positive: positive,
 }
-"""Their derivatives, from what they are given and what they return."""
+"""Their derivatives, from what they are given and what they return; but for ``"exp"``."""
 
 
 class AdaptiveTemperatures(NamedTuple):
@@ -162,7 +189,7 @@ class Temperatures(NamedTuple):
     """``(samples * heads, tokens or 1, 1)``."""
 
     positive: Tensor
-    """The same shape: what divides the logits."""
+    """The same shape: what divides the logits; with ``"exp"`` its inverse, a factor of theirs."""
 
 
 def make_temperatures(each_head: Tensor, states: Tensor, tile: Tile) -> Temperatures:
@@ -176,7 +203,9 @@ def make_temperatures(each_head: Tensor, states: Tensor, tile: Tile) -> Temperat
     raw = tile.repeat(each_head).view(-1, 1, 1)
     adaptive = _adaptive_temperatures(states, tile)
     if adaptive is not None:
-        raw = raw + functional.gelu(adaptive.outer)
+        raw = raw + functional.gelu(adaptive.outer.to(raw.dtype))
+    if tile.settings.temperature_activation == "exp":
+        return Temperatures(adaptive, raw, _inverse_of_exp(raw))
     positive = TEMPERATURE_ACTIVATIONS[tile.settings.temperature_activation](raw)
     return Temperatures(adaptive, raw, positive)
 
@@ -197,24 +226,26 @@ def _adaptive_temperatures(states: Tensor, tile: Tile) -> AdaptiveTemperatures |
 
 
 def temperatures_backward_(
-    grads: OperandGradients, gradient: Tensor, made: Temperatures, states: Tensor, tile: Tile
+    grads: OperandGradients, grad_raw: Tensor, made: Temperatures, states: Tensor, tile: Tile
 ) -> Tensor | None:
     """Add to *grads* what a tile gives, and return the gradient of its states, if it has one.
 
     Args:
         grads: Gradients of the operands.
-        gradient: That of the positive temperatures, ``(samples * heads, tokens, 1)``.
+        grad_raw: That of the temperatures before their activation, ``(samples * heads, tokens,
+            1)``.
         made: The temperatures.
         states: ``(samples * tokens, D)``.
         tile: The tile.
     """
-    grad_raw = gradient * _SLOPES[tile.settings.temperature_activation](made.raw, made.positive)
     grads.temperature.add_(tile.sum_samples(grad_raw.sum(dim=(1, 2))))
     adaptive = made.adaptive
     if adaptive is None:
         return None
 
-    grad_outer = torch.ops.aten.gelu_backward(grad_raw, adaptive.outer)
+    # What exp widened is narrowed to what the layers have.
+    outer = adaptive.outer.to(grad_raw.dtype)
+    grad_outer = torch.ops.aten.gelu_backward(grad_raw, outer).to(adaptive.outer.dtype)
     grads.outer_weight.add_((functional.gelu(adaptive.inner) * grad_outer).sum(dim=(0, 1)))
     if tile.operands.outer_bias is not None:
         grads.outer_bias.add_(grad_outer.sum())
@@ -261,10 +292,18 @@ def weigh_tokens(sources: Sources, tile: Tile) -> TokenWeights:
     weights = logits  # without temperatures, nothing needs the logits again
     if own.temperature is not None:
         temperatures = make_temperatures(own.temperature, sources.states, tile)
-        sharpened = Sharpened(logits.div_(temperatures.positive), temperatures)
         weights = tile.scratch.empty("weights", logits.shape)
+        if settings.temperature_activation == "exp":
+            # Half precision has too few bits for what large temperatures leave of logits.
+            logits = logits * temperatures.positive
+        else:
+            logits.div_(temperatures.positive)
+        sharpened = Sharpened(logits, temperatures)
 
-    torch.softmax(logits, dim=-1, out=weights)
+    if logits.dtype == weights.dtype:
+        torch.softmax(logits, dim=-1, out=weights)
+    else:
+        weights.copy_(logits.softmax(dim=-1))
     if tile.is_real is not None:
         weights.masked_fill_(~tile.for_every_head(tile.is_real), 0)
     return TokenWeights(weights, sharpened)
@@ -290,13 +329,9 @@ def token_weights_backward_(
 
     grad_states = None
     if made.sharpened is not None:
-        # Of l / t by l and by t: dl / t, and minus their product with l / t.
-        logits, temperatures = made.sharpened
-        grad_logits /= temperatures.positive
-        grad_temperatures = -(grad_logits * logits).sum(dim=-1, keepdim=True)
-        grad_states = temperatures_backward_(
-            grads, grad_temperatures, temperatures, sources.states, tile
-        )
+        grad_raw = sharpened_backward_(grad_logits, made.sharpened, tile)
+        temperatures = made.sharpened.temperatures
+        grad_states = temperatures_backward_(grads, grad_raw, temperatures, sources.states, tile)
 
     source = _logit_source(sources, tile).transpose(1, 2)
     if tile.samples == 1:
@@ -312,6 +347,27 @@ def token_weights_backward_(
     if from_tokens:
         return SourceGradients(grad_source, grad_states)
     return SourceGradients(None, grad_source if grad_states is None else grad_source + grad_states)
+
+
+def sharpened_backward_(grad_logits: Tensor, sharpened: Sharpened, tile: Tile) -> Tensor:
+    """Return the gradient of the temperatures before their activation.
+
+    Args:
+        grad_logits: That of the logits over temperatures; becomes that of the logits themselves.
+        sharpened: The logits over temperatures.
+        tile: The tile.
+    """
+    logits, (_, raw, positive) = sharpened
+    activation = tile.settings.temperature_activation
+    if activation == "exp":  # of l / exp(r) by r: minus itself
+        grad_raw = -(grad_logits * logits).sum(dim=-1, keepdim=True)
+        grad_logits *= positive
+        return grad_raw.masked_fill(raw < _LEAST_EXPONENT, 0)
+
+    # Of l / t by l and by t: dl / t, and minus their product with l / t.
+    grad_logits /= positive
+    grad_temperatures = -(grad_logits * logits).sum(dim=-1, keepdim=True)
+    return grad_temperatures * _SLOPES[activation](raw, positive)
 
 
 def _logit_source(sources: Sources, tile: Tile) -> Tensor:

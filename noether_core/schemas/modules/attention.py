@@ -283,6 +283,7 @@ class AttentionPattern(Schema):
 _MOVED = {
     "CrossAnchorAttentionConfig": "noether_plugins.attention.anchor",
     "DotProductAttentionConfig": "noether_plugins.attention.dot_product",
+    "FLAREAttentionConfig": "noether_plugins.attention.flare",
     "IrregularNatAttentionConfig": "noether_plugins.attention.irregular_nat",
     "JointAnchorAttentionConfig": "noether_plugins.attention.anchor",
     "MixedAttentionConfig": "noether_plugins.attention.mixed",

@@ -20,8 +20,34 @@ Format = Literal["yaml", "toml", "json"]
 LARGEST_TEXT: Final = 2**20
 """Characters that a document may have."""
 
+MOST_VALUES: Final = 2**15
+"""Mappings, lists and scalars that a document may hold, which bounds the time that it takes."""
+
+UNSEEN: Final = (
+    r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters, U+0085 of them a line break
+    r"\u2028\u2029"  # line breaks that some readers know and others do not
+    r"\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"  # joints and directions
+    r"\u115f\u1160\u2800\u3164\uffa0\U0001d159"  # letters and symbols without a mark
+    r"\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f"  # what selects the form of letters
+    r"\ufeff\ufff0-\ufffb\U00013430-\U0001343f"  # layout
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # more of it
+    r"\U000e0000-\U000e0fff"  # tags, which can spell whole sentences
+    r"\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"  # no characters at all
+)
+"""Characters that leave no mark, tabs and line breaks aside, as a set of a regular expression."""
+
 _LINE_BREAK = re.compile("\r\n|\n|\r")
-_PRINTABLE = "\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff"
+
+_EMOJI = (
+    r"\xa9\xae\u203c\u2049\u2122\u2139\u2190-\u27ff\u2900-\u2bff"
+    r"\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+)
+_JOINED = rf"\u0600-\u0dff\ufe0f{_EMOJI}"
+_UNSEEN_ALONE = (
+    rf"[{UNSEEN}]"
+    rf"(?<![{_EMOJI}]\ufe0f)(?<!\ufe0f(?=\u20e3))"  # not the colour of an emoji or key cap
+    rf"(?<![{_JOINED}][\u200c\u200d](?=[{_JOINED}]))"  # nor joints of emoji and letters
+)
 
 
 class Source:
@@ -70,7 +96,7 @@ class Source:
         if start not in self._lines:
             end = _LINE_BREAK.search(self.text, start)
             line = self.text[start : end.start() if end else None]
-            self._lines[start] = _unprintable_in(line).sub("\ufffd", line)
+            self._lines[start] = _unseen_in(line).sub("\ufffd", line)
         return self._lines[start]
 
 
@@ -146,11 +172,13 @@ def repeated_key(
     return source.problem(f"given twice, first on line {line}", start, keys=keys, at_key=True)
 
 
-def find_unprintable(text: str) -> re.Match[str] | None:
-    """Return the first character that no document may hold: YAML's rule, the strictest."""
-    return _unprintable_in(text).search(text)
+def find_unseen(text: str) -> re.Match[str] | None:
+    """Return the first character that no document may hold, since it cannot be seen in one."""
+    return _unseen_in(text).search(text)
 
 
-def _unprintable_in(text: str) -> re.Pattern[str]:
+def _unseen_in(text: str) -> re.Pattern[str]:
     # the set of all such characters takes milliseconds to compile, and most texts are ASCII
-    return re.compile("[^\t\n\r\x20-\x7e]" if text.isascii() else f"[^{_PRINTABLE}]")
+    if text.isascii():
+        return re.compile(r"[^\t\n\r\x20-\x7e]")
+    return re.compile(_UNSEEN_ALONE)

@@ -8,10 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError
-from noether_core.structuring.documents.document import SourceMap, located, repeated_key
+from noether_core.structuring.documents.document import (
+    MOST_VALUES,
+    SourceMap,
+    located,
+    repeated_key,
+)
 from noether_core.structuring.documents.limits import (
     DEEPEST,
     TOO_DEEP,
+    TOO_MANY,
     Refused,
     problems_in,
     whole_number,
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 _LEXEME: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},:]|[^\s\[\]{},:"]++', re.DOTALL)
 
 _DEPTHS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
+_COUNTS: Final = {"]": 0, "}": 0, ",": 0, ":": -1}  # what stands before a colon is no value
 
 _WORDINGS: Final = {
     "Expecting value": "expected a value",
@@ -43,10 +50,8 @@ def read_json(source: Source) -> tuple[Any, Callable[[], SourceMap]]:
     Raises:
         ConfigError: If it is not JSON, or holds what plain data does not.
     """
-    # the standard library would end in a RecursionError that knows no location
-    index = too_deep_at(source.text)
-    if index is not None:
-        raise ConfigError([source.problem(TOO_DEEP, index)])
+    # the standard library would end in a RecursionError that knows no location, or take long
+    _refuse_what_is_too_large(source)
 
     repeating: list[dict[str, Any]] = []
     data = _loads(source, repeating)
@@ -57,16 +62,20 @@ def read_json(source: Source) -> tuple[Any, Callable[[], SourceMap]]:
     return data, lambda: scan_json(source)[0]
 
 
-def too_deep_at(text: str) -> int | None:
-    """Return the index of the first bracket that stands too deep; *text* need not be valid JSON."""
-    if text.count("[") + text.count("{") <= DEEPEST:
-        return None
+def _refuse_what_is_too_large(source: Source) -> None:
+    """Raise what stands too deep, or is a value too many; the text need not be valid JSON."""
+    brackets = source.text.count("[") + source.text.count("{")
+    if brackets <= DEEPEST and source.text.count(",") < MOST_VALUES - brackets:
+        return
     depth = 0
-    for lexeme, index in _lexemes(text):
+    values = 0
+    for lexeme, index in _lexemes(source.text):
         depth += _DEPTHS.get(lexeme, 0)
+        values += _COUNTS.get(lexeme, 1)
         if depth > DEEPEST:
-            return index
-    return None
+            raise ConfigError([source.problem(TOO_DEEP, index)])
+        if values > MOST_VALUES:
+            raise ConfigError([source.problem(TOO_MANY, index)])
 
 
 def _loads(source: Source, repeating: list[dict[str, Any]]) -> Any:

@@ -12,12 +12,13 @@ import attrs
 
 from noether_core.errors import MOST_PROBLEMS, Problem, shown
 from noether_core.schemas.frozen_mapping import MOST_DIGITS, is_writable
-from noether_core.structuring.documents.document import LARGEST_TEXT
+from noether_core.structuring.documents.document import MOST_VALUES
 
 DEEPEST: Final = 64
 """Mappings and lists that may stand inside each other."""
 
 TOO_DEEP: Final = f"mappings and lists stand more than {DEEPEST} deep in each other"
+TOO_MANY: Final = f"more than {MOST_VALUES} values"
 TOO_LONG: Final = f"a whole number of more than {MOST_DIGITS} digits"
 
 _HALF: Final = "half of a character (a lone surrogate)"
@@ -54,6 +55,15 @@ def whole_number(digits: str, base: int = 10) -> int | Refused:
         if is_writable(number):
             return number
     return Refused(TOO_LONG)
+
+
+def depth_of(data: Any) -> int:
+    """Return how many mappings and lists stand in each other."""
+    if isinstance(data, dict):
+        return 1 + max(map(depth_of, data.values()), default=0)
+    if isinstance(data, list):
+        return 1 + max(map(depth_of, data), default=0)
+    return 0
 
 
 def problems_in(data: Any, limits: Limits = _NO_LIMITS) -> list[Problem]:
@@ -110,9 +120,8 @@ class _Check:
             self._stop(Problem(message=TOO_DEEP, keys=keys))
         for key, item in items:
             self._count += 1
-            # each value takes a character at least, so no document can hold more of them
-            if self._count > LARGEST_TEXT:
-                self._stop(Problem(message=f"more than {LARGEST_TEXT} values"))
+            if self._count >= MOST_VALUES:  # the mapping or list at the top is one too
+                self._stop(Problem(message=TOO_MANY))
             self.value(item, (*keys, key), depth)
 
     def _refused(self, value: Any) -> Refused | None:

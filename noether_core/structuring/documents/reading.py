@@ -14,7 +14,7 @@ from noether_core.structuring.documents.document import (
     Format,
     Source,
     SourceMap,
-    find_unprintable,
+    find_unseen,
 )
 
 FORMATS: Final[dict[str, Format]] = {
@@ -95,7 +95,7 @@ def parse(text: str, format: Format, *, file: str = "<text>") -> Document:
     source = Source(text.removeprefix("\ufeff"), file)
     if len(source.text) > LARGEST_TEXT:
         raise _too_large(file)
-    _refuse_unprintable(source)
+    _refuse_unseen(source)
     try:
         data, find_source_map = _reader(format)(source)
     except RecursionError as error:
@@ -150,8 +150,8 @@ def _too_large(file: str) -> ConfigError:
     return ConfigError([Problem(message=f"more than {LARGEST_TEXT} characters", file=file)])
 
 
-def _refuse_unprintable(source: Source) -> None:
-    found = find_unprintable(source.text)
+def _refuse_unseen(source: Source) -> None:
+    found = find_unseen(source.text)
     if found is None:
         return
     message = f"the character U+{ord(found.group()):04X} cannot stand in a document"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from noether_core.errors import ConfigError, path_text
 from noether_core.schemas.frozen_mapping import MOST_DIGITS
-from noether_core.structuring.documents.document import SourceMap, located
+from noether_core.structuring.documents.document import MOST_VALUES, SourceMap, located
 from noether_core.structuring.documents.limits import DEEPEST, TOO_LONG, problems_in
 from noether_core.structuring.documents.toml_scan import scan_toml
 
@@ -38,14 +39,16 @@ def read_toml(source: Source) -> tuple[dict[str, Any], Callable[[], SourceMap]]:
     Raises:
         ConfigError: If it is not TOML, or holds what plain data does not.
     """
-    if sum(map(source.text.count, "[{.")) > DEEPEST:
-        scan_toml(source)  # refuses what stands too deep, for which tomllib takes long
+    find_source_map = cache(lambda: scan_toml(source)[0])
+    nested = sum(map(source.text.count, "[{."))
+    if nested > DEEPEST or sum(map(source.text.count, "=,")) > MOST_VALUES - nested:
+        find_source_map()  # refuses what is too deep or too much, for which tomllib takes long
     data = _loads(source)
     problems = problems_in(data)
     if problems:
-        source_map, _ = scan_toml(source)
+        source_map = find_source_map()
         raise ConfigError(located(problem, source, source_map) for problem in problems)
-    return data, lambda: scan_toml(source)[0]
+    return data, find_source_map
 
 
 def _loads(source: Source) -> dict[str, Any]:

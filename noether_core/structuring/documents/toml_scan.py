@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError
-from noether_core.structuring.documents.document import SourceMap, repeated_key
-from noether_core.structuring.documents.limits import DEEPEST, TOO_DEEP
+from noether_core.structuring.documents.document import MOST_VALUES, SourceMap, repeated_key
+from noether_core.structuring.documents.limits import DEEPEST, TOO_DEEP, TOO_MANY
 
 if TYPE_CHECKING:
     from noether_core.errors import Problem
@@ -34,6 +34,10 @@ _SCALAR: Final = re.compile(
 """
 
 
+MOST_NAMES: Final = 2 * MOST_VALUES
+"""Names that all keys of a document may have together; a dotted key has several."""
+
+
 @attrs.frozen
 class _Name:
     """One name of a dotted key, and its index in the text."""
@@ -52,7 +56,7 @@ def scan_toml(source: Source, end: int | None = None) -> tuple[SourceMap, list[P
     The scan ends at the line that holds *end*, and where the document is not valid.
 
     Raises:
-        ConfigError: If keys or values stand too deep in each other.
+        ConfigError: If keys or values stand too deep in each other, or there are too many.
     """
     scan = _Scan(source)
     with suppress(_LostError):
@@ -69,6 +73,8 @@ class _Scan:
         self._source = source
         self._text = source.text
         self._at = 0
+        self._names_read = 0
+        self._count = 1  # values, the table at the top among them
         self._defined: set[SourceMap] = set()  # values, and tables that have a header of their own
 
     def document(self, end: int) -> None:
@@ -98,6 +104,7 @@ class _Scan:
 
         items = _parts_of(table)
         position = len(items)
+        self._add_value(start)
         items[position] = SourceMap(start, None, {})
         return items[position], (*keys, position)
 
@@ -122,6 +129,10 @@ class _Scan:
             names.append(_Name(_unquoted(found.group()), found.start()))
             if len(names) > DEEPEST:
                 raise ConfigError([self._source.problem(TOO_DEEP, found.start())])
+            self._names_read += 1
+            if self._names_read > MOST_NAMES:
+                message = f"more than {MOST_NAMES} names in keys"
+                raise ConfigError([self._source.problem(message, found.start())])
             self._skip(_SPACE)
             if not self._take("."):
                 return names
@@ -138,7 +149,11 @@ class _Scan:
 
     def _child(self, table: SourceMap, name: _Name) -> SourceMap:
         """Return a table of *table*, which stands where it is first named."""
-        return _parts_of(table).setdefault(name.text, SourceMap(name.start, name.start, {}))
+        parts = _parts_of(table)
+        if name.text not in parts:
+            self._add_value(name.start)
+            parts[name.text] = SourceMap(name.start, name.start, {})
+        return parts[name.text]
 
     def _define(self, value: SourceMap, keys: _Keys, start: int) -> None:
         if value in self._defined and len(self.repeats) <= MOST_PROBLEMS:
@@ -149,12 +164,18 @@ class _Scan:
         start = self._at
         if depth >= DEEPEST:
             raise ConfigError([self._source.problem(TOO_DEEP, start)])
+        self._add_value(start)
         if self._take("["):
             return self._array(SourceMap(start, None, {}), keys, depth + 1)
         if self._take("{"):
             return self._inline_table(SourceMap(start, None, {}), keys, depth + 1)
         self._match(_SCALAR)
         return SourceMap(start)
+
+    def _add_value(self, start: int) -> None:
+        self._count += 1
+        if self._count > MOST_VALUES:
+            raise ConfigError([self._source.problem(TOO_MANY, start)])
 
     def _array(self, array: SourceMap, keys: _Keys, depth: int) -> SourceMap:
         items = _parts_of(array)

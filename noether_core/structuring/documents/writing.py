@@ -8,19 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from noether_core.errors import ConfigError, Problem, shown
-from noether_core.structuring.documents.document import LARGEST_TEXT, Format
+from noether_core.structuring.documents.document import LARGEST_TEXT, UNSEEN, Format
 from noether_core.structuring.documents.limits import Limits, problems_in
-
-# What is not printable, and what some reader takes for the end of a line or an encoding's mark.
-_RISKY: Final = (
-    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
 
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*+(?: [A-Za-z0-9_./+-]++)*+")
 """Text that may stand in YAML without quotes, unless it is one of the words below."""
 
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 """What some reader of YAML takes for something else, in upper or lower case."""
+
+_LAST_OF_FOUR_DIGITS: Final = 0xFFFF
+"""The last character that an escape of four digits can write."""
 
 _CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 
@@ -53,7 +51,8 @@ def write(data: Any, format: Format) -> str:
 def _write_json(data: Any) -> str:
     import json
 
-    return escaped(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    return escaped(text, _escape_in_json) + "\n"
 
 
 def _write_toml(data: Any) -> str:
@@ -64,9 +63,23 @@ def _write_toml(data: Any) -> str:
     return escaped(tomli_w.dumps(data))
 
 
-def escaped(text: str) -> str:
-    r"""Return *text* with risky characters, which stand in double quotes, as ``\u0085``."""
-    return re.sub(_RISKY, lambda found: f"\\u{ord(found.group()):04x}", text)
+def _escape(found: re.Match[str]) -> str:
+    """Return what YAML and TOML write for a character."""
+    code = ord(found.group())
+    return f"\\u{code:04x}" if code <= _LAST_OF_FOUR_DIGITS else f"\\U{code:08x}"
+
+
+def _escape_in_json(found: re.Match[str]) -> str:
+    """Return what JSON writes for a character: two halves of it where four digits are too few."""
+    halves = found.group().encode("utf-16-be").hex()
+    return "".join(f"\\u{halves[start : start + 4]}" for start in range(0, len(halves), 4))
+
+
+def escaped(text: str, escape: Callable[[re.Match[str]], str] = _escape) -> str:
+    r"""Return *text* with unseen characters, which stand in double quotes, as ``\u0085``."""
+    if text.isascii():
+        return text.replace("\x7f", r"\u007f")  # the others of ASCII are escaped already
+    return re.sub(f"[{UNSEEN}]", escape, text)
 
 
 def write_yaml(data: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ import attrs
 from noether_core.errors import ConfigError
 from noether_core.structuring.documents.document import SourceMap, located
 from noether_core.structuring.documents.limits import TOO_DEEP, problems_in
-from noether_core.structuring.documents.yaml_compose import Composer
+from noether_core.structuring.documents.yaml_compose import NAMING, Composer
 
 if TYPE_CHECKING:
     from yaml.error import Mark, MarkedYAMLError
@@ -100,6 +101,10 @@ def _problem_of(source: Source, error: MarkedYAMLError) -> Problem:
     noticed, opened = _index(error.problem_mark), _index(error.context_mark)
     found = source.text[noticed : noticed + 1]
     before = source.text[source.text.rfind("\n", 0, noticed) + 1 : noticed]
+    name = _UNFINISHED_NAME.search(before)
+    if name and found and found not in " \t\r\n,]}":
+        message = f"{found!r} cannot follow {name.group()}"
+        return source.problem(message, noticed, suggestion=NAMING)
     wording = wording_for(error.problem or str(error), found, before)
 
     is_at_end = not source.text[noticed:].strip()
@@ -108,6 +113,10 @@ def _problem_of(source: Source, error: MarkedYAMLError) -> Problem:
         opened if is_at_end or wording.is_at_start else noticed,
         suggestion=wording.suggestion,
     )
+
+
+_UNFINISHED_NAME: Final = re.compile(r"(?:^|(?<=[\s\[{,]))(?:[&*][A-Za-z0-9_-]+|&)\Z")
+"""An anchor or alias at the end of a text, as far as parsers read its name."""
 
 
 def _index(mark: Mark | None) -> int:

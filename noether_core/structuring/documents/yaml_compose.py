@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from noether_core.errors import MOST_PROBLEMS, ConfigError, quoted_if_long
-from noether_core.structuring.documents.document import SourceMap, repeated_key
-from noether_core.structuring.documents.limits import DEEPEST, TOO_DEEP, Refused
+from noether_core.errors import MOST_PROBLEMS, ConfigError, quoted_if_long, shown
+from noether_core.structuring.documents.document import MOST_VALUES, SourceMap, repeated_key
+from noether_core.structuring.documents.limits import (
+    DEEPEST,
+    TOO_DEEP,
+    TOO_MANY,
+    Refused,
+    depth_of,
+)
 from noether_core.structuring.documents.yaml_scalars import (
     plain_scalar,
     tagged_collection,
@@ -24,6 +30,18 @@ if TYPE_CHECKING:
 _Event = Any  # PyYAML's types make the marks optional, which every event has
 _Composed = tuple[Any, SourceMap]
 
+MERGE: Final = "<<"
+"""The key, where it is not quoted, whose mappings are merged into the one that holds it."""
+
+MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+"""The tag that some programs write before a merge key."""
+
+NAMING: Final = "name anchors with letters, digits, '-' and '_'"
+"""The way out for names of anchors that libyaml does not read to their end."""
+
+_BEHIND_NAMES: Final = frozenset(" \t\r\n,]}")
+"""What may follow the name of an anchor or alias."""
+
 MOST_ALIASED: Final = 10_000
 """Values that all aliases of a document may repeat together."""
 
@@ -36,6 +54,28 @@ class _Anchored:
     source_map: SourceMap
     size: int
     """How many values it is, those in it included."""
+
+
+@attrs.define
+class _Mapping:
+    """A mapping while it is composed."""
+
+    data: dict[str, Any] = attrs.field(factory=dict)
+    parts: dict[str | int, SourceMap] = attrs.field(factory=dict)
+
+    merged: list[_Composed] = attrs.field(factory=list)
+    """Mappings behind its merge key; the first of them goes before the others."""
+
+    merge: SourceMap | None = None
+    """Where its merge key stands, if it has one."""
+
+    def take_merged(self) -> None:
+        """Take over what is merged and has no value of its own, with its location."""
+        for data, source_map in self.merged:
+            for key, part in (source_map.parts or {}).items():
+                if key not in self.parts:
+                    self.data[str(key)] = data[key]
+                    self.parts[key] = part
 
 
 class Composer:
@@ -78,27 +118,31 @@ class Composer:
         return self._compose[type(event)](event)
 
     def _scalar(self, event: _Event) -> _Composed:
-        self._count += 1
         start = event.start_mark.index
+        self._add_value(start)
         value = self._accepted(_value_of(event), start)
         source_map = SourceMap(start)
         if event.anchor is not None:
+            self._check_name("&", event)
             self._anchors[event.anchor] = _Anchored(value, source_map, 1)
         return value, source_map
 
     def _mapping(self, event: _Event) -> _Composed:
         before = self._open(event, "map")
-        data: dict[str, Any] = {}
-        parts: dict[str | int, SourceMap] = {}
+        mapping = _Mapping()
         while type(key := self._next()) is not self._mapping_end:
-            self._entry(key, data, parts)
-        return self._close(event, data, parts, before)
+            if _is_merge(key):
+                self._merge(key, mapping)
+            else:
+                self._entry(key, mapping)
+        if mapping.merged:
+            mapping.take_merged()
+        return self._close(event, mapping.data, mapping.parts, before)
 
-    def _entry(
-        self, event: _Event, data: dict[str, Any], parts: dict[str | int, SourceMap]
-    ) -> None:
+    def _entry(self, event: _Event, mapping: _Mapping) -> None:
         start = event.start_mark.index
-        key = self._key(event, start, parts)
+        key = self._key(event, start, mapping.parts)
+        self._count -= 1  # a key is no value
 
         # the value of a refused key is composed too, for its own problems and to pass its events
         self._keys.append(str(getattr(event, "value", "?")) if key is None else key)
@@ -107,8 +151,32 @@ class Composer:
 
         if key is not None:
             source_map.key_start = start
-            data[key] = value
-            parts[key] = source_map
+            mapping.data[key] = value
+            mapping.parts[key] = source_map
+
+    def _merge(self, event: _Event, mapping: _Mapping) -> None:
+        """Compose what stands behind a merge key."""
+        start = event.start_mark.index
+        if mapping.merge is not None:
+            keys = (*self._keys, MERGE)
+            problem = repeated_key(self._source, keys, start, mapping.merge)
+            way_out = "list the mappings behind one: '<<: [*first, *second]'"
+            self._report(attrs.evolve(problem, suggestion=way_out))
+        mapping.merge = SourceMap(start, start)
+
+        self._keys.append(MERGE)
+        reported = len(self._problems)
+        value, source_map = self.node()
+        items = [(value, source_map)]
+        if isinstance(value, list) and source_map.parts is not None:
+            items = list(zip(value, source_map.parts.values(), strict=True))
+        for item, place in items:
+            if isinstance(item, dict):
+                mapping.merged.append((item, place))
+            elif len(self._problems) == reported:
+                message = f"expected a mapping to merge, or a list of them, got {shown(item)}"
+                self._refuse(message, place.start)
+        self._keys.pop()
 
     def _key(self, event: _Event, start: int, parts: dict[str | int, SourceMap]) -> str | None:
         """Return a key, or None once the reason is reported why it is refused."""
@@ -119,8 +187,6 @@ class Composer:
                 self._refuse_foreign_key(event, key, start)
         elif key in parts:
             self._report(repeated_key(self._source, (*self._keys, key), start, parts[key]))
-        elif key == "<<" and not getattr(event, "style", None):
-            self._refuse("YAML 1.2 has no merge keys ('<<')", start, "write the options out")
         else:
             return key
         return None
@@ -145,9 +211,10 @@ class Composer:
         if event.tag is not None:
             self._accepted(tagged_collection(event.tag, name), start)
         if event.anchor is not None:
+            self._check_name("&", event)
             self._anchors[event.anchor] = None
         before = self._count
-        self._count += 1
+        self._add_value(start)
         return before
 
     def _close(
@@ -161,6 +228,7 @@ class Composer:
 
     def _alias(self, event: _Event) -> _Composed:
         start = event.start_mark.index
+        self._check_name("*", event)
         anchored = self._anchors.get(event.anchor)
         if anchored is None:
             fault = "has no anchor before it"
@@ -176,7 +244,26 @@ class Composer:
             message = f"aliases repeat more than {MOST_ALIASED} values"
             problem = self._source.problem(message, start, keys=tuple(self._keys))
             raise ConfigError([*self._problems, problem])
+        if self._depth + depth_of(anchored.data) > DEEPEST:
+            raise ConfigError([*self._problems, self._source.problem(TOO_DEEP, start)])
         return copy.deepcopy(anchored.data), SourceMap(start, None, anchored.source_map.parts)
+
+    def _check_name(self, mark: str, event: _Event) -> None:
+        """Report a name that goes on, by YAML 1.2, where the parser takes a value to begin."""
+        name = mark + event.anchor
+        end = self._source.text.index(name, event.start_mark.index) + len(name)
+        following = self._source.text[end : end + 1]
+        if not following or following in _BEHIND_NAMES:
+            return
+        way_out = NAMING
+        if mark == "*" and self._source.text[end : end + 2].strip() == ":":
+            way_out = "put a space before it"
+        self._refuse(f"{following!r} cannot follow {quoted_if_long(name)}", end, way_out)
+
+    def _add_value(self, start: int) -> None:
+        self._count += 1
+        if self._count > MOST_VALUES:
+            raise ConfigError([*self._problems, self._source.problem(TOO_MANY, start)])
 
     def _accepted(self, value: Any, start: int) -> Any:
         if isinstance(value, Refused):
@@ -206,6 +293,12 @@ class Composer:
         self._problems.append(problem)
         if len(self._problems) > MOST_PROBLEMS:
             raise ConfigError(self._problems)
+
+
+def _is_merge(event: _Event) -> bool:
+    if getattr(event, "value", None) != MERGE or event.style:
+        return False
+    return event.tag in (None, MERGE_TAG)
 
 
 def _value_of(event: _Event) -> Any:

@@ -9,6 +9,7 @@ from noether_core.testing.checks import (
     compiling,
     configs,
     derivatives,
+    layers,
     options,
     record,
     results,
@@ -28,6 +29,7 @@ _THEMES = (
     arguments,
     derivatives,
     training,
+    layers,
     state,
     compiling,
 )

@@ -122,10 +122,13 @@ def _check_hidden_keys(
 
 @check("key_padding_mask")
 def check_key_padding_mask(subject: Subject) -> None:
-    """Padding has no influence on real tokens: it may hold anything, or not be there at all."""
+    """Padding reaches no real token: it may hold anything, NaN too, or not be there at all."""
     module, arguments = subject.module(), subject.arguments()
     mask = subject.optional("key_padding_mask", arguments)
     _check_content_of_padding(subject, module, arguments, mask)
+    _check_undefined_padding(subject, module)
+    if subject.honours("rope") and subject.config().head_dim > 1:
+        _check_undefined_padding(subject, subject.module(use_rope=True))
 
     kept = int(mask.sum(dim=1).min())
     real = (torch.arange(mask.shape[1], device=mask.device) < kept).expand_as(mask)
@@ -154,6 +157,30 @@ def _check_content_of_padding(
     if subject.signature.is_of_one_set:
         y, again = y[mask], again[mask]  # rows of padding mean nothing
     check_close(again, y, f"{subject.type}: what stands in padding changes what real tokens get")
+
+
+def _check_undefined_padding(subject: Subject, module: nn.Module) -> None:
+    """Check that NaN in padding reaches no result of real tokens and no gradient."""
+    arguments = subject.arguments(module)
+    mask = subject.optional("key_padding_mask", arguments)
+
+    def outcome(number: float) -> tuple[Tensor, list[Tensor]]:
+        def fill(tensor: Tensor, is_of_queries: bool) -> Tensor:
+            return tensor if is_of_queries else tensor.masked_fill(~mask[..., None], number)
+
+        filled = calls.on_tokens(fill, arguments)
+        y = subject.call(module, {**filled, "key_padding_mask": mask})
+        y = y[mask] if subject.signature.is_of_one_set else y  # rows of padding mean nothing
+        named = gradients_of(module, y)
+        return y, [gradient for gradient in named.values() if gradient is not None]
+
+    y, gradients = outcome(float("nan"))
+    wanted, wanted_gradients = outcome(0.0)
+    remedy = "put zeros there first, by noether_core.nn.zero_padding"
+    check_close(y, wanted, f"{subject.type}: NaN in padding reaches real tokens; {remedy}")
+    problem = f"{subject.type}: NaN in padding reaches gradients of parameters; {remedy}"
+    for got, right in zip(gradients, wanted_gradients, strict=True):
+        check_close(got, right, problem)
 
 
 @check("key_padding_mask", "attn_mask")

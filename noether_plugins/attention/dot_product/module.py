@@ -14,6 +14,7 @@ from noether_core.nn import (
     check_freqs,
     check_key_padding_mask,
     check_tokens,
+    zero_padding,
 )
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 
@@ -75,6 +76,9 @@ class DotProductAttention(QKVAttention):
         check_attn_mask(attn_mask, x, x, self.num_heads)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="dot_product", use_rope=self.use_rope)
+        if key_padding_mask is not None:
+            x = zero_padding(x, key_padding_mask)
+            freqs = zero_padding(freqs, key_padding_mask)
         dropout = self.dropout if self.training else 0.0  # of weights; that of the output is below
 
         queries = self.project_queries(x, freqs)

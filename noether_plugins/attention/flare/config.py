@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt
 
 from noether_core.schemas import AttentionConfig, Backend, Because
 
-Activation = Literal["GELU", "SILU"]
+Activation = Literal["GELU", "GELU_TANH", "SILU"]
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +54,7 @@ class FLAREAttentionConfig(AttentionConfig):
     """
 
     activation: Activation = "GELU"
-    """Activation of both MLPs."""
+    """Activation of both MLPs; ``"GELU_TANH"`` is the approximation that official weights need."""
 
     anchor_suffix: str = "_anchors"
     """Where a call names groups of tokens and some end in this, latents attend to those alone."""

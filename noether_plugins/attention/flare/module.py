@@ -22,6 +22,7 @@ from noether_core.nn import (
     merge_heads,
     project_heads,
     split_heads,
+    zero_padding,
 )
 from noether_core.nn.groups import GroupSplit, select_groups, split_groups
 from noether_core.nn.operators import dtype_of_results
@@ -132,6 +133,8 @@ class FLAREAttention(nn.Module):
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, anchors, chunk_size)
 
+        if key_padding_mask is not None:
+            x = zero_padding(x, key_padding_mask)
         latents = self._latents(x.shape[0])
         keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
         values = project_heads(_select(x, anchors, dim=1), self.v_proj, self.num_heads)
@@ -214,7 +217,8 @@ class FLAREAttention(nn.Module):
             y[:, rows] = self._hand_out(keys, latents, gathered)
         # The others have left no keys, as no latent attends to them.
         for rows in chunks_of(_between(attended, count), chunk_size):
-            keys = project_heads(x[:, rows], self.k_proj, self.num_heads, norm=self.k_norm)
+            tokens = _real_tokens(x, real, rows)
+            keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
             y[:, rows] = self._hand_out(keys, latents, gathered)
         return y
 
@@ -223,7 +227,7 @@ class FLAREAttention(nn.Module):
     ) -> Iterator[KeyChunk]:
         """Yield the keys and values of chunks of *x*, and leave the keys in their rows of *y*."""
         for rows in chunks:
-            tokens = x[:, rows].contiguous()  # one copy, where every layer would make its own
+            tokens = _real_tokens(x, real, rows)
             keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
             values = project_heads(tokens, self.v_proj, self.num_heads)
             y[:, rows] = merge_heads(keys)
@@ -249,6 +253,13 @@ def _select(tensor: Tensor, anchors: GroupSplit | None, *, dim: int) -> Tensor:
     """Return the tokens that the latents attend to."""
     # The tensor itself where it is all of them: the gradient of a part costs a tensor more.
     return tensor if anchors is None else select_groups(tensor, anchors, dim=dim)
+
+
+def _real_tokens(x: Tensor, real: Tensor | None, rows: slice) -> Tensor:
+    """Return some tokens, padding as zeros."""
+    if real is not None:
+        return zero_padding(x[:, rows], real[:, rows])
+    return x[:, rows].contiguous()  # one copy, where every layer would make its own
 
 
 def _spans(split: GroupSplit) -> list[slice]:

@@ -12,8 +12,14 @@ if TYPE_CHECKING:
 
     from noether_plugins.attention.flare.config import Activation
 
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return functional.gelu(x, approximate="tanh")
+
+
 _ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
     "GELU": functional.gelu,
+    "GELU_TANH": _gelu_tanh,
     "SILU": functional.silu,
 }
 

@@ -14,11 +14,13 @@ from noether_core.nn import (
     draw_seed,
     init_weights_,
     split_heads,
+    zero_padding,
 )
-from noether_plugins.attention.irregular_nat.at_once import Neighbourhood, Tokens
+from noether_core.nn.layers import plain_linears
+from noether_plugins.attention.irregular_nat.at_once import Neighbourhood, Tokens, called_bias
 from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
 from noether_plugins.attention.irregular_nat.neighbours import Nearest, nearest_neighbours
-from noether_plugins.attention.irregular_nat.operation import attend_to_neighbours
+from noether_plugins.attention.irregular_nat.operation import attend_to_neighbours, attend_with_bias
 from noether_plugins.attention.irregular_nat.relpos import RelposWeights
 
 
@@ -85,10 +87,14 @@ class IrregularNatAttention(QKVAttention):
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         positions = check_positions(positions, x, self.input_dim)
+        if key_padding_mask is not None:
+            x = zero_padding(x, key_padding_mask)
+            positions = zero_padding(positions, key_padding_mask)
 
         nearest = nearest_neighbours(
             positions, key_padding_mask, radius=self.radius, max_degree=self._degree(x.shape[1])
         )
+        given = self._neighbourhood(nearest)
         tokens = Tokens(
             self._projected(x, self.q, self.q_norm),
             self._projected(x, self.k, self.k_norm),
@@ -96,7 +102,12 @@ class IrregularNatAttention(QKVAttention):
             positions.flatten(0, 1),
         )
 
-        result = attend_to_neighbours(tokens, self._relpos_weights(), self._neighbourhood(nearest))
+        weights = self._relpos_weights()
+        if weights is None:
+            bias = called_bias(self.relpos_fc1, self.relpos_fc2, tokens.positions, given)
+            result = attend_with_bias(tokens, bias, given)
+        else:
+            result = attend_to_neighbours(tokens, weights, given)
 
         return self.project_output(split_heads(result.view(x.shape), self.num_heads))
 
@@ -115,8 +126,12 @@ class IrregularNatAttention(QKVAttention):
         normed: Tensor = norm(projected.view(projected.shape[0], self.num_heads, self.head_dim))
         return normed.flatten(1)
 
-    def _relpos_weights(self) -> RelposWeights:
-        inner, outer = self.relpos_fc1, self.relpos_fc2
+    def _relpos_weights(self) -> RelposWeights | None:
+        """Return the weights of the bias, or None where its layers must be called."""
+        plain = plain_linears(self.relpos_fc1, self.relpos_fc2)
+        if plain is None:
+            return None
+        inner, outer = plain
         return RelposWeights(inner.weight, outer.weight, inner.bias, outer.bias)
 
     def _neighbourhood(self, nearest: Nearest) -> Neighbourhood:

@@ -59,15 +59,40 @@ def attend_to_neighbours(tokens: Tokens, relpos: RelposWeights, given: Neighbour
         DerivativeError: If a second derivative is wanted of what is computed chunk by chunk.
     """
     width = max(tokens.keys.shape[1], relpos.inner.shape[0])
-    if is_transformed():
+    if _is_at_once(given, width):
         return attend_at_once(tokens, relpos, given)
-    # A graph serves any number of tokens, so it does not depend on this one.
-    if not torch.compiler.is_compiling() and given.neighbours.numel() * width <= _AT_ONCE:
-        return attend_at_once(tokens, relpos, given)
-
     result: Tensor
-    result, _ = _operator(*tokens, *relpos, *given)
+    result, _ = _operator(*tokens, *relpos, None, *given)
     return result
+
+
+def attend_with_bias(tokens: Tokens, pair_bias: Tensor, given: Neighbourhood) -> Tensor:
+    """Return what `attend_to_neighbours` does, with a bias that was made before.
+
+    Args:
+        tokens: The tokens; their positions do not matter.
+        pair_bias: The bias of every pair and head, ``(tokens, degree, heads)``.
+        given: Which tokens attend to which; dropout within the bias is not repeated.
+    """
+    # An MLP without features adds nothing to the bias.
+    weights = pair_bias.new_zeros(0, tokens.positions.shape[1])
+    relpos = RelposWeights(weights, pair_bias.new_zeros(given.num_heads, 0), None, None)
+    given = given._replace(relpos_seed=None)
+    if _is_at_once(given, tokens.keys.shape[1]):
+        return attend_at_once(tokens, relpos, given, pair_bias)
+    result: Tensor
+    result, _ = _operator(*tokens, *relpos, pair_bias, *given)
+    return result
+
+
+def _is_at_once(given: Neighbourhood, width: int) -> bool:
+    """Return whether all pairs are gathered at once, *width* numbers each."""
+    if is_transformed():
+        return True
+    # A graph serves any number of tokens, so it does not depend on this one.
+    if torch.compiler.is_compiling():
+        return False
+    return given.neighbours.numel() * width <= _AT_ONCE
 
 
 class _DropoutScales(NamedTuple):
@@ -80,19 +105,41 @@ class _DropoutScales(NamedTuple):
     """``(rows * degree, relpos_hidden_dim)``."""
 
 
+class OperatorInputs(NamedTuple):
+    """What the operator is given, by its records."""
+
+    tokens: Tokens
+    relpos: RelposWeights
+
+    pair_bias: Tensor | None
+    """Added to the bias by *relpos*, ``(tokens, degree, heads)``; None for nothing."""
+
+    given: Neighbourhood
+
+
+class Gradients(NamedTuple):
+    """The gradients of the first three."""
+
+    tokens: Tokens
+    relpos: RelposWeights
+    pair_bias: Tensor | None
+
+
 class _Operands:
     """Everything that chunks are computed from, in the dtype in which sums are taken.
 
     A chunk is a span of rows of the walk.
     """
 
-    def __init__(self, tokens: Tokens, relpos: RelposWeights, given: Neighbourhood) -> None:
+    def __init__(self, inputs: OperatorInputs) -> None:
+        tokens, relpos, pair_bias, given = inputs
         dtype = dtype_of_sums(tokens.queries.dtype)
         self.queries = tokens.queries.to(dtype).contiguous()
         self.keys = tokens.keys.to(dtype).contiguous()
         self.values = tokens.values.to(dtype).contiguous()
         self.positions = tokens.positions
         self.relpos = relpos.map(lambda weight: weight.to(dtype))
+        self.pair_bias = pair_bias
         self.given = given
         self.walk = walk_through(given.neighbours, given.walk)
 
@@ -164,12 +211,12 @@ class _Operands:
         return _DropoutScales(weights, features)
 
 
-def _attend(tokens: Tokens, relpos: RelposWeights, given: Neighbourhood) -> tuple[Tensor, Tensor]:
+def _attend(inputs: OperatorInputs) -> tuple[Tensor, Tensor]:
     """Return what every token attends to, ``(tokens, hidden_dim)``, and the weights.
 
     The weights are ``(heads, tokens, degree)``, before dropout, in the order of the walk.
     """
-    operands = _Operands(tokens, relpos, given)
+    operands, given = _Operands(inputs), inputs.given
     walk = operands.walk
     weights = operands.new_pairs()
     kept = weights if given.seed is None else operands.new_pairs()
@@ -178,6 +225,9 @@ def _attend(tokens: Tokens, relpos: RelposWeights, given: Neighbourhood) -> tupl
         scales = operands.dropout_scales(rows)
         features = features_of(operands.offsets(rows), operands.relpos, scales.features)
         logits = bias_of(features, operands.relpos).view(operands.heads, -1, operands.degree)
+        if operands.pair_bias is not None:
+            own = operands.pair_bias.index_select(0, walk.tokens[rows])
+            logits.add_(own.permute(2, 0, 1))
         products = operands.products(operands.queries, operands.keys, rows)
         logits.add_(products, alpha=operands.scale)
 
@@ -190,26 +240,18 @@ def _attend(tokens: Tokens, relpos: RelposWeights, given: Neighbourhood) -> tupl
 
     result = torch.empty_like(operands.values)
     sum_over_neighbours(operands.by_head(operands.values), kept, walk, operands.by_head(result))
-    return result.to(tokens.values.dtype), weights
+    return result.to(inputs.tokens.values.dtype), weights
 
 
-def _attend_backward(
-    grad_result: Tensor,
-    weights: Tensor,
-    tokens: Tokens,
-    relpos: RelposWeights,
-    given: Neighbourhood,
-) -> tuple[Tokens, RelposWeights]:
-    """Return the gradients of tokens and of the weights of the bias.
+def _attend_backward(grad_result: Tensor, weights: Tensor, inputs: OperatorInputs) -> Gradients:
+    """Return the gradients of tokens, of the weights of the bias, and of the bias of pairs.
 
     Args:
         grad_result: Gradient of what the tokens attend to.
         weights: What `_attend` returned.
-        tokens: As there.
-        relpos: As there.
-        given: As there.
+        inputs: As there.
     """
-    operands = _Operands(tokens, relpos, given)
+    operands, given = _Operands(inputs), inputs.given
     walk, positions = operands.walk, operands.positions
     grad_result = grad_result.to(operands.values.dtype).contiguous()
     kept = weights if given.seed is None else operands.new_pairs()
@@ -250,7 +292,13 @@ def _attend_backward(
     sum_over_attending(by_head(grad_result), kept, pairs, by_head(grad_values))
     grad_queries.mul_(operands.scale)
     grad_keys.mul_(operands.scale)
-    return Tokens(grad_queries, grad_keys, grad_values, grad_positions), grad_relpos
+    grad_tokens = Tokens(grad_queries, grad_keys, grad_values, grad_positions)
+    if operands.pair_bias is None:
+        return Gradients(grad_tokens, grad_relpos, None)
+
+    grad_bias = operands.pair_bias.new_empty(operands.pair_bias.shape)
+    grad_bias[walk.tokens] = grad_logits.permute(1, 2, 0).to(grad_bias.dtype)
+    return Gradients(grad_tokens, grad_relpos, grad_bias)
 
 
 _SECOND_DERIVATIVE = (
@@ -260,30 +308,34 @@ _SECOND_DERIVATIVE = (
 
 _INPUTS = (
     "Tensor queries, Tensor keys, Tensor values, Tensor positions, "
-    "Tensor inner, Tensor outer, Tensor? inner_bias, Tensor? outer_bias, "
+    "Tensor inner, Tensor outer, Tensor? inner_bias, Tensor? outer_bias, Tensor? pair_bias, "
     "Tensor neighbours, Tensor walk, Tensor? seed, Tensor? relpos_seed, "
     "int num_heads, float dropout, float relpos_dropout"
 )
-"""The fields of `Tokens`, `RelposWeights` and `Neighbourhood`; the first two have gradients."""
+"""The fields of `Tokens` and `RelposWeights`, the bias of pairs, and the fields of `Neighbourhood`;
+all but the last have gradients.
+"""
 
-_DIFFERENTIATED = len(Tokens._fields) + len(RelposWeights._fields)
+_MADE_OF = len(Tokens._fields) + len(RelposWeights._fields)
+_DIFFERENTIATED = _MADE_OF + 1
 _TENSORS = _DIFFERENTIATED + 4
 
 
-def _records(inputs: Sequence[Any]) -> tuple[Tokens, RelposWeights, Neighbourhood]:
+def _records(inputs: Sequence[Any]) -> OperatorInputs:
     """Return what an operator is given, as the records that it was made of."""
     tokens = Tokens._make(inputs[: len(Tokens._fields)])
-    relpos = RelposWeights._make(inputs[len(Tokens._fields) : _DIFFERENTIATED])
-    return tokens, relpos, Neighbourhood._make(inputs[_DIFFERENTIATED:])
+    relpos = RelposWeights._make(inputs[len(Tokens._fields) : _MADE_OF])
+    given = Neighbourhood._make(inputs[_DIFFERENTIATED:])
+    return OperatorInputs(tokens, relpos, inputs[_MADE_OF], given)
 
 
 def _forward(*inputs: Any) -> tuple[Tensor, Tensor]:
     with torch.autocast(inputs[0].device.type, enabled=False):
-        return _attend(*_records(inputs))
+        return _attend(_records(inputs))
 
 
 def _fake_forward(*inputs: Any) -> tuple[Tensor, Tensor]:
-    tokens, _, given = _records(inputs)
+    tokens, _, _, given = _records(inputs)
     weights = tokens.queries.new_empty(
         (given.num_heads, *given.neighbours.shape), dtype=dtype_of_sums(tokens.queries.dtype)
     )
@@ -314,10 +366,11 @@ def _gradients(ctx: Any, grad_result: Tensor | None, _: Tensor | None) -> tuple[
 def _backward(grad_result: Tensor, weights: Tensor, *inputs: Any) -> list[Tensor]:
     """Return the gradients of the tensors among tokens and weights, without those that are None."""
     with torch.autocast(grad_result.device.type, enabled=False):
-        grad_tokens, grad_relpos = _attend_backward(grad_result, weights, *_records(inputs))
+        made = _attend_backward(grad_result, weights, _records(inputs))
 
     gradients = []
-    for gradient, tensor in zip((*grad_tokens, *grad_relpos), inputs, strict=False):
+    in_order = (*made.tokens, *made.relpos, made.pair_bias)
+    for gradient, tensor in zip(in_order, inputs, strict=False):
         if gradient is not None:
             gradients.append(gradient.to(tensor.dtype))
     return gradients

@@ -18,6 +18,7 @@ from noether_core.nn import (
     check_key_padding_mask,
     check_tokens,
     layout_of,
+    zero_padding,
 )
 from noether_core.nn.cache import join_key_values
 from noether_core.nn.groups import GroupSplit, Selection, SplitTokens, select_groups
@@ -98,6 +99,10 @@ class MixedAttention(QKVAttention):
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
 
+        if key_padding_mask is not None:
+            x = zero_padding(x, key_padding_mask)
+            freqs = zero_padding(freqs, key_padding_mask)
+
         if not plan.calls:
             # No group has tokens.
             return self.project_output(self.project_queries(x))
@@ -120,6 +125,8 @@ class MixedAttention(QKVAttention):
         The plan of the last call serves again where the groups are the same, which is quicker to
         see than to look the plan up.
         """
+        if token_specs is None:
+            raise TokenGroupError("token_specs: got None, wanted a list of TokenSpec")
         specs = tuple(token_specs)
         if patterns is not None and not callable(patterns):
             patterns = tuple(patterns)

@@ -21,6 +21,7 @@ from noether_core.nn import (
     check_key_padding_mask,
     check_tokens,
     combine_masks,
+    zero_padding,
 )
 from noether_core.nn.operators import dtype_of_results
 from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks
@@ -178,8 +179,10 @@ class PerceiverAttention(QKVAttention):
 
     def _project_pair(self, tokens: Tokens) -> KeyValues:
         """Return the keys and values of *tokens*."""
-        keys = self.project_keys(tokens.x, tokens.freqs)
-        return KeyValues(keys, self.project_values(tokens.x), tokens.real)
+        x, freqs, real = tokens
+        if real is not None:
+            x, freqs = zero_padding(x, real), zero_padding(freqs, real)
+        return KeyValues(self.project_keys(x, freqs), self.project_values(x), real)
 
     def _stream(self, call: Call, sizes: ChunkSizes) -> Tensor:
         """Return the result of a call, made of one chunk of queries after the other."""

@@ -15,13 +15,11 @@ from noether_core.nn import (
     check_tokens,
     describe,
     draw_seed,
-    gather_slices,
     init_weights_,
-    merge_heads,
     project_heads,
-    read_slices,
     slices,
 )
+from noether_core.nn.layers import plain_linear, plain_linears
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
 
@@ -88,24 +86,43 @@ class TransolverAttention(nn.Module):
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
         size = slices.choose_tile_size(self, x)
-        if size is None:
-            y = self._held(x, key_padding_mask, dropout)
+        plain = None if size is None else self._plain_layers()
+        if size is None or plain is None:
+            y = slices.attend_by_layers(self, x, key_padding_mask, size=size)
         else:
-            y = self._streamed(x, key_padding_mask, size, dropout)
+            y = self._streamed(plain, x, key_padding_mask, size, dropout)
         return functional.dropout(y, dropout) if dropout else y
 
-    def _streamed(self, x: Tensor, is_real: Tensor | None, size: int, dropout: float) -> Tensor:
-        """Compute tokens in tiles of *size*."""
-        states, features = self.in_project_x.project, self.in_project_fx.project
+    def _plain_layers(self) -> tuple[nn.Linear, ...] | None:
+        """Return the linear layers, or None where one of them must be called."""
+        return plain_linears(
+            self.in_project_x,
+            self.in_project_fx,
+            self.in_project_slice,
+            self.q,
+            self.k,
+            self.v,
+            self.proj,
+        )
+
+    def _streamed(
+        self,
+        plain: tuple[nn.Linear, ...],
+        x: Tensor,
+        is_real: Tensor | None,
+        size: int,
+        dropout: float,
+    ) -> Tensor:
+        """Compute tokens in tiles of *size*, by the weights of layers that are *plain*."""
+        states, features, to_slices, queries, keys, values, output = plain
         logits = slices.logits_from_states(
-            self.in_project_slice.project,
+            to_slices,
             states,
             self.num_heads,
             temperature=self.temperature,
             is_folded=self.is_folded,
         )
-        qkv = slices.stack_layers(self.q.project, self.k.project, self.v.project)
-        output = self.proj.project
+        qkv = slices.stack_layers(queries, keys, values)
 
         operands = slices.Operands(
             x,
@@ -130,19 +147,20 @@ class TransolverAttention(nn.Module):
         )
         return slices.attend_through_slices(operands, settings)
 
-    def _held(self, x: Tensor, is_real: Tensor | None, dropout: float) -> Tensor:
-        """Compute all tokens at once, and hold their slice weights."""
-        if is_real is not None:  # whatever padding holds, NaN included, takes no part
-            x = x.masked_fill(~is_real.unsqueeze(-1), 0.0)
+    def weigh(self, x: Tensor, chunk: slices.TokenChunk | None) -> slices.Weighed:  # noqa: ARG002
+        """Return how much tokens belong to each slice, and their features."""
         weights = self._slice_weights(x)
-        features = project_heads(x, self.in_project_fx, self.num_heads)
+        return slices.Weighed(weights, lambda: project_heads(x, self.in_project_fx, self.num_heads))
 
-        gathered = gather_slices(weights, features, is_real)
+    def mix(self, gathered: Tensor) -> Tensor:
+        """Let slices attend to each other."""
+        dropout = self.dropout if self.training else 0.0
         queries, keys, values = self.q(gathered), self.k(gathered), self.v(gathered)
-        mixed = attend_slices(queries, keys, values, dropout=dropout, backend=self.backend)
-        read = read_slices(weights, mixed, is_real)
+        return attend_slices(queries, keys, values, dropout=dropout, backend=self.backend)
 
-        y: Tensor = self.proj(merge_heads(read))
+    def project(self, read: Tensor) -> Tensor:
+        """Return the output of tokens, from what their heads read of the slices."""
+        y: Tensor = self.proj(read)
         return y
 
     def _slice_weights(self, x: Tensor) -> Tensor:
@@ -151,10 +169,13 @@ class TransolverAttention(nn.Module):
         The weights of a token add up to 1.
         """
         states = project_heads(x, self.in_project_x, self.num_heads)
-        project = self.in_project_slice.project
+        plain = plain_linear(self.in_project_slice)
+        if plain is None:
+            logits: Tensor = self.in_project_slice(states) / self.temperature
+            return logits.softmax(dim=-1)
 
         # The temperature divides weight and bias rather than logits, which grow with the tokens.
-        logits = states @ (project.weight.t() / self.temperature)
-        if project.bias is not None:
-            logits += project.bias / self.temperature
+        logits = states @ (plain.weight.t() / self.temperature)
+        if plain.bias is not None:
+            logits += plain.bias / self.temperature
         return logits.softmax(dim=-1)

@@ -15,15 +15,13 @@ from noether_core.nn import (
     check_tokens,
     describe,
     draw_seed,
-    gather_slices,
     init_weights_,
-    merge_heads,
     project_heads,
-    read_slices,
     slices,
     split_heads,
     uniform_at,
 )
+from noether_core.nn.layers import is_untouched, plain_linears
 from noether_core.nn.noise import gumbel
 from noether_core.nn.operators import dtype_of_sums
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
@@ -85,7 +83,8 @@ class TransolverPlusPlusAttention(nn.Module):
         self.k = Projection(width, width, bias=bias)
         self.v = Projection(width, width, bias=bias)
         output = Projection(self.hidden_dim, self.hidden_dim, bias=bias)
-        self.to_out = nn.Sequential(output, nn.Dropout(self.dropout))
+        # The paper's code has its dropout beside it; here `forward` drops, and no module idles.
+        self.to_out = nn.Sequential(output)
         init_weights_(self, own.init_weights, output=output.project)
         if own.init_weights != "zeros":
             _start_apart_(self.in_project_slice.project.weight)
@@ -114,10 +113,13 @@ class TransolverPlusPlusAttention(nn.Module):
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
         size = slices.choose_tile_size(self, x, draws_noise=self._is_noisy)
-        if size is None:
-            y = self._held(x, key_padding_mask, dropout)
+        plain = None if size is None else self._plain_layers()
+        if size is None or plain is None:
+            y = slices.attend_by_layers(
+                self, x, key_padding_mask, size=size, draws_noise=self._is_noisy
+            )
         else:
-            y = self._streamed(x, key_padding_mask, size, dropout)
+            y = self._streamed(plain, x, key_padding_mask, size, dropout)
         return functional.dropout(y, dropout) if dropout else y
 
     @property
@@ -125,15 +127,37 @@ class TransolverPlusPlusAttention(nn.Module):
         """Whether noise is drawn."""
         return self.training and self.draws_noise
 
-    def _streamed(self, x: Tensor, is_real: Tensor | None, size: int, dropout: float) -> Tensor:
-        """Compute tokens in tiles of *size*."""
-        states, to_slices = self.in_project_x, self.in_project_slice.project
+    def _plain_layers(self) -> tuple[nn.Linear, ...] | None:
+        """Return the linear layers, or None where one of them must be called."""
+        layers = [
+            self.in_project_x,
+            self.in_project_slice,
+            self.q,
+            self.k,
+            self.v,
+            self.to_out[0],
+        ]
+        if self.proj_temperature is not None:
+            if not _is_plain_mlp(self.proj_temperature):
+                return None
+            layers += [self.proj_temperature[0], self.proj_temperature[2]]
+        return plain_linears(*layers)
+
+    def _streamed(
+        self,
+        plain: tuple[nn.Linear, ...],
+        x: Tensor,
+        is_real: Tensor | None,
+        size: int,
+        dropout: float,
+    ) -> Tensor:
+        """Compute tokens in tiles of *size*, by the weights of layers that are *plain*."""
+        states, to_slices, queries, keys, values, output, *temperature = plain
         if self.slices_follow_states:
             logits = slices.logits_from_states(to_slices, states, self.num_heads)
         else:
             logits = slices.logits_from_tokens(to_slices, self.num_heads)
-        qkv = slices.stack_layers(self.q.project, self.k.project, self.v.project)
-        output = _linear(self.to_out, 0)
+        qkv = slices.stack_layers(queries, keys, values)
 
         operands = slices.Operands(
             x,
@@ -149,8 +173,8 @@ class TransolverPlusPlusAttention(nn.Module):
             out_bias=output.bias,
             temperature=self.bias.view(-1),
         )
-        if self.proj_temperature is not None:
-            inner, outer = _linear(self.proj_temperature, 0), _linear(self.proj_temperature, 2)
+        if temperature:
+            inner, outer = temperature
             operands = operands._replace(
                 inner_weight=inner.weight,
                 inner_bias=slices.logits_from_states(inner, states, self.num_heads).bias,
@@ -169,22 +193,23 @@ class TransolverPlusPlusAttention(nn.Module):
         )
         return slices.attend_through_slices(operands, settings)
 
-    def _held(self, x: Tensor, is_real: Tensor | None, dropout: float) -> Tensor:
-        """Compute all tokens at once, and hold their slice weights."""
-        if is_real is not None:  # whatever padding holds, NaN included, takes no part
-            x = x.masked_fill(~is_real.unsqueeze(-1), 0.0)
+    def weigh(self, x: Tensor, chunk: slices.TokenChunk | None) -> slices.Weighed:
+        """Return how much tokens belong to each slice, and their features."""
         states = project_heads(x, self.in_project_x, self.num_heads)
-        weights = self._slice_weights(x, states)
+        return slices.Weighed(self._slice_weights(x, states, chunk), lambda: states)
 
-        gathered = gather_slices(weights, states, is_real)
+    def mix(self, gathered: Tensor) -> Tensor:
+        """Let slices attend to each other."""
+        dropout = self.dropout if self.training else 0.0
         queries, keys, values = self.q(gathered), self.k(gathered), self.v(gathered)
-        mixed = attend_slices(queries, keys, values, dropout=dropout, backend=self.backend)
-        read = read_slices(weights, mixed, is_real)
+        return attend_slices(queries, keys, values, dropout=dropout, backend=self.backend)
 
-        y: Tensor = self.to_out[0](merge_heads(read))
+    def project(self, read: Tensor) -> Tensor:
+        """Return the output of tokens, from what their heads read of the slices."""
+        y: Tensor = self.to_out[0](read)
         return y
 
-    def _slice_weights(self, x: Tensor, states: Tensor) -> Tensor:
+    def _slice_weights(self, x: Tensor, states: Tensor, chunk: slices.TokenChunk | None) -> Tensor:
         """Return how much each token belongs to each slice, ``(batch, heads, tokens, slices)``.
 
         The weights of a token add up to 1.
@@ -195,17 +220,18 @@ class TransolverPlusPlusAttention(nn.Module):
         else:
             logits = split_heads(self.in_project_slice(x), self.num_heads)
         if self._is_noisy:
-            logits = logits + gumbel(draw_uniform(logits)).to(logits.dtype)
+            uniform = draw_uniform(logits) if chunk is None else uniform_of(chunk, logits)
+            logits = logits + gumbel(uniform).to(logits.dtype)
 
-        return (logits / self._temperature(states)).softmax(dim=-1)
+        raw = self._raw_temperature(states)
+        return slices.soft_slices(logits, raw, self.temperature_activation)
 
-    def _temperature(self, states: Tensor) -> Tensor:
-        """Return the positive temperatures, ``(batch, heads, tokens or 1, 1)``."""
+    def _raw_temperature(self, states: Tensor) -> Tensor:
+        """Return temperatures before their activation, ``(batch, heads, tokens or 1, 1)``."""
         raw: Tensor = self.bias
         if self.proj_temperature is not None:
             raw = self.proj_temperature(states) + raw
-        temperature: Tensor = slices.TEMPERATURE_ACTIVATIONS[self.temperature_activation](raw)
-        return temperature
+        return raw
 
 
 def draw_uniform(logits: Tensor) -> Tensor:
@@ -220,9 +246,17 @@ def draw_uniform(logits: Tensor) -> Tensor:
     Returns:
         The same shape, in float64 for float64 and in float32 for everything narrower.
     """
-    rows = torch.arange(logits[..., 0].numel(), device=logits.device).view(logits.shape[:-1])
-    dtype = dtype_of_sums(logits.dtype)
-    return uniform_at(draw_seed(logits.device), rows, logits.shape[-1], dtype=dtype)
+    whole = slices.TokenChunk(0, logits.shape[2], draw_seed(logits.device))
+    return uniform_of(whole, logits)
+
+
+def uniform_of(chunk: slices.TokenChunk, logits: Tensor) -> Tensor:
+    """Return the numbers of `draw_uniform` for some tokens, of which these are the *logits*."""
+    assert chunk.seed is not None  # noqa: S101  where there is noise, it was drawn
+    batch, heads, tokens, columns = logits.shape
+    first = torch.arange(batch * heads, device=logits.device).view(batch, heads, 1) * chunk.total
+    own = torch.arange(chunk.start, chunk.start + tokens, device=logits.device)
+    return uniform_at(chunk.seed, first + own, columns, dtype=dtype_of_sums(logits.dtype))
 
 
 def _start_apart_(slices: Tensor) -> None:
@@ -235,8 +269,12 @@ def _start_apart_(slices: Tensor) -> None:
         slices.copy_(nn.init.orthogonal_(wide))
 
 
-def _linear(layers: nn.Sequential, index: int) -> nn.Linear:
-    """Return the linear layer that one of the projections among *layers* holds."""
-    projection = layers[index]
-    assert isinstance(projection, Projection)  # noqa: S101
-    return projection.project
+def _is_plain_mlp(layers: nn.Module) -> bool:
+    """Return whether *layers* are those that the module was made with, by their classes."""
+    if type(layers) is not nn.Sequential or not is_untouched(layers):
+        return False
+    activations = [layers[1], layers[3]]
+    return all(
+        type(each) is nn.GELU and each.approximate == "none" and is_untouched(each)
+        for each in activations
+    )

@@ -12,6 +12,7 @@ from noether_core.nn import (
     check_attn_mask,
     check_freqs,
     check_key_padding_mask,
+    check_positions,
     check_tokens,
 )
 
@@ -42,6 +43,33 @@ def words(text):
 def test_tokens_are_floating_numbers_of_one_width(x, message):
     with pytest.raises(ShapeError, **words(message)):
         check_tokens(x, HEADS * WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("x", "got"),
+    [
+        (None, "None"),
+        ([[[0.0]]], "a list"),
+        (X.numpy(), "a ndarray"),
+        (X.to_sparse(), "a tensor with the layout torch.sparse_coo"),
+        (
+            torch.nested.nested_tensor([X[0], X[1, :3]], layout=torch.jagged),
+            "a nested tensor",
+        ),
+    ],
+    ids=["none", "list", "array", "sparse", "nested"],
+)
+def test_what_is_no_dense_tensor_is_named(x, got):
+    wanted = f"(batch, tokens, {HEADS * WIDTH})"
+    with pytest.raises(ShapeError, **words(f"x: got {got}, wanted a dense tensor {wanted}")):
+        check_tokens(x, HEADS * WIDTH)
+
+
+def test_masks_and_positions_that_are_no_tensors_are_named():
+    with pytest.raises(ShapeError, match=r"^key_padding_mask: got a list, wanted a dense tensor"):
+        check_key_padding_mask([[True]], X)
+    with pytest.raises(ShapeError, match=r"^positions: got a list, wanted a dense tensor"):
+        check_positions([[0.0]], X, 3)
 
 
 def test_a_message_carries_the_name_that_the_caller_used():

@@ -337,3 +337,21 @@ def test_masks_are_values():
     assert repr(SlidingWindow(3, 2)) == "SlidingWindow(before=3, after=2)"
     for mask in MASKS.values():
         assert pickle.loads(pickle.dumps(mask)) == mask  # noqa: S301  our own bytes
+
+
+@pytest.mark.parametrize("scale", [None, -0.3, 1e-6])
+def test_padding_costs_causal_attention_no_digits(scale):
+    width = 24  # its root is no power of two, so that scaled queries would be rounded
+    torch.manual_seed(0)
+    queries, keys, values = (torch.randn(2, 3, 64, width).bfloat16() * 2 for _ in range(3))
+    is_real = torch.ones(2, 64, dtype=torch.bool)
+    is_real[:, 5] = False
+    wide = (queries.double(), keys.double(), values.double())
+    mask = torch.ones(64, 64, dtype=torch.bool).tril() & is_real[:, None, None]
+
+    exact = attend(*wide, attn_mask=mask, scale=scale)
+    causal = attend(
+        queries, keys, values, attn_mask=Causal(), key_padding_mask=is_real, scale=scale
+    )
+    dense = attend(queries, keys, values, attn_mask=mask, scale=scale)
+    assert (causal - exact).norm() < 1.2 * (dense - exact).norm()

@@ -552,6 +552,7 @@ MOVED = {
     "MultiBranchAnchorAttentionConfig": "anchor",
     "CrossAnchorAttentionConfig": "anchor",
     "JointAnchorAttentionConfig": "anchor",
+    "FLAREAttentionConfig": "flare",
     "IrregularNatAttentionConfig": "irregular_nat",
 }
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated
 
 import attrs
 import pytest
@@ -11,7 +10,7 @@ from annotated_types import Ge, MinLen
 
 from noether_core.errors import ConfigError, Problem
 from noether_core.schemas import AttentionConfig, FrozenMapping, Schema, TokenSpec, invariant
-from noether_core.schemas.schema import faults_of, plan_of, problems_of
+from noether_core.schemas.schema import plan_of, problems_of
 
 
 @attrs.frozen(kw_only=True)
@@ -189,143 +188,6 @@ def test_a_plan_is_made_once_per_class_and_knows_names_and_defaults():
     assert plan.default_of("names") == ()
     assert plan.default_of("title") == "a"
     assert plan.default_of("size") is attrs.NOTHING
-
-
-@attrs.frozen(kw_only=True)
-class Sound(AttentionConfig):
-    type: Literal["sound"] = "sound"
-
-
-class Undecorated(AttentionConfig):
-    type: Literal["sound"] = "sound"
-
-
-@dataclasses.dataclass(kw_only=True)
-class Dataclass(AttentionConfig):
-    type: Literal["sound"] = "sound"
-
-
-@attrs.define(kw_only=True)
-class Thawed(AttentionConfig):
-    type: Literal["sound"] = "sound"
-
-
-Thawed.__setattr__ = (
-    object.__setattr__
-)  # attrs itself refuses every way to thaw a subclass of a frozen class
-
-
-@attrs.frozen(kw_only=True, slots=False)
-class Unslotted(AttentionConfig):
-    type: Literal["sound"] = "sound"
-
-
-@attrs.frozen
-class Positional(AttentionConfig):
-    type: Literal["sound"] = "sound"
-    window: int = 3
-
-
-@attrs.frozen(kw_only=True)
-class Mutable(AttentionConfig):
-    type: Literal["sound"] = "sound"
-    sizes: list[int] = attrs.field(factory=list)
-
-
-@attrs.frozen(kw_only=True)
-class Unresolvable(AttentionConfig):
-    type: Literal["sound"] = "sound"
-    window: Missing = 3  # noqa: F821  that is the fault
-
-
-@attrs.frozen(kw_only=True)
-class Unannotated(AttentionConfig):
-    window = attrs.field(default=3)
-
-
-@attrs.frozen(kw_only=True)
-class Derived(AttentionConfig):
-    window: int = attrs.field()
-
-    @window.default
-    def _as_wide_as_a_token(self) -> int:
-        return self.hidden_dim
-
-
-@attrs.frozen(kw_only=True)
-class Validated(AttentionConfig):
-    window: int = attrs.field(default=3, validator=attrs.validators.gt(0))
-
-
-@attrs.frozen(kw_only=True)
-class Confused(AttentionConfig):
-    @invariant
-    @staticmethod
-    def slices_fit(num_slices: int) -> Problem | None:
-        return None
-
-
-@attrs.frozen(kw_only=True)
-class Overbounded(AttentionConfig):
-    mode: Annotated[Literal[1, 2], Ge(2)] = 2
-
-
-FAULTS = [
-    (Undecorated, "Undecorated is not decorated; put @attrs.frozen(kw_only=True) above it"),
-    (Dataclass, "Dataclass is not decorated; put @attrs.frozen(kw_only=True) above it"),
-    (Thawed, "Thawed is not frozen; decorate it with @attrs.frozen(kw_only=True)"),
-    (Unslotted, "Unslotted is not slotted; drop slots=False"),
-    (Positional, "Positional is not keyword-only in type, window; say kw_only=True"),
-    (Mutable, "field 'sizes' of Mutable: no rule for the annotation list[int]; use bool"),
-    (
-        Unresolvable,
-        (
-            "an annotation of Unresolvable cannot be resolved at run time: name 'Missing' is "
-            "not defined"
-        ),
-    ),
-    (Unannotated, "field 'window' of Unannotated: it has no annotation"),
-    (
-        Derived,
-        (
-            "field 'window' of Derived: its default is made from other fields; use None for "
-            "one that follows"
-        ),
-    ),
-    (Validated, "field 'window' of Validated: it has a validator of attrs"),
-    (Confused, "the invariant Confused.slices_fit reads num_slices, which is no option"),
-    (Overbounded, "field 'mode' of Overbounded: typing.Literal[1, 2] takes no bounds"),
-    (int, "<class 'int'> is no subclass of Schema"),
-    (Sound(hidden_dim=4, num_heads=2), "is no subclass of Schema"),
-    (None, "None is no subclass of Schema"),
-    ("Sound", "'Sound' is no subclass of Schema"),
-]
-
-
-@pytest.mark.parametrize(("cls", "fault"), FAULTS, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_class_that_cannot_serve_says_why(cls, fault):
-    (only,) = faults_of(cls)
-    assert fault in only
-
-
-@pytest.mark.parametrize("cls", [Schema, AttentionConfig, Sound, Window])
-def test_a_class_that_can_serve_has_no_fault(cls):
-    assert list(faults_of(cls)) == []
-
-
-def test_every_fault_of_a_class_is_reported():
-    @attrs.define(slots=False)
-    class Worst(AttentionConfig):
-        type: Literal["worst"] = "worst"
-        sizes: list[int] = attrs.field(factory=list)
-
-    Worst.__setattr__ = object.__setattr__
-    assert [fault.partition(" is not ")[2].partition(" ")[0] for fault in faults_of(Worst)] == [
-        "frozen;",
-        "slotted;",
-        "keyword-only",
-        "",
-    ]
 
 
 def test_a_config_within_a_config_and_a_mapping_of_them_are_kept_as_they_are():

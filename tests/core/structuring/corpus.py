@@ -416,14 +416,14 @@ class _Toml:
 
     def _text(self, text: str) -> str:
         ways = [self._quoted(text)]
-        if not re.search("[\n\r']", text):
+        if not re.search("[\n\r\u2028']", text):
             ways.append(f"'{text}'")
-        if not re.search("[\\r'\"\\\\]", text):
+        if not re.search("[\\r\u2028'\"\\\\]", text):
             ways += [f'''"""\n{text}"""''', f"'''\n{text}'''"]
         return self._rng.choice(ways)
 
     def _quoted(self, text: str) -> str:
-        return json.dumps(text, ensure_ascii=False)
+        return json.dumps(text, ensure_ascii=False).replace("\u2028", r"\u2028")
 
     def _tail(self) -> str:
         return "  # of note" if self._rng.random() < 0.1 else ""
@@ -461,7 +461,8 @@ class _Json:
         return f"{self._space()}{brackets[0]}{inside}{brackets[1]}"
 
     def _text(self, text: str) -> str:
-        return json.dumps(text, ensure_ascii=self._rng.random() < 0.2)
+        written = json.dumps(text, ensure_ascii=self._rng.random() < 0.2)
+        return written.replace("\u2028", r"\u2028")
 
     def _space(self) -> str:
         return self._rng.choice(self._spaces)

@@ -58,7 +58,7 @@ REFUSALS = {
         "tags of objects": r"the tag '!!python/object/apply:os\.system' is not allowed",
         "tags that do not fit": "the tag !!int does not fit",
         "many tags": "more than 100 %TAG directives",
-        "merge keys": "no merge keys",
+        "merge keys": "expected a mapping to merge",
         "aliases in what they repeat": "stands inside what it repeats",
         "aliases of nothing": "has no anchor before it",
         "alias growth": "aliases repeat more than 10000 values",

@@ -1,13 +1,16 @@
 """Documents that are huge, deep or repeat themselves raise a ConfigError, and soon."""
 
+import gc
 import subprocess
 import sys
 import time
 
 import pytest
 
-from noether_core.errors import ConfigError
+from noether_core.errors import ConfigError, Problem
+from noether_core.structuring.checking import check_configs
 from noether_core.structuring.documents import parse
+from noether_core.structuring.paths import DocumentPath
 from tests.core.structuring.corpus import STARTS, UNITS
 
 FORMATS = ("yaml", "toml", "json")
@@ -78,7 +81,64 @@ def test_huge_documents_neither_crash_the_process_nor_take_long(format):
     assert (result.returncode, result.stderr) == (0, "")
     told = [line.split(" ", 1) for line in result.stdout.splitlines()]
     assert [text for _, text in told] == HUGE
-    assert [text for seconds, text in told if float(seconds) > 10] == []
+    assert [text for seconds, text in told if float(seconds) > 4] == []
+
+
+def repeated(start, unit, end, count):
+    return start + unit * count + end
+
+
+LARGE = {
+    "toml": ["".join(f"a.b{i} = 1\n" for i in range(32_000)), repeated("", "[[a]]\n", "", 32_000)],
+    "yaml": [
+        repeated("", "- " * 60 + "1\n", "", 530),
+        "".join(f"a{i}: {{b: {{c: []}}}}\n" for i in range(10_000)),
+    ],
+    "json": [
+        repeated("[", "[],", "1]", 32_000),
+        repeated("[", f"{'[' * 60}{']' * 60},", "1]", 530),
+    ],
+}
+"""What takes longest of all that is within the bounds."""
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_largest_documents_are_read_checked_and_located_within_two_seconds(format):
+    for text in LARGE[format]:
+        gc.collect()
+        begun = time.process_time()
+        document = parse(text, format)
+        check_configs(document, DocumentPath("*[*]" if format == "toml" else "[*]"))
+        document.locate(Problem(message="wrong"))
+        assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "message"),
+    [
+        ("toml", repeated("a = [", "1,", "]", 2**15 - 2), None),
+        ("toml", repeated("a = [", "1,", "]", 2**15 - 1), "more than 32768 values"),
+        ("toml", "".join(f"a{i}.b = 1\n" for i in range(2**14)), "more than 32768 values"),
+        ("toml", "a.b.c.d = 1\n" * 2**14 + "a = 1", "more than 65536 names in keys"),
+        ("yaml", repeated("[", "1,", "]", 2**15 - 1), None),
+        ("yaml", repeated("[", "1,", "]", 2**15), "more than 32768 values"),
+        ("yaml", repeated("[", "a: 1,", "]", 2**14), "more than 32768 values"),
+        ("yaml", "".join(f"a{i}: 1\n" for i in range(2**15 - 1)), None),
+        ("json", repeated("[", "1,", "1]", 2**15 - 2), None),
+        ("json", repeated("[", "1,", "1]", 2**15 - 1), "more than 32768 values"),
+        ("json", repeated("[", '{"a":1},', "1]", 2**14), "more than 32768 values"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_more_values_than_a_document_may_hold_are_refused_where_they_begin(format, text, message):
+    if message is None:
+        parse(text, format)
+        return
+    with pytest.raises(ConfigError) as caught:
+        parse(text, format)
+    (problem,) = caught.value.problems
+    assert problem.message == message
+    assert problem.line is not None
 
 
 LITTLE_STACK = """

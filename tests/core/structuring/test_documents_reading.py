@@ -8,6 +8,7 @@ import pytest
 
 from noether_core.errors import ConfigError
 from noether_core.structuring.documents import FORMATS, parse, read
+from noether_core.structuring.documents.writing import write
 
 TEXTS = {"yaml": "größe: 1\n", "toml": '"größe" = 1\n', "json": '{"größe": 1}'}
 
@@ -133,6 +134,48 @@ def test_characters_that_cannot_be_printed_are_refused_where_they_stand(
 
     assert (found.line, found.column, found.source) == (2, 4, "# é\ufffd")
     assert found.message == f"the character {shown} cannot stand in a document"
+
+
+UNSEEN = (
+    "\x85\u2028\u2029"  # what only some readers take for the end of a line
+    "\xad\u034f\u061c\u115f\u17b4\u180b\u180e\u200b\u200c\u200d\u200e\u202e\u2060\u2066\u2800\u3164"
+    "\ufe0f\ufeff\uffa0\ufff9\ufffe\U0001d173\U000e0041\U000e0100"
+)
+
+
+@pytest.mark.parametrize("format", TEXTS)
+@pytest.mark.parametrize("char", UNSEEN, ids=ascii)
+def test_characters_that_cannot_be_seen_are_refused_and_can_be_written_as_escapes(format, char):
+    text = write({"a": f"x{char}y"}, format)
+    assert char not in text
+    assert parse(text, format).data == {"a": f"x{char}y"}
+
+    code = f"{ord(char):04X}"
+    with pytest.raises(ConfigError, match=rf"the character U\+{code} cannot stand in a document"):
+        parse(f"x{char}y", format)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u26a0\ufe0f",
+        "1\ufe0f\u20e3",
+        "\U0001f469\u200d\U0001f4bb",
+        "\u2764\ufe0f\u200d\U0001f525",
+        "\u0645\u06cc\u200c\u062e\u0648",
+        "\u0915\u094d\u200d\u0937",
+        "a\xa0b",
+    ],
+    ids=ascii,
+)
+def test_what_joins_and_colours_characters_that_are_seen_may_stand(text):
+    assert parse(f"# {text}\na: '{text}'", "yaml").data == {"a": text}
+
+
+def test_no_line_of_any_reader_hides_in_a_comment():
+    for line_break in ("\x85", "\u2028", "\u2029"):
+        with pytest.raises(ConfigError, match="<text>:1:13: the character"):
+            parse(f"a: 1  # note{line_break}b: 2", "yaml")
 
 
 @pytest.mark.parametrize("format", TEXTS)

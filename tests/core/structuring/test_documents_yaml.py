@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from noether_core.errors import MOST_PROBLEMS, ConfigError
+from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem
 from noether_core.structuring.documents import parse, yaml
 
 
@@ -240,9 +240,89 @@ def test_a_key_that_only_older_readers_change_is_text(key):
     assert data(f"{key}: 1") == {key.strip("'\""): 1}
 
 
-def test_merge_keys_are_refused():
-    assert problems("a: &a {x: 1}\nb:\n  <<: *a\n  y: 2\n") == [
-        (3, 3, "b", "YAML 1.2 has no merge keys ('<<')", "write the options out")
+@pytest.mark.parametrize("merge", ["<<: *a", "? <<\n  : *a", "!!merge <<: *a", "<<: [*a]"])
+def test_a_merge_key_takes_over_what_the_mapping_does_not_say_itself(merge):
+    document = data(f"a: &a {{x: 1, y: [1]}}\nb:\n  x: 2\n  {merge}\n  z: 3\n")
+
+    assert document == {"a": {"x": 1, "y": [1]}, "b": {"x": 2, "y": [1], "z": 3}}
+    document["b"]["y"].append(2)
+    assert document["a"]["y"] == [1]
+
+
+def test_the_first_of_several_merged_mappings_goes_before_the_others():
+    text = "[&a {x: 1}, &b {x: 2, y: 2}, {<<: [*a, *b, {z: 3}]}, &c {<<: *b, x: 4}, {<<: *c}]"
+
+    _, _, merged, *chained = data(text)
+
+    assert merged == {"x": 1, "y": 2, "z": 3}
+    assert chained == [{"x": 4, "y": 2}] * 2
+
+
+def test_what_is_merged_keeps_its_location():
+    document = parse("a: &a\n  x: 1\nb:\n  <<: *a\n  y: 2\n", "yaml", file="f")
+
+    merged = document.locate(Problem(message="wrong", keys=("b", "x")))
+    own = document.locate(Problem(message="wrong", keys=("b", "y"), at_key=True))
+
+    assert (merged.location, own.location) == ("f:2:6", "f:5:3")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<<: 1", (1, 5, "<<", "expected a mapping to merge, or a list of them, got 1")),
+        ("<<:", (1, 4, "<<", "expected a mapping to merge, or a list of them, got None")),
+        ("<<: [{}, x]", (1, 10, "<<", "expected a mapping to merge, or a list of them, got 'x'")),
+        ("<<: *a", (1, 5, "<<", "the alias *a has no anchor before it")),
+        ("a: &a {<<: *a}", (1, 12, "a.<<", "the alias *a stands inside what it repeats")),
+        ("<<: {}\n<<: {}", (2, 1, "<<", "given twice, first on line 1")),
+        ("!x <<: {}", (1, 1, "", "the tag '!x' is not allowed")),
+    ],
+)
+def test_what_cannot_be_merged_is_refused(text, expected):
+    assert [found[:4] for found in problems(text)] == [expected]
+
+
+def test_merge_keys_are_bounded_as_aliases_are():
+    text = "a: &a {x: [" + "1, " * 4_000 + "]}\nb:\n  - <<: *a\n  - <<: [*a, *a]\n"
+
+    assert problems(text)[0][:4] == (4, 14, "b[1].<<[1]", "aliases repeat more than 10000 values")
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "char", "name"),
+    [
+        ("a: &base:one 1", 9, ":", "&base"),
+        ("a: &base:one {x: 1}", 9, ":", "&base"),
+        ("a: !!str &base:one 1", 15, ":", "&base"),
+        ("a: &base:one [1]", 9, ":", "&base"),
+        ("[&b 1, *b:c]", 10, ":", "*b"),
+        ("a: &b.c 1", 6, ".", "&b"),
+        ("a: &b%c 1", 6, "%", "&b"),
+        ("a: &b? 1", 6, "?", "&b"),
+        ("a: &é 1", 5, "é", "&"),
+    ],
+)
+def test_a_name_that_the_parser_does_not_read_to_its_end_is_refused(text, column, char, name):
+    first = problems(text)[0]
+
+    assert first[:2] == (1, column)
+    assert first[3:] == (
+        f"{char!r} cannot follow {name}",
+        "name anchors with letters, digits, '-' and '_'",
+    )
+
+
+def test_a_colon_needs_a_space_before_it_where_an_alias_is_the_key():
+    assert problems("- &a x\n- *a: 1") == [
+        (2, 5, "[1]", "':' cannot follow *a", "put a space before it")
+    ]
+    assert data("- &a x\n- *a : 1\n") == ["x", {"x": 1}]
+
+
+def test_aliases_stand_no_deeper_than_what_is_written_out():
+    assert problems("- &a " + "[" * 40 + "]" * 40 + "\n- " + "[" * 30 + "*a" + "]" * 30) == [
+        (2, 33, "", "mappings and lists stand more than 64 deep in each other", None)
     ]
 
 
@@ -351,7 +431,7 @@ def test_everything_that_is_wrong_is_reported_at_once():
         (2, 4),
         (3, 1),
         (4, 5),
-        (4, 13),
+        (4, 17),
         (5, 4),
     ]
 

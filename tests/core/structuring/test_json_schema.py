@@ -1,5 +1,7 @@
 """JSON Schema of configs, with the library ``jsonschema`` as the referee."""
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import attrs
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from noether_core import (
+    AttentionConfig,
     ConfigError,
     TokenSpec,
     UnknownTypeError,
@@ -179,3 +182,93 @@ def test_bounds_mean_the_same_in_both(options, is_valid):
         assert not is_valid
     else:
         assert is_valid
+
+
+@attrs.frozen(kw_only=True)
+class Tree(Schema):
+    """Holds itself, other configs, and configs of any type."""
+
+    inner: "Tree | None" = None
+    branches: "tuple[Tree, ...]" = ()
+    attention: AttentionConfig | None = None
+    group: TokenSpec | None = None
+    groups: Mapping[str, TokenSpec] = attrs.field(factory=dict)
+
+
+GOOD = {"type": "transolver", "hidden_dim": 8, "num_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("options", "is_valid"),
+    [
+        ({"inner": {"branches": [{}, {"inner": {"attention": GOOD}}]}}, True),
+        ({"inner": {"branches": [{}, {"inner": {"attention": {**GOOD, "num_heads": 0}}}]}}, False),
+        ({"inner": {"inner": {"inner": {"nonsense": 1}}}}, False),
+        ({"group": {"name": "a", "size": 1}, "groups": {"b": {"name": "b", "size": None}}}, True),
+        ({"groups": {"b": {"name": "b"}}}, False),
+    ],
+    ids=repr,
+)
+def test_configs_within_options_are_defined_once_and_may_hold_themselves(options, is_valid):
+    schema = json_schema(Tree)
+    Draft202012Validator.check_schema(schema)
+    assert set(schema["$defs"]) == {"Tree", "AttentionConfig", "TokenSpec"}
+    assert Draft202012Validator(schema).is_valid(options) == is_valid
+    assert json.loads(json.dumps(schema)) == schema
+
+
+STACK = """
+from typing import Literal
+import attrs
+from noether_core import AttentionConfig, AttentionVariant, hookimpl
+
+@attrs.frozen(kw_only=True)
+class Stack(AttentionConfig):
+    type: Literal["{type}"] = "{type}"
+    inner: AttentionConfig | None = None
+    others: "tuple[Stack, ...]" = ()
+    {more}
+
+@hookimpl
+def noether_attention_variant():
+    return AttentionVariant(config=Stack, module="nowhere:Module", interface="self")
+"""
+
+BREAKING = """
+    point: complex = 1j
+
+    @classmethod
+    def rule_of(cls, option, annotation):
+        from noether_core.schemas.rules import Rule
+        if option == "point":
+            return Rule("a point", lambda value: value)
+        return AttentionConfig.rule_of(option, annotation)
+"""
+
+
+def test_a_type_that_holds_any_type_is_one_of_all(site):
+    site.install(
+        "acme",
+        attention={"stack": "stack"},
+        files={"stack.py": STACK.format(type="stack", more="")},
+    )
+    known = site.registry()
+    shared = {"hidden_dim": 8, "num_heads": 2}
+    good = {"type": "stack", **shared, "inner": {"type": "stack", **shared, "others": [shared]}}
+    bad = {"type": "stack", **shared, "inner": {"type": "stack", **shared, "others": [{}]}}
+    for source in ("stack", None):
+        validator = Draft202012Validator(json_schema(source, registry=known))
+        assert validator.is_valid(good)
+        assert not validator.is_valid(bad)
+
+
+def test_a_plugin_of_which_no_schema_can_be_written_costs_its_own_type(site):
+    site.install_variant("sound")
+    site.install(
+        "acme",
+        attention={"stack": "stack"},
+        files={"stack.py": STACK.format(type="stack", more=BREAKING)},
+    )
+    schema = json_schema(registry=site.registry())
+    assert schema["properties"]["type"]["enum"] == ["sound", "sound:sound"]
+    assert "Stack" not in schema.get("$defs", {})

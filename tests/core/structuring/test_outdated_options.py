@@ -26,7 +26,8 @@ from noether_core.errors import OutdatedOptionWarning
 from noether_core.plugins.metadata import Index
 from noether_core.schemas import Schema
 from noether_core.schemas.accepted import accepted_by, changes_between, schema_hash
-from noether_core.schemas.schema import faults_of, plan_of
+from noether_core.schemas.faults import faults_of
+from noether_core.schemas.schema import plan_of
 from noether_core.testing import CHECKS, CheckFailed
 from noether_core.testing.subject import Subject
 

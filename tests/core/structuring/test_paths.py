@@ -250,3 +250,30 @@ def test_overridden_values_make_the_config(tmp_path):
     path.write_text("type: transolver\nhidden_dim: 8\nnum_heads: 2\n")
     config = load(path, overrides=["type=flare", "num_latents=3"])
     assert (config.type, config.num_latents) == ("flare", 3)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "path"),
+    [
+        ("a." * 1_000 + "a=1", ""),
+        ("a" + "[0]" * 1_000 + "=1", ""),
+        ("a." * 40 + "b=" + "[" * 30 + "]" * 30, ".".join("a" * 40) + ".b"),
+    ],
+)
+def test_an_override_stands_no_deeper_than_documents_go(assignment, path):
+    with pytest.raises(ConfigError) as caught:
+        override(parse("{}", "yaml"), [assignment])
+
+    (problem,) = caught.value.problems
+    assert (problem.message, problem.file, problem.path) == (
+        "mappings and lists stand more than 64 deep in each other",
+        "command line",
+        path,
+    )
+
+
+def test_an_override_may_stand_as_deep_as_documents_go():
+    keys = ".".join("a" * 64)
+    data = override(parse("{}", "yaml"), [f"{keys}=1"]).data
+
+    assert [found.value for found in DocumentPath(keys).find(data)[0]] == [1]

@@ -293,12 +293,13 @@ def test_each_place_of_a_fixed_list_has_a_config_of_its_own():
     )
 
 
-def test_of_several_configs_the_one_that_was_made_is_taken_and_a_mapping_is_not_guessed_at():
+def test_of_several_configs_the_one_that_was_made_is_taken_and_a_mapping_is_that_which_fits():
     assert structure({"either": TokenSpec("a", 1)}, Pairs).either == TokenSpec("a", 1)
     assert structure({"either": None}, Pairs).either is None
-    assert problems_of({"either": {"name": "a", "size": 1}}, Pairs)["either"].message.startswith(
-        "expected a TokenSpec, an AttentionPattern or None, got {"
-    )
+    assert structure({"either": {"name": "a", "size": 1}}, Pairs).either == TokenSpec("a", 1)
+    assert problems_of({"either": {"name": "a", "query_tokens": ["a"]}}, Pairs)[
+        "either"
+    ].message.startswith("expected options of TokenSpec or AttentionPattern, got {")
 
 
 def test_a_warning_points_at_whoever_asked_however_deep_the_option_stands():

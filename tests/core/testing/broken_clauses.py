@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
 from noether_core import AttentionVariant, unstructure
+from noether_core.nn import zero_padding
 from noether_core.schemas.rules import Rule
 from noether_plugins.attention.mixed.module import MixedAttention
 from tests.core.testing.broken_modules import Deaf, PlacedAttention, SoundAttention
@@ -39,14 +40,6 @@ class AnythingConfig(SoundConfig):
 
 
 @attrs.frozen(kw_only=True)
-class UncheckedConfig(SoundConfig):
-    """Forgets to check."""
-
-    def __attrs_post_init__(self) -> None:
-        pass
-
-
-@attrs.frozen(kw_only=True)
 class UnenforcedConfig(SoundConfig):
     """Has a bound that does not hold."""
 
@@ -60,10 +53,6 @@ class UnenforcedConfig(SoundConfig):
 
 class Anything(SoundAttention):
     config_class = AnythingConfig
-
-
-class Unchecked(SoundAttention):
-    config_class = UncheckedConfig
 
 
 class Unenforced(SoundAttention):
@@ -181,8 +170,31 @@ class RoundedMask(SoundAttention):
 
 
 class Unpadded(SoundAttention):
+    def filled(self, x, freqs, real):
+        return x, freqs
+
     def weighted(self, queries, keys, values, attn_mask, real):
         return super().weighted(queries, keys, values, attn_mask, None)
+
+
+class Unfilled(SoundAttention):
+    def filled(self, x, freqs, real):
+        return x, freqs
+
+
+class FilledLate(SoundAttention):
+    """Fills what it made of tokens, which leaves NaN in the gradients of what made it."""
+
+    def filled(self, x, freqs, real):
+        self.real = real
+        return x, zero_padding(freqs, real)
+
+    def projected(self, x, freqs):
+        projected = super().projected(x, freqs)
+        if self.real is None:
+            return projected
+        hidden = ~self.real[:, None, :, None]
+        return tuple(heads.masked_fill(hidden, 0) for heads in projected)
 
 
 class Scaled(SoundAttention):
@@ -404,11 +416,6 @@ def _frozen(*names: str) -> Any:
 MORE = [
     ("config_is_strict", _broken("Anything", config=AnythingConfig), "shift takes anything"),
     (
-        "config_is_strict",
-        _broken("Unchecked", config=UncheckedConfig),
-        "hidden_dim takes True, wanted an integer of at least 1",
-    ),
-    (
         "bounds",
         _broken("Unenforced", config=UnenforcedConfig),
         "sharpness takes 0.0, wanted a number",
@@ -482,6 +489,16 @@ MORE = [
     ),
     (
         "key_padding_mask",
+        _broken("Unfilled"),
+        "NaN in padding reaches real tokens; put zeros there first",
+    ),
+    (
+        "key_padding_mask",
+        _broken("FilledLate"),
+        "NaN in padding reaches gradients of parameters; put zeros there first",
+    ),
+    (
+        "key_padding_mask",
         _broken("Scaled"),
         "get something else beside padding than without it",
     ),
@@ -524,6 +541,8 @@ MORE = [
     ("gradients_are_right", _broken("Detaching"), "the gradient of"),
     ("no_dropout_in_evaluation", _broken("Dropping"), "dropout acts in evaluation"),
     ("init_modes", _broken("NeverZeros"), "the weights of linear layers are not all zero"),
+    ("layers_are_called", with_module("Reading"), "in the place of v does something else"),
+    ("layers_are_called", with_module("Remaking"), "hooks of v are never called"),
     ("state_dict", _broken("Unregistered"), "computes something else"),
     ("copies", _broken("Sharing"), "a deep copy shares the memory of its parameters"),
     ("meta_device", _broken("OnCpu"), "on the meta device gain take memory"),

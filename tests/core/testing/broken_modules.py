@@ -23,6 +23,7 @@ from noether_core.nn import (
     init_weights_,
     layout_of,
     project_heads,
+    zero_padding,
 )
 from noether_core.nn.groups import select_groups, split_groups
 from noether_plugins.attention.mixed.module import MixedAttention
@@ -61,6 +62,7 @@ class SoundAttention(QKVAttention):
         token_specs=None,
     ) -> Tensor:
         self.check(x, attn_mask, key_padding_mask, freqs)
+        x, freqs = self.filled(x, freqs, key_padding_mask)
         x = self.placed(x, positions)
         queries, keys, values = self.projected(x, freqs)
         keys, values = self.grouped(keys, values, token_specs)
@@ -73,6 +75,9 @@ class SoundAttention(QKVAttention):
         check_attn_mask(attn_mask, x, x, self.num_heads)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="sound", use_rope=self.use_rope)
+
+    def filled(self, x, freqs, real):
+        return zero_padding(x, real), zero_padding(freqs, real)
 
     def placed(self, x, positions):
         return x
@@ -497,6 +502,25 @@ class Seeding(SoundAttention):
     def __init__(self, config):
         torch.manual_seed(0)
         super().__init__(config)
+
+
+# Linear layers.
+
+
+class Reading(SoundAttention):
+    def projected(self, x, freqs):
+        queries, keys, _ = super().projected(x, freqs)
+        values = torch.nn.functional.linear(x, self.v.weight, self.v.bias)
+        return queries, keys, values.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class Remaking(SoundAttention):
+    """Heeds adapters, and calls no hook of a layer."""
+
+    def projected(self, x, freqs):
+        queries = project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs)
+        keys = project_heads(x, self.k, self.num_heads, norm=self.k_norm, freqs=freqs)
+        return queries, keys, project_heads(x, self.v.forward, self.num_heads)
 
 
 # Whole graphs.

@@ -63,6 +63,7 @@ BROKEN = {
     "deterministic": with_module("Drifting"),
     "training_is_reproducible": with_module("Salted"),
     "init_modes": with_module("NeverIdentity"),
+    "layers_are_called": with_module("Reading"),
     "state_dict": with_module("Rounding"),
     "copies": with_module("Unpicklable"),
     "meta_device": with_module("Looking"),

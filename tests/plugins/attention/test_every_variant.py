@@ -8,11 +8,13 @@ from typing import get_args
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd as _Dropout
 
-from noether_core import AttentionConfig, ShapeError, build
+from noether_core import AttentionConfig, ShapeError, TokenGroupError, build
 from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import KVCache
 from noether_core.schemas import InitWeightsMode
+from noether_core.schemas.schema import plan_of
 from tests.plugins.attention.calls import (
     BATCH,
     HIDDEN,
@@ -460,3 +462,81 @@ def test_padding_masks_of_another_shape_or_kind_are_refused(name, mask):
 def test_with_and_without_a_cache_a_module_returns_one_tensor_with_the_same_numbers(name):
     module, arguments = make(name).double().eval(), arguments_of(name)
     assert torch.equal(module(**arguments, kv_cache=KVCache()), module(**arguments))
+
+
+def with_padding(arguments, number):
+    """Return the call with *number* in all that belongs to padding, and its tokens as leaves."""
+    filled = each_tensor(torch.clone, arguments)
+    leaves = []
+    for value in filled.values():
+        if isinstance(value, torch.Tensor) and value.shape[:2] == REAL.shape:
+            value[~REAL] = number
+            leaves.append(value.requires_grad_())
+    return filled, leaves
+
+
+def results_and_gradients(name, module, arguments, number):
+    """Return what may not depend on the *number* that padding holds."""
+    filled, leaves = with_padding(arguments, number)
+    is_of_keys = key_argument(name) == "x"
+    results = []
+    for is_recorded in (True, False):
+        torch.manual_seed(0)
+        with torch.set_grad_enabled(is_recorded):
+            y = module(**filled, key_padding_mask=REAL)
+        results.append(y[REAL] if is_of_keys else y)  # rows of padding mean nothing
+
+    sources = [*leaves, *module.parameters()]
+    grads = torch.autograd.grad(results[0].square().sum(), sources, allow_unused=True)
+    return [*results, *[grad for grad in grads if grad is not None]]
+
+
+@every_masked_variant
+@pytest.mark.parametrize("options", [{}, {"chunk_size": 4}, {"backend": "math"}], ids=str)
+@pytest.mark.parametrize("is_training", [False, True])
+def test_whatever_stands_in_padding_reaches_no_result_and_no_gradient(name, options, is_training):
+    if not options.keys() <= set(plan_of(VARIANTS[name].config).options):
+        pytest.skip("it has no such option")
+    has_rope = "rope" in VARIANTS[name].capabilities
+    module = make(name, use_rope=has_rope, dropout=0.25, **options).double().train(is_training)
+    arguments = arguments_of(name)
+    if has_rope:
+        argument = "q_freqs" if VARIANTS[name].interface == "cross" else "freqs"
+        arguments |= optional_arguments(name)[argument][1]
+
+    wanted = results_and_gradients(name, module, arguments, 0.0)
+    for number in (float("nan"), float("inf"), -1e30):
+        got = results_and_gradients(name, module, arguments, number)
+        torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+
+
+@every_masked_variant
+def test_nan_in_padding_reaches_nothing_in_half_precision(name):
+    module, arguments = make(name).bfloat16(), arguments_of(name, torch.bfloat16)
+    functions = [module]
+    if name == "dot_product":  # the others put zeros in the same way
+        functions.append(torch.compile(module, fullgraph=True, backend="aot_eager"))
+    for function in functions:
+        filled, leaves = with_padding(arguments, float("nan"))
+        y = function(**filled, key_padding_mask=REAL)
+        rows = y[REAL] if key_argument(name) == "x" else y
+        sources = [*leaves, *module.parameters()]
+        grads = torch.autograd.grad(rows.square().sum(), sources, allow_unused=True)
+        for tensor in (rows, *grads):
+            assert tensor is None or tensor.isfinite().all()
+
+
+@every_variant
+def test_every_dropout_that_is_a_module_is_called(name):
+    module, called = make(name, dropout=0.5).train(), set()
+    dropouts = [child for child in module.modules() if isinstance(child, _Dropout)]
+    for dropout in dropouts:
+        dropout.register_forward_hook(lambda child, *_: called.add(child))
+    module(**arguments_of(name, torch.float32))
+    assert called == set(dropouts)
+
+
+@pytest.mark.parametrize("name", of_interface("tokens"))
+def test_groups_that_are_missing_are_named(name):
+    with pytest.raises(TokenGroupError, match=r"token_specs: got None, wanted a list of TokenSpec"):
+        make(name)(torch.zeros(BATCH, TOKENS, HIDDEN), None)

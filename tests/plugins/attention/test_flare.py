@@ -18,6 +18,7 @@ LAYERS = [-1, 0, 1, 3]
 
 ACTIVATIONS = {
     "GELU": lambda x: x * (1 + torch.erf(x / math.sqrt(2))) / 2,
+    "GELU_TANH": lambda x: x / 2 * (1 + ((2 / math.pi) ** 0.5 * (x + 0.044715 * x**3)).tanh()),
     "SILU": lambda x: x / (1 + (-x).exp()),
 }
 
@@ -363,7 +364,7 @@ def test_groups_that_do_not_add_up_are_refused_with_both_numbers(size):
         ("v_proj_mlp_ratio", [0, -0.5, None], "a number above 0"),
         ("latent_init_std", [0, -0.1, None], "a number above 0"),
         ("rmsnorm", [0, 1, None, "true"], "true or false"),
-        ("activation", ["gelu", "RELU", None], "'GELU' or 'SILU'"),
+        ("activation", ["gelu", "RELU", None], "'GELU', 'GELU_TANH' or 'SILU'"),
         ("anchor_suffix", [None, 7], "text"),
     ],
 )

@@ -325,7 +325,7 @@ def operands_of(module, x, *, is_folded=False, chunk=4):
     real_attend = slices.attend_through_slices
     slices.attend_through_slices = lambda *given: found.append(given) or x
     try:
-        module._streamed(x, None, chunk, 0.0)
+        module._streamed(module._plain_layers(), x, None, chunk, 0.0)
     finally:
         slices.attend_through_slices = real_attend
     operands, settings = found[0]

@@ -1,5 +1,6 @@
 """Physics attention with sharper slices against its formula, written out in float64."""
 
+import copy
 import math
 
 import pytest
@@ -441,3 +442,37 @@ def test_a_generic_config_builds_it():
 def test_a_config_of_another_variant_is_refused():
     with pytest.raises(ConfigError, match="dot_product"):
         TransolverPlusPlusAttention(AttentionConfig(type="dot_product", **SIZES))
+
+
+@pytest.mark.parametrize("chunk_size", [None, 16])
+@pytest.mark.parametrize(
+    ("dtype", "raw", "is_autocast"),
+    [
+        (torch.float32, 89.0, False),
+        (torch.float32, -89.0, False),
+        (torch.float16, 11.2, False),
+        (torch.float16, -12.0, False),
+        (torch.float16, 11.2, True),
+        (torch.bfloat16, 89.0, True),
+    ],
+)
+def test_exponential_temperatures_have_gradients_where_they_overflow(
+    dtype, raw, is_autocast, chunk_size
+):
+    torch.manual_seed(0)
+    options = {"temperature_activation": "exp", "init_weights": "xavier", "chunk_size": chunk_size}
+    sizes = {"hidden_dim": 24, "num_heads": 3, "num_slices": 7}
+    module = build("transolver_plusplus", **sizes, **options).eval()
+    torch.nn.init.constant_(module.bias, raw)
+    own = torch.float32 if is_autocast else dtype
+    module, x = module.to(own), torch.randn(2, 41, 24).to(own).requires_grad_()
+
+    with torch.autocast("cpu", dtype, enabled=is_autocast):
+        y = module(x)
+    got = torch.autograd.grad(y.float().square().sum(), [x, *module.parameters()])
+
+    exact, wide = copy.deepcopy(module).double(), x.detach().double().requires_grad_()
+    wanted = torch.autograd.grad(exact(wide).square().sum(), [wide, *exact.parameters()])
+    largest = max(gradient.abs().max() for gradient in wanted)
+    for one, right in zip(got, wanted, strict=True):
+        assert (one - right).abs().max() < 16 * torch.finfo(dtype).eps * largest

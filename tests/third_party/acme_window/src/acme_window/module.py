@@ -19,6 +19,7 @@ from noether_core.nn import (
     merge_heads,
     rotate,
     split_heads,
+    zero_padding,
 )
 
 
@@ -85,6 +86,8 @@ class WindowAttention(nn.Module):
         check_tokens(x, self.hidden_dim)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="acme_window", use_rope=self.use_rope)
+        x = zero_padding(x, key_padding_mask)
+        freqs = zero_padding(freqs, key_padding_mask)
 
         queries = self.q_norm(split_heads(self.q(x), self.num_heads))
         keys = self.k_norm(split_heads(self.k(x), self.num_heads))
