@@ -56,7 +56,7 @@ def new_folder(wanted: Path) -> Path:
 
 
 @contextmanager
-def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+def staged(folder: Path, *, overwrite: bool, is_reserved: bool = False) -> Iterator[Path]:
     """Yield an empty folder whose files become those of *folder* when the block ends well.
 
     When it does not, nothing is left behind and an older run stays as it was.
@@ -67,8 +67,8 @@ def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     _check(folder, overwrite=overwrite)
     made = [parent for parent in folder.absolute().parents if not parent.exists()]
-    if folder.is_dir() and not any(folder.iterdir()):  # made for this run
-        made.insert(0, folder.absolute())
+    if is_reserved:
+        made = [folder.absolute(), folder.absolute().parent]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with staged_folder(folder, last=RESULT) as stage:

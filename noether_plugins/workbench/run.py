@@ -66,7 +66,8 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
     if output == "":
         raise OutputError("--output names no folder")
     folder = Path(output) if output is not None else _folder_of(file, overwrite=overwrite)
-    with staged(folder, overwrite=overwrite) as stage:
+    is_reserved = output is None and not overwrite
+    with staged(folder, overwrite=overwrite, is_reserved=is_reserved) as stage:
         try:
             check_need(experiment)
             result = _run_into(stage, experiment, device)
