@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from noether_core.errors import MissingExtraError, NoetherError, PluginError, shown
-from noether_core.plugins.imports import describe, import_object, label
+from noether_core.plugins.imports import describe, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
+from noether_core.plugins.running import import_code
 from noether_core.provenance import record, record_extended
 from noether_core.quoting import visible
 from noether_core.schemas.modules.attention import AttentionConfig
@@ -102,7 +103,7 @@ def _module_class(variant: AttentionVariant, entry: EntryPoint) -> type[nn.Modul
     except ModuleNotFoundError as error:
         raise MissingExtraError("building a module", error.name or "torch", "torch") from error
 
-    found = import_object(variant.module, label(entry))
+    found = import_code(variant.module, entry)
     if not isinstance(found, type) or not issubclass(found, nn.Module):
         raise PluginError(label(entry), f"{variant.module} is no subclass of torch.nn.Module")
     return found

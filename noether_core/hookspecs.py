@@ -14,11 +14,10 @@ from annotated_types import Ge
 
 from noether_core.errors import ConfigError, Problem
 from noether_core.schemas.faults import faults_of
-from noether_core.schemas.frozen_mapping import EMPTY
+from noether_core.schemas.frozen_mapping import EMPTY, freeze
 from noether_core.schemas.modules.attention import AttentionConfig, Name
 from noether_core.schemas.rules import Rule, refuse, rule_for
 from noether_core.schemas.schema import Schema, invariant, plan_of, problems_of
-from noether_core.schemas.small_values import small_options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -114,20 +113,14 @@ class AttentionVariant(Schema):
     """The `hookspec_version` that the plugin was written for."""
 
     def __attrs_post_init__(self) -> None:
-        """Make what was left out from the config, and check every field."""
-        if not _faults_of_config(self.config):
-            self._fill_in()
+        """Check every field, and make what was left out from the config."""
         Schema.__attrs_post_init__(self)
-
-    def _fill_in(self) -> None:
         if self.summary == "":
             # docstrings are gone under `python -OO`, and a plugin must work there too
             lines = inspect.cleandoc(self.config.__doc__ or "").splitlines()
             object.__setattr__(self, "summary", lines[0] if lines else self.config.__name__)
-        if isinstance(self.example, Mapping) and not self.example:
-            options = small_options(self.config)
-            if not problems_of(self.config, options):
-                object.__setattr__(self, "example", options)
+        if not self.example:
+            object.__setattr__(self, "example", _small_example(self.config))
 
     @property
     def type(self) -> str:
@@ -152,7 +145,7 @@ class AttentionVariant(Schema):
     def example_is_sound(config: ConfigClass, example: Mapping[str, Any]) -> Problem | None:
         """Return a problem unless the example makes a config."""
         plan = plan_of(config)
-        if plan.required and not example:
+        if not example:
             return _example_wanted(config, sorted(plan.required))
         unknown = sorted(example.keys() - plan.options)
         problems = [f"{name}: unknown option" for name in unknown]
@@ -249,9 +242,19 @@ def _faults_of_config(value: Any) -> list[str]:
     return []
 
 
-def _example_wanted(config: ConfigClass, required: Sequence[str]) -> Problem:
-    """Return the problem that no example could be made, and what stands in its way."""
-    problems = problems_of(config, small_options(config))
+def _small_example(config: ConfigClass) -> Mapping[str, Any]:
+    """Return small values of the required options, if their annotations tell which."""
+    from noether_core.schemas.small_values import small_options
+
+    example: Mapping[str, Any] = freeze(small_options(config))
+    return example
+
+
+def _example_wanted(config: ConfigClass, required: Sequence[str]) -> Problem | None:
+    """Return the problem that no example can be made, and what stands in its way."""
+    problems = problems_of(config, _small_example(config))
+    if not problems:
+        return None
     reasons = "; ".join(str(problem) for problem in problems)
     wanted = ", ".join(f"{name!r}: ..." for name in required)
     return Problem(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,7 @@ from noether_core.errors import Difference, DifferenceName
 from noether_core.hookspecs import AttentionVariant
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import IN_PROCESS
-from noether_core.regular_files import read_regular
+from noether_core.plugins.running import Release, release_of
 from noether_core.schemas.accepted import accepted_by, schema_hash
 from noether_core.schemas.modules.attention import Name
 from noether_core.schemas.schema import Schema
@@ -25,8 +24,10 @@ if TYPE_CHECKING:
 
 _ATTRIBUTE = "_noether_provenance"
 _EXTENDED = "_noether_extended"
-_LARGEST_RECORD = 2**16
-"""Bytes of a ``direct_url.json``; installers write a few hundred."""
+
+_made: weakref.WeakKeyDictionary[AttentionVariant, dict[tuple[EntryPoint, Release], Provenance]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def is_sha256(text: str) -> bool:
@@ -114,26 +115,34 @@ def provenance_of(module: object) -> Provenance | None:
     return found if isinstance(found, Provenance) else None
 
 
-@functools.lru_cache(maxsize=1024)
 def provenance_in(variant: AttentionVariant, entry: EntryPoint) -> Provenance:
-    """Return the provenance of modules of *variant* in this process.
+    """Return the provenance of modules of *variant* in this process: of the code that runs in it.
 
-    It is worked out once for each plugin: that reads files, and building must be cheap.
+    It is worked out once for each plugin and release, since building must be cheap.
     """
+    release = release_of(entry, (variant.module, entry.value))
+    made = _made.setdefault(variant, {})
+    found = made.get((entry, release))
+    if found is None:
+        found = made[entry, release] = _provenance(variant, entry, release)
+    return found
+
+
+def _provenance(variant: AttentionVariant, entry: EntryPoint, release: Release) -> Provenance:
     return Provenance(
         type=entry.name,
         distribution=entry.distribution,
-        version=entry.version,
+        version=release.version,
         entry_point=entry.value,
         contract=variant.api_version,
         schema=schema_hash(accepted_by(variant.config)),
-        **_installed_from(entry.origin),
+        **_installed_from(release.direct_url),
     )
 
 
-def _installed_from(origin: str) -> dict[str, Any]:
+def _installed_from(direct_url: bytes) -> dict[str, Any]:
     """Return what an installer recorded, by PEP 610, of where a distribution came from."""
-    record = _direct_url(origin)
+    record = _read(direct_url)
     source = record.get("vcs_info")
     folder = record.get("dir_info")
     if isinstance(source, Mapping) and isinstance(source.get("commit_id"), str):
@@ -144,11 +153,11 @@ def _installed_from(origin: str) -> dict[str, Any]:
     return {"url": _public(record.get("url"), "")}
 
 
-def _direct_url(origin: str) -> Mapping[str, Any]:
+def _read(direct_url: bytes) -> Mapping[str, Any]:
     """Return the record; an empty one where there is none, or none that can be read."""
     try:
-        record = json.loads(read_regular(os.path.join(origin, "direct_url.json"), _LARGEST_RECORD))
-    except (OSError, ValueError, RecursionError):
+        record = json.loads(direct_url)
+    except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, Mapping) else {}
 

@@ -6,27 +6,31 @@ could erase what stands on a terminal, and a line break could add a line that lo
 
 from __future__ import annotations
 
-_UNSEEN = frozenset(
-    chr(code)
-    for first, last in (
-        (0x034F, 0x034F),  # joins marks
-        (0x115F, 0x1160),  # fillers of Korean syllables
-        (0x17B4, 0x17B5),  # vowels of Khmer that are not written
-        (0x180B, 0x180F),  # what selects forms of Mongolian letters
-        (0x2800, 0x2800),  # Braille without a dot
-        (0x3164, 0x3164),  # another filler
-        (0xFE00, 0xFE0F),  # what selects forms of letters
-        (0xFFA0, 0xFFA0),  # a filler of half the width
-        (0xE0100, 0xE01EF),  # more of what selects forms
-    )
-    for code in range(first, last + 1)
+UNSEEN = (
+    r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters, U+0085 of them a line break
+    r"\u2028\u2029"  # line breaks that some readers know and others do not
+    r"\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"  # joints and directions
+    r"\u115f\u1160\u2800\u3164\uffa0\U0001d159"  # letters and symbols without a mark
+    r"\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f"  # what selects the form of letters
+    r"\ufeff\ufff0-\ufffb\U00013430-\U0001343f"  # layout
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # more of it
+    r"\U000e0000-\U000e0fff"  # tags, which can spell whole sentences
+    r"\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"  # no characters at all
 )
-"""Characters that leave no mark and that Python takes for printable all the same."""
+"""Characters that leave no mark, tabs and line breaks aside, as a set of a regular expression."""
 
 
 def is_visible(text: str) -> bool:
     """Return whether every character of *text* is a space or leaves a mark where it stands."""
-    return text.isprintable() and (text.isascii() or _UNSEEN.isdisjoint(text))
+    if not text.isprintable():
+        return False
+    return text.isascii() or not _holds_unseen(text)
+
+
+def _holds_unseen(text: str) -> bool:
+    import re  # most text is ASCII, and commands that print no other do without
+
+    return re.search(f"[{UNSEEN}]", text) is not None
 
 
 def visible(text: str, *, keep: str = "") -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import attrs
 import pytest
 from annotated_types import Ge
 
+from noether_core.plugins import running
 from noether_core.schemas import AttentionConfig
 from tests.fresh_environment import (  # noqa: F401  fixtures for all tests below
     base_environment,
@@ -55,6 +57,17 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
 def _seeded() -> None:
     """Give every test the same random numbers, alone or among others, and import nothing for it."""
     _seed()
+
+
+@pytest.fixture(autouse=True)
+def _own_releases() -> Iterator[None]:
+    """Forget what a test pretended to have installed: the process remembers what it runs."""
+    remembered = (running._imported, running._latest)
+    before = [dict(releases) for releases in remembered]
+    yield
+    for releases, saved in zip(remembered, before, strict=True):
+        releases.clear()
+        releases.update(saved)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -170,7 +170,7 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[_Parser], chosen: 
 
     A name that the core or another package has as well is used in its qualified form.
     """
-    from noether_core.plugins.resolution import Catalogue
+    from noether_core.plugins.catalogue import Catalogue
 
     entries = Catalogue().commands()
     names = [entry.name for entry in entries]

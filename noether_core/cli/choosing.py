@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
+from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.metadata import Fault
-from noether_core.plugins.resolution import Catalogue
 
 
 def add_choosing_options(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import argparse
 import platform
 from typing import TYPE_CHECKING, Any
 
+from noether_core import __version__
 from noether_core.cli import COMMANDS
 from noether_core.cli.output import add_table_options, print_json, print_line, print_table
 
@@ -143,7 +144,7 @@ def _extent(diagnosis: Diagnosis) -> str:
     plugins = _counted(len(environment.plugins), "plugin")
     providers = {entry.distribution for entry in environment.plugins}
     distributions = _counted(len(providers), "distribution")
-    versions = f"noether-attention {_version()}, Python {platform.python_version()}"
+    versions = f"noether-attention {__version__}, Python {platform.python_version()}"
     return f"{plugins} of {distributions} among {len(environment.installed)}, {versions}"
 
 
@@ -158,19 +159,10 @@ def _as_data(diagnosis: Diagnosis) -> dict[str, Any]:
         for outcome in diagnosis.outcomes
     ]
     return {
-        "noether": _version(),
+        "noether": __version__,
         "python": platform.python_version(),
         "distributions": len(environment.installed) if environment else None,
         "plugins": len(environment.plugins) if environment else None,
         "findings": [finding.as_dict() for finding in diagnosis.findings],
         "imports": imports,
     }
-
-
-def _version() -> str:
-    from noether_core.plugins.metadata import core_version
-
-    try:
-        return core_version()
-    except Exception:  # noqa: BLE001  Noether's own metadata may be what is wrong
-        return "unknown"

@@ -7,9 +7,7 @@ from typing import Any
 
 from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
 from noether_core.cli.output import add_table_options, print_error, print_json, print_table
-from noether_core.plugins.metadata import EntryPoint
-from noether_core.plugins.outlines import outline_of
-from noether_core.plugins.resolution import (
+from noether_core.plugins.catalogue import (
     AMBIGUOUS,
     BLOCKED,
     CHOSEN,
@@ -18,6 +16,8 @@ from noether_core.plugins.resolution import (
     Candidate,
     candidates,
 )
+from noether_core.plugins.metadata import EntryPoint
+from noether_core.plugins.outlines import outline_of
 
 _FACTS = ("type", "distribution", "version", "plugin")
 _OUTLINE = ("interface", "summary")

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _refuse_taken_type(type: str) -> None:
     """Refuse a type that is provided already: users of both would have to qualify it for ever."""
-    from noether_core.plugins.resolution import Catalogue
+    from noether_core.plugins.catalogue import Catalogue
 
     if providers := Catalogue().providers(type):
         taken = " and ".join(entry.provider for entry in providers)

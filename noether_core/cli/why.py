@@ -13,7 +13,7 @@ from noether_core.cli.output import (
     print_line,
     print_table,
 )
-from noether_core.plugins.resolution import Candidate
+from noether_core.plugins.catalogue import Candidate
 
 _COLUMNS = ("candidate", "version", "state", "plugin", "file", "metadata")
 

@@ -104,6 +104,10 @@ def _natural(number: int, name: str) -> int:
     return index
 
 
+_LARGEST_PADDING = 1e4
+"""Padding above it is put to zero: products of such numbers may overflow, in half precision too."""
+
+
 @overload
 def zero_padding(tokens: Tensor, key_padding_mask: Tensor | None) -> Tensor: ...
 @overload
@@ -113,11 +117,13 @@ def zero_padding(
 
 
 def zero_padding(tokens: Frequencies | None, key_padding_mask: Tensor | None) -> Frequencies | None:
-    """Return *tokens* with zeros for padding, so that it may hold anything.
+    """Return *tokens* with zeros for padding that a mask cannot keep out, so it may hold anything.
 
     A mask alone does not keep out what is not finite: zero times NaN is NaN, in the products with
     values as in the gradients of weights. Called in the first lines of a ``forward``, on tokens and
-    on what rotates them, it does; no gradient reaches what stood there.
+    on what rotates them, this does: a row of padding that holds NaN, infinity or a number above
+    10,000, of which products may overflow, is one of zeros. No gradient reaches what stood there.
+    Padding of ordinary numbers stays as it is; what it attends to as a query has its usual values.
 
     Args:
         tokens: ``(batch, tokens, width)``, or frequencies as `RopeFrequency` returns them, or None.
@@ -125,10 +131,15 @@ def zero_padding(tokens: Frequencies | None, key_padding_mask: Tensor | None) ->
     """
     if key_padding_mask is None or tokens is None:
         return tokens
-    is_padding = ~key_padding_mask.unsqueeze(-1)
     if isinstance(tokens, torch.Tensor):
-        return tokens.masked_fill(is_padding, 0)
-    return tuple([each.masked_fill(is_padding, 0) for each in tokens])
+        return _zero_unusable(tokens, key_padding_mask)
+    return tuple([_zero_unusable(each, key_padding_mask) for each in tokens])
+
+
+def _zero_unusable(tokens: Tensor, is_real: Tensor) -> Tensor:
+    # Compared so that NaN is unusable too.
+    is_usable = (tokens.detach().abs() <= _LARGEST_PADDING).all(dim=-1, keepdim=True)
+    return tokens.masked_fill(~(is_usable | is_real.unsqueeze(-1)), 0)
 
 
 def combine_masks(attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -12,14 +13,26 @@ from noether_core.errors import DerivativeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+
+def is_autocast(device: torch.device) -> bool:
+    """Return whether autocast acts on *device*; there is none of the meta device."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which autocast does not act on *device*."""
+    if device.type == "meta":  # torch has no autocast for it, and refuses to turn it off
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def dtype_of_results(x: Tensor) -> torch.dtype:
     """Return the dtype in which products of *x* are: its own, or that of autocast."""
-    device = x.device.type
-    if x.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+    if x.dtype == torch.float64 or not is_autocast(x.device):
         return x.dtype
-    return torch.get_autocast_dtype(device)
+    return torch.get_autocast_dtype(x.device.type)
 
 
 def dtype_of_sums(dtype: torch.dtype) -> torch.dtype:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import DerivativeError
-from noether_core.nn.operators import dtype_of_results, dtype_of_sums
+from noether_core.nn.operators import dtype_of_results, dtype_of_sums, without_autocast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,7 +126,7 @@ def _attend_by_products(
 ) -> _Part:
     """Attend to some keys by products of matrices, with the logits in memory."""
     wide = dtype_of_sums(queries.dtype)
-    with torch.autocast(queries.device.type, enabled=False):
+    with without_autocast(queries.device):
         logits = queries.to(wide).mul(scale) @ keys.to(wide).transpose(-2, -1)
         if mask is not None:
             logits += mask if mask.dtype != torch.bool else _as_numbers(mask, wide)

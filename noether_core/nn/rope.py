@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Frequencies: TypeAlias = Tensor | tuple[Tensor, ...]
 """What `RopeFrequency` returns and `rotate` takes: complex numbers, or a tuple of angles, one
@@ -67,9 +67,16 @@ class RopeFrequency(nn.Module):
         self.max_wavelength = max_wavelength
         self.implementation = implementation
 
-        width = hidden_dim // input_dim // 2 * 2
-        omega = [max_wavelength ** (-i / width) for i in range(0, width, 2)]
-        self.register_buffer("omega", torch.tensor(omega, dtype=torch.float32))
+        self.register_buffer("omega", self._made_omega(None))
+
+    def reset_parameters(self) -> None:
+        """Compute the frequencies anew, where they are: they follow from the arguments."""
+        self.omega = self._made_omega(self.omega.device)
+
+    def _made_omega(self, device: torch.device | None) -> Tensor:
+        width = self.hidden_dim // self.input_dim // 2 * 2
+        omega = [self.max_wavelength ** (-i / width) for i in range(0, width, 2)]
+        return torch.tensor(omega, dtype=torch.float32, device=device)
 
     def forward(self, coordinates: Tensor) -> Frequencies:
         """Return the frequencies at points.
@@ -106,15 +113,21 @@ class RopeFrequency(nn.Module):
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move with the model, and stay float32 when it is cast.
+        """Move with the model, and stay exact when it is cast or emptied.
 
         Angles in bfloat16 are wrong by whole turns.
         """
-        omega = self.omega
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.omega.dtype != omega.dtype:
-            self.omega = omega.to(self.omega.device)
+        self.reset_parameters()
         return self
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        """Check what is loaded as torch does, and take no number of it.
+
+        A checkpoint in bfloat16 holds rounded frequencies.
+        """
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.reset_parameters()
 
 
 def rotate(x: Tensor, freqs: Frequencies) -> Tensor:

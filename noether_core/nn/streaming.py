@@ -57,7 +57,7 @@ def choose_chunk_size(
         least: Least number of tokens at once.
         chosen: Tokens at once that a config demands; more than these are computed in chunks.
     """
-    if torch.compiler.is_compiling():  # no graph depends on the number of tokens
+    if is_traced():  # no graph depends on the number of tokens
         return None
     fitting = _tokens_that_fit(x, x.shape[0] * width * x.element_size())
     chunk = chosen or max(least, _LEAST, fitting)
@@ -76,7 +76,7 @@ def _tokens_that_fit(x: Tensor, bytes_of_token: int) -> int:
 
 def _is_differentiated(module: nn.Module, *tensors: Tensor) -> bool:
     """Return whether anything records the call, or carries derivatives through it."""
-    if is_traced() or is_transformed() or is_recorded(*tensors, *module.parameters()):
+    if is_transformed() or is_recorded(*tensors, *module.parameters()):
         return True
     # What hooks add may need gradients, of parameters that are not the module's.
     return torch.is_grad_enabled() and any(map(_has_forward_hooks, module.modules()))

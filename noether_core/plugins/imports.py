@@ -62,15 +62,6 @@ def _top_spec(name: str) -> ModuleSpec:
     return spec
 
 
-def import_plugin(entry: EntryPoint) -> Any:
-    """Return the module or object that *entry* names.
-
-    Raises:
-        PluginError: If it cannot be imported, whatever its import raises.
-    """
-    return import_object(entry.value, label(entry))
-
-
 def import_object(path: str, plugin: str) -> Any:
     """Return what ``package.module`` or ``package.module:attribute`` names.
 

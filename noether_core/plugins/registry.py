@@ -7,6 +7,7 @@ import copy
 import importlib
 import os
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 from noether_core import hookspecs
 from noether_core.errors import ConfigError, PluginError, shown
 from noether_core.hookspecs import AttentionVariant
+from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.hooks import Extensions, Hooks
-from noether_core.plugins.imports import import_object, import_plugin, label, plugin_error
+from noether_core.plugins.imports import import_object, label, plugin_error
 from noether_core.plugins.metadata import (
     ATTENTION,
     CORE,
@@ -25,7 +27,8 @@ from noether_core.plugins.metadata import (
     core_version,
     required_core,
 )
-from noether_core.plugins.resolution import Catalogue, ambiguous_type, unknown_type
+from noether_core.plugins.resolution import ambiguous_type, unknown_type
+from noether_core.plugins.running import import_code
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.schema import plan_of
 
@@ -70,7 +73,9 @@ class Registry(Catalogue):
         true before.
         """
         self._by_type: dict[str, AttentionVariant] = {}
-        self._by_config: dict[tuple[str, type[AttentionConfig]], EntryPoint] = {}
+        self._by_config: weakref.WeakKeyDictionary[type[AttentionConfig], dict[str, EntryPoint]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def refresh(self) -> None:
         """Look again at what is installed, and give plugins that failed another try."""
@@ -136,11 +141,10 @@ class Registry(Catalogue):
             UnknownTypeError: If no installed package provides the type.
             AmbiguousTypeError: If several do, and none by the class of *config*.
         """
-        table = self._by_config
-        key = (config.type, type(config))
-        entry = table.get(key)
+        table = self._by_config.setdefault(type(config), {})
+        entry = table.get(config.type)
         if entry is None:
-            entry = table[key] = self._find_provider(config)
+            entry = table[config.type] = self._find_provider(config)
         return entry
 
     def _find_provider(self, config: AttentionConfig) -> EntryPoint:
@@ -202,8 +206,10 @@ class Registry(Catalogue):
             raise TypeError(f"expected an AttentionVariant, got {shown(variant)}")
         entry = EntryPoint(ATTENTION, variant.type, variant.module, IN_PROCESS, "", "")
         _check_version(entry, variant)
+        replaced = self.add(entry)
         self._variants[entry] = variant
-        self.add(entry)
+        if replaced is not None and replaced != entry:
+            self._variants.pop(replaced, None)
         self._forget_names()
 
     def loaded_extensions(self) -> Extensions:
@@ -281,7 +287,7 @@ def _load_variant(entry: EntryPoint) -> AttentionVariant:
 
 def _call_only_hook(entry: EntryPoint, hook: str, **arguments: Any) -> Any:
     """Import a plugin and return what it returns from the one hook of its group."""
-    hooks = Hooks(entry, import_plugin(entry))
+    hooks = Hooks(entry, import_code(entry.value, entry))
     if hook not in hooks:
         raise plugin_error(entry, f"implements no hook '{hook}'; mark one with @hookimpl")
     return hooks.call(hook, **arguments)
@@ -295,7 +301,7 @@ def _load_extension(entry: EntryPoint) -> Hooks:
             since an extension may be there to forbid something.
     """
     try:
-        hooks = Hooks(entry, import_plugin(entry), own_errors=(ConfigError,))
+        hooks = Hooks(entry, import_code(entry.value, entry), own_errors=(ConfigError,))
         if not hooks:
             raise plugin_error(entry, "implements no hook; mark one with @hookimpl")
     except PluginError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import annotated_types
 import attrs
@@ -39,8 +39,7 @@ def _are_distinct(items: Sequence[Hashable]) -> bool:
     return len(set(items)) == len(items)
 
 
-@attrs.frozen
-class Bounds:
+class Bounds(NamedTuple):
     """Everything that ``Annotated`` asks of a value beyond its type."""
 
     terms: tuple[tuple[str, Any], ...]

@@ -10,7 +10,6 @@ import attrs
 from noether_core.errors import ConfigError, shown
 from noether_core.schemas.annotations import is_schema
 from noether_core.schemas.schema import Schema, plan_of
-from noether_core.schemas.unions import ambiguities_in
 
 
 def faults_of(cls: Any) -> Iterator[str]:
@@ -56,7 +55,10 @@ def _unsoundness_of(cls: type[Schema], seen: set[type[Schema]]) -> Iterator[str]
     yield from _faults_of_names(cls)
     try:
         plan = plan_of(cls)
-        yield from ambiguities_in(cls)
+        if plan.nested:  # few configs hold configs, so that the others do without the import
+            from noether_core.schemas.unions import ambiguities_in
+
+            yield from ambiguities_in(cls)
     except TypeError as error:
         yield str(error)
         return

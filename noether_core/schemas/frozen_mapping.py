@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from noether_core.errors import ConfigError, Problem, shown
@@ -12,6 +12,9 @@ MOST_DIGITS: Final = 4300
 """Digits that a whole number may have: Python refuses to write more, since that takes too long."""
 
 _TOO_LARGE: Final = 10**MOST_DIGITS
+
+_LIBRARIES: Final = frozenset({"numpy", "torch"})
+"""Libraries with scalars of their own."""
 
 
 def is_writable(number: int) -> bool:
@@ -65,11 +68,29 @@ class FrozenMapping(Mapping[str, Any]):
             return self._data == other._data
         return NotImplemented
 
-    def __reduce__(self) -> tuple[Callable[..., FrozenMapping], tuple[dict[str, Any]]]:
-        return FrozenMapping.of_frozen, (self._data,)
+    def __reduce__(self) -> tuple[type[FrozenMapping], tuple[()], dict[str, Any]]:
+        # A class and data alone: torch.load(weights_only=True) calls nothing else.
+        return FrozenMapping, (), self._data
+
+    def __setstate__(self, items: dict[str, Any]) -> None:
+        self._data = items
 
     def __repr__(self) -> str:
         return f"FrozenMapping({self._data!r})"
+
+
+def python_scalar(value: Any) -> Any:
+    """Return a scalar of numpy or torch as the Python value that it is, anything else as it is.
+
+    Sweeps produce them.
+    """
+    package = type(value).__module__.partition(".")[0]
+    if package not in _LIBRARIES or getattr(value, "shape", None) != ():
+        return value
+    try:
+        return value.item()
+    except Exception:  # noqa: BLE001  a tensor without data has none
+        return value
 
 
 def freeze(value: Any) -> Any:
@@ -79,6 +100,7 @@ def freeze(value: Any) -> Any:
         ConfigError: If *value* holds anything but text, finite numbers, booleans, None, lists and
             mappings.
     """
+    value = python_scalar(value)
     if _is_plain_scalar(value) or isinstance(value, FrozenMapping):
         return value
     if isinstance(value, Mapping):

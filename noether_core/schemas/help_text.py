@@ -7,6 +7,7 @@ import inspect
 import itertools
 import re
 import textwrap
+import weakref
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -16,7 +17,7 @@ _LITERAL = re.compile("``(.+?)``")
 _ROLE = re.compile("(?::[a-z:]+:)?`~?([^`]+)`")
 _EMPHASIS = re.compile(r"(?<![*\w])\*{1,2}(\w[^*]*?)\*{1,2}(?![*\w])")
 
-_texts: dict[type, Mapping[str, str]] = {}
+_texts: weakref.WeakKeyDictionary[type, Mapping[str, str]] = weakref.WeakKeyDictionary()
 
 
 def help_of(cls: type[Schema]) -> Mapping[str, str]:
@@ -24,9 +25,10 @@ def help_of(cls: type[Schema]) -> Mapping[str, str]:
 
     An option whose class has no source at hand (one typed at a plain prompt) has no help.
     """
-    if cls not in _texts:
-        _texts[cls] = MappingProxyType(_read_texts(cls))
-    return _texts[cls]
+    texts = _texts.get(cls)
+    if texts is None:
+        texts = _texts[cls] = MappingProxyType(_read_texts(cls))
+    return texts
 
 
 def plain_text(help: str) -> str:

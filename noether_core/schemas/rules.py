@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import attrs
 
@@ -20,7 +20,7 @@ from noether_core.schemas.annotations import (
     without_metadata,
 )
 from noether_core.schemas.bounds import Because, Bounds, bounds_of
-from noether_core.schemas.frozen_mapping import FrozenMapping, freeze
+from noether_core.schemas.frozen_mapping import FrozenMapping, freeze, python_scalar
 from noether_core.spelling import did_you_mean
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -29,8 +29,7 @@ _LEAST, _MOST = -(2**63), 2**63 - 1
 Check = Callable[[Any], Any]
 
 
-@attrs.frozen
-class Rule:
+class Rule(NamedTuple):
     """What a field accepts."""
 
     expected: str
@@ -126,6 +125,9 @@ def _boolean_rule(_: Bounds) -> Rule:
     def check(value: Any) -> Any:
         if value is True or value is False:  # and no number that is equal to them
             return value
+        plain = python_scalar(value)
+        if plain is True or plain is False:
+            return plain
         raise refuse(expected, value)
 
     return Rule(expected, check)
@@ -135,11 +137,12 @@ def _integer_rule(bounds: Bounds) -> Rule:
     expected, holds = bounds.refine("an integer"), bounds.holds
 
     def check(value: Any) -> Any:
-        if type(value) is not int or not holds(value):  # a boolean is an int, and no integer
+        number = value if type(value) is int else python_scalar(value)
+        if type(number) is not int or not holds(number):  # a boolean is an int, and no integer
             raise refuse(expected, value)
-        if not _LEAST <= value <= _MOST:
+        if not _LEAST <= number <= _MOST:
             raise refuse(f"{expected} that fits into 64 bits", value)
-        return value
+        return number
 
     return Rule(expected, check)
 
@@ -148,7 +151,7 @@ def _float_rule(bounds: Bounds) -> Rule:
     expected, holds = bounds.refine("a number"), bounds.holds
 
     def check(value: Any) -> Any:
-        number = value if type(value) is float else _exact_float(value)
+        number = value if type(value) is float else _exact_float(python_scalar(value))
         if number is None or not math.isfinite(number) or not holds(number):
             raise refuse(expected, value)
         return number or 0.0  # minus zero is zero
@@ -157,7 +160,9 @@ def _float_rule(bounds: Bounds) -> Rule:
 
 
 def _exact_float(value: Any) -> float | None:
-    """Return an integer as the float of exactly its value, if there is one."""
+    """Return a float as it is, and an integer as the float of its very value, if there is one."""
+    if type(value) is float:
+        return value
     if type(value) is not int:
         return None
     try:
@@ -171,8 +176,9 @@ def _text_rule(bounds: Bounds) -> Rule:
     expected, holds = bounds.refine("text"), bounds.holds
 
     def check(value: Any) -> Any:
-        if type(value) is str and holds(value):
-            return value
+        text = value if type(value) is str else python_scalar(value)
+        if type(text) is str and holds(text):
+            return text
         raise refuse(expected, value)
 
     return Rule(expected, check)
@@ -216,8 +222,9 @@ def _literal_rule(choices: tuple[Any, ...]) -> Rule:
     members = {(type(choice), choice): choice for choice in choices}  # since True equals 1
 
     def check(value: Any) -> Any:
+        plain = value if type(value) is str else python_scalar(value)  # most choices are of text
         try:
-            return members[type(value), value]
+            return members[type(plain), plain]
         except (KeyError, TypeError):  # TypeError: a list or mapping cannot be a member
             raise refuse(expected, value, did_you_mean(value, names)) from None
 

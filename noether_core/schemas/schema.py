@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NoReturn, TypeVar, get_type_hints
+from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar, get_type_hints
 
 import attrs
 
 from noether_core.errors import ConfigError, Problem, shown
-from noether_core.schemas.annotations import chooses_config
+from noether_core.schemas.annotations import chooses_config, holds_schema
 from noether_core.schemas.rules import Check, Rule, rule_for
 
-_plans: dict[type, Plan] = {}
+_PLAN = "_noether_plan"
+"""Attribute of a class that has its plan: one kept elsewhere would keep the class for ever."""
 
 _F = TypeVar("_F", bound=Callable[..., Problem | None])
 
@@ -63,9 +64,34 @@ class Schema:
     extra_field: ClassVar[str | None] = None
     """Field that keeps options which the schema does not declare; None for a schema without one."""
 
+    def __init_subclass__(cls) -> None:
+        """Let every class have the methods below for pickles; attrs would write its own."""
+        super().__init_subclass__()
+        for name in ("__getstate__", "__setstate__"):
+            if name not in vars(cls):
+                setattr(cls, name, getattr(cls, name))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the values of all fields by their names."""
+        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take the values of all fields, also those that an older version of the class had.
+
+        Raises:
+            ConfigError: If they make no config of this version.
+        """
+        values, problems = _values_of_state(type(self), state)
+        if problems:
+            raise ConfigError(problems)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        self.__attrs_post_init__()
+
     def __attrs_post_init__(self) -> None:
         """Check every field, and keep the canonical form of its value."""
-        plan = _plans.get(type(self)) or plan_of(type(self))
+        cls = type(self)
+        plan = cls.__dict__.get(_PLAN) or plan_of(cls)
         try:
             for name, check, default in plan.checks:
                 value = getattr(self, name)
@@ -93,8 +119,32 @@ class Schema:
         raise ConfigError(problems_of(type(self), options)) from None
 
 
-@attrs.frozen
-class Field:
+def _values_of_state(
+    cls: type[Schema], state: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the values of all fields of *cls* in a pickle, and what is wrong with them."""
+    plan = plan_of(cls)
+    given = {plan.renamed.get(name, name): value for name, value in state.items()}
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for attribute in attrs.fields(cls):
+        option = str(attribute.alias)
+        default = attribute.default
+        if attribute.name in given or option in given:
+            values[attribute.name] = given.pop(attribute.name, given.get(option))
+            given.pop(option, None)
+        elif default is attrs.NOTHING:
+            message = "missing: it was pickled by a version of its class that did not have it"
+            problems.append(Problem(keys=(option,), message=message))
+        else:
+            values[attribute.name] = default.factory() if hasattr(default, "factory") else default
+    for name in given.keys() - plan.dropped.keys() - cls.ignored_options:
+        message = f"unknown option of {cls.__name__}, which pickled it in another version"
+        problems.append(Problem(keys=(name,), message=message, value=given[name]))
+    return values, problems
+
+
+class Field(NamedTuple):
     """One option of a schema."""
 
     name: str
@@ -123,8 +173,7 @@ class Field:
         return self.default.factory() if hasattr(self.default, "factory") else self.default
 
 
-@attrs.frozen
-class Invariant:
+class Invariant(NamedTuple):
     """A rule across fields, and the options that it reads."""
 
     function: Callable[..., Problem | None]
@@ -156,8 +205,7 @@ class Invariant:
         )
 
 
-@attrs.frozen
-class Plan:
+class Plan(NamedTuple):
     """How the configs of one class are checked."""
 
     fields: tuple[Field, ...]
@@ -180,6 +228,16 @@ class Plan:
 
     dropped: Mapping[str, str]
     """Options that there are no more, likewise, each with what to do without it."""
+
+    nested: Mapping[str, Any]
+    """Options that are or hold configs, each with its annotation."""
+
+    can_be_called: bool
+    """Whether options that are sound make a config as they are, by calling the class."""
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        """Be left out where a class is pickled by value, as cloudpickle does: it is made anew."""
+        return type(None), ()
 
     def old_names_of(self, option: str) -> list[str]:
         """Return the names that *option* had."""
@@ -207,9 +265,10 @@ def plan_of(cls: type[Schema]) -> Plan:
     Raises:
         TypeError: If an annotation cannot be resolved, or is one that configs do not know.
     """
-    plan = _plans.get(cls)
+    plan: Plan | None = cls.__dict__.get(_PLAN)  # its own, and none of a base
     if plan is None:
-        plan = _plans[cls] = _new_plan(cls)
+        plan = _new_plan(cls)
+        setattr(cls, _PLAN, plan)
     return plan
 
 
@@ -251,6 +310,7 @@ def _new_plan(cls: type[Schema]) -> Plan:
     hints = _hints_of(cls)
     fields = [_field(cls, attribute, hints) for attribute in attrs.fields(cls) if attribute.init]
     names = {field.option: field.name for field in fields}
+    nested = {field.option: field.annotation for field in fields if holds_schema(field.annotation)}
     options = frozenset(names.keys() - {cls.extra_field})
     renamed = _declared(cls, "renamed_options")
     dropped = _declared(cls, "dropped_options")
@@ -264,6 +324,9 @@ def _new_plan(cls: type[Schema]) -> Plan:
         required=frozenset(field.option for field in fields if field.default is attrs.NOTHING),
         renamed=renamed,
         dropped=dropped,
+        nested=nested,
+        # a class with a constructor of its own takes options that it does not declare
+        can_be_called=not nested and "__attrs_init__" not in vars(cls),
     )
 
 
@@ -365,7 +428,8 @@ def _invariants_of(cls: type[Schema], names: Mapping[str, str]) -> Iterator[Inva
     """
     found: dict[str, Callable[..., Problem | None]] = {}
     for base in reversed(cls.__mro__):
-        for name, member in vars(base).items():
+        # a copy: another thread may set the plan of a base meanwhile
+        for name, member in tuple(vars(base).items()):
             function = _function_of(member)
             if getattr(function, "is_invariant", False):
                 found[name] = function

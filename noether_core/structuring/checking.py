@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError, PluginError, Problem, path_text
 from noether_core.plugins.registry import Registry
@@ -19,8 +17,7 @@ if TYPE_CHECKING:
     _Keys = tuple[str | int, ...]
 
 
-@attrs.frozen
-class CheckedConfig:
+class CheckedConfig(NamedTuple):
     """One config of a document: itself, or what is wrong with it."""
 
     keys: tuple[str | int, ...]

@@ -100,7 +100,7 @@ class _Writer:
             "type": "object",
             "required": ["type"],
             "properties": {
-                "type": {"enum": names, "description": help_of(AttentionConfig)["type"]}
+                "type": _described({"enum": names}, help_of(AttentionConfig).get("type"))
             },
             "allOf": branches,
         }
@@ -131,7 +131,8 @@ class _Writer:
                 properties[field.option] = self._field(cls, field)
         required = [field.option for field in plan.fields if field.option in plan.required]
         if spellings:
-            type_schema = {"enum": spellings, "description": properties.pop("type")["description"]}
+            text = properties.pop("type").get("description")
+            type_schema = _described({"enum": spellings}, text)
             properties = {"type": type_schema, **properties}
             required.insert(0, "type")
         ignored = dict.fromkeys(sorted(cls.ignored_options), True)
@@ -188,6 +189,11 @@ def _spellings(entry: EntryPoint, registry: Registry) -> list[str]:
     if registry.chosen(entry.name) == (entry,):  # then the bare name means this one
         return [entry.name, entry.qualified_name]
     return [entry.qualified_name]
+
+
+def _described(schema: _Json, text: str | None) -> _Json:
+    """Return *schema* with the help of an option; there is none where the source is missing."""
+    return schema | {"description": text} if text else schema
 
 
 def _old_properties(cls: type[Schema], properties: Mapping[str, _Json]) -> _Json:

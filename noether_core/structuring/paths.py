@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import attrs
 
@@ -24,8 +24,7 @@ _STEP = re.compile(r"(?:^|(?<=.)\.)(?P<name>[^.\[\]]+)|\[(?P<number>\d{1,9}|\*)\
 _Step = str | int | None  # a name, a position, or None for every one of either
 
 
-@attrs.frozen
-class Found:
+class Found(NamedTuple):
     """A value, and the names and positions that lead to it."""
 
     keys: Keys

@@ -22,11 +22,10 @@ from noether_core.errors import (
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.resolution import installed_types, owners
-from noether_core.schemas.annotations import holds_schema
+from noether_core.schemas.frozen_mapping import FrozenMapping
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
-from noether_core.schemas.unions import ambiguities_in
 from noether_core.schemas.unstructure import unstructure
 from noether_core.spelling import did_you_mean
 
@@ -43,7 +42,12 @@ They are problems, or entries of ``extra``, or that and a warning.
 """
 
 _S = TypeVar("_S", bound=Schema)
+_MOST_OPTIONS = 30
+"""Options that one message lists."""
+
 _UNKNOWN = frozenset(get_args(Unknown))
+_MOST_CONVERTED = 16
+"""Classes with configs in them that one converter serves."""
 
 
 @overload
@@ -82,9 +86,12 @@ def structure(
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
     """
-    config, notices = structured(source, cls, unknown=unknown, registry=registry)
-    if notices:
-        warn_of(notices)
+    known = default_registry() if registry is None else registry
+    try:  # as `structured` does, without its record, which most calls do not need
+        return _made(source, cls, _structurer(known, _strict(unknown)))
+    except ConfigError as error:
+        config, notices = _second_reading(error, source, cls, unknown, known)
+    warn_of(notices)
     return config
 
 
@@ -126,18 +133,29 @@ def structured(
 ) -> Structured[_S]:
     """Return what `structure` does, and what it warns of, for callers that know a better place."""
     known = default_registry() if registry is None else registry
-    strict: Unknown = "error" if unknown == "warn" else unknown
     try:
-        return Structured(_made(source, cls, _structurer(known, strict)), ())
+        return Structured(_made(source, cls, _structurer(known, _strict(unknown))), ())
     except ConfigError as error:
-        notices = list(error.problems)
-        if unknown != "warn":
-            notices = [problem for problem in notices if isinstance(problem, _Outdated)]
-        if not notices:
-            raise
+        return _second_reading(error, source, cls, unknown, known)
 
-    # The first reading found everything, each with its path. This one takes what is to be warned
-    # of, and raises whatever else is wrong.
+
+def _strict(unknown: Unknown) -> Unknown:
+    return "error" if unknown == "warn" else unknown
+
+
+def _second_reading(
+    error: ConfigError, source: Any, cls: type[_S], unknown: Unknown, known: Registry
+) -> Structured[_S]:
+    """Return the config, if what the first reading found is only to be warned of.
+
+    The first one found everything, each with its path. This one takes what is to be warned of, and
+    raises whatever else is wrong.
+    """
+    notices = list(error.problems)
+    if unknown != "warn":
+        notices = [problem for problem in notices if isinstance(problem, _Outdated)]
+    if not notices:
+        raise error
     lenient: Unknown = "keep" if unknown == "warn" else unknown
     config = _made(source, cls, _structurer(known, lenient, takes_outdated=True))
     return Structured(config, tuple(notices))
@@ -202,7 +220,8 @@ class _Structurer:
         self.unknown = unknown
         self.takes_outdated = takes_outdated
         self.registry = registry
-        self._makers: dict[type[Schema], _Maker] = {}
+        self._converter: cattrs.Converter | None = None
+        self._converted: set[type[Schema]] = set()
 
     def make(self, source: Any, cls: type[Schema]) -> Schema:
         """Return the *cls* that *source* describes."""
@@ -214,17 +233,28 @@ class _Structurer:
             source = _options_of(source)
         if cls is AttentionConfig:
             cls = self._concrete_class(source)
-        maker = self._makers.get(cls)
-        if maker is None:
-            maker = self._makers[cls] = _Maker(cls, self)
-        return maker.make(source)
+        if plan_of(cls).can_be_called and cls.extra_field not in source:
+            try:
+                return cls(**source)  # which looks at every option, and for most is all
+            except TypeError:
+                pass  # an option is missing or unknown: all that is wrong is found below
+        return _Maker(cls, self).make(source)
 
-    @functools.cached_property
-    def converter(self) -> cattrs.Converter:
-        """What walks lists and mappings of configs; most configs hold none and never need it."""
+    def converter_for(self, cls: type[Schema]) -> cattrs.Converter:
+        """Return what walks lists and mappings of configs in a *cls*; most hold none.
+
+        It keeps whatever annotation it has seen, with the classes in it, so that another takes its
+        place after some classes.
+        """
         from noether_core.structuring.nested import new_converter
 
-        return new_converter(self.make)
+        converter = self._converter
+        is_full = cls not in self._converted and len(self._converted) >= _MOST_CONVERTED
+        if converter is None or is_full:
+            converter = self._converter = new_converter(self.make)
+            self._converted = set()
+        self._converted.add(cls)
+        return converter
 
     def _concrete_class(self, options: Mapping[str, Any]) -> type[AttentionConfig]:
         """Return the config class of the variant that ``type`` names."""
@@ -267,7 +297,10 @@ def _type_of(options: Mapping[str, Any], registry: Registry) -> str:
     message = f"missing: {wanted} is required"
     if "type" in options:
         message = f"expected {wanted}, got {shown(name)}"
+    near = [other for other in options if type(other) is str and other.casefold() == "type"]
     suggestion = installed_types(registry.types())
+    if "type" not in options and near:
+        suggestion = f"write 'type' for {near[0]!r}"
     raise ConfigError([Problem(keys=("type",), message=message, value=name, suggestion=suggestion)])
 
 
@@ -279,37 +312,28 @@ def _renamed(problem: Problem, written: Mapping[str | int, str]) -> Problem:
 
 
 class _Maker:
-    """Makes configs of one class."""
+    """Makes a config of one class, step by step."""
 
     def __init__(self, cls: type[Schema], structurer: _Structurer) -> None:
         plan = plan_of(cls)
-        for fault in ambiguities_in(cls):
-            raise TypeError(fault)
+        if plan.nested:  # few configs hold configs, so that the others do without the import
+            from noether_core.schemas.unions import ambiguities_in
+
+            for fault in ambiguities_in(cls):
+                raise TypeError(fault)
         self._cls = cls
         self._plan = plan
         self._structurer = structurer
         self._options = plan.options
         self._required = plan.required
-        self._extra = cls.extra_field
-        self._nested = {
-            field.option: field.annotation
-            for field in plan.fields
-            if holds_schema(field.annotation)
+        # attrs.asdict names what a config holds by its attributes
+        self._attributes = {
+            field.name: field.option for field in plan.fields if field.name != field.option
         }
-        # a class with a constructor of its own takes options that it does not declare
-        has_own_constructor = "__attrs_init__" in vars(cls)
-        self._can_be_called = not self._nested and not has_own_constructor
+        self._extra = cls.extra_field
 
     def make(self, source: Mapping[str, Any]) -> Schema:
         """Return the config, or raise everything that is wrong with *source*."""
-        if self._can_be_called and self._extra not in source:
-            try:
-                return self._cls(**source)  # which looks at every option, and for most is all
-            except TypeError:
-                pass  # an option is missing or unknown: all that is wrong is found below
-        return self._make_step_by_step(source)
-
-    def _make_step_by_step(self, source: Mapping[str, Any]) -> Schema:
         options = dict(source)
         written: dict[str | int, str] = {}
         stray = self._set_aside_unknown(options, written)
@@ -344,7 +368,9 @@ class _Maker:
         unknown: dict[Any, Any] = {}
         for name in [name for name in options if name not in self._options]:
             value = options.pop(name)
-            if name in self._plan.renamed:
+            if self._is_of_config(name, value):
+                options[self._attributes.get(name, name)] = value
+            elif name in self._plan.renamed:
                 problems += self._rename(name, value, options, written)
             elif name in self._plan.dropped:
                 if not self._structurer.takes_outdated:
@@ -354,10 +380,16 @@ class _Maker:
         if not unknown:
             return problems
         if self._structurer.unknown == "keep" and self._extra is not None:
-            options[self._extra] = unknown
+            options[self._extra] = {**options.get(self._extra, {}), **unknown}
             return problems
         reported = itertools.islice(unknown.items(), MOST_PROBLEMS + 1)
         return problems + [self._unknown_problem(name, value) for name, value in reported]
+
+    def _is_of_config(self, name: Any, value: Any) -> bool:
+        """Return whether a config has *value* under *name*, as attrs.asdict writes it out."""
+        if name == self._extra:  # an entry of a document that happens to be called so is unknown
+            return isinstance(value, FrozenMapping) or value == {}
+        return name in self._attributes
 
     def _rename(
         self, old: str, value: Any, options: dict[str, Any], written: dict[str | int, str]
@@ -405,18 +437,28 @@ class _Maker:
             keys=(name if isinstance(name, (str, int)) else shown(name),),
             message=f"unknown option of {self._owner}",
             value=value,
-            suggestion=suggestion or did_you_mean(name, self._options),
+            suggestion=suggestion or did_you_mean(name, self._options) or self._way_out(name),
             at_key=True,
         )
+
+    def _way_out(self, name: Any) -> str | None:
+        """Return which options there are, for a name that none of them is near to."""
+        if type(name) is not str:
+            return None
+        options = [field.option for field in self._plan.fields if field.option in self._options]
+        listed = ", ".join(options[:_MOST_OPTIONS])
+        more = len(options) - _MOST_OPTIONS
+        return f"the options are {listed}{f' and {more} more' if more > 0 else ''}"
 
     def _structure_nested(self, options: dict[str, Any]) -> list[Problem]:
         """Make the configs that *options* hold, in place; return their problems."""
         problems: list[Problem] = []
-        for name, annotation in self._nested.items():
+        for name, annotation in self._plan.nested.items():
             if name not in options:
                 continue
+            converter = self._structurer.converter_for(self._cls)
             try:
-                options[name] = self._structurer.converter.structure(options[name], annotation)
+                options[name] = converter.structure(options[name], annotation)
             except ConfigError as error:
                 problems.extend(problem.within(name) for problem in error.problems)
         return problems

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -153,7 +154,9 @@ class Subject:
 
     def raw_module(self, config: AttentionConfig, *, seed: int = 0) -> nn.Module:
         """Return a module in training mode as users build it; *seed* draws its weights."""
-        with self.seeded(seed):
+        with self.seeded(seed), warnings.catch_warnings():
+            # What a constructor changes of torch fails one check of its own, and no other.
+            warnings.filterwarnings("ignore", message=".*; it was put back")
             return build(config, registry=self.registry).to(self.device)
 
     @property

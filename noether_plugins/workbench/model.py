@@ -127,16 +127,22 @@ class TokenEmbedding(nn.Module):
     def __init__(self, n_features: int, width: int) -> None:
         super().__init__()
         self.frequencies: Tensor
-        self.register_buffer(
-            "frequencies", math.pi * 2.0 ** torch.arange(_OCTAVES), persistent=False
-        )
+        self.register_buffer("frequencies", _octaves(None), persistent=False)
         n_waves = 2 * _OCTAVES * n_features
         self.mlp = nn.Sequential(
             nn.Linear(n_features + n_waves, width), nn.GELU(), nn.Linear(width, width)
         )
+
+    def reset_parameters(self) -> None:
+        """Compute the frequencies anew, where they are."""
+        self.frequencies = _octaves(self.frequencies.device).to(self.frequencies.dtype)
 
     def forward(self, features: Tensor) -> Tensor:
         """Embed ``(batch, tokens, n_features)`` as ``(batch, tokens, width)``."""
         angles = (features.unsqueeze(-1) * self.frequencies).flatten(-2)
         embedded: Tensor = self.mlp(torch.cat([features, angles.sin(), angles.cos()], dim=-1))
         return embedded
+
+
+def _octaves(device: torch.device | None) -> Tensor:
+    return math.pi * 2.0 ** torch.arange(_OCTAVES, device=device)

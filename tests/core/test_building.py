@@ -201,7 +201,7 @@ def test_a_misspelt_option_is_refused_with_the_nearest_one():
 )
 def test_an_option_of_another_variant_is_refused_with_its_owners(option, owners):
     with pytest.raises(ConfigError) as caught:
-        build("flare", **{"hidden_dim": 8, "num_heads": 2, option: 5})
+        build("flare", registry=Registry(), **{"hidden_dim": 8, "num_heads": 2, option: 5})
     (problem,) = caught.value.problems
     assert problem.message == "unknown option of 'flare'"
     assert problem.suggestion.startswith(f"{option!r} is an option of {owners}")

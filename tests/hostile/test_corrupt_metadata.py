@@ -105,7 +105,7 @@ DAMAGED = [
         damage=_replace_by_folder,
         on_error="Is a directory",
         check="metadata",
-        reason="[Errno 21] Is a directory",
+        reason="Is a directory",
     ),
     Damaged(
         name="no_metadata",

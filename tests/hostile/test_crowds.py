@@ -12,10 +12,10 @@ PLUGINS, OTHERS = 500, 300
 COUNTED = """
 import json, sys
 from noether_core import registry
-from noether_core.plugins import resolution
+from noether_core.plugins import catalogue
 
-scans, scan = [], resolution.scan
-resolution.scan = lambda *given: scans.append(given) or scan(*given)
+scans, scan = [], catalogue.scan
+catalogue.scan = lambda *given: scans.append(given) or scan(*given)
 names = registry().types()
 imported = [name for name in sys.modules if name.startswith("crowd_")]
 found = {name: registry().get(name).type for name in names}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from noether_core.nn.layers import merge_heads
 from noether_core.nn.noise import draw_seed
-from noether_core.nn.operators import dtype_of_results, dtype_of_sums
+from noether_core.nn.operators import dtype_of_results, dtype_of_sums, without_autocast
 from noether_core.nn.slices.reference import (
     gather_slices,
     means_of,
@@ -169,7 +169,7 @@ def _exact_sums(weights: Tensor, features: Tensor, is_real: Tensor | None) -> Te
     """Return `sum_into_slices`, which half precision would not hold."""
     if torch.float16 not in (weights.dtype, features.dtype):
         return sum_into_slices(weights, features, is_real)
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features.device):
         return sum_into_slices(weights.float(), features.float(), is_real)
 
 

@@ -12,7 +12,12 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import DerivativeError
-from noether_core.nn.operators import define_operator, dtype_of_results
+from noether_core.nn.operators import (
+    define_operator,
+    dtype_of_results,
+    is_autocast,
+    without_autocast,
+)
 from noether_core.nn.slices.plan import Operands, Settings
 from noether_core.nn.slices.steps import (
     SliceSums,
@@ -54,7 +59,7 @@ def attend_through_slices(operands: Operands, settings: Settings) -> Tensor:
     Raises:
         DerivativeError: If a second derivative is wanted.
     """
-    if torch.is_autocast_enabled(operands.x.device.type):
+    if is_autocast(operands.x.device):
         dtype, temperature = dtype_of_results(operands.x), operands.temperature
         operands = Operands._make(None if each is None else each.to(dtype) for each in operands)
         if settings.temperature_activation == "exp":  # autocast leaves its exponents wide
@@ -256,7 +261,7 @@ def _structured(given: Sequence[Any]) -> tuple[Operands, Settings]:
 
 def _forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
     operands, settings = _structured(given)
-    with torch.autocast(operands.x.device.type, enabled=False):
+    with without_autocast(operands.x.device):
         y, sums = run_forward(operands, settings)
     return y, sums.features, sums.weights
 
@@ -292,7 +297,7 @@ def _gradients(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, .
 
 def _backward(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:
     operands, settings = _structured(given)
-    with torch.autocast(operands.x.device.type, enabled=False):
+    with without_autocast(operands.x.device):
         grad_x, grads = run_backward(gradient, SliceSums(features, weights), operands, settings)
 
     grad_operands = []

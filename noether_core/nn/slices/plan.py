@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from noether_core.nn.operators import is_recorded, is_transformed
+from noether_core.nn.operators import is_recorded, is_transformed, without_autocast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +172,7 @@ def logits_from_states(
             tokens.
     """
     # Weights keep their own bits here, whatever autocast does with what is made of tokens.
-    with torch.autocast(slices.weight.device.type, enabled=False):
+    with without_autocast(slices.weight.device):
         weight = slices.weight.t().expand(num_heads, -1, -1)
         bias = None if slices.bias is None else slices.bias.expand(num_heads, -1)
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from noether_core.nn.attention import attend
 from noether_core.nn.noise import draw_seed, dropout_at
-from noether_core.nn.operators import is_transformed
+from noether_core.nn.operators import is_transformed, without_autocast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ def gather_slices(
     """
     # Half precision ends at 65,504, which sums over tokens exceed.
     if torch.float16 in (weights.dtype, features.dtype):
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features.device):
             slices = gather_slices(weights.float(), features.float(), key_padding_mask)
             return slices.to(features.dtype)
 

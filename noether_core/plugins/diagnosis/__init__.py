@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 
+from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.diagnosis import by_import, by_metadata
 from noether_core.plugins.diagnosis.environment import Environment, Finding, environment_of
 from noether_core.plugins.diagnosis.processes import Outcome, outcomes
 from noether_core.plugins.imports import describe
-from noether_core.plugins.resolution import Catalogue
 
 __all__ = ["Diagnosis", "Finding", "Outcome", "diagnose"]
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from noether_core.plugins.catalogue import AMBIGUOUS, candidates, setting_names
 from noether_core.plugins.diagnosis.environment import (
     Check,
     Environment,
@@ -21,7 +22,6 @@ from noether_core.plugins.diagnosis.environment import (
 from noether_core.plugins.imports import file_of
 from noether_core.plugins.metadata import CORE, GROUPS, EntryPoint
 from noether_core.plugins.registry import IN_PROCESS
-from noether_core.plugins.resolution import AMBIGUOUS, candidates, setting_names
 from noether_core.regular_files import read_regular
 from noether_core.spelling import did_you_mean, nearest
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
+from noether_core.plugins.catalogue import Catalogue
 from noether_core.plugins.metadata import (
     EntryPoint,
     canonical,
@@ -16,7 +17,6 @@ from noether_core.plugins.metadata import (
     name_of,
     searched_path,
 )
-from noether_core.plugins.resolution import Catalogue
 from noether_core.regular_files import read_regular
 
 Severity = Literal["error", "warning"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 
 from noether_core.errors import Problem
+from noether_core.quoting import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,19 +23,6 @@ LARGEST_TEXT: Final = 2**20
 
 MOST_VALUES: Final = 2**15
 """Mappings, lists and scalars that a document may hold, which bounds the time that it takes."""
-
-UNSEEN: Final = (
-    r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters, U+0085 of them a line break
-    r"\u2028\u2029"  # line breaks that some readers know and others do not
-    r"\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"  # joints and directions
-    r"\u115f\u1160\u2800\u3164\uffa0\U0001d159"  # letters and symbols without a mark
-    r"\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f"  # what selects the form of letters
-    r"\ufeff\ufff0-\ufffb\U00013430-\U0001343f"  # layout
-    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # more of it
-    r"\U000e0000-\U000e0fff"  # tags, which can spell whole sentences
-    r"\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"  # no characters at all
-)
-"""Characters that leave no mark, tabs and line breaks aside, as a set of a regular expression."""
 
 _LINE_BREAK = re.compile("\r\n|\n|\r")
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -34,8 +34,7 @@ class Refused:
     suggestion: str | None = None
 
 
-@attrs.frozen
-class Limits:
+class Limits(NamedTuple):
     """Why a format cannot write some values; None where it can."""
 
     no_null: str | None = None

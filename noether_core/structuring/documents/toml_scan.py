@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
-
-import attrs
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError
 from noether_core.structuring.documents.document import MOST_VALUES, SourceMap, repeated_key
@@ -38,8 +36,7 @@ MOST_NAMES: Final = 2 * MOST_VALUES
 """Names that all keys of a document may have together; a dotted key has several."""
 
 
-@attrs.frozen
-class _Name:
+class _Name(NamedTuple):
     """One name of a dotted key, and its index in the text."""
 
     text: str

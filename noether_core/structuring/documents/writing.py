@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from noether_core.errors import ConfigError, Problem, shown
-from noether_core.structuring.documents.document import LARGEST_TEXT, UNSEEN, Format
+from noether_core.quoting import UNSEEN
+from noether_core.structuring.documents.document import LARGEST_TEXT, Format
 from noether_core.structuring.documents.limits import Limits, problems_in
 
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*+(?: [A-Za-z0-9_./+-]++)*+")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from noether_core.errors import ConfigError
 from noether_core.structuring.documents.document import SourceMap, located
@@ -123,8 +121,7 @@ def _index(mark: Mark | None) -> int:
     return mark.index if mark else 0
 
 
-@attrs.frozen
-class Wording:
+class Wording(NamedTuple):
     """Our words for an error of a parser."""
 
     part: str
@@ -146,6 +143,8 @@ class Wording:
 
 _INDENT: Final = "check the indentation"
 _QUOTE: Final = "if it belongs to text, quote the text"
+
+_BACKSLASH: Final = "write '\\\\' for a backslash, or put a path of Windows into single quotes"
 
 _AT_END: Final = Wording("", "the text ends where a value should stand")
 _AFTER_VALUE: Final = Wording("", "this cannot follow what stands before it on its line", _QUOTE)
@@ -179,8 +178,10 @@ _WORDINGS: Final = (
     Wording(
         "unknown escape character",
         "no such escape in double quotes",
-        "write '\\\\' for a backslash",
+        _BACKSLASH,
     ),
+    Wording("hexdecimal number", "an escape in double quotes that lacks digits", _BACKSLASH),
+    Wording("hexadecimal number", "an escape in double quotes that lacks digits", _BACKSLASH),
     Wording(
         "expected key", "this does not continue the mapping that starts on line {opened}", _INDENT
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -46,8 +46,7 @@ MOST_ALIASED: Final = 10_000
 """Values that all aliases of a document may repeat together."""
 
 
-@attrs.frozen
-class _Anchored:
+class _Anchored(NamedTuple):
     """A value that aliases may repeat."""
 
     data: Any

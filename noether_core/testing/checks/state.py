@@ -113,7 +113,9 @@ def check_global_state(subject: Subject) -> None:
     _check_draws(subject)
     with _unusual_state():
         before = _global_state()
-        module, arguments = subject.module(), subject.arguments()
+        # By its class: `build` would put back what the constructor changes.
+        module = subject.module_class(subject.config()).to(subject.device, torch.float64)
+        arguments = subject.arguments()
         subject.call(module.train(), arguments).square().sum().backward()  # type: ignore[no-untyped-call]  # torch's own
         with torch.no_grad():
             subject.call(module.eval(), arguments)

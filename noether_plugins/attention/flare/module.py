@@ -71,8 +71,7 @@ class FLAREAttention(nn.Module):
         self.chunk_size = own.chunk_size
 
         self.latent_q = nn.Parameter(torch.empty(own.hidden_dim, own.num_latents))
-        if not self.latent_q.is_meta:  # where there is nothing to fill
-            nn.init.normal_(self.latent_q, std=own.latent_init_std)
+        self.reset_parameters()
         self.k_proj = residual_mlp(
             own.hidden_dim,
             ratio=own.k_proj_mlp_ratio,
@@ -97,6 +96,11 @@ class FLAREAttention(nn.Module):
     def extra_repr(self) -> str:
         """Return type and sizes, for the repr."""
         return describe(self.config)
+
+    def reset_parameters(self) -> None:
+        """Draw the latents anew; layers have a function of their own."""
+        if not self.latent_q.is_meta:  # where there is nothing to fill
+            nn.init.normal_(self.latent_q, std=self.config.latent_init_std)
 
     def forward(
         self,

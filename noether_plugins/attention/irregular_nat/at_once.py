@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from noether_core.nn import dropout_at
-from noether_core.nn.operators import dtype_of_sums, is_transformed
+from noether_core.nn.operators import dtype_of_sums, is_transformed, without_autocast
 from noether_core.nn.streaming import chunks_of, is_traced, recomputed
 from noether_plugins.attention.irregular_nat.relpos import RelposWeights
 
@@ -85,7 +85,7 @@ def attend_at_once(
     others = torch.where(given.neighbours < 0, own.unsqueeze(1), given.neighbours)
     dtype = dtype_of_sums(tokens.queries.dtype)
 
-    with torch.autocast(tokens.queries.device.type, enabled=False):
+    with without_autocast(tokens.queries.device):
         queries = _by_head(tokens.queries.to(dtype), given.num_heads)
         keys = _gathered(_by_head(tokens.keys.to(dtype), given.num_heads), others)
         values = _gathered(_by_head(tokens.values.to(dtype), given.num_heads), others)

@@ -17,6 +17,7 @@ from noether_core.nn import (
     zero_padding,
 )
 from noether_core.nn.layers import plain_linears
+from noether_core.nn.streaming import is_traced
 from noether_plugins.attention.irregular_nat.at_once import Neighbourhood, Tokens, called_bias
 from noether_plugins.attention.irregular_nat.config import IrregularNatAttentionConfig
 from noether_plugins.attention.irregular_nat.neighbours import Nearest, nearest_neighbours
@@ -113,7 +114,7 @@ class IrregularNatAttention(QKVAttention):
 
     def _degree(self, tokens: int) -> int:
         """Return how many neighbours to look for: no more than there are tokens."""
-        if torch.compiler.is_compiling():
+        if is_traced():
             # A graph serves any number of tokens, so it does not depend on this one.
             return self.max_degree
         return max(1, min(self.max_degree, tokens))

@@ -13,7 +13,12 @@ from torch import Tensor
 
 from noether_core.errors import DerivativeError
 from noether_core.nn import dropout_at
-from noether_core.nn.operators import define_operator, dtype_of_sums, is_transformed
+from noether_core.nn.operators import (
+    define_operator,
+    dtype_of_sums,
+    is_transformed,
+    without_autocast,
+)
 from noether_plugins.attention.irregular_nat.at_once import (
     Neighbourhood,
     Tokens,
@@ -330,7 +335,7 @@ def _records(inputs: Sequence[Any]) -> OperatorInputs:
 
 
 def _forward(*inputs: Any) -> tuple[Tensor, Tensor]:
-    with torch.autocast(inputs[0].device.type, enabled=False):
+    with without_autocast(inputs[0].device):
         return _attend(_records(inputs))
 
 
@@ -365,7 +370,7 @@ def _gradients(ctx: Any, grad_result: Tensor | None, _: Tensor | None) -> tuple[
 
 def _backward(grad_result: Tensor, weights: Tensor, *inputs: Any) -> list[Tensor]:
     """Return the gradients of the tensors among tokens and weights, without those that are None."""
-    with torch.autocast(grad_result.device.type, enabled=False):
+    with without_autocast(grad_result.device):
         made = _attend_backward(grad_result, weights, _records(inputs))
 
     gradients = []

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from torch import Tensor
 
 from noether_core.nn import Frequencies, KVCache, StructuredMask
 from noether_core.nn.partial_attention import has_fused_kernel
-from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size
+from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size, is_traced
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,7 +101,7 @@ def choose_chunk_sizes(
         config: Options of the module.
         call: What is to be computed.
     """
-    if torch.compiler.is_compiling() or config.backend == "flex":
+    if is_traced() or config.backend == "flex":
         return None
     # Masks that describe pairs are for all of them, and not cut.
     if not (call.attn_mask is None or isinstance(call.attn_mask, Tensor)):

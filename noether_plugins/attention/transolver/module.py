@@ -22,6 +22,8 @@ from noether_core.nn import (
 from noether_core.nn.layers import plain_linear, plain_linears
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
+_FIRST_TEMPERATURE = 0.5
+
 
 class TransolverAttention(nn.Module):
     """Tokens exchange information through slices: soft groups of tokens in alike physical states.
@@ -52,7 +54,7 @@ class TransolverAttention(nn.Module):
         self.is_folded = slices.folding_pays(hidden_dim, self.num_heads, self.num_slices)
         head_dim, bias = self.config.head_dim, self.config.bias
 
-        self.temperature = nn.Parameter(torch.full((1, self.num_heads, 1, 1), 0.5))
+        self.temperature = nn.Parameter(torch.full((1, self.num_heads, 1, 1), _FIRST_TEMPERATURE))
         self.in_project_x = Projection(hidden_dim, hidden_dim, bias=bias)
         self.in_project_fx = Projection(hidden_dim, hidden_dim, bias=bias)
         self.in_project_slice = Projection(head_dim, self.num_slices, bias=bias)
@@ -66,6 +68,10 @@ class TransolverAttention(nn.Module):
     def extra_repr(self) -> str:
         """Return type and sizes, for the repr."""
         return describe(self.config)
+
+    def reset_parameters(self) -> None:
+        """Start with the temperatures of a new module; layers have a function of their own."""
+        nn.init.constant_(self.temperature, _FIRST_TEMPERATURE)
 
     def forward(self, x: Tensor, *, key_padding_mask: Tensor | None = None) -> Tensor:
         """Exchange information between tokens through slices.

@@ -21,10 +21,13 @@ from noether_core.nn import (
     split_heads,
     uniform_at,
 )
+from noether_core.nn.initialisation import start_with_
 from noether_core.nn.layers import is_untouched, plain_linears
 from noether_core.nn.noise import gumbel
 from noether_core.nn.operators import dtype_of_sums
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
+
+_FIRST_TEMPERATURE = 0.5
 
 
 class TransolverPlusPlusAttention(nn.Module):
@@ -62,7 +65,7 @@ class TransolverPlusPlusAttention(nn.Module):
         self.backend, self.chunk_size = own.backend, own.chunk_size
         width, bias = own.head_dim, own.bias
 
-        self.bias = nn.Parameter(torch.full((1, self.num_heads, 1, 1), 0.5))
+        self.bias = nn.Parameter(torch.full((1, self.num_heads, 1, 1), _FIRST_TEMPERATURE))
         self.proj_temperature = (
             nn.Sequential(
                 Projection(width, self.num_slices, bias=bias),
@@ -87,12 +90,20 @@ class TransolverPlusPlusAttention(nn.Module):
         self.to_out = nn.Sequential(output)
         init_weights_(self, own.init_weights, output=output.project)
         if own.init_weights != "zeros":
-            _start_apart_(self.in_project_slice.project.weight)
+            start_with_(
+                self.in_project_slice.project,
+                _start_apart_,
+                zero_bias=own.init_weights != "torch",
+            )
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
     def extra_repr(self) -> str:
         """Return type and sizes, for the repr."""
         return describe(self.config)
+
+    def reset_parameters(self) -> None:
+        """Start with the temperatures of a new module; layers have a function of their own."""
+        nn.init.constant_(self.bias, _FIRST_TEMPERATURE)
 
     def forward(self, x: Tensor, *, key_padding_mask: Tensor | None = None) -> Tensor:
         """Exchange information between tokens through slices.
@@ -260,9 +271,7 @@ def uniform_of(chunk: slices.TokenChunk, logits: Tensor) -> Tensor:
 
 
 def _start_apart_(slices: Tensor) -> None:
-    """Make the weights of the slices orthogonal; on the meta device there is nothing to fill."""
-    if slices.is_meta:
-        return
+    """Make the weights of the slices orthogonal."""
     # There is no QR decomposition of 16-bit numbers.
     wide = torch.empty_like(slices, dtype=torch.float32)
     with torch.no_grad():

@@ -120,7 +120,10 @@ def test_list_says_what_to_write_where_two_packages_provide_a_type(run, installe
 def test_a_table_in_a_pipe_is_not_cut(run, installed):
     name = "a" * 300
     environment = installed("acme-long", attention={name: "acme_long"})
-    assert f"{name}\tacme-long\t1.0\tacme_long" in run("list", **environment, COLUMNS="40").stdout
+    assert (
+        f"{name}\tacme-long\t1.0\tacme_long"
+        in run("list", **{**environment, "COLUMNS": "40"}).stdout
+    )
 
 
 def test_a_closed_pipe_gives_no_traceback(tmp_path):

@@ -179,14 +179,3 @@ def test_ctrl_c_ends_it_and_what_it_has_started(start, site, tmp_path):
     assert (process.returncode, output, errors) == (130, "", "")
     with pytest.raises(ProcessLookupError):
         os.kill(int(file.read_text()), 0)
-
-
-def test_the_version_of_noether_is_not_needed(run, tmp_path):
-    (tmp_path / "hide").mkdir()
-    (tmp_path / "hide" / "sitecustomize.py").write_text(
-        "import importlib.metadata as m\n"
-        "def version(name): raise KeyError(name)\n"
-        "m.version = version\n"
-    )
-    path = os.pathsep.join((str(tmp_path / "hide"), os.environ.get("PYTHONPATH", "")))
-    assert "noether-attention unknown, Python " in run("--no-import", PYTHONPATH=path).stdout

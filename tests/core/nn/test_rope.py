@@ -227,3 +227,21 @@ def test_points_of_another_width_or_kind_are_refused(points):
         ValueError, match=r"coordinates: got torch.* wanted floating numbers \(..., 2\)"
     ):
         RopeFrequency(8, 2)(points)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_frequencies_of_a_rounded_checkpoint_are_computed_anew(assign):
+    rope = RopeFrequency(64, 2)
+    exact = rope.omega.clone()
+    state = {"omega": exact.bfloat16()}
+    with torch.device("meta" if assign else "cpu"):
+        loaded = RopeFrequency(64, 2)
+    assert loaded.load_state_dict(state, assign=assign).missing_keys == []
+    assert loaded.omega.dtype == torch.float32
+    assert loaded.omega.equal(exact)
+
+
+def test_frequencies_come_back_behind_the_meta_device():
+    with torch.device("meta"):
+        rope = RopeFrequency(64, 2)
+    assert rope.to_empty(device="cpu").omega.equal(RopeFrequency(64, 2).omega)

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
+from noether_core.plugins.catalogue import Catalogue, candidates
 from noether_core.plugins.metadata import ATTENTION, EntryPoint, scan
-from noether_core.plugins.resolution import Catalogue, candidates, explain
+from noether_core.plugins.resolution import explain
 
 
 @pytest.fixture

@@ -440,6 +440,7 @@ def test_the_rest_of_very_many_problems_is_not_looked_for():
     assert len(problems("a: 1\n" * 1000)) == MOST_PROBLEMS + 1
 
 
+BACKSLASH = "write '\\\\' for a backslash, or put a path of Windows into single quotes"
 SYNTAX = {
     "a: b: c": (1, 5, "a ':' cannot stand here", "if it belongs to text, quote the text"),
     "a: 1\n b: 2": (2, 3, "a ':' cannot stand here", "if it belongs to text, quote the text"),
@@ -451,7 +452,9 @@ SYNTAX = {
     "a: {b: 1\n": (1, 4, "expected ',' or '}' in the mapping that starts on line 1", None),
     "a: {b: 1]": (1, 9, "expected ',' or '}' in the mapping that starts on line 1", None),
     "a: 1\nb: 'x\n": (2, 4, "the quoted text that starts here does not end", None),
-    'a: "\\q"': (1, None, "no such escape in double quotes", "write '\\\\' for a backslash"),
+    'a: "\\q"': (1, None, "no such escape in double quotes", BACKSLASH),
+    'a: "C:\\users"': (1, None, "an escape in double quotes that lacks digits", BACKSLASH),
+    'a: "\\xg1"': (1, None, "an escape in double quotes that lacks digits", BACKSLASH),
     "a: 1\n- b": (2, 1, None, "check the indentation"),
     "a:\n  b: 1\n c: 2": (3, 2, None, "check the indentation"),
     "- a\nb: 1": (2, 1, None, "check the indentation"),

@@ -168,7 +168,7 @@ def test_unknown_options_are_warned_of_beside_old_ones(known):
         config = structure({**OLD, "nonsense": 1}, unknown="warn", registry=known)
     assert config.extra["nonsense"] == 1
     assert [warning.category for warning in caught] == [OutdatedOptionWarning, UserWarning]
-    assert str(caught[1].message) == "nonsense: unknown option of 'acme_window'"
+    assert str(caught[1].message).startswith("nonsense: unknown option of 'acme_window'")
 
 
 def test_open_configs_and_blocks_may_have_old_names(known):

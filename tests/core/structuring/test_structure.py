@@ -358,3 +358,19 @@ def test_eight_threads_structure_configs_of_new_types_right(site):
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(make, range(8)))
+
+
+def test_an_unknown_option_without_a_near_name_lists_the_options_there_are():
+    with pytest.raises(ConfigError) as caught:
+        structure({"type": "flare", "hidden_dim": 8, "num_heads": 2, "zzz": 1})
+
+    (problem,) = caught.value.problems
+    assert problem.suggestion.startswith("the options are hidden_dim, num_heads, dropout, ")
+
+
+@pytest.mark.parametrize("name", ["Type", "TYPE"])
+def test_a_type_in_other_letters_hints_at_type(name):
+    with pytest.raises(ConfigError) as caught:
+        structure({name: "flare", "hidden_dim": 8, "num_heads": 2})
+
+    assert caught.value.problems[0].suggestion == f"write 'type' for {name!r}"

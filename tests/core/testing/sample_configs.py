@@ -24,11 +24,15 @@ class SoundConfig(AttentionConfig):
 
 @attrs.frozen(kw_only=True)
 class RoundedConfig(SoundConfig):
-    """Does not keep what it is given."""
+    """Does not keep what it is given; a copy of it does."""
 
     def __attrs_post_init__(self) -> None:
         SoundConfig.__attrs_post_init__(self)
         object.__setattr__(self, "sharpness", self.sharpness * 1.5)
+
+    def __setstate__(self, state):
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
 
 @attrs.frozen(kw_only=True)

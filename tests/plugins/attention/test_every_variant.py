@@ -526,6 +526,36 @@ def test_nan_in_padding_reaches_nothing_in_half_precision(name):
             assert tensor is None or tensor.isfinite().all()
 
 
+def _refilled(module):
+    """Return *module* without numbers, then started anew, as those do who shard it."""
+    with torch.no_grad():
+        for tensor in [*module.parameters(), *module.buffers()]:
+            tensor.fill_(1e9)
+    for part in module.modules():
+        if hasattr(part, "reset_parameters"):
+            part.reset_parameters()
+    return module
+
+
+@pytest.mark.parametrize("mode", ["truncnormal002-identity", "xavier", "zeros", "torch"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_resetting_every_part_starts_a_module_as_its_config_says(name, mode):
+    wanted = make(name, init_weights=mode, hidden_dim=120, qk_norm=False)
+    with torch.device("meta"):
+        module = make(name, init_weights=mode, hidden_dim=120, qk_norm=False)
+    module = _refilled(module.to_empty(device="cpu"))
+    module = pickle.loads(pickle.dumps(copy.deepcopy(module)))  # noqa: S301  our own bytes
+    _refilled(module)
+    for key, value in wanted.state_dict().items():
+        own, deviation = module.state_dict()[key], value.std(correction=0).item()
+        assert own.abs().max() < 3, key
+        assert bool(own.any()) == bool(value.any()), key
+        if value.numel() > 100:
+            assert own.std(correction=0).item() == pytest.approx(deviation, rel=0.35), key
+        if value.numel() > 1 and not deviation:
+            assert own.equal(value), key
+
+
 @every_variant
 def test_every_dropout_that_is_a_module_is_called(name):
     module, called = make(name, dropout=0.5).train(), set()

@@ -1,0 +1,68 @@
+"""Modules looked at by others: `torch.jit.trace`, the meta device, and counts of operations."""
+
+import warnings
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from noether_core.schemas.schema import plan_of
+from tests.plugins.attention.calls import TOKENS, VARIANTS, arguments_of, each_tensor, make
+
+every_variant = pytest.mark.parametrize("name", VARIANTS)
+
+
+class Positional(torch.nn.Module):
+    """A module called with its tensors in order, as tracing wants it."""
+
+    def __init__(self, module, arguments):
+        super().__init__()
+        self.module, self.arguments = module, arguments
+        self.names = [key for key, value in arguments.items() if isinstance(value, torch.Tensor)]
+
+    def tensors(self, arguments):
+        return tuple(arguments[key] for key in self.names)
+
+    def forward(self, *tensors):
+        return self.module(**{**self.arguments, **dict(zip(self.names, tensors, strict=True))})
+
+
+def made(name, streamed):
+    has_chunks = "chunk_size" in plan_of(VARIANTS[name].config).options
+    return make(name, **({"chunk_size": 4} if streamed and has_chunks else {})).double().eval()
+
+
+@every_variant
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_trace_computes_what_was_traced(name, streamed):
+    module, few = made(name, streamed), arguments_of(name, count=6)
+    called = Positional(module, few)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(called, called.tensors(few), check_trace=False)
+        torch.testing.assert_close(traced(*called.tensors(few)), module(**few))
+        if VARIANTS[name].interface != "tokens":  # groups are part of a trace
+            more = arguments_of(name, count=TOKENS)
+            torch.testing.assert_close(traced(*called.tensors(more)), module(**more))
+
+
+@every_variant
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_call_on_the_meta_device_has_the_shape_of_its_result(name, streamed):
+    module, arguments = made(name, streamed).to("meta"), arguments_of(name)
+    on_meta = each_tensor(lambda tensor: tensor.to("meta"), arguments)
+    wanted = next(value.shape for value in arguments.values())
+    y = module(**on_meta)
+    y.sum().backward()
+    with torch.no_grad():
+        assert module(**on_meta).shape == y.shape == wanted
+
+
+@every_variant
+def test_operations_are_counted_where_tokens_stream(name):
+    counts = []
+    for streamed in (False, True):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            made(name, streamed)(**arguments_of(name))
+        counts.append(counter.get_total_flops())
+    assert 0.5 * counts[0] <= counts[1] <= 3 * counts[0]
