@@ -215,13 +215,22 @@ class _Parser(argparse.ArgumentParser):
         self, args: Any = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse what a command is given, options and other arguments in any order."""
-        if self._is_mixing or any(action.nargs in _TAKING_THE_REST for action in self._actions):
+        if self._is_mixing or not self._can_mix(args):
             return super().parse_known_args(args, namespace)
         self._is_mixing = True  # parsing them mixed comes back to this method, twice
         try:
             return self.parse_known_intermixed_args(args, namespace)
         finally:
             self._is_mixing = False
+
+    def _can_mix(self, arguments: Sequence[str]) -> bool:
+        """Return whether argparse can, which it cannot for all that a plugin's command may have."""
+        if "--" in arguments:  # whoever writes it says the order
+            return False
+        if any(action.nargs in _TAKING_THE_REST for action in self._actions):
+            return False
+        grouped = [group._group_actions for group in self._mutually_exclusive_groups]  # noqa: SLF001
+        return all(action.option_strings for actions in grouped for action in actions)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(visible_lines(message), file)

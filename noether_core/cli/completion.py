@@ -69,7 +69,7 @@ def _actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 def _types(prefix: str, **_: Any) -> list[str]:
     """Return the types that are installed, and once a colon stands there the qualified ones."""
-    from noether_core.plugins.resolution import Catalogue
+    from noether_core.plugins.catalogue import Catalogue
 
     known = Catalogue()
     qualified = [entry.qualified_name for entry in known.providers()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
 from noether_core.cli.output import add_table_options, print_error, print_json, print_table
@@ -18,6 +17,11 @@ from noether_core.plugins.catalogue import (
 )
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.outlines import outline_of
+
+# What type checkers take for typing's, which takes as long to import as all else that lists do.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _FACTS = ("type", "distribution", "version", "plugin")
 _OUTLINE = ("interface", "summary")
@@ -74,7 +78,7 @@ def _outline(entry: EntryPoint) -> dict[str, str]:
     if not entry.origin:  # registered in this process, so that its record is at hand
         known = _details(entry.qualified_name)
         return {name: known.get(name, "") for name in _OUTLINE}
-    return outline_of(entry.value)._asdict()
+    return outline_of(entry)._asdict()
 
 
 def _note(candidate: Candidate) -> str:
