@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from noether_core.errors import MissingExtraError, NoetherError, PluginError, shown
@@ -157,16 +160,44 @@ def _after_build(
     return module
 
 
-def skeleton(config: AttentionConfig, registry: Registry) -> nn.Module | None:
+class TooManyTensorsError(Exception):
+    """The constructor of a module goes on and on."""
+
+
+def skeleton(config: AttentionConfig, registry: Registry, *, most_tensors: int) -> nn.Module | None:
     """Return what `build` would make of a config, without values and without their memory.
 
     Returns:
         None where that cannot be known: an extension takes part, or the class needs values.
+
+    Raises:
+        TooManyTensorsError: If it makes more parameters than *most_tensors*.
     """
     if registry.loaded_extensions().implementing("noether_after_build"):
         return None
     entry = registry.provider_of(config)
-    return made_by_class(_module_class(registry.variant(entry), entry), config, device="meta")
+    module_class = _module_class(registry.variant(entry), entry)
+    with _at_most(most_tensors):
+        return made_by_class(module_class, config, device="meta")
+
+
+@contextmanager
+def _at_most(tensors: int) -> Iterator[None]:
+    """Let modules that are made in this thread meanwhile have no more parameters."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    here = threading.get_ident()
+    numbers = itertools.count(1)
+
+    def count(*_: object) -> None:
+        if threading.get_ident() == here and next(numbers) > tensors:
+            raise TooManyTensorsError
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def made_by_class(
@@ -182,7 +213,7 @@ def made_by_class(
     try:
         with torch.random.fork_rng(devices=[]), torch.device(device):
             return module_class(config)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TooManyTensorsError):
         raise
     except BaseException:  # noqa: BLE001  a plugin that calls sys.exit() must not end its host
         return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import attrs
 
-from noether_core.building import build, skeleton
+from noether_core.building import TooManyTensorsError, build, skeleton
 from noether_core.errors import (
     ConfigError,
     Difference,
@@ -202,14 +202,18 @@ def _built(config: AttentionConfig, known: Registry, device: Any) -> nn.Module:
 
 def _misfits_of_skeleton(config: AttentionConfig, known: Registry, saved: _Saved) -> list[str]:
     """Return what does not fit a module of *config*, as far as it is known without building it."""
-    module = skeleton(config, known)
+    # A constructor may make some more on the way, and tie or drop them.
+    most = 1000 + 10 * len(saved.state)
+    try:
+        module = skeleton(config, known, most_tensors=most)
+    except TooManyTensorsError:
+        return [f"the module has more than {most:,} tensors, the file {len(saved.state):,}"]
     if module is None:
         return []
-    state = {name: value.to("meta") for name, value in saved.state.items()}
     try:
-        _take_values(module, state, {})
+        module.load_state_dict({name: value.to("meta") for name, value in saved.state.items()})
     except RuntimeError:
-        return list(_misfits(module.state_dict(keep_vars=True), saved.state))
+        return list(_misfits(module.state_dict(), saved.state, _shape))
     except Exception:  # noqa: BLE001  one that reads its values when they are loaded
         return []
     return []
@@ -227,27 +231,16 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, 
         What does not fit, each with the name of its tensor.
     """
     own = module.state_dict(keep_vars=True)
-    try:
-        _take_values(module, state, buffers)
-    except RuntimeError as error:
-        return list(_misfits(own, state)) or [str(error)]
-    return list(_torn_ties(own, state))
-
-
-def _take_values(
-    module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, str]
-) -> None:
-    """Load a state dict; *buffers* are dtypes of buffers that it leaves out.
-
-    Raises:
-        RuntimeError: If it does not fit.
-    """
     saved_dtypes = {name: value.dtype for name, value in state.items()}
     buffer_dtypes = {name: dtype_named(dtype) for name, dtype in buffers.items()}
-    # Before the values: load_state_dict would convert them to the dtypes of the module.
-    _take_dtypes(module.state_dict(keep_vars=True), saved_dtypes)
-    _take_dtypes(dict(module.named_buffers()), buffer_dtypes)
-    module.load_state_dict(state)
+    try:
+        # Before the values: load_state_dict would convert them to the dtypes of the module.
+        _take_dtypes(own, saved_dtypes)
+        _take_dtypes(dict(module.named_buffers()), buffer_dtypes)
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        return list(_misfits(own, state, _kind)) or [str(error)]
+    return list(_torn_ties(own, state))
 
 
 def _take_dtypes(tensors: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype | None]) -> None:
@@ -257,21 +250,27 @@ def _take_dtypes(tensors: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype
             tensors[name].data = tensors[name].data.to(dtype)
 
 
-def _misfits(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Iterator[str]:
+def _misfits(
+    own: Mapping[str, Tensor], saved: Mapping[str, Tensor], kind: Callable[[Tensor], str]
+) -> Iterator[str]:
     """Yield the tensors that only one side has, and those that are of another kind there."""
     for name in sorted(own.keys() | saved.keys()):
         if name not in saved:
             yield f"'{name}' is not in the file"
         elif name not in own:
             yield f"'{name}' is not in the module"
-        elif (there := _kind(saved[name])) != (here := _kind(own[name])):
+        elif (there := kind(saved[name])) != (here := kind(own[name])):
             yield f"'{name}' has {there} in the file, {here} in the module"
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"the shape {tuple(tensor.shape)}"
 
 
 def _kind(tensor: Tensor) -> str:
     """Return in words what two tensors must share for one to take the values of the other."""
     number = "" if tensor.is_floating_point() else f" and the dtype {dtype_name(tensor.dtype)}"
-    return f"the shape {tuple(tensor.shape)}{number}"
+    return _shape(tensor) + number
 
 
 def _torn_ties(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Iterator[str]:

@@ -67,6 +67,10 @@ CHANGES = {
         "'proj.bias' has the shape (7,), build makes (6,)",
     ),
     "added": (replaced("gate", nn.Linear(6, 6)), "'gate.bias' is new"),
+    "another of its name": (
+        lambda module: setattr(module, "q", type("Linear", (nn.Linear,), {})(6, 6)),
+        "'q' is of class tests.core.saving.test_changed_modules.Linear, build makes Linear",
+    ),
     "compiled layer": (
         lambda module: setattr(module, "q", torch.compile(module.q)),
         "'q' is of class OptimizedModule, build makes Linear",
@@ -108,27 +112,41 @@ def test_every_module_is_saved_after_half_precision_freezing_and_a_new_mode(tmp_
     assert next(loaded.parameters()).dtype == torch.float16
 
 
-def test_a_small_file_that_names_large_sizes_is_refused_without_their_memory(built, tmp_path):
-    """Three of such layers would take 3 TiB: building them would end this process."""
-    file = tmp_path / "module.safetensors"
-    save(built, file)
+def forged(file, **options):
+    """Let a saved module's config say other *options*, with a digest that is right."""
     content = file.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
-    config = json.loads(header["__metadata__"]["noether.config"]) | {"hidden_dim": 500_000}
+    config = json.loads(header["__metadata__"]["noether.config"]) | options
     header["__metadata__"]["noether.config"] = json.dumps(
         config, sort_keys=True, separators=(",", ":")
     )
     _sign(header)
     text = json.dumps(header).encode()
     file.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
+    return file
 
+
+def test_a_small_file_that_names_large_sizes_is_refused_without_their_memory(built, tmp_path):
+    """Three of such layers would take 3 TiB: building them would end this process."""
+    save(built, tmp_path / "module.safetensors")
+    file = forged(tmp_path / "module.safetensors", hidden_dim=500_000)
     with pytest.raises(SavedModuleError) as caught:
         load_module(file)
     assert "its tensors do not fit the module" in str(caught.value)
     assert "has the shape (6, 6) in the file, the shape (500000, 500000) in the module" in str(
         caught.value
     )
+
+
+def test_a_small_file_that_names_many_layers_is_refused_before_they_are_made(tmp_path):
+    module = build("flare", hidden_dim=6, num_heads=2, num_latents=5)
+    save(module, tmp_path / "module.safetensors")
+    file = forged(tmp_path / "module.safetensors", num_layers_k_proj=10**9)
+    with pytest.raises(
+        SavedModuleError, match="the module has more than 1,230 tensors, the file 23"
+    ):
+        load_module(file)
 
 
 def _sign(header):
