@@ -406,6 +406,8 @@ def test_options_may_stand_before_behind_and_between_files(run, tmp_path):
         ("a.yaml", "b.yaml", "--plain"),
     ):
         assert run("validate", *arguments).stdout.count(": good:") == 2
+    (tmp_path / "-c.yaml").write_text(GOOD)
+    assert "-c.yaml: good:" in run("validate", "--plain", "--", "a.yaml", "-c.yaml").stdout
 
 
 def test_show_tells_what_is_required_from_what_is_none(run):
@@ -425,6 +427,12 @@ def test_schema_of_experiments_is_what_the_command_says(run):
     assert schema["title"] == "Experiment"
     assert schema["required"] == ["attention"]
     assert schema == json.loads(run("schema", "--experiment", "run").stdout)
+    jsonschema = pytest.importorskip("jsonschema")
+    attention = {"type": "flare", "hidden_dim": 8, "num_heads": 2}
+    good, bad = {"attention": attention, "seed": 1}, {"attention": attention, "sed": 1}
+    jsonschema.validate(good, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(bad, schema)
     assert run("schema", "--experiment", "list").returncode == 1
     assert run("schema", "flare", "--experiment").returncode == 2
 
@@ -488,6 +496,41 @@ def test_a_package_adds_a_command(run, installed):
     environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost=COMMAND)
     assert run("cost", "7", **environment).stdout == "7\n"
     assert run("cost", "seven", **environment).returncode == 2
+
+
+MIXED = """
+from noether_core import hookimpl
+
+@hookimpl
+def noether_command(parser):
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("number", type=int, nargs="?")
+    group.add_argument("--all", action="store_true")
+    parser.set_defaults(run=lambda options: print(options.number, options.all) or 0)
+"""
+
+NESTED = """
+from noether_core import hookimpl
+
+@hookimpl
+def noether_command(parser):
+    inner = parser.add_subparsers().add_parser("inner")
+    inner.add_argument("names", nargs="*")
+    inner.add_argument("--all", action="store_true")
+    parser.set_defaults(run=lambda options: print(options.names, options.all) or 0)
+"""
+
+
+def test_commands_of_packages_may_have_any_arguments(run, installed):
+    environment = installed(
+        "acme-cost",
+        commands={"mixed": "acme_mixed", "nested": "acme_nested"},
+        acme_mixed=MIXED,
+        acme_nested=NESTED,
+    )
+    assert run("mixed", "7", **environment).stdout == "7 False\n"
+    assert run("mixed", "7", "--all", **environment).returncode == 2
+    assert run("nested", "inner", "a", "--all", "b", **environment).stdout == "['a', 'b'] True\n"
 
 
 def test_a_command_of_a_name_that_is_taken_is_used_in_full(run, installed):
