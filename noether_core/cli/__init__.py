@@ -247,10 +247,15 @@ class _HelpFormatter(argparse.HelpFormatter):
         super().__init__(prog, width=max(columns, _NARROWEST) - 2)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Return a description, filled; one that has lines keeps them."""
+        """Return a description, filled; one that has lines keeps them.
+
+        Lines after the first are indented: a plugin's help must not look like what we print.
+        """
         if "\n" not in text:
             return super()._fill_text(text, width, indent)
-        return "\n".join(indent + line for line in text.splitlines())
+        first, *others = text.splitlines()
+        kept = (line if line.startswith(" ") else f"  {line}" for line in others)
+        return "\n".join(indent + line.rstrip() for line in (first, *kept))
 
 
 class _Version(argparse.Action):

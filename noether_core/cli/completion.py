@@ -17,10 +17,10 @@ _SHELLS = ("bash", "zsh", "fish")
 _HELP = """\
 Print what makes a shell complete commands, options, files and types.
 
-Let it be read when a shell starts:
-  bash: echo 'eval "$(noether completion bash)"' >> ~/.bashrc
-  zsh:  echo 'eval "$(noether completion zsh)"' >> ~/.zshrc
-  fish: noether completion fish > ~/.config/fish/completions/noether.fish"""
+  Let it be read when a shell starts:
+    bash: echo 'eval "$(noether completion bash)"' >> ~/.bashrc
+    zsh:  echo 'eval "$(noether completion zsh)"' >> ~/.zshrc
+    fish: noether completion fish > ~/.config/fish/completions/noether.fish"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

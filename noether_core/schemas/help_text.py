@@ -6,16 +6,15 @@ import ast
 import inspect
 import itertools
 import re
-import textwrap
 import weakref
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from noether_core.schemas.schema import Schema, plan_of
 
-_LITERAL = re.compile("``(.+?)``")
-_ROLE = re.compile("(?::[a-z:]+:)?`~?([^`]+)`")
-_EMPHASIS = re.compile(r"(?<![*\w])\*{1,2}(\w[^*]*?)\*{1,2}(?![*\w])")
+_LITERAL = "``(.+?)``"
+_ROLE = "(?::[a-z:]+:)?`~?([^`]+)`"
+_EMPHASIS = r"(?<![*\w])\*{1,2}(\w[^*]*?)\*{1,2}(?![*\w])"
 
 _texts: weakref.WeakKeyDictionary[type, Mapping[str, str]] = weakref.WeakKeyDictionary()
 
@@ -33,9 +32,10 @@ def help_of(cls: type[Schema]) -> Mapping[str, str]:
 
 def plain_text(help: str) -> str:
     """Return *help* without the marks of reStructuredText around names and words."""
-    text = _LITERAL.sub(r"\1", help)
-    text = _ROLE.sub(r"\1", text)
-    return _EMPHASIS.sub(r"\1", text)
+    text = help
+    for mark in (_LITERAL, _ROLE, _EMPHASIS):
+        text = re.sub(mark, r"\1", text)
+    return text
 
 
 def _read_texts(cls: type[Schema]) -> dict[str, str]:
@@ -47,6 +47,8 @@ def _read_texts(cls: type[Schema]) -> dict[str, str]:
 
 
 def _texts_under_fields(cls: type[Schema]) -> Iterator[tuple[str, str]]:
+    import textwrap  # few commands show help: it is no part of every start
+
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     except (OSError, TypeError, SyntaxError):

@@ -76,7 +76,7 @@ def _options_text(experiment: type[Schema]) -> str:
     lines = ["options of an experiment, in FILE or as PATH=VALUE:"]
     for path, fact, text in _options_of(experiment):
         lines += [f"  {path}: {fact}", f"      {text}"]
-    lines.append("Options of an attention are those of its type: noether show TYPE.")
+    lines += ["", "  Options of an attention are those of its type: noether show TYPE."]
     return "\n".join(lines)
 
 
