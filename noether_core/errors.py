@@ -333,6 +333,10 @@ class UnsupportedBackendError(NoetherError, ValueError):
         return f"backend '{self.backend}': {self.reason}"
 
 
+class UnsupportedExportError(NoetherError, RuntimeError):
+    """A module computes what the format that it is exported to has no operators for."""
+
+
 class UnsavableModuleError(NoetherError, TypeError):
     """A module cannot be saved: ``build`` did not make it, or it holds what no file can."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch._decomp import register_decomposition  # the one table that torch.onnx looks into
 from torch.autograd import forward_ad
 
 from noether_core.errors import DerivativeError
@@ -105,6 +106,7 @@ def define_operator(
     fake: Callable[..., Any],
     gradients: Callable[..., Any] | None = None,
     keep: Callable[..., None] | None = None,
+    decomposition: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Define an operator of torch for every device, and return it.
 
@@ -123,6 +125,9 @@ def define_operator(
             returns; as the ``backward`` of `torch.library.register_autograd`. Where it is None,
             computing one is a DerivativeError.
         keep: Keeps for it what it needs; as the ``setup_context`` there.
+        decomposition: Computes the same by operators of torch. Exporters to formats that know no
+            others, ``torch.onnx`` among them, write what it does; compilers and ``torch.export``
+            keep the operator.
     """
 
     def refuse(*_: Any) -> NoReturn:
@@ -134,4 +139,8 @@ def define_operator(
     torch.library.register_autograd(name, gradients or refuse, setup_context=keep)
     namespace, _, short = name.partition("::")
     defined: Callable[..., Any] = getattr(getattr(torch.ops, namespace), short).default
+    if decomposition is not None:
+        register_decomposition(defined, unsafe=True)(decomposition)
+        # Else tensors without numbers would be made by it where sizes are symbols.
+        register_decomposition(defined, type="meta", unsafe=True)(fake)
     return defined
