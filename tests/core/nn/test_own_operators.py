@@ -59,9 +59,12 @@ def test_formats_without_the_operator_get_what_it_is_made_of():
         decomposition=lambda x: x + x,
     )
     shapes = ({0: torch.export.Dim.DYNAMIC},)
-    module = torch.nn.Module()
-    module.forward = lambda x: doubled(x)  # exporters look at the names of arguments
-    program = torch.export.export(module, (torch.randn(3),), dynamic_shapes=shapes)
+
+    class Doubled(torch.nn.Module):
+        def forward(self, x):
+            return doubled(x)
+
+    program = torch.export.export(Doubled(), (torch.randn(3),), dynamic_shapes=shapes)
     written = program.run_decompositions(get_decompositions([doubled]))
     assert ["doubled" in str(each.graph) for each in (program, written)] == [True, False]
     x = torch.randn(7)
