@@ -6,6 +6,7 @@ from noether_core.nn.checks import (
     check_attn_mask,
     check_freqs,
     check_key_padding_mask,
+    check_kv_cache,
     check_positions,
     check_tokens,
 )
@@ -25,8 +26,10 @@ from noether_core.nn.norm import RMSNorm
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
+from noether_core.nn.summaries import Attended, Summary, Summed
 
 __all__ = [
+    "Attended",
     "Causal",
     "Frequencies",
     "KVCache",
@@ -38,12 +41,15 @@ __all__ = [
     "RopeFrequency",
     "SlidingWindow",
     "StructuredMask",
+    "Summary",
+    "Summed",
     "accept_fused_",
     "attend",
     "attend_slices",
     "check_attn_mask",
     "check_freqs",
     "check_key_padding_mask",
+    "check_kv_cache",
     "check_positions",
     "check_tokens",
     "combine_masks",

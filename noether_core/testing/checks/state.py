@@ -111,7 +111,7 @@ def check_global_state(subject: Subject) -> None:
     Python and numpy. Torch's generator moves on by what is drawn, which in evaluation is nothing.
     """
     _check_draws(subject)
-    with _unusual_state():
+    with subject.seeded(4), _unusual_state():
         before = _global_state()
         # By its class: `build` would put back what the constructor changes.
         module = subject.module_class(subject.config()).to(subject.device, torch.float64)
