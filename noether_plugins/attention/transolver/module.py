@@ -13,12 +13,14 @@ from noether_core.nn import (
     attend_slices,
     check_key_padding_mask,
     check_tokens,
+    describe,
     init_weights_,
     project_heads,
     slices,
 )
 from noether_core.nn.layers import plain_linear, plain_linears
 from noether_core.nn.noise import Drawing
+from noether_core.nn.operators import dtype_of_weights, without_autocast
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
 _FIRST_TEMPERATURE = 0.5
@@ -65,6 +67,10 @@ class TransolverAttention(nn.Module):
         init_weights_(self, self.config.init_weights, output=self.proj.project)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
+
     def reset_parameters(self) -> None:
         """Start with the temperatures of a new module; layers have a function of their own."""
         nn.init.constant_(self.temperature, _FIRST_TEMPERATURE)
@@ -84,7 +90,7 @@ class TransolverAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.attend(self, x, key_padding_mask)
 
@@ -111,7 +117,7 @@ class TransolverAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.gather(self, x, key_padding_mask, first_token=first_token, seed=seed)
 
@@ -139,7 +145,7 @@ class TransolverAttention(nn.Module):
             SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
                 another device.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.read(self, x, summary, key_padding_mask, first_token=first_token)
 
@@ -205,13 +211,24 @@ class TransolverAttention(nn.Module):
         The weights of a token add up to 1.
         """
         states = project_heads(x, self.in_project_x, self.num_heads)
+        temperature = self.temperature.to(dtype_of_weights(self.temperature.dtype))
         plain = plain_linear(self.in_project_slice)
         if plain is None:
-            logits: Tensor = self.in_project_slice(states) / self.temperature
+            logits: Tensor = self.in_project_slice(states) / temperature
             return logits.softmax(dim=-1)
 
         # The temperature divides weight and bias rather than logits, which grow with the tokens.
-        logits = states @ (plain.weight.t() / self.temperature)
-        if plain.bias is not None:
-            logits += plain.bias / self.temperature
-        return logits.softmax(dim=-1)
+        weight = plain.weight.t() / temperature
+        bias = None if plain.bias is None else plain.bias / temperature
+        if states.dtype == torch.float16:
+            with without_autocast(states.device):
+                return _soft_slices(states.float(), weight, bias)
+        return _soft_slices(states, weight, bias)
+
+
+def _soft_slices(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the softmax over slices of a linear map, ``(heads, head_dim, slices)``, of states."""
+    logits = states @ weight
+    if bias is not None:
+        logits += bias
+    return logits.softmax(dim=-1)
