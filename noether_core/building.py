@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from noether_core.errors import MissingExtraError, NoetherError, PluginError, shown
@@ -11,7 +14,7 @@ from noether_core.plugins.imports import describe, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.running import import_code
-from noether_core.provenance import record
+from noether_core.provenance import record, record_extended
 from noether_core.quoting import visible
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.unstructure import unstructure
@@ -31,6 +34,8 @@ def build(
     source: AttentionConfig | Mapping[str, Any] | str,
     /,
     *,
+    device: torch.device | str | int | None = None,
+    dtype: torch.dtype | None = None,
     registry: Registry | None = None,
     **options: Any,
 ) -> nn.Module:
@@ -41,6 +46,11 @@ def build(
 
     Args:
         source: A config, a mapping of options, or a type.
+        device: Where the module is made, and its weights are drawn; torch's default device where it
+            is None. On ``"meta"`` nothing is drawn, and no memory taken.
+        dtype: Floating-point dtype of its parameters and buffers. Weights are drawn in torch's
+            default dtype and rounded, as if the module were converted afterwards. None for the
+            default dtype.
         registry: Where types are looked up; the process-wide one where it is None.
         **options: Options that go before those of *source*.
 
@@ -55,6 +65,7 @@ def build(
         PluginError: If the package that does cannot be used, its module cannot be made, or an
             extension fails.
         MissingExtraError: If torch is not installed.
+        TypeError: If *dtype* is no dtype of floating-point numbers.
 
     Warns:
         UserWarning: If making the module changed the default dtype or device, the grad mode, the
@@ -71,7 +82,8 @@ def build(
 
     for extension in extensions.implementing("noether_before_build"):
         extension.call("noether_before_build", config=config)
-    module = _construct(module_class, config, variant, entry)
+    with _placement(device, dtype) as place:
+        module = place(_construct(module_class, config, variant, entry))
     record(module, variant, entry)
     return _after_build(module, config, extensions, variant, entry)
 
@@ -138,6 +150,28 @@ def _construct(
     return _checked(module, config, label(entry), variant.module)
 
 
+@contextlib.contextmanager
+def _placement(
+    device: torch.device | str | int | None, dtype: torch.dtype | None
+) -> Iterator[Callable[[nn.Module], nn.Module]]:
+    """Let modules be made on *device*; yield what brings the rest of one there, and to *dtype*.
+
+    The dtype is no default dtype meanwhile: that is everybody's, in all threads, and weights drawn
+    in sixteen bits are others than those that are rounded.
+    """
+    import torch
+
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"dtype: expected a torch.dtype of floating-point numbers, got {dtype!r}")
+    if device is None:
+        yield lambda module: module if dtype is None else module.to(dtype=dtype)
+        return
+    place = torch.device(device)
+    torch.empty(0, device=place)  # a device that is not there is no fault of the plugin
+    with place:
+        yield lambda module: module.to(device=place, dtype=dtype)
+
+
 def _after_build(
     module: nn.Module,
     config: AttentionConfig,
@@ -153,7 +187,69 @@ def _after_build(
             plugin = label(extension.entry)
             module = _checked(replacement, config, plugin, f"what {hook} returns")
             record(module, variant, entry)
+        record_extended(module)
     return module
+
+
+class TooManyTensorsError(Exception):
+    """The constructor of a module goes on and on."""
+
+
+def skeleton(config: AttentionConfig, registry: Registry, *, most_tensors: int) -> nn.Module | None:
+    """Return what `build` would make of a config, without values and without their memory.
+
+    Returns:
+        None where that cannot be known: an extension takes part, or the class needs values.
+
+    Raises:
+        TooManyTensorsError: If it makes more parameters than *most_tensors*.
+    """
+    if registry.loaded_extensions().implementing("noether_after_build"):
+        return None
+    entry = registry.provider_of(config)
+    module_class = _module_class(registry.variant(entry), entry)
+    with _at_most(most_tensors):
+        return made_by_class(module_class, config, device="meta")
+
+
+@contextlib.contextmanager
+def _at_most(tensors: int) -> Iterator[None]:
+    """Let modules that are made in this thread meanwhile have no more parameters."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    here = threading.get_ident()
+    numbers = itertools.count(1)
+
+    def count(*_: object) -> None:
+        if threading.get_ident() == here and next(numbers) > tensors:
+            raise TooManyTensorsError
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def made_by_class(
+    module_class: type[nn.Module], config: AttentionConfig, *, device: str
+) -> nn.Module | None:
+    """Return what a class makes of a config on a device, without extensions; None if it cannot.
+
+    Torch's random numbers go on as if none had been drawn for it.
+    """
+    import torch
+
+    settings = _TorchSettings()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            return module_class(config)
+    except (KeyboardInterrupt, TooManyTensorsError):
+        raise
+    except BaseException:  # noqa: BLE001  a plugin that calls sys.exit() must not end its host
+        return None
+    finally:
+        settings.put_back()
 
 
 def _checked(module: Any, config: AttentionConfig, plugin: str, name: str) -> nn.Module:

@@ -114,7 +114,7 @@ class ContextLayers(nn.Module):
         if self.context_dim is None or self.cross_k is None or self.cross_v is None:
             reason = "the config has no context_dim; say how wide its tokens are"
             raise UnsupportedArgumentError(self.config.type, "context", reason)
-        check_context(context, x, self.context_dim, self.num_heads)
+        check_context(context, x, self.context_dim, self.num_heads, layer=self.cross_k)
 
         by_head = context.unsqueeze(1) if context.dim() == x.dim() else context
         keys, values = self.cross_k(by_head), self.cross_v(by_head)

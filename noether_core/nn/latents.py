@@ -1,149 +1,106 @@
-"""Attention of few latents to many tokens, and of tokens to latents, as parts of tokens need it."""
+"""Attention through latents: how they gather many tokens chunk by chunk, and tokens read them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-import torch
 from torch import Tensor
 
-from noether_core.nn.noise import Drawing, drop_tokens
-from noether_core.nn.operators import (
-    dtype_of_results,
-    is_recorded,
-    is_transformed,
-)
-from noether_core.nn.partial_attention import (
-    KeyChunk,
-    attend_by_products,
-    attend_fused,
-    has_fused_kernel,
-    nothing_attended,
-)
-from noether_core.nn.streaming import is_traced, recomputed
-from noether_core.nn.summaries import Attended
+from noether_core.nn.layers import merge_heads, split_heads
+from noether_core.nn.masks import zero_padding
+from noether_core.nn.partial_attention import KeyChunk, has_fused_kernel, merge_chunks
+from noether_core.nn.streaming import choose_chunk_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch import nn
+
+    from noether_core.nn.summaries import Attended
     from noether_core.schemas import Backend
 
-_BYTES_IN_CACHE = 1 << 23
-"""Bytes of the weights that are made at once on a CPU."""
+    ProjectTokens = Callable[[Tensor], tuple[Tensor, Tensor]]
+    """Makes the keys and values of tokens, each ``(batch, heads, tokens, head_dim)``."""
 
-_BYTES_TO_BE_BUSY = 1 << 26
-"""Bytes of them on other devices."""
-
-_LEAST = 512
-"""Tokens below which products of matrices slow down."""
+    HandOut = Callable[[Tensor], Tensor]
+    """Makes the output of tokens, ``(batch, tokens, hidden_dim)``, from their keys."""
 
 
-def gather_in_latents(
-    latents: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    *,
-    key_padding_mask: Tensor | None = None,
-    dropout: float = 0.0,
-    drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
-    scale: float,
-    backend: Backend = "auto",
-) -> Attended:
-    """Return the attention of latents to tokens, with every gradient, as a part of a summary.
+class LatentAttention(Protocol):
+    """A module whose tokens meet in latents."""
 
-    Where gradients are recorded, weights are made for some tokens at a time, and again for the
-    gradients.
+    num_heads: int
+    num_latents: int
+    backend: Backend
+    chunk_size: int | None
+
+    @property
+    def attn_scale(self) -> float | None:
+        """Factor of the logits; None for ``1 / sqrt(head_dim)``."""
+
+
+def choose_latent_chunk_size(module: nn.Module, x: Tensor, *, width: int) -> int | None:
+    """Return how many tokens are computed at once, None for all.
+
+    A chunk holds no fewer tokens than there are latents: to merge what latents attend to costs less
+    than the attention itself.
 
     Args:
-        latents: ``(batch, heads, latents, head_dim)``, the queries.
-        keys: ``(batch, heads, tokens, head_dim)``.
-        values: ``(batch, heads, tokens, width)``.
-        key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. No latent attends to
-            another one.
-        dropout: Probability of dropping a weight; 0 outside training.
-        drawing: Decides which, by the number of a token.
-        scale: Factor of the logits.
-        backend: ``"math"`` uses no kernel.
+        module: A `LatentAttention`.
+        x: ``(batch, tokens, hidden_dim)``.
+        width: The most numbers that a token becomes in its layers.
     """
-    mask = None if key_padding_mask is None else key_padding_mask[:, None, None]
-    if not keys.shape[2]:
-        # Products with nothing, so that gradients flow, and are zeros.
-        mean, log_mass = nothing_attended(latents)
-        touched = (latents @ keys.transpose(-2, -1) @ values).to(mean.dtype)
-        return Attended(mean + touched, log_mass)
-
-    dtype = dtype_of_results(latents)
-    latents, keys, values = latents.to(dtype), keys.to(dtype), values.to(dtype)
-    if not dropout and _may_use_kernel(latents, keys, values, backend):
-        return attend_fused(latents, keys, values, mask, scale)
-
-    def attend_to(part: KeyChunk, first: int) -> Attended:
-        def drop(weights: Tensor) -> Tensor:
-            own = Drawing(drawing.seed, first)
-            return drop_tokens(weights.transpose(-2, -1), dropout, own).transpose(-2, -1)
-
-        return attend_by_products(latents, *part, scale, drop=drop if dropout else None)
-
-    count, first = _tokens_at_once(latents), drawing.first_token
-    if keys.shape[2] <= count:
-        return attend_to(KeyChunk(keys, values, mask), first)
-
-    parts = []
-    # Views of one split: the gradient of each slice by itself would be a tensor of all tokens.
-    splits = torch.split(keys, count, dim=2), torch.split(values, count, dim=2)
-    masks = [None] * len(splits[0]) if mask is None else torch.split(mask, count, dim=-1)
-    for part in zip(*splits, masks, strict=True):
-        parts.append(recomputed(attend_to, KeyChunk(*part), first))
-        first += count
-    return Attended.merged(parts)
+    own: LatentAttention = module  # type: ignore[assignment]  # it is a module, and it has these
+    if own.backend == "flex":
+        # It returns no sums of weights, by which chunks are merged.
+        return None
+    held_logits = 0 if has_fused_kernel(x, own.backend) else own.num_heads * own.num_latents
+    return choose_chunk_size(
+        module, x, width=max(width, held_logits), least=own.num_latents, chosen=own.chunk_size
+    )
 
 
-def read_latents(
+def gather_tokens(
+    module: LatentAttention,
     queries: Tensor,
-    latents: Tensor,
-    gathered: Tensor,
+    x: Tensor,
+    chunks: Iterable[slice],
+    project: ProjectTokens,
     *,
-    dropout: float,
-    drawing: Drawing,
-    scale: float,
-) -> Tensor:
-    """Return the attention of tokens to latents, of whose weights some are dropped.
-
-    Without dropout, take `attend`.
+    real: Tensor | None,
+    keys_out: Tensor | None = None,
+) -> Attended:
+    """Return what latents find in chunks of tokens, of which there is no gradient.
 
     Args:
-        queries: ``(batch, heads, tokens, head_dim)``.
-        latents: ``(batch, heads, latents, head_dim)``, the keys.
-        gathered: ``(batch, heads, latents, width)``, the values.
-        dropout: Probability of dropping a weight.
-        drawing: Decides which, by the number of a token.
-        scale: Factor of the logits.
-
-    Returns:
-        ``(batch, heads, tokens, width)``.
+        module: The attention.
+        queries: Of the latents, ``(batch, heads, latents, head_dim)``.
+        x: ``(batch, tokens, hidden_dim)``.
+        chunks: The tokens that the latents attend to.
+        project: Makes keys and values.
+        real: ``(batch, tokens)`` booleans, or None.
+        keys_out: Where keys are left for `hand_out_to`, in the rows of their tokens; ``(batch,
+            tokens, hidden_dim)``, or None.
     """
-    dtype = dtype_of_results(queries)
 
-    def read(own: Tensor, first: int) -> Tensor:
-        logits = own @ latents.transpose(-2, -1) * scale
-        weights = logits.softmax(dim=-1).to(dtype)
-        return drop_tokens(weights, dropout, Drawing(drawing.seed, first)) @ gathered.to(dtype)
+    def key_chunks() -> Iterator[KeyChunk]:
+        for rows in chunks:
+            keys, values = project(real_tokens(x, real, rows))
+            if keys_out is not None:
+                keys_out[:, rows] = merge_heads(keys)
+            yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
 
-    count, first = _tokens_at_once(latents), drawing.first_token
-    if queries.shape[2] <= count:
-        return read(queries, first)
-    parts = []
-    for own in torch.split(queries, count, dim=2):  # views of one split, as above
-        parts.append(recomputed(read, own, first))
-        first += count
-    return torch.cat(parts, dim=2)
+    return merge_chunks(queries, key_chunks(), scale=module.attn_scale, backend=module.backend)
 
 
-def _may_use_kernel(latents: Tensor, keys: Tensor, values: Tensor, backend: Backend) -> bool:
-    if is_traced() or is_transformed() or is_recorded(latents, keys, values):
-        return False
-    return has_fused_kernel(latents, backend) and keys.shape == values.shape
+def hand_out_to(y: Tensor, chunks: Iterable[slice], num_heads: int, hand_out: HandOut) -> None:
+    """Write the output of tokens over the keys that `gather_tokens` left in their rows."""
+    for rows in chunks:
+        y[:, rows] = hand_out(split_heads(y[:, rows], num_heads))
 
 
-def _tokens_at_once(latents: Tensor) -> int:
-    """Return how many tokens' weights are made at once."""
-    available = _BYTES_IN_CACHE if latents.device.type == "cpu" else _BYTES_TO_BE_BUSY
-    return max(_LEAST, available // max(1, 4 * latents[..., 0].numel()))
+def real_tokens(x: Tensor, real: Tensor | None, rows: slice) -> Tensor:
+    """Return some tokens, padding that no product can bear as zeros."""
+    if real is not None:
+        return zero_padding(x[:, rows], real[:, rows])
+    return x[:, rows].contiguous()  # one copy, where every layer would make its own

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch._decomp import register_decomposition  # the one table that torch.onnx looks into
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import register_flop_formula
 
 from noether_core.errors import DerivativeError
 
@@ -38,6 +40,15 @@ def dtype_of_results(x: Tensor) -> torch.dtype:
 def dtype_of_sums(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of long sums of numbers of *dtype*: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def dtype_of_weights(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of weights that add up to 1, by which numbers of *dtype* are summed.
+
+    float32 for float16: weights below 1e-4 have few bits there, and none below 3e-8, and gradients
+    divided by a sum of such weights are above its largest number, 65,504. Else *dtype* itself.
+    """
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 def is_transformed() -> bool:
@@ -105,6 +116,8 @@ def define_operator(
     fake: Callable[..., Any],
     gradients: Callable[..., Any] | None = None,
     keep: Callable[..., None] | None = None,
+    flops: Callable[..., int] | None = None,
+    decomposition: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Define an operator of torch for every device, and return it.
 
@@ -123,6 +136,11 @@ def define_operator(
             returns; as the ``backward`` of `torch.library.register_autograd`. Where it is None,
             computing one is a DerivativeError.
         keep: Keeps for it what it needs; as the ``setup_context`` there.
+        flops: Takes the same as *function* with the shape of each tensor in its place, and returns
+            how many operations that is, for `torch.utils.flop_counter`; None for none.
+        decomposition: Computes the same by operators of torch. Exporters to formats that know no
+            others, ``torch.onnx`` among them, write what it does; compilers and ``torch.export``
+            keep the operator.
     """
 
     def refuse(*_: Any) -> NoReturn:
@@ -133,5 +151,12 @@ def define_operator(
     torch.library.register_fake(name, fake)
     torch.library.register_autograd(name, gradients or refuse, setup_context=keep)
     namespace, _, short = name.partition("::")
-    defined: Callable[..., Any] = getattr(getattr(torch.ops, namespace), short).default
+    packet = getattr(getattr(torch.ops, namespace), short)
+    if flops is not None:
+        register_flop_formula(packet)(flops)
+    defined: Callable[..., Any] = packet.default
+    if decomposition is not None:
+        register_decomposition(defined, unsafe=True)(decomposition)
+        # Else tensors without numbers would be made by it where sizes are symbols.
+        register_decomposition(defined, type="meta", unsafe=True)(fake)
     return defined

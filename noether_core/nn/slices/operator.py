@@ -17,11 +17,22 @@ from noether_core.nn.operators import (
     define_operator,
     dtype_of_results,
     dtype_of_sums,
+    dtype_of_weights,
     is_autocast,
     without_autocast,
 )
+from noether_core.nn.slices.decomposition import run_at_once
+from noether_core.nn.slices.flops import (
+    backward_flops,
+    forward_flops,
+    gather_backward_flops,
+    gather_flops,
+    read_backward_flops,
+    read_flops,
+)
 from noether_core.nn.slices.plan import Operands, Settings
 from noether_core.nn.slices.steps import (
+    ForwardResult,
     SliceSumGradients,
     SliceSums,
     empty_sums,
@@ -114,7 +125,7 @@ def _as_computed(operands: Operands, settings: Settings) -> Operands:
     if not is_autocast(operands.x.device):
         return operands
     dtype, temperature = dtype_of_results(operands.x), operands.temperature
-    operands = Operands._make(None if each is None else each.to(dtype) for each in operands)
+    operands = operands.to(dtype)
     if settings.temperature_activation == "exp":  # autocast leaves its exponents wide
         operands = operands._replace(temperature=temperature)
     return operands
@@ -127,16 +138,6 @@ def _without_gradients(operands: Operands, names: Iterable[str]) -> Operands:
         operand = getattr(operands, name)
         constants[name] = None if operand is None else operand.detach()
     return operands._replace(**constants)
-
-
-class ForwardResult(NamedTuple):
-    """What the forward passes return."""
-
-    y: Tensor
-    """The output, ``(batch, tokens, D)``."""
-
-    sums: SliceSums
-    """What the slices gathered, which the backward passes start from."""
 
 
 def run_forward(operands: Operands, settings: Settings) -> ForwardResult:
@@ -180,19 +181,19 @@ def run_backward(
     grad_x = operands.x.new_empty(operands.x.shape)
     rows, gradient = grad_x.flatten(0, 1), gradient.flatten(0, 1)
 
-    by_read = _ReadGradients(gradient, mixed.outputs, mixed.attended)
     grad_outputs = torch.zeros_like(mixed.outputs)
     for tile in tiles:
         sources = make_sources(tile, states_out=rows[tile.rows])
         weights = weigh_tokens(sources, tile).weights
-        _outputs_backward_(grads, grad_outputs, by_read, weights, tile)
+        _outputs_backward_(grads, grad_outputs, gradient, mixed.attended, weights, tile)
 
     grad_sums = mix_slices_backward_(grads, grad_outputs, mixed, sums, operands, settings)
     for tile in reversed(tiles):  # the rows of the last ones are still in the cache
         own = rows[tile.rows]
         sources = kept_sources(tile, states=own)
         made = weigh_tokens(sources, tile)
-        _tokens_backward_(grads, made, sources, tile, grad_rows=own, read=by_read, sums=grad_sums)
+        read = _Read(mixed.outputs, _grad_read(gradient[tile.rows], tile))
+        _tokens_backward_(grads, made, sources, tile, grad_rows=own, read=read, sums=grad_sums)
     return BackwardResult(grad_x, grads)
 
 
@@ -222,7 +223,7 @@ def run_read(outputs: Tensor, operands: Operands, settings: Settings) -> Tensor:
     """Let tokens read slices."""
     y = operands.x.new_empty(operands.x.shape)
     rows = y.flatten(0, 1)
-    outputs = outputs.to(rows.dtype).flatten(0, 1)
+    outputs = outputs.to(dtype_of_weights(rows.dtype)).flatten(0, 1)
     for tile in split_into_tiles(operands, settings):
         own = rows[tile.rows]
         _read_tile(outputs, make_sources(tile, states_out=own), tile, out=own)
@@ -248,14 +249,15 @@ def run_read_backward(
     grads = zero_gradients(operands)
     grad_x = operands.x.new_empty(operands.x.shape)
     rows = grad_x.flatten(0, 1)
-    by_read = _ReadGradients(gradient.flatten(0, 1), outputs, outputs)
+    gradient = gradient.flatten(0, 1)
     grad_outputs = torch.zeros_like(outputs)
     for tile in split_into_tiles(operands, settings):
         own = rows[tile.rows]
         sources = make_sources(tile, states_out=own)
         made = weigh_tokens(sources, tile)
-        _outputs_backward_(grads, grad_outputs, by_read, made.weights, tile)
-        _tokens_backward_(grads, made, sources, tile, grad_rows=own, read=by_read)
+        grad_read = _outputs_backward_(grads, grad_outputs, gradient, outputs, made.weights, tile)
+        read = _Read(outputs, grad_read)
+        _tokens_backward_(grads, made, sources, tile, grad_rows=own, read=read)
     return ReadBackwardResult(grad_outputs, grad_x, grads)
 
 
@@ -265,7 +267,7 @@ def _gather_(sums: SliceSums, tiles: Sequence[Tile], *, states_out: Tensor | Non
     features, counts = sums.features.flatten(0, 1), sums.weights.flatten(0, 1)
     for tile in tiles:
         if states_out is None:
-            states = tile.scratch.empty("states", tile.tokens.shape)
+            states = tile.scratch.empty("states", tile.tokens.shape, tile.tokens.dtype)
         else:
             states = states_out[tile.rows]
         sources = make_sources(tile, states_out=states)
@@ -277,7 +279,7 @@ def _gather_(sums: SliceSums, tiles: Sequence[Tile], *, states_out: Tensor | Non
 def _read(outputs: Tensor, tiles: Sequence[Tile], *, states_and_output: Tensor) -> None:
     """Write what tokens get of the slices over the states that the first pass kept."""
     rows = states_and_output
-    outputs = outputs.to(rows.dtype).flatten(0, 1)
+    outputs = outputs.to(dtype_of_weights(rows.dtype)).flatten(0, 1)
     for tile in reversed(tiles):  # the rows of the last ones are still in the cache
         own = rows[tile.rows]
         _read_tile(outputs, kept_sources(tile, states=own), tile, out=own)
@@ -288,39 +290,48 @@ def _read_tile(outputs: Tensor, sources: Sources, tile: Tile, *, out: Tensor) ->
     weights = weigh_tokens(sources, tile).weights
     is_folded = tile.operands.is_folded
     read = tile.combine("read", weights, outputs[tile.heads], sum_heads=is_folded)
-    _project(read, tile.operands, out=out)
+    _project(read.to(out.dtype), tile.operands, out=out)
 
 
-class _ReadGradients(NamedTuple):
-    """What the gradients by way of reading start from."""
-
-    gradient: Tensor
-    """That of the output, ``(batch * tokens, D)``."""
-
-    outputs: Tensor
-    """What a token gets of each slice, ``(batch, heads, slices, ...)``."""
-
-    attended: Tensor
-    """The same before folded weights."""
-
-
-def _outputs_backward_(
+def _outputs_backward_(  # noqa: PLR0917  all of them are tensors of one pass
     grads: OperandGradients,
     grad_outputs: Tensor,
-    read: _ReadGradients,
+    gradient: Tensor,
+    attended: Tensor,
     weights: Tensor,
     tile: Tile,
-) -> None:
-    """Add to the gradients of what tokens get of the slices, and of the output layer."""
-    own = read.gradient[tile.rows]
+) -> Tensor:
+    """Add to the gradients of slices and of the output layer; return that of what heads read.
+
+    Args:
+        grads: Gradients of the operands.
+        grad_outputs: That of what tokens get of each slice.
+        gradient: That of the output, ``(batch * tokens, D)``.
+        attended: What tokens get of each slice, before folded weights.
+        weights: Those of the tokens of the tile.
+        tile: The tile.
+    """
+    own = gradient[tile.rows]
+    grad_read = _grad_read(own, tile)
     total = grad_outputs.flatten(0, 1)
-    add_product_(total[tile.heads], weights.transpose(1, 2), _grad_read(own, tile))
+    add_product_(total[tile.heads], weights.transpose(1, 2), grad_read)
 
     if tile.operands.out_bias is not None:
         grads.out_bias.add_(own.sum(dim=0))
     if not tile.operands.is_folded:
-        attended = read.attended.flatten(0, 1)[tile.heads].to(own.dtype)
-        grads.out_weight.add_product_(own.t(), tile.combine("read", weights, attended))
+        slices = attended.flatten(0, 1)[tile.heads].to(weights.dtype)
+        grads.out_weight.add_product_(own.t(), tile.combine("read", weights, slices).to(own.dtype))
+    return grad_read
+
+
+class _Read(NamedTuple):
+    """What the gradients of the tokens of a tile by way of reading start from."""
+
+    outputs: Tensor
+    """What a token gets of each slice, ``(batch, heads, slices, ...)``."""
+
+    grad_read: Tensor
+    """The gradient of what heads read, ``(samples * heads, tokens, ...)``."""
 
 
 def _tokens_backward_(
@@ -330,7 +341,7 @@ def _tokens_backward_(
     tile: Tile,
     *,
     grad_rows: Tensor,
-    read: _ReadGradients | None = None,
+    read: _Read | None = None,
     sums: SliceSumGradients | None = None,
 ) -> None:
     """Write the gradients of the tokens of a tile over their states, which are in the same rows.
@@ -338,16 +349,15 @@ def _tokens_backward_(
     They come by what a token reads, and by what it adds to the sums: ``dw_ng = dy_n o_g + f_n dF_g
     + dN_g``, with ``dF`` and ``dN`` the gradients of the sums.
     """
-    heads, dtype = tile.heads, grad_rows.dtype
-    grad_weights = tile.scratch.empty("grad weights", made.weights.shape)
+    heads, dtype = tile.heads, made.weights.dtype
+    grad_weights = tile.scratch.empty("grad weights", made.weights.shape, dtype)
     if sums is None:
         grad_weights.zero_()
     else:
         grad_weights.copy_(sums.grad_weights.flatten(0, 1)[heads].unsqueeze(1))
     if read is not None:
         outputs = read.outputs.flatten(0, 1)[heads].to(dtype)
-        grad_read = _grad_read(read.gradient[tile.rows], tile)
-        grad_weights.baddbmm_(grad_read, outputs.transpose(1, 2))
+        grad_weights.baddbmm_(read.grad_read, outputs.transpose(1, 2))
 
     grad_features = None
     if sums is not None:
@@ -414,6 +424,11 @@ def _forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
     operands, settings = _structured(given)
     with without_autocast(operands.x.device):
         y, sums = run_forward(operands, settings)
+    return y, sums.features, sums.weights
+
+
+def _decompose(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+    y, sums = run_at_once(*_structured(given))
     return y, sums.features, sums.weights
 
 
@@ -576,6 +591,8 @@ _attend = define_operator(
     fake=_fake_forward,
     gradients=_gradients,
     keep=_keep,
+    decomposition=_decompose,
+    flops=forward_flops,
 )
 _attend_backward = define_operator(
     "noether::attend_through_slices_backward",
@@ -583,6 +600,7 @@ _attend_backward = define_operator(
     _backward,
     fake=_fake_backward,
     gradients=_refuse,
+    flops=backward_flops,
 )
 _gather = define_operator(
     "noether::gather_into_slices",
@@ -591,6 +609,7 @@ _gather = define_operator(
     fake=_fake_gather_forward,
     gradients=_gather_gradients,
     keep=_keep_gather,
+    flops=gather_flops,
 )
 _gather_backward = define_operator(
     "noether::gather_into_slices_backward",
@@ -598,6 +617,7 @@ _gather_backward = define_operator(
     _gather_backward_pass,
     fake=_fake_gather_backward,
     gradients=_refuse,
+    flops=gather_backward_flops,
 )
 _read_out = define_operator(
     "noether::read_from_slices",
@@ -606,6 +626,7 @@ _read_out = define_operator(
     fake=_fake_read_forward,
     gradients=_read_gradients,
     keep=_keep_read,
+    flops=read_flops,
 )
 _read_backward = define_operator(
     "noether::read_from_slices_backward",
@@ -613,4 +634,5 @@ _read_backward = define_operator(
     _read_backward_pass,
     fake=_fake_read_backward,
     gradients=_refuse,
+    flops=read_backward_flops,
 )

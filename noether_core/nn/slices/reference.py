@@ -11,7 +11,7 @@ from torch.nn import functional
 from noether_core.nn.attention import attend
 from noether_core.nn.layers import plain_linear
 from noether_core.nn.noise import draw_seed, dropout_at
-from noether_core.nn.operators import is_transformed, without_autocast
+from noether_core.nn.operators import dtype_of_weights, is_transformed, without_autocast
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,15 +35,26 @@ def weigh_for_slices(states: Tensor, layer: nn.Module, temperature: Tensor) -> T
     Returns:
         ``(batch, heads, tokens, slices)``.
     """
+    temperature = temperature.to(dtype_of_weights(temperature.dtype))
     plain = plain_linear(layer)
     if plain is None:
         logits: Tensor = layer(states) / temperature
         return logits.softmax(dim=-1)
 
     # The temperature divides weight and bias rather than logits, which grow with the tokens.
-    logits = states @ (plain.weight.t() / temperature)
-    if plain.bias is not None:
-        logits += plain.bias / temperature
+    weight = plain.weight.t() / temperature
+    bias = None if plain.bias is None else plain.bias / temperature
+    if states.dtype == torch.float16:
+        with without_autocast(states.device):
+            return _soft_slices(states.float(), weight, bias)
+    return _soft_slices(states, weight, bias)
+
+
+def _soft_slices(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the softmax over slices of a linear map, ``(heads, head_dim, slices)``, of states."""
+    logits = states @ weight
+    if bias is not None:
+        logits += bias
     return logits.softmax(dim=-1)
 
 
@@ -115,15 +126,28 @@ def attend_slices(
         backend: Kernel, as `noether_core.nn.attend` takes it.
     """
     if dropout:
-        logits = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
-        weights = logits.softmax(dim=-1)
-        seed = draw_seed(weights.device) if seed is None else seed
-        return drop_slice_weights(weights, dropout, seed) @ values
+        seed = draw_seed(queries.device) if seed is None else seed
+        return _attend_dropping(queries, keys, values, dropout, seed)
 
     # Fused kernels have no derivatives in forward mode, which `torch.func` may compute.
     if backend == "auto" and not torch.compiler.is_compiling() and is_transformed():
         backend = "math"
     return attend(queries, keys, values, backend=backend)
+
+
+def _attend_dropping(
+    queries: Tensor, keys: Tensor, values: Tensor, dropout: float, seed: Tensor
+) -> Tensor:
+    """Return the attention of slices to each other with some of its weights dropped."""
+    if queries.dtype == torch.float16:  # which products of queries and keys exceed
+        with without_autocast(queries.device):
+            given = queries.float(), keys.float(), values.float()
+            wide = _attend_dropping(*given, dropout, seed)
+            return wide.to(values.dtype)
+
+    logits = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    weights = logits.softmax(dim=-1)
+    return drop_slice_weights(weights, dropout, seed) @ values
 
 
 def drop_slice_weights(weights: Tensor, dropout: float, seed: Tensor) -> Tensor:
@@ -148,6 +172,11 @@ def read_slices(weights: Tensor, slices: Tensor, key_padding_mask: Tensor | None
     Returns:
         ``(batch, heads, tokens, head_dim)``.
     """
+    # Weights of half precision that were widened stay wide, and so do their gradients.
+    if slices.dtype == torch.float16 and weights.dtype == torch.float32:
+        with without_autocast(slices.device):
+            return read_slices(weights, slices.float(), key_padding_mask).to(slices.dtype)
+
     read = weights @ slices
     if key_padding_mask is not None:
         read = read.masked_fill(~key_padding_mask[:, None, :, None], 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,31 +17,31 @@ from noether_core.nn import (
     attend,
     check_key_padding_mask,
     check_tokens,
-    draw_seed,
+    describe,
     group_sizes,
     init_weights_,
     layout_of,
     merge_heads,
     project_heads,
-    split_heads,
     zero_padding,
 )
+from noether_core.nn.dropped_attention import gather_dropping, read_dropping
 from noether_core.nn.groups import GroupSplit, select_groups, split_groups
-from noether_core.nn.latents import gather_in_latents, read_latents
+from noether_core.nn.latents import (
+    choose_latent_chunk_size,
+    gather_tokens,
+    hand_out_to,
+    real_tokens,
+)
 from noether_core.nn.noise import Drawing, drop_tokens, seed_for
 from noether_core.nn.operators import dtype_of_results
-from noether_core.nn.partial_attention import (
-    KeyChunk,
-    attend_to_chunks,
-    gather_from_chunks,
-    has_fused_kernel,
-)
-from noether_core.nn.streaming import choose_chunk_size, chunks_of
+from noether_core.nn.partial_attention import attend_to_part
+from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.residual_mlp import residual_mlp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class FLAREAttention(nn.Module):
@@ -101,6 +102,10 @@ class FLAREAttention(nn.Module):
         init_weights_(self, own.init_weights, output=self.out_proj)
         self._widest = max(own.hidden_dim, self.k_proj.inner, self.v_proj.inner)
 
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
+
     def reset_parameters(self) -> None:
         """Draw the latents anew; layers have a function of their own."""
         if not self.latent_q.is_meta:  # where there is nothing to fill
@@ -132,36 +137,35 @@ class FLAREAttention(nn.Module):
             TokenGroupError: If the groups do not add up to the tokens, or one is of size None.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self._first_layer())
         check_key_padding_mask(key_padding_mask, x)
         anchors = self._anchors(token_specs, x.shape[1])
-        dropout = self.dropout if self.training else 0.0
+        drawing = self._drawing(x)
 
-        chunk_size = None if dropout else self._choose_chunk_size(x)
+        chunk_size = self._choose_chunk_size(x)
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, anchors, chunk_size)
 
         x = zero_padding(x, key_padding_mask)
         latents = self._latents(x.shape[0])
-        keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
+        keys = self._project_keys(x)
         values = project_heads(_select(x, anchors, dim=1), self.v_proj, self.num_heads)
         own_keys, real = _select(keys, anchors, dim=2), key_padding_mask
         if real is not None:
             real = _select(real, anchors, dim=1)
 
-        if dropout:
-            drawing = Drawing(draw_seed(x.device))
-            gathered = self._gathered(latents, own_keys, values, real, drawing).mean
-            return self._hand_out(keys, latents, gathered, drawing)
-        gathered = attend(
-            latents,
-            own_keys,
-            values,
-            key_padding_mask=real,
-            scale=self.attn_scale,
-            backend=self.backend,
-        )
-        return self._hand_out(keys, latents, gathered)
+        if self._drops:
+            gathered = self._gather(latents, own_keys, values, real, drawing).mean
+        else:
+            gathered = attend(
+                latents,
+                own_keys,
+                values,
+                key_padding_mask=real,
+                scale=self.attn_scale,
+                backend=self.backend,
+            )
+        return self._hand_out(keys, latents, gathered, drawing)
 
     def gather(
         self,
@@ -186,25 +190,19 @@ class FLAREAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self._first_layer())
         check_key_padding_mask(key_padding_mask, x)
-        drawing = Drawing(seed_for(x, seed, is_random=self._drops), first_token)
+        drawing = self._drawing(x, seed, first_token)
         latents = self._latents(x.shape[0])
 
-        chunk_size = None if self._drops else self._choose_chunk_size(x)
-        if chunk_size is None:
-            x = zero_padding(x, key_padding_mask)
-            keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
-            values = project_heads(x, self.v_proj, self.num_heads)
-            gathered = self._gathered(latents, keys, values, key_padding_mask, drawing)
-        else:
+        chunk_size = self._choose_chunk_size(x)
+        if chunk_size is not None:
             chunks = chunks_of([slice(0, x.shape[1])], chunk_size)
-            gathered = gather_from_chunks(
-                latents,
-                self._key_chunks(x, key_padding_mask, chunks),
-                scale=self.attn_scale,
-                backend=self.backend,
-            )
+            real = key_padding_mask
+            gathered = gather_tokens(self, latents, x, chunks, self._project, real=real)
+        else:
+            keys, values = self._project(zero_padding(x, key_padding_mask))
+            gathered = self._gather(latents, keys, values, key_padding_mask, drawing)
         return Summary.of(self, x, parts={"latents": gathered}, seed=drawing.seed)
 
     def read(
@@ -231,28 +229,43 @@ class FLAREAttention(nn.Module):
             SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
                 another device.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self._first_layer())
         check_key_padding_mask(key_padding_mask, x)
         summary.check(self, x)
-        drawing = Drawing(seed_for(x, summary.seed, is_random=self._drops), first_token)
+        drawing = self._drawing(x, summary.seed, first_token)
         latents = self._latents(x.shape[0])
         gathered = summary.parts["latents"][0].to(dtype_of_results(x))
 
-        chunk_size = None if self._drops else self._choose_chunk_size(x)
-        if chunk_size is not None:
-            y = x.new_empty(x.shape, dtype=dtype_of_results(x))
-            spans = chunks_of([slice(0, x.shape[1])], chunk_size)
-            return self._hand_out_chunks(
-                y, x, key_padding_mask, spans, latents=latents, gathered=gathered
-            )
-        x = zero_padding(x, key_padding_mask)
-        keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
-        return self._hand_out(keys, latents, gathered, drawing)
+        chunk_size = self._choose_chunk_size(x)
+        if chunk_size is None:
+            keys = self._project_keys(zero_padding(x, key_padding_mask))
+            return self._hand_out(keys, latents, gathered, drawing)
+        y = x.new_empty(x.shape, dtype=dtype_of_results(x))
+        for rows in chunks_of([slice(0, x.shape[1])], chunk_size):
+            keys = self._project_keys(real_tokens(x, key_padding_mask, rows))
+            y[:, rows] = self._hand_out(keys, latents, gathered)
+        return y
 
     @property
     def _drops(self) -> bool:
         """Whether weights and features are dropped."""
         return self.training and self.dropout > 0
+
+    def _drawing(self, x: Tensor, seed: Tensor | None = None, first_token: int = 0) -> Drawing:
+        """Return by what a call draws what it drops."""
+        return Drawing(seed_for(x, seed, is_random=self._drops), first_token)
+
+    def _choose_chunk_size(self, x: Tensor) -> int | None:
+        """Return how many tokens are computed at once, None for all."""
+        if self._drops:
+            return None
+        return choose_latent_chunk_size(self, x, width=self._widest)
+
+    def _first_layer(self) -> nn.Module | None:
+        """Return the layer that tokens meet first, or None where something may cast them before."""
+        layers = self.k_proj
+        is_hooked = layers._forward_pre_hooks or "forward" in layers.__dict__  # noqa: SLF001
+        return None if is_hooked else getattr(layers, "first", None)
 
     def _latents(self, batch: int) -> Tensor:
         """Return the latents as queries and keys, ``(batch, heads, num_latents, head_dim)``."""
@@ -261,7 +274,7 @@ class FLAREAttention(nn.Module):
             latents = self.q_norm(latents)
         return latents.expand(batch, -1, -1, -1)
 
-    def _gathered(
+    def _gather(
         self,
         latents: Tensor,
         keys: Tensor,
@@ -270,15 +283,23 @@ class FLAREAttention(nn.Module):
         drawing: Drawing,
     ) -> Attended:
         """Return what latents get of tokens, as a part of a summary."""
-        return gather_in_latents(
+        if not self._drops:
+            return attend_to_part(
+                latents,
+                keys,
+                values,
+                key_padding_mask=real,
+                scale=self.attn_scale,
+                backend=self.backend,
+            )
+        return gather_dropping(
             latents,
             keys,
             values,
             key_padding_mask=real,
-            dropout=self.dropout if self._drops else 0.0,
-            drawing=drawing,
             scale=self.attn_scale,
-            backend=self.backend,
+            dropout=self.dropout,
+            drawing=drawing,
         )
 
     def _hand_out(
@@ -293,33 +314,15 @@ class FLAREAttention(nn.Module):
             heads = attend(keys, latents, gathered, scale=self.attn_scale, backend=self.backend)
             y: Tensor = self.out_proj(merge_heads(heads))
             return y
-        heads = read_latents(
+        heads = read_dropping(
             keys,
             latents,
             gathered,
+            scale=self.attn_scale,
             dropout=self.dropout,
             drawing=drawing.beside(1),
-            scale=self.attn_scale,
         )
         return drop_tokens(self.out_proj(merge_heads(heads)), self.dropout, drawing.beside(2))
-
-    def _choose_chunk_size(self, x: Tensor) -> int | None:
-        """Return how many tokens are computed at once, None for all.
-
-        A chunk holds no fewer tokens than there are latents: to merge what latents attend to costs
-        less than the attention itself.
-        """
-        if self.backend == "flex":
-            # It returns no sums of weights, by which chunks are merged.
-            return None
-        held_logits = 0 if has_fused_kernel(x, self.backend) else self.num_heads * self.num_latents
-        return choose_chunk_size(
-            self,
-            x,
-            width=max(self._widest, held_logits),
-            least=self.num_latents,
-            chosen=self.chunk_size,
-        )
 
     def _stream(
         self, x: Tensor, real: Tensor | None, anchors: GroupSplit | None, chunk_size: int
@@ -337,52 +340,23 @@ class FLAREAttention(nn.Module):
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
 
         latents = self._latents(x.shape[0])
-        key_chunks = self._key_chunks(x, real, chunks_of(attended, chunk_size), keys_in=y)
-        gathered = attend_to_chunks(
-            latents, key_chunks, scale=self.attn_scale, backend=self.backend
-        )
+        chunks = list(chunks_of(attended, chunk_size))
+        gathered = gather_tokens(self, latents, x, chunks, self._project, real=real, keys_out=y)
+        hand_out = partial(self._hand_out, latents=latents, gathered=gathered.mean.to(y.dtype))
 
         # The rows of the result hold the keys until the output takes their place.
-        for rows in chunks_of(attended, chunk_size):
-            keys = split_heads(y[:, rows], self.num_heads)
-            y[:, rows] = self._hand_out(keys, latents, gathered)
+        hand_out_to(y, chunks, self.num_heads, hand_out)
         # The others have left no keys, as no latent attends to them.
-        others = chunks_of(_between(attended, count), chunk_size)
-        return self._hand_out_chunks(y, x, real, others, latents=latents, gathered=gathered)
-
-    def _hand_out_chunks(
-        self,
-        y: Tensor,
-        x: Tensor,
-        real: Tensor | None,
-        chunks: Iterable[slice],
-        *,
-        latents: Tensor,
-        gathered: Tensor,
-    ) -> Tensor:
-        """Write the output of chunks of *x* into their rows of *y*, and return it."""
-        for rows in chunks:
-            tokens = _real_tokens(x, real, rows)
-            keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
-            y[:, rows] = self._hand_out(keys, latents, gathered)
+        for rows in chunks_of(_between(attended, count), chunk_size):
+            y[:, rows] = hand_out(self._project_keys(real_tokens(x, real, rows)))
         return y
 
-    def _key_chunks(
-        self,
-        x: Tensor,
-        real: Tensor | None,
-        chunks: Iterable[slice],
-        *,
-        keys_in: Tensor | None = None,
-    ) -> Iterator[KeyChunk]:
-        """Yield the keys and values of chunks of *x*; leave the keys in rows of *keys_in*."""
-        for rows in chunks:
-            tokens = _real_tokens(x, real, rows)
-            keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
-            values = project_heads(tokens, self.v_proj, self.num_heads)
-            if keys_in is not None:
-                keys_in[:, rows] = merge_heads(keys)
-            yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values, each ``(batch, heads, tokens, head_dim)``."""
+        return self._project_keys(x), project_heads(x, self.v_proj, self.num_heads)
+
+    def _project_keys(self, x: Tensor) -> Tensor:
+        return project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
 
     def _anchors(self, token_specs: Sequence[TokenSpec] | None, tokens: int) -> GroupSplit | None:
         """Return where the anchors are; None where the latents attend to all tokens."""
@@ -404,13 +378,6 @@ def _select(tensor: Tensor, anchors: GroupSplit | None, *, dim: int) -> Tensor:
     """Return the tokens that the latents attend to."""
     # The tensor itself where it is all of them: the gradient of a part costs a tensor more.
     return tensor if anchors is None else select_groups(tensor, anchors, dim=dim)
-
-
-def _real_tokens(x: Tensor, real: Tensor | None, rows: slice) -> Tensor:
-    """Return some tokens, padding as zeros."""
-    if real is not None:
-        return zero_padding(x[:, rows], real[:, rows])
-    return x[:, rows].contiguous()  # one copy, where every layer would make its own
 
 
 def _spans(split: GroupSplit) -> list[slice]:

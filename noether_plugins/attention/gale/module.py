@@ -12,6 +12,7 @@ from noether_core.nn import (
     attend_slices,
     check_key_padding_mask,
     check_tokens,
+    describe,
     init_weights_,
     project_heads,
     slices,
@@ -73,6 +74,10 @@ class GALEAttention(ContextLayers):
         nn.init.constant_(self.temperature, _FIRST_TEMPERATURE)
         self.reset_mixing()
 
+    def extra_repr(self) -> str:
+        """Return the options, for ``repr``."""
+        return describe(self.config)
+
     def forward(
         self,
         x: Tensor,
@@ -97,7 +102,7 @@ class GALEAttention(ContextLayers):
             ShapeError: If a tensor has another shape, dtype or device than it needs.
             UnsupportedArgumentError: If there is a context and the config has no ``context_dim``.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         beside = self._beside(context, x)
         return slices.attend(self, x, key_padding_mask, context=beside, eps=self.slice_eps)
@@ -125,7 +130,7 @@ class GALEAttention(ContextLayers):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.gather(self, x, key_padding_mask, first_token=first_token, seed=seed)
 
@@ -156,7 +161,7 @@ class GALEAttention(ContextLayers):
                 another device.
             UnsupportedArgumentError: As `forward`.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         beside = self._beside(context, x)
         return slices.read(

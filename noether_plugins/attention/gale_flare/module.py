@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,22 +16,26 @@ from noether_core.nn import (
     attend,
     check_key_padding_mask,
     check_tokens,
+    describe,
     init_weights_,
     merge_heads,
     project_heads,
-    split_heads,
     zero_padding,
 )
-from noether_core.nn.latents import gather_in_latents, read_latents
+from noether_core.nn.dropped_attention import gather_dropping, read_dropping
+from noether_core.nn.latents import (
+    choose_latent_chunk_size,
+    gather_tokens,
+    hand_out_to,
+    real_tokens,
+)
 from noether_core.nn.noise import Drawing, drop_tokens, seed_for
-from noether_core.nn.operators import dtype_of_results
-from noether_core.nn.partial_attention import KeyChunk, gather_from_chunks, has_fused_kernel
-from noether_core.nn.streaming import choose_chunk_size, chunks_of
+from noether_core.nn.operators import dtype_of_results, is_recorded
+from noether_core.nn.partial_attention import attend_to_part
+from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.gale_flare.config import GALEFLAREAttentionConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from noether_core.nn.context import ProjectedContext
 
 
@@ -83,6 +88,10 @@ class GALEFLAREAttention(ContextLayers):
             nn.init.normal_(self.q_global)
         self.reset_mixing()
 
+    def extra_repr(self) -> str:
+        """Return the options, for ``repr``."""
+        return describe(self.config)
+
     def forward(
         self,
         x: Tensor,
@@ -108,37 +117,28 @@ class GALEFLAREAttention(ContextLayers):
             UnsupportedArgumentError: If there is a context and the config has no ``context_dim``.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         projected = self.project_context(context, x)
-        latents = self._latents(x.shape[0])
 
         chunk_size = self._choose_chunk_size(x, projected)
         if chunk_size is not None:
-            y = x.new_empty(x.shape, dtype=dtype_of_results(x))
-            spans = list(chunks_of([slice(0, x.shape[1])], chunk_size))
-            chunks = self._key_chunks(x, key_padding_mask, spans, states_in=y)
-            gathered = self._gathered_from(chunks, latents).mean.to(y.dtype)
-            # The rows of the result hold the states until the output takes their place.
-            for rows in spans:
-                states = split_heads(y[:, rows], self.num_heads)
-                y[:, rows] = self._hand_out(states, latents, gathered, projected)
-            return y
+            return self._stream(x, key_padding_mask, projected, chunk_size)
 
-        drawing = Drawing(seed_for(x, is_random=self._drops))
+        latents, drawing = self._latents(x.shape[0]), self._drawing(x)
         states = self._states(zero_padding(x, key_padding_mask))
         if self._drops:
-            part = self._gathered(latents, states, key_padding_mask, drawing)
-            return self._hand_out(states, latents, part.mean, projected, drawing)
-        gathered = attend(
-            latents,
-            self.self_k(states),
-            self.self_v(states),
-            key_padding_mask=key_padding_mask,
-            scale=self.attn_scale,
-            backend=self.backend,
-        )
-        return self._hand_out(states, latents, gathered, projected)
+            gathered = self._gather(latents, states, key_padding_mask, drawing).mean
+        else:
+            gathered = attend(
+                latents,
+                self.self_k(states),
+                self.self_v(states),
+                key_padding_mask=key_padding_mask,
+                scale=self.attn_scale,
+                backend=self.backend,
+            )
+        return self._hand_out(states, latents, gathered, projected, drawing)
 
     def gather(
         self,
@@ -163,19 +163,19 @@ class GALEFLAREAttention(ContextLayers):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
-        drawing = Drawing(seed_for(x, seed, is_random=self._drops), first_token)
+        drawing = self._drawing(x, seed, first_token)
         latents = self._latents(x.shape[0])
 
         chunk_size = self._choose_chunk_size(x, None)
         if chunk_size is None:
             states = self._states(zero_padding(x, key_padding_mask))
-            gathered = self._gathered(latents, states, key_padding_mask, drawing)
+            gathered = self._gather(latents, states, key_padding_mask, drawing)
         else:
-            spans = chunks_of([slice(0, x.shape[1])], chunk_size)
-            chunks = self._key_chunks(x, key_padding_mask, spans)
-            gathered = self._gathered_from(chunks, latents)
+            chunks = chunks_of([slice(0, x.shape[1])], chunk_size)
+            real = key_padding_mask
+            gathered = gather_tokens(self, latents, x, chunks, self._project, real=real)
         return Summary.of(self, x, parts={"latents": gathered}, seed=drawing.seed)
 
     def read(
@@ -205,11 +205,11 @@ class GALEFLAREAttention(ContextLayers):
                 another device.
             UnsupportedArgumentError: As `forward`.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         summary.check(self, x)
         projected = self.project_context(context, x)
-        drawing = Drawing(seed_for(x, summary.seed, is_random=self._drops), first_token)
+        drawing = self._drawing(x, summary.seed, first_token)
         latents = self._latents(x.shape[0])
         gathered = summary.parts["latents"][0].to(dtype_of_results(x))
 
@@ -219,7 +219,7 @@ class GALEFLAREAttention(ContextLayers):
             return self._hand_out(states, latents, gathered, projected, drawing)
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
         for rows in chunks_of([slice(0, x.shape[1])], chunk_size):
-            states = self._states(_real_tokens(x, key_padding_mask, rows))
+            states = self._states(real_tokens(x, key_padding_mask, rows))
             y[:, rows] = self._hand_out(states, latents, gathered, projected)
         return y
 
@@ -227,6 +227,10 @@ class GALEFLAREAttention(ContextLayers):
     def _drops(self) -> bool:
         """Whether weights and features are dropped."""
         return self.training and self.dropout > 0
+
+    def _drawing(self, x: Tensor, seed: Tensor | None = None, first_token: int = 0) -> Drawing:
+        """Return by what a call draws what it drops."""
+        return Drawing(seed_for(x, seed, is_random=self._drops), first_token)
 
     def _latents(self, batch: int) -> Tensor:
         """Return the latents, ``(batch, heads, num_latents, head_dim)``."""
@@ -236,39 +240,53 @@ class GALEFLAREAttention(ContextLayers):
         """Return what the heads have of tokens, ``(batch, heads, tokens, head_dim)``."""
         return project_heads(x, self.in_project_x, self.num_heads)
 
-    def _gathered(
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values, each ``(batch, heads, tokens, head_dim)``."""
+        states = self._states(x)
+        return self.self_k(states), self.self_v(states)
+
+    def _gather(
         self, latents: Tensor, states: Tensor, real: Tensor | None, drawing: Drawing
     ) -> Attended:
         """Return what latents get of tokens, as a part of a summary."""
-        return gather_in_latents(
+        keys, values, scale = self.self_k(states), self.self_v(states), self.attn_scale
+        if not self._drops:
+            return attend_to_part(
+                latents,
+                keys,
+                values,
+                key_padding_mask=real,
+                scale=scale,
+                backend=self.backend,
+            )
+        return gather_dropping(
             latents,
-            self.self_k(states),
-            self.self_v(states),
+            keys,
+            values,
             key_padding_mask=real,
-            dropout=self.dropout if self._drops else 0.0,
+            scale=scale,
+            dropout=self.dropout,
             drawing=drawing,
-            scale=self.attn_scale,
-            backend=self.backend,
         )
 
-    def _gathered_from(self, chunks: Iterator[KeyChunk], latents: Tensor) -> Attended:
-        return gather_from_chunks(latents, chunks, scale=self.attn_scale, backend=self.backend)
+    def _stream(
+        self, x: Tensor, real: Tensor | None, context: ProjectedContext | None, chunk_size: int
+    ) -> Tensor:
+        """Return the result for the tokens *x*, *chunk_size* of them at a time."""
+        chunks = list(chunks_of([slice(0, x.shape[1])], chunk_size))
+        y, rows = x.new_empty(x.shape, dtype=dtype_of_results(x)), iter(chunks)
 
-    def _key_chunks(
-        self,
-        x: Tensor,
-        real: Tensor | None,
-        spans: Iterator[slice] | list[slice],
-        *,
-        states_in: Tensor | None = None,
-    ) -> Iterator[KeyChunk]:
-        """Yield keys and values of chunks, and leave states in their rows of a tensor."""
-        for rows in spans:
-            states = self._states(_real_tokens(x, real, rows))
-            if states_in is not None:
-                states_in[:, rows] = merge_heads(states)
-            mask = None if real is None else real[:, None, None, rows]
-            yield KeyChunk(self.self_k(states), self.self_v(states), mask)
+        def project(tokens: Tensor) -> tuple[Tensor, Tensor]:
+            states = self._states(tokens)
+            y[:, next(rows)] = merge_heads(states)
+            return self.self_k(states), self.self_v(states)
+
+        latents = self._latents(x.shape[0])
+        gathered = gather_tokens(self, latents, x, chunks, project, real=real).mean.to(y.dtype)
+        # The rows of the result hold the states until the output takes their place.
+        hand_out = partial(self._hand_out, latents=latents, gathered=gathered, context=context)
+        hand_out_to(y, chunks, self.num_heads, hand_out)
+        return y
 
     def _hand_out(
         self,
@@ -290,38 +308,18 @@ class GALEFLAREAttention(ContextLayers):
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, drawing: Drawing) -> Tensor:
         """Return the attention of tokens to a few others."""
         if self._drops:
-            return read_latents(
+            return read_dropping(
                 queries,
                 keys,
                 values,
+                scale=self.attn_scale,
                 dropout=self.dropout,
                 drawing=drawing,
-                scale=self.attn_scale,
             )
         return attend(queries, keys, values, scale=self.attn_scale, backend=self.backend)
 
     def _choose_chunk_size(self, x: Tensor, context: ProjectedContext | None) -> int | None:
-        """Return how many tokens are computed at once, None for all.
-
-        A chunk holds no fewer tokens than there are latents: to merge what latents attend to costs
-        less than the attention itself.
-        """
-        if self.backend == "flex" or self._drops:
-            # It returns no sums of weights, by which chunks are merged.
+        """Return how many tokens are computed at once, None for all."""
+        if self._drops or (context is not None and is_recorded(*context)):
             return None
-        held_logits = 0 if has_fused_kernel(x, self.backend) else self.num_heads * self.num_latents
-        return choose_chunk_size(
-            self,
-            x,
-            *(context or ()),
-            width=max(self.hidden_dim, held_logits),
-            least=self.num_latents,
-            chosen=self.chunk_size,
-        )
-
-
-def _real_tokens(x: Tensor, real: Tensor | None, rows: slice) -> Tensor:
-    """Return some tokens, padding as zeros."""
-    if real is not None:
-        return zero_padding(x[:, rows], real[:, rows])
-    return x[:, rows].contiguous()  # one copy, where every layer would make its own
+        return choose_latent_chunk_size(self, x, width=self.hidden_dim)

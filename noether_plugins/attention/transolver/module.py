@@ -13,11 +13,12 @@ from noether_core.nn import (
     attend_slices,
     check_key_padding_mask,
     check_tokens,
+    describe,
     init_weights_,
     project_heads,
     slices,
 )
-from noether_core.nn.layers import plain_linear, plain_linears
+from noether_core.nn.layers import plain_linears
 from noether_core.nn.noise import Drawing
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
@@ -65,6 +66,10 @@ class TransolverAttention(nn.Module):
         init_weights_(self, self.config.init_weights, output=self.proj.project)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
+
     def reset_parameters(self) -> None:
         """Start with the temperatures of a new module; layers have a function of their own."""
         nn.init.constant_(self.temperature, _FIRST_TEMPERATURE)
@@ -84,7 +89,7 @@ class TransolverAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.attend(self, x, key_padding_mask)
 
@@ -111,7 +116,7 @@ class TransolverAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.gather(self, x, key_padding_mask, first_token=first_token, seed=seed)
 
@@ -139,7 +144,7 @@ class TransolverAttention(nn.Module):
             SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
                 another device.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.read(self, x, summary, key_padding_mask, first_token=first_token)
 
@@ -166,24 +171,21 @@ class TransolverAttention(nn.Module):
         )
         qkv = slices.stack_layers(queries, keys, values)
 
-        operands = slices.Operands(
+        operands = slices.operands_of(
             x,
-            logit_weight=logits.weight,
-            logit_bias=logits.bias,
-            state_weight=None if self.is_folded else states.weight,
-            feature_weight=None if self.is_folded else features.weight,
-            folded_feature_weight=features.weight if self.is_folded else None,
-            feature_bias=features.bias,
-            qkv_weight=qkv.weight,
-            qkv_bias=qkv.bias,
-            out_weight=output.weight,
-            out_bias=output.bias,
+            states=states,
+            features=features,
+            logits=logits,
+            qkv=qkv,
+            output=output,
+            is_folded=self.is_folded,
         )
         return slices.Streamed(operands, slices.Settings(logits_from_tokens=self.is_folded))
 
     def weigh(self, x: Tensor, drawing: Drawing) -> slices.Weighed:  # noqa: ARG002
         """Return how much tokens belong to each slice, and their features."""
-        weights = self._slice_weights(x)
+        states = project_heads(x, self.in_project_x, self.num_heads)
+        weights = slices.weigh_for_slices(states, self.in_project_slice, self.temperature)
         return slices.Weighed(weights, lambda: project_heads(x, self.in_project_fx, self.num_heads))
 
     def mix(self, gathered: Tensor, seed: Tensor | None) -> Tensor:
@@ -198,20 +200,3 @@ class TransolverAttention(nn.Module):
         """Return the output of tokens, from what their heads read of the slices."""
         y: Tensor = self.proj(read)
         return y
-
-    def _slice_weights(self, x: Tensor) -> Tensor:
-        """Return how much each token belongs to each slice, ``(batch, heads, tokens, slices)``.
-
-        The weights of a token add up to 1.
-        """
-        states = project_heads(x, self.in_project_x, self.num_heads)
-        plain = plain_linear(self.in_project_slice)
-        if plain is None:
-            logits: Tensor = self.in_project_slice(states) / self.temperature
-            return logits.softmax(dim=-1)
-
-        # The temperature divides weight and bias rather than logits, which grow with the tokens.
-        logits = states @ (plain.weight.t() / self.temperature)
-        if plain.bias is not None:
-            logits += plain.bias / self.temperature
-        return logits.softmax(dim=-1)

@@ -13,6 +13,7 @@ from noether_core.nn import (
     attend_slices,
     check_key_padding_mask,
     check_tokens,
+    describe,
     init_weights_,
     project_heads,
     slices,
@@ -23,6 +24,7 @@ from noether_core.nn.initialisation import orthogonal_, start_with_
 from noether_core.nn.layers import is_untouched, plain_linears
 from noether_core.nn.noise import Drawing, gumbel, token_rows
 from noether_core.nn.operators import dtype_of_sums
+from noether_core.nn.state_dicts import expect_biases_
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
 
 _FIRST_TEMPERATURE = 0.5
@@ -94,6 +96,11 @@ class TransolverPlusPlusAttention(nn.Module):
                 zero_bias=own.init_weights != "torch",
             )
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+        expect_biases_(self, bias=bias)
+
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
 
     def reset_parameters(self) -> None:
         """Start with the temperatures of a new module; layers have a function of their own."""
@@ -114,7 +121,7 @@ class TransolverPlusPlusAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.attend(self, x, key_padding_mask)
 
@@ -141,7 +148,7 @@ class TransolverPlusPlusAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.gather(self, x, key_padding_mask, first_token=first_token, seed=seed)
 
@@ -169,7 +176,7 @@ class TransolverPlusPlusAttention(nn.Module):
             SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
                 another device.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         return slices.read(self, x, summary, key_padding_mask, first_token=first_token)
 
