@@ -553,7 +553,7 @@ def test_resetting_every_part_starts_a_module_as_its_config_says(name, mode):
     _refilled(module)
     for key, value in wanted.state_dict().items():
         own, deviation = module.state_dict()[key], value.std(correction=0).item()
-        assert own.abs().max() < 3, key
+        assert own.abs().max() < 5, key
         assert bool(own.any()) == bool(value.any()), key
         if value.numel() > 100:
             assert own.std(correction=0).item() == pytest.approx(deviation, rel=0.35), key
