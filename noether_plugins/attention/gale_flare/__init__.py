@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=GALEFLAREAttentionConfig,
         module="noether_plugins.attention.gale_flare.module:GALEFLAREAttention",
         interface="self",
-        capabilities=("key_padding_mask", "context", "deterministic", "permutation", "summary"),
+        capabilities=("key_padding_mask", "context", "summary", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         reference="Adams et al., GeoTransolver, 2025 (arXiv 2512.20399)",

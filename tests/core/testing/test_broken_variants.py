@@ -8,7 +8,7 @@ import pytest
 
 from noether_core.testing import CHECKS, Subject, check_variant
 from tests.core.testing.broken_clauses import FROZEN, MORE, SILENT
-from tests.core.testing.broken_variants import BROKEN, GROUPED
+from tests.core.testing.broken_variants import BROKEN, GATHERING, GROUPED
 from tests.core.testing.sample_configs import PLACED, SOUND
 
 SOUND_VARIANTS = {
@@ -29,7 +29,7 @@ def test_sound_variants_pass(name):
 
 
 def test_every_check_applies_to_some_sound_variant():
-    subjects = [Subject.of(variant) for variant in SOUND_VARIANTS.values()]
+    subjects = [Subject.of(variant) for variant in (*SOUND_VARIANTS.values(), GATHERING)]
     for check in CHECKS.values():
         assert any(check.is_implied_by(subject) for subject in subjects), check.name
 
