@@ -130,6 +130,7 @@ class PlacedAttention(SoundAttention):
     def informed(self, x, context):
         if self.informing is None:
             raise UnsupportedArgumentError("sound", "context", "there is no context_dim")
+        check_tokens(x, self.hidden_dim)
         check_context(context, x, self.config.context_dim, self.num_heads)
         return x + self.informing(context).flatten(1, -2).mean(dim=1, keepdim=True)
 
