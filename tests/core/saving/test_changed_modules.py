@@ -152,7 +152,7 @@ def test_a_small_file_that_names_many_layers_is_refused_before_they_are_made(tmp
 def _sign(header):
     """Give a header the digest of what it says, as whoever forges one can."""
     from noether_core.saving.contents import _digest
-    from noether_core.saving.header import TensorInfo
+    from noether_core.tensor_files.header import TensorInfo
 
     metadata = header["__metadata__"]
     tensors = {

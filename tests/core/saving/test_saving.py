@@ -34,7 +34,7 @@ from noether_core import (
 )
 from noether_core.errors import SavedModuleError, UnsavableModuleError
 from noether_core.plugins.metadata import Index
-from noether_core.saving.header import read_header
+from noether_core.tensor_files.header import read_header
 
 OPTIONS = {"hidden_dim": 8, "num_heads": 2}
 
