@@ -4,11 +4,15 @@ import math
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from noether_core import ConfigError, ShapeError, build
 from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import attend_in_parts
+from noether_core.nn.slices import SliceContext
 from noether_core.nn.slices import context as slice_context
+from noether_core.nn.slices.decomposition import run_at_once
+from noether_core.nn.slices.operator import _attend, _attend_backward, run_backward, run_forward
 from noether_core.testing.measuring import Consumption
 from noether_plugins.attention.gale.config import GALEAttentionConfig
 from noether_plugins.attention.gale.module import GALEAttention
@@ -134,6 +138,37 @@ def test_a_large_context_goes_through_kernels_with_the_same_numbers(mixing, monk
     monkeypatch.setattr(slice_context, "_MOST_WEIGHTS", 0)
     got = module(x, context=context)
     assert_same_numbers(got, formula(module, x, context), [x, *reached(module, context)])
+
+
+IN_PLACE = {
+    operation: lambda total, left, right, *_, **__: 2 * math.prod(left) * right[-1]
+    for operation in (torch.ops.aten.baddbmm_, torch.ops.aten.addmm_)
+}
+"""Products that torch's counter leaves out."""
+
+
+@pytest.mark.parametrize("mixing", [WEIGHTED, CONCATENATED], ids=str)
+def test_the_operator_keeps_the_rules_of_torch_and_counts_what_a_context_takes(mixing):
+    module, x = make(**STREAMED, **mixing), tokens()
+    projected = module.project_context(context_of(CONTEXTS["of each head"]), x)
+    weights = SliceContext(module, projected).weights(SLICES)
+    operands, settings = module.streamed(x)
+    operands = operands._replace(**weights._asdict())
+    operands = operands._make(
+        None if each is None else each.detach().requires_grad_() for each in operands
+    )
+    settings = settings._replace(num_heads=HEADS, tile_size=4)
+    torch.library.opcheck(_attend, (*operands, *settings))
+
+    with torch.no_grad():
+        with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as inner:
+            y, sums = run_forward(operands, settings)
+            run_backward(y, sums, operands, settings)
+        with FlopCounterMode(display=False) as told:
+            _attend(*operands, *settings)
+            _attend_backward(y, *sums, *operands, *settings)
+        assert told.get_total_flops() == inner.get_total_flops()
+        torch.testing.assert_close(run_at_once(operands, settings).y, y, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("layer", ["cross_q", "cross_k", "cross_v", "concat_project.0"])
