@@ -56,9 +56,9 @@ class Check:
         if not self.is_implied_by(subject):
             raise NotApplicable(f"the record does not promise {' or '.join(self.capabilities)}")
         # Without this, one wrong path in a record would be a failure of every check.
-        if self.needs != "nothing" and subject.obstacle is not None:
-            if subject.obstacle.keeps(self.needs):
-                raise Kept(subject.obstacle.reason)
+        obstacle = None if self.needs == "nothing" else subject.obstacle
+        if obstacle is not None and obstacle.keeps(self.needs):
+            raise Kept(obstacle.reason)
         return self.function(subject)
 
     def is_implied_by(self, subject: Subject) -> bool:

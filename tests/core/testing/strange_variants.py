@@ -100,15 +100,27 @@ class OneWay(SoundAttention):
         return _OneWay.apply(y)
 
 
+@attrs.frozen(kw_only=True)
+class LostConfig(AttentionConfig):
+    """Options of a variant whose record names a module that is not there."""
+
+    type: Literal["lost"] = "lost"
+    """There is none."""
+
+
+LOST = with_module("Nobody", of=__name__, config=LostConfig)
+"""A record with a wrong path in it."""
+
+
 def _hopeless(name: str) -> AttentionVariant:
     return with_module(name, of=__name__)
 
 
 HOPELESS = {
     "no such class": (
-        _hopeless("Nobody"),
+        LOST,
         "construction",
-        "no module of the example can be made: PluginError: 'sound'",
+        "no module of the example can be made: PluginError: 'lost'",
     ),
     "no module": (
         attrs.evolve(SOUND, module="torch.nn:Identity"),

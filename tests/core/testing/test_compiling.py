@@ -23,8 +23,10 @@ def test_a_backend_that_fails_where_another_is_right_is_named_and_not_the_varian
         (("it is wrong", "it is wrong"), "kernel: it is wrong"),
         (
             ("it fails", "it is wrong"),
-            "kernel: with the backend aot_eager it fails\n"
-            "with the backend aot_eager_decomp_partition it is wrong",
+            (
+                "kernel: with the backend aot_eager it fails\n"
+                "with the backend aot_eager_decomp_partition it is wrong"
+            ),
         ),
     ],
 )
