@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 import attrs
 
@@ -157,8 +157,7 @@ DifferenceName = Literal[
 """In what the provider of a type can differ, in the order in which differences are listed."""
 
 
-@attrs.frozen(kw_only=True)
-class Difference:
+class Difference(NamedTuple):
     """One thing in which the provider of a type is another than it was."""
 
     name: DifferenceName
@@ -225,7 +224,10 @@ def by_location(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 
 class OutdatedOptionWarning(FutureWarning):
-    """A config was read by options that have been renamed or dropped since it was written."""
+    """Options of a config were read under other names, or left out.
+
+    They are of another version, or of another implementation.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = by_location(problems)
@@ -335,6 +337,10 @@ class UnsupportedBackendError(NoetherError, ValueError):
 
     def __str__(self) -> str:
         return f"backend '{self.backend}': {self.reason}"
+
+
+class StateDictError(NoetherError, RuntimeError):
+    """Weights of another implementation are none of the module that is to load them."""
 
 
 class UnsavableModuleError(NoetherError, TypeError):
