@@ -75,9 +75,10 @@ def run(tmp_path):
 
 
 def test_types_are_checked_beside_the_tests_of_paths_and_their_reports_saved(run, tmp_path):
-    (tmp_path / "test_own.py").write_text(OWN + CLASSES)
+    (tmp_path / "test_classes.py").write_text(CLASSES)
     done = run(
-        *("--noether", "flare", "--noether", "mixed", "test_own.py", "-v", "-rs"),
+        *("--noether", "flare", "--noether", "mixed", "test_own.py", "test_classes.py"),
+        *("-v", "-rs"),
         *("-k", "own or help or rope or attn_mask", "--noether-report", "report.json"),
     )
     assert done.returncode == 0, done.stdout
@@ -87,10 +88,10 @@ def test_types_are_checked_beside_the_tests_of_paths_and_their_reports_saved(run
         "noether::flare::rope SKIPPED",
         "noether::mixed::help PASSED",
         # a class has a test for every check, which may be overridden
-        "test_own.py::TestFlare::test_help PASSED",
-        "test_own.py::TestFlare::test_rope SKIPPED",
-        "test_own.py::TestSound::test_rope PASSED",
-        "test_own.py::TestSound::test_attn_mask PASSED",
+        "test_classes.py::TestFlare::test_help PASSED",
+        "test_classes.py::TestFlare::test_rope SKIPPED",
+        "test_classes.py::TestSound::test_rope PASSED",
+        "test_classes.py::TestSound::test_attn_mask PASSED",
         "the record does not promise rope",
         "flare of noether-attention 0.1.0: incomplete: 1 passed, 2 not applicable",
         "written to report.json",
