@@ -6,12 +6,20 @@ from noether_core.nn.checks import (
     check_attn_mask,
     check_freqs,
     check_key_padding_mask,
+    check_kv_cache,
     check_positions,
     check_tokens,
 )
 from noether_core.nn.groups import group_sizes, layout_of
 from noether_core.nn.initialisation import init_weights_
-from noether_core.nn.layers import Projection, QKVAttention, merge_heads, project_heads, split_heads
+from noether_core.nn.layers import (
+    Projection,
+    QKVAttention,
+    describe,
+    merge_heads,
+    project_heads,
+    split_heads,
+)
 from noether_core.nn.masks import (
     Causal,
     Packed,
@@ -48,9 +56,11 @@ __all__ = [
     "check_attn_mask",
     "check_freqs",
     "check_key_padding_mask",
+    "check_kv_cache",
     "check_positions",
     "check_tokens",
     "combine_masks",
+    "describe",
     "draw_seed",
     "dropout_at",
     "gather_slices",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import attrs
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.nn import functional
 from torch.nn.modules import module as torch_module
+from torch.utils.module_tracker import ModuleTracker
 
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.norm import RMSNorm
@@ -16,6 +18,8 @@ from noether_core.nn.rope import rotate
 from noether_core.nn.state_dicts import accept_fused_
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noether_core.nn.rope import Frequencies
     from noether_core.schemas import AttentionConfig
 
@@ -57,7 +61,7 @@ def project_heads(
     layer: nn.Module,
     num_heads: int,
     *,
-    norm: nn.Module | None = None,
+    norm: Callable[[Tensor], Tensor] | None = None,
     freqs: Frequencies | None = None,
     parts: int = 1,
 ) -> Tensor:
@@ -100,6 +104,21 @@ class Projection(nn.Module):
         return projected
 
 
+def describe(config: AttentionConfig) -> str:
+    """Return the type and the sizes in a config, as the repr of its module has them.
+
+    Sizes are the options that are whole numbers, those that were left to choose left out::
+
+        type='flare', hidden_dim=64, num_heads=4, num_latents=16
+    """
+    sizes = {
+        name: value
+        for name, value in attrs.asdict(config, recurse=False).items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    }
+    return ", ".join([f"type={config.type!r}", *(f"{name}={size}" for name, size in sizes.items())])
+
+
 def plain_linear(layer: nn.Module) -> nn.Linear | None:
     """Return the linear layer that *layer* is and nothing more, or None where it must be called.
 
@@ -138,7 +157,19 @@ def is_untouched(module: nn.Module) -> bool:
     )
     if has_hooks or "forward" in module.__dict__:
         return False
-    return not torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
+    has_global = torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
+    return not has_global or _are_trackers()
+
+
+def _are_trackers() -> bool:
+    """Return whether the hooks of all modules only follow which one runs, and change nothing.
+
+    Torch's counter of operations has such.
+    """
+    hooks: list[object] = []
+    for kind in ("forward_pre", "forward", "backward_pre", "backward"):
+        hooks += getattr(torch_module, f"_global_{kind}_hooks").values()
+    return all(type(getattr(hook, "__self__", None)) is ModuleTracker for hook in hooks)
 
 
 def _is_plain_tensor(layer: nn.Module, name: str, *, optional: bool = False) -> bool:
@@ -190,6 +221,10 @@ class QKVAttention(nn.Module):
             accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
         else:
             accept_fused_(self, fused="kv", parts=("k", "v"))
+
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
 
     def project_queries(
         self, x: Tensor, freqs: Frequencies | None = None, *, parts: int = 1

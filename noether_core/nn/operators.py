@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch._decomp import register_decomposition  # the one table that torch.onnx looks into
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import register_flop_formula
 
 from noether_core.errors import DerivativeError
 
@@ -114,6 +116,8 @@ def define_operator(
     fake: Callable[..., Any],
     gradients: Callable[..., Any] | None = None,
     keep: Callable[..., None] | None = None,
+    flops: Callable[..., int] | None = None,
+    decomposition: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Define an operator of torch for every device, and return it.
 
@@ -132,6 +136,11 @@ def define_operator(
             returns; as the ``backward`` of `torch.library.register_autograd`. Where it is None,
             computing one is a DerivativeError.
         keep: Keeps for it what it needs; as the ``setup_context`` there.
+        flops: Takes the same as *function* with the shape of each tensor in its place, and returns
+            how many operations that is, for `torch.utils.flop_counter`; None for none.
+        decomposition: Computes the same by operators of torch. Exporters to formats that know no
+            others, ``torch.onnx`` among them, write what it does; compilers and ``torch.export``
+            keep the operator.
     """
 
     def refuse(*_: Any) -> NoReturn:
@@ -142,5 +151,12 @@ def define_operator(
     torch.library.register_fake(name, fake)
     torch.library.register_autograd(name, gradients or refuse, setup_context=keep)
     namespace, _, short = name.partition("::")
-    defined: Callable[..., Any] = getattr(getattr(torch.ops, namespace), short).default
+    packet = getattr(getattr(torch.ops, namespace), short)
+    if flops is not None:
+        register_flop_formula(packet)(flops)
+    defined: Callable[..., Any] = packet.default
+    if decomposition is not None:
+        register_decomposition(defined, unsafe=True)(decomposition)
+        # Else tensors without numbers would be made by it where sizes are symbols.
+        register_decomposition(defined, type="meta", unsafe=True)(fake)
     return defined

@@ -13,6 +13,7 @@ from noether_core.nn import (
     attend_slices,
     check_key_padding_mask,
     check_tokens,
+    describe,
     draw_seed,
     init_weights_,
     project_heads,
@@ -65,6 +66,10 @@ class TransolverAttention(nn.Module):
         init_weights_(self, self.config.init_weights, output=self.proj.project)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
 
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
+
     def reset_parameters(self) -> None:
         """Start with the temperatures of a new module; layers have a function of their own."""
         nn.init.constant_(self.temperature, _FIRST_TEMPERATURE)
@@ -84,7 +89,7 @@ class TransolverAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
         size = slices.choose_tile_size(self, x)

@@ -13,6 +13,7 @@ from noether_core.nn import (
     attend_slices,
     check_key_padding_mask,
     check_tokens,
+    describe,
     draw_seed,
     init_weights_,
     project_heads,
@@ -98,6 +99,10 @@ class TransolverPlusPlusAttention(nn.Module):
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
         expect_biases_(self, bias=bias)
 
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
+
     def reset_parameters(self) -> None:
         """Start with the temperatures of a new module; layers have a function of their own."""
         nn.init.constant_(self.bias, _FIRST_TEMPERATURE)
@@ -117,7 +122,7 @@ class TransolverPlusPlusAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
         size = slices.choose_tile_size(self, x, draws_noise=self._is_noisy)

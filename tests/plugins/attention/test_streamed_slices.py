@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from noether_core import ConfigError, build
 from noether_core.errors import DerivativeError
 from noether_core.nn import draw_seed, dropout_at, slices
-from noether_core.nn.slices.operator import _attend, run_backward, run_forward
+from noether_core.nn.slices.decomposition import run_at_once
+from noether_core.nn.slices.operator import _attend, _attend_backward, run_backward, run_forward
 from noether_core.nn.slices.tiles import split_into_tiles
 from noether_core.testing.measuring import Consumption, Operations
 
@@ -343,6 +344,21 @@ def test_the_operator_keeps_the_rules_of_torch():
         torch.library.opcheck(_attend, (*leaves, *settings))
 
 
+@each_variant
+def test_what_other_formats_are_given_computes_the_same(options, monkeypatch):
+    module, found = make(options, chunk_size=4, dropout=0.3).train(), []
+    real_attend = slices.attend_through_slices
+    monkeypatch.setattr(
+        slices, "attend_through_slices", lambda *given: found.append(given) or real_attend(*given)
+    )
+    with torch.no_grad():
+        module(tokens(), key_padding_mask=REAL)
+        ((operands, settings),) = found
+        (y, sums), wanted = run_at_once(operands, settings), run_forward(operands, settings)
+    torch.testing.assert_close(y, wanted.y, rtol=0, atol=1e-12)
+    torch.testing.assert_close(sums, wanted.sums, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("is_folded", [False, True])
 def test_memory_beyond_input_and_output_does_not_grow_with_tokens(is_folded):
     module = make(VARIANTS["transolver"])
@@ -361,10 +377,48 @@ def test_memory_beyond_input_and_output_does_not_grow_with_tokens(is_folded):
     assert backward[0] == backward[1]
 
 
-IN_PLACE = {
-    torch.ops.aten.baddbmm_: lambda total, left, right, *_, **__: 2 * math.prod(left) * right[-1]
-}
+def flops_in_place(total, left, right, *_, **__):
+    return 2 * math.prod(left) * right[-1]
+
+
+IN_PLACE = {torch.ops.aten.baddbmm_: flops_in_place, torch.ops.aten.addmm_: flops_in_place}
 """Products that torch's counter leaves out."""
+
+
+@each_variant
+def test_the_counter_is_told_of_every_product(options):
+    module, x = make(options), tokens()
+    is_folded = getattr(module, "is_folded", False)
+    operands, settings = operands_of(module, x, is_folded=is_folded)
+    with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as inner:
+        y, sums = run_forward(operands, settings)
+    with FlopCounterMode(display=False) as told:
+        _attend(*operands, *settings)
+    assert told.get_total_flops() == inner.get_total_flops()
+
+    with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as inner:
+        run_backward(y, sums, operands, settings)
+    with FlopCounterMode(display=False) as told:
+        _attend_backward(y, *sums, *operands, *settings)
+    assert told.get_total_flops() == inner.get_total_flops()
+
+
+@each_variant
+def test_a_counted_module_streams_and_counts_what_is_held_but_for_what_is_made_again(options):
+    streaming, holding = twins(options, chunk=4)
+    counted = []
+    for module in (streaming, holding):
+        with FlopCounterMode(display=False) as counter:
+            module(tokens()).sum().backward()
+        counted.append(counter.get_total_flops())
+    assert STREAMED.partition(".default")[0] in map(str, counter_of(streaming))
+    assert 0.9 * counted[1] < counted[0] < 1.8 * counted[1]
+
+
+def counter_of(module):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(tokens())
+    return counter.get_flop_counts()["Global"]
 
 
 @pytest.mark.parametrize("heads", [1, 2, 3, 5])
