@@ -116,3 +116,12 @@ def test_commands_work_in_every_form(run, form, tmp_path):
     done = run(form, "new", "acme-packed")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "acme-packed" / "pyproject.toml").is_file()
+
+
+def test_a_part_that_was_not_packed_is_named_with_the_way_to_take_it_along(packed, run, tmp_path):
+    shutil.copytree(packed / "source", packed / "partial", dirs_exist_ok=True)
+    (packed / "partial" / "noether_core" / "cli" / "list.py").unlink()
+    done = run("partial", "list")
+    assert done.returncode == 1
+    assert done.stderr.startswith("noether: noether_core.cli.list is missing from this installation")
+    assert "--collect-submodules noether_core" in done.stderr

@@ -357,3 +357,11 @@ def test_whether_a_class_stands_in_a_file_is_reported_by_its_source(site, source
 
 def test_what_is_no_source_is_left_to_those_who_import_it():
     assert complaint_about("sys:Module") is None
+
+
+def test_a_packaged_program_has_no_python_to_import_plugins_in(monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    found = diagnose()
+    assert found.outcomes == ()
+    (finding,) = [each for each in found.findings if each.check == "doctor"]
+    assert (finding.severity, finding.remedy[:10]) == ("warning", "run doctor")
