@@ -15,7 +15,7 @@ from torch import Tensor
 from noether_core.nn.chunked import CutTokens, join_tokens
 from noether_core.nn.layers import merge_heads
 from noether_core.nn.noise import draw_seed
-from noether_core.nn.operators import dtype_of_results, dtype_of_sums, without_autocast
+from noether_core.nn.operators import dtype_of_results, dtype_of_sums
 from noether_core.nn.slices.reference import (
     gather_slices,
     means_of,
@@ -122,7 +122,7 @@ def _attend_by_chunks(layers: SliceLayers, like: Tensor, parts: _Parts) -> Tenso
 
     def gather(x: Tensor, is_real: Tensor | None, chunk: TokenChunk) -> Tensor:
         weights, features = layers.weigh(_without_padding(x, is_real), chunk)
-        sums = _exact_sums(weights, features(), is_real)
+        sums = sum_into_slices(weights, features(), is_real)
         return sums.to(dtype_of_sums(sums.dtype))
 
     def read(x: Tensor, is_real: Tensor | None, chunk: TokenChunk, mixed: Tensor) -> Tensor:
@@ -156,14 +156,6 @@ def _attend_at_once(layers: SliceLayers, x: Tensor, is_real: Tensor | None) -> T
 def _without_padding(x: Tensor, is_real: Tensor | None) -> Tensor:
     """Return tokens of which padding, whatever it holds, NaN included, takes no part."""
     return x if is_real is None else x.masked_fill(~is_real.unsqueeze(-1), 0.0)
-
-
-def _exact_sums(weights: Tensor, features: Tensor, is_real: Tensor | None) -> Tensor:
-    """Return `sum_into_slices`, which half precision would not hold."""
-    if torch.float16 not in (weights.dtype, features.dtype):
-        return sum_into_slices(weights, features, is_real)
-    with without_autocast(features.device):
-        return sum_into_slices(weights.float(), features.float(), is_real)
 
 
 class _Generators:
