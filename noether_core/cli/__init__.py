@@ -116,8 +116,7 @@ def _report(error: Exception) -> int:
     elif isinstance(error, ModuleNotFoundError) and str(error.name).startswith("noether_core."):
         print_errors(
             f"noether: {error.name} is missing from this installation; have whatever packs your "
-            "program take all of it along (PyInstaller: --collect-submodules noether_core "
-            "--collect-submodules noether_plugins)"
+            "program take all of it along (PyInstaller: --collect-submodules noether_core)"
         )
     else:
         raise error
