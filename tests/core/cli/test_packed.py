@@ -123,5 +123,7 @@ def test_a_part_that_was_not_packed_is_named_with_the_way_to_take_it_along(packe
     (packed / "partial" / "noether_core" / "cli" / "list.py").unlink()
     done = run("partial", "list")
     assert done.returncode == 1
-    assert done.stderr.startswith("noether: noether_core.cli.list is missing from this installation")
+    assert done.stderr.startswith(
+        "noether: noether_core.cli.list is missing from this installation"
+    )
     assert "--collect-submodules noether_core" in done.stderr
