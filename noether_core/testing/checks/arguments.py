@@ -149,7 +149,7 @@ def _check_context_needs_width(subject: Subject, context: Tensor) -> None:
     check_refused(lambda: subject.call(module, arguments), NoetherError, "context", problem)
 
 
-@check("attention_patterns")
+@check("attention_patterns", needs="gradients")
 def check_attention_patterns(subject: Subject) -> None:
     """Tokens attend to the groups that their pattern in `attention_patterns` names alone."""
     module, arguments = subject.module(), subject.arguments()
