@@ -240,7 +240,7 @@ def test_validate_says_where_each_config_stands_as_data(run, tmp_path):
     ]
     assert [problem["path"] for problem in result["problems"]] == [
         "blocks[1].attention.num_heads",
-        "blocks[1].attention.num_slices",
+        "blocks[1].attention.radius",
         "blocks[2].attention",
     ]
 
