@@ -21,6 +21,8 @@ FIXED = (
     "what",
     "tokens",
     "over tokens",
+    "type",
+    "seeds",
 )
 """Columns that say what was measured and what was promised, rather than what was found."""
 

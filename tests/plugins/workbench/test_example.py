@@ -2,24 +2,20 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from noether_core import registry
+from tests.benchmarks.airfoil import TEXT, attentions, with_attention
 from tests.sampling import sampled
 
-EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "airfoil.yaml"
-TEXT = EXAMPLE.read_text(encoding="utf-8")
-NAMED = re.search(r"^attention: (\{type: (\w+).*)$", TEXT, flags=re.MULTILINE)
-LINES = {
-    name: line for line, name in re.findall(r"^# +(\{type: (\w+).*)$", TEXT, flags=re.MULTILINE)
-}
-LINES[NAMED[2]] = NAMED[1]
-"""What the file says of the attention, and what its comment says to write instead."""
+LINES = attentions(TEXT)
+"""What the file says of the attention, and what its comments say to write instead."""
+
+NAMED = next(iter(LINES))
+"""The type that the file has."""
 
 FEWER = ("training.steps=160", "data.n_train=128", "data.n_test=16")
 """What the other variants learn from; solving the flow would else take as long as the training."""
@@ -28,9 +24,9 @@ FEWER = ("training.steps=160", "data.n_train=128", "data.n_test=16")
 def _run(type, folder):
     """Run the example on one thread; return its errors over those of the mean predictor."""
     file = folder / f"{type}.yaml"
-    file.write_text(TEXT.replace(NAMED[0], f"attention: {LINES[type]}"))
+    file.write_text(with_attention(TEXT, LINES[type]))
     command = [sys.executable, "-m", "noether_core.cli", "run", file]
-    if type != NAMED[2]:
+    if type != NAMED:
         command.extend(FEWER)
     done = subprocess.run(
         command,
@@ -59,10 +55,10 @@ def test_the_file_offers_every_built_in_variant():
 
 
 @pytest.mark.shares_nothing
-@pytest.mark.parametrize("type", sampled(LINES, NAMED[2], "perceiver", "self_anchor"))
+@pytest.mark.parametrize("type", sampled(LINES, NAMED, "perceiver", "self_anchor"))
 def test_the_errors_are_at_most_half_the_mean_predictors(type, tmp_path):
     ratios = _run(type, tmp_path)
     assert not isinstance(ratios, str), ratios
     assert len(ratios) == 2
     # What the file names learns from all that the file says, the others from less.
-    assert max(ratios.values()) <= (1 / 3 if type == NAMED[2] else 1 / 2)
+    assert max(ratios.values()) <= (1 / 3 if type == NAMED else 1 / 2)
