@@ -36,7 +36,10 @@ REAL = torch.arange(TOKENS) < torch.tensor([[7], [5]])
 every_variant = pytest.mark.parametrize("name", VARIANTS)
 every_masked_variant = pytest.mark.parametrize("name", having("key_padding_mask"))
 
-OWN_START = {"transolver_plusplus": {"in_project_slice.project"}}
+OWN_START = {
+    "flare_plusplus": {"k0_proj", "k_proj", "v_proj"},
+    "transolver_plusplus": {"in_project_slice.project"},
+}
 """Layers that start as their variant says in every mode but ``zeros``."""
 
 
