@@ -299,6 +299,10 @@ class CacheError(ShapeError):
     """Cached keys and values do not fit the call that is to read them."""
 
 
+class SummaryError(ShapeError):
+    """A summary does not fit the module or the call that is to read it, or the other to merge."""
+
+
 class MaskError(ShapeError):
     """A structured mask is not sound, or does not fit the tokens."""
 

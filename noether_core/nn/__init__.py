@@ -25,8 +25,10 @@ from noether_core.nn.norm import RMSNorm
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
+from noether_core.nn.summaries import Attended, Summary, Summed
 
 __all__ = [
+    "Attended",
     "Causal",
     "Frequencies",
     "KVCache",
@@ -38,6 +40,8 @@ __all__ = [
     "RopeFrequency",
     "SlidingWindow",
     "StructuredMask",
+    "Summary",
+    "Summed",
     "accept_fused_",
     "attend",
     "attend_slices",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
-import textwrap
 import weakref
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -35,6 +34,8 @@ def _read_texts(cls: type[Schema]) -> dict[str, str]:
 
 
 def _texts_under_fields(cls: type[Schema]) -> Iterator[tuple[str, str]]:
+    import textwrap  # few commands show help: it is no part of every start
+
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     except (OSError, TypeError, SyntaxError):

@@ -172,9 +172,10 @@ def _made(source: Any, cls: type[_S], structurer: _Structurer) -> _S:
     return config  # type: ignore[no-any-return]  # it is of cls, or of a subclass
 
 
-@attrs.frozen(kw_only=True)
 class _Outdated(Problem):
     """An option that was renamed or dropped; it is read, and warned of."""
+
+    __slots__ = ()
 
 
 def warn_of(notices: Iterable[Problem]) -> None:

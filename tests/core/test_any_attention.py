@@ -25,6 +25,7 @@ from noether_core import (
     registry,
 )
 from noether_core.errors import UnsupportedArgumentError
+from tests.sampling import ONE_OF_EACH_FORM, sampled
 
 BATCH, TOKENS, HEADS, WIDTH, COORDINATES = 2, 11, 3, 7, 3
 GROUPS = {"surface": 4, "volume": 7}
@@ -213,7 +214,7 @@ def test_a_mask_over_pairs_that_cannot_be_honoured_is_refused_by_name(type):
     assert (caught.value.variant, caught.value.argument) == (type, "attn_mask")
 
 
-@every_type
+@pytest.mark.parametrize("type", sampled(TYPES, *ONE_OF_EACH_FORM))
 def test_it_is_compiled_whole(type):
     attention = _attention(type, dtype=torch.float32)
     torch._dynamo.reset()

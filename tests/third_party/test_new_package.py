@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fresh_environment import ROOT, FreshEnvironment
+from tests.sampling import sampled
 
 INTERFACES = ("self", "cross", "tokens")
 
@@ -33,7 +34,7 @@ def packages(
     fresh_environment.pip("uninstall", "-y", *(f"acme-{interface}" for interface in INTERFACES))
 
 
-@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("interface", sampled(INTERFACES, "tokens"))
 def test_it_is_listed_and_its_example_trains(
     interface: str, packages: Path, fresh_environment: FreshEnvironment
 ) -> None:
@@ -50,7 +51,7 @@ def test_it_is_listed_and_its_example_trains(
     assert (folder / "runs" / "example" / "result.json").exists()
 
 
-@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("interface", sampled(INTERFACES, "tokens"))
 def test_it_passes_its_own_tests(
     interface: str, packages: Path, fresh_environment: FreshEnvironment
 ) -> None:

@@ -45,7 +45,9 @@ PLACES = {
 
 @pytest.mark.parametrize("config_class", INSTALLED.values(), ids=INSTALLED)
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30
+)
 def test_a_config_comes_back_equal_from_every_format(config_class, data, tmp_path):
     config = data.draw(configs_of(config_class))
     for suffix, defaults in itertools.product(FORMATS, (True, False)):

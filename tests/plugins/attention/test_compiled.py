@@ -21,6 +21,7 @@ from tests.plugins.attention.calls import (
     make,
     of_interface,
 )
+from tests.sampling import ONE_OF_EACH_FORM, sampled
 
 COUNTS = (23, 29, 41, 37, 59, 31, 83, 47, 127, 2503)
 """Numbers of tokens, in no order; the last is beyond every size from which on a variant streams."""
@@ -33,7 +34,7 @@ IN_FULL = "aot_eager"
 
 GENERATED = "inductor"
 
-every_variant = pytest.mark.parametrize("name", VARIANTS)
+some_variants = pytest.mark.parametrize("name", sampled(VARIANTS, *ONE_OF_EACH_FORM))
 every_way = pytest.mark.parametrize(
     ("dynamic", "most"), [(None, 2), (True, 1)], ids=["automatic", "dynamic"]
 )
@@ -90,7 +91,7 @@ def assert_compiled(module, each, *, most, dynamic=None, backend=IN_FULL, atol=1
     return graphs
 
 
-@every_variant
+@some_variants
 @every_way
 def test_training_with_ten_numbers_of_tokens_needs_two_graphs(name, dynamic, most):
     module = make(name, dropout=0.2).double().train()
@@ -100,7 +101,7 @@ def test_training_with_ten_numbers_of_tokens_needs_two_graphs(name, dynamic, mos
     assert graphs.count == most
 
 
-@pytest.mark.parametrize("name", having("key_padding_mask"))
+@pytest.mark.parametrize("name", sampled(having("key_padding_mask"), *ONE_OF_EACH_FORM))
 @every_way
 def test_evaluation_with_padding_and_ten_numbers_of_tokens_needs_two_graphs(name, dynamic, most):
     module = make(name).double().eval()
@@ -156,7 +157,7 @@ generates_code = pytest.mark.skipif(
 
 
 @generates_code
-@every_variant
+@some_variants
 def test_generated_code_computes_the_same_forward_and_backward(name):
     module = make(name, dropout=0.2).train()
     each = [call_of(name, count, dtype=torch.float32) for count in COUNTS[:3]]

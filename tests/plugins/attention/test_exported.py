@@ -10,6 +10,7 @@ from noether_core import TokenSpec
 from noether_core.testing.measuring import quiet_compiler
 from tests.plugins.attention.calls import VARIANTS, having, make, of_interface
 from tests.plugins.attention.test_compiled import call_of
+from tests.sampling import ONE_OF_EACH_FORM, sampled
 
 FIRST, OTHERS = 29, (23, 67, 4001)
 """Tokens of the call that is exported, and those of later calls, one far larger."""
@@ -37,7 +38,7 @@ def through_a_file(module, arguments, path):
         return torch.export.load(path).module()
 
 
-@every_variant
+@pytest.mark.parametrize("name", sampled(VARIANTS, *ONE_OF_EACH_FORM))
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "padded"])
 def test_an_exported_module_runs_from_its_file_with_other_numbers_of_tokens(name, masked, tmp_path):
     if masked and name not in having("key_padding_mask"):

@@ -11,6 +11,7 @@ from torch.export import Dim
 
 from noether_core import AttentionPattern, TokenSpec, build
 from noether_core.nn import RopeFrequency
+from tests.sampling import sampled
 
 HEADS, WIDTH, BATCH = 3, 8, 2
 HIDDEN = HEADS * WIDTH
@@ -59,7 +60,7 @@ def _no_graphs_of_others():
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize("dynamic", sampled([None, True], None))
 @every_variant
 def test_ten_layouts_take_two_graphs_and_one_if_they_are_known_to_differ(variant, dynamic):
     module, counter = make(variant, use_rope=True), CompileCounterWithBackend("eager")
@@ -98,7 +99,7 @@ def exported(variant, path, **options):
     return module, torch.export.load(path).module()
 
 
-@pytest.mark.parametrize("rope", [True, False])
+@pytest.mark.parametrize("rope", sampled([True, False], True))
 @every_variant
 def test_an_exported_file_takes_groups_of_other_sizes(variant, rope, tmp_path):
     module, loaded = exported(variant, tmp_path / "module.pt2", use_rope=rope)

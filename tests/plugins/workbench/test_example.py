@@ -1,17 +1,16 @@
 """The example that ships, as it is, and with every other built-in variant in a smaller run."""
 
-import functools
 import json
 import os
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from noether_core import registry
+from tests.sampling import sampled
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "airfoil.yaml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
@@ -50,16 +49,6 @@ def _run(type, folder):
     }
 
 
-@pytest.fixture(scope="module")
-def ratios(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("examples")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # the slowest first, so that no core waits for it in the end
-        in_turn = sorted(LINES, key=lambda name: name != "irregular_nat")
-        results = pool.map(functools.partial(_run, folder=folder), in_turn)
-        return dict(zip(in_turn, results, strict=True))
-
-
 def test_the_file_offers_every_built_in_variant():
     provided = {
         entry.name
@@ -69,12 +58,10 @@ def test_the_file_offers_every_built_in_variant():
     assert set(LINES) == provided
 
 
-@pytest.mark.parametrize("type", LINES)
-def test_the_errors_are_at_most_half_the_mean_predictors(type, ratios):
-    assert not isinstance(ratios[type], str), ratios[type]
-    assert len(ratios[type]) == 2
-    assert max(ratios[type].values()) <= 1 / 2
-
-
-def test_the_attention_that_the_file_names_does_better(ratios):
-    assert max(ratios[NAMED[2]].values()) <= 1 / 3
+@pytest.mark.parametrize("type", sampled(LINES, NAMED[2], "perceiver", "self_anchor"))
+def test_the_errors_are_at_most_half_the_mean_predictors(type, tmp_path):
+    ratios = _run(type, tmp_path)
+    assert not isinstance(ratios, str), ratios
+    assert len(ratios) == 2
+    # What the file names learns from all that the file says, the others from less.
+    assert max(ratios.values()) <= (1 / 3 if type == NAMED[2] else 1 / 2)
