@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
 import attrs
 
@@ -157,8 +157,7 @@ DifferenceName = Literal[
 """In what the provider of a type can differ, in the order in which differences are listed."""
 
 
-@attrs.frozen(kw_only=True)
-class Difference:
+class Difference(NamedTuple):
     """One thing in which the provider of a type is another than it was."""
 
     name: DifferenceName

@@ -6,7 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 import pytest
@@ -30,7 +30,11 @@ if _IS_WORKER:  # workers share the cores; more threads than these would wait fo
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Use all cores, where pytest-xdist is there and nobody chose otherwise."""
-    if _IS_WORKER or not config.pluginmanager.hasplugin("xdist"):
+    if _IS_WORKER:
+        # xdist itself looks at the command line alone, which says nothing of groups.
+        config.option.loadgroup = config.workerinput["keeps_groups"]
+        return
+    if not config.pluginmanager.hasplugin("xdist"):
         return
     if config.option.numprocesses is None and config.option.dist == "no":
         config.option.numprocesses = "auto"
@@ -70,16 +74,23 @@ def _own_releases() -> Iterator[None]:
         releases.update(saved)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Let workers know that tests are sent to them by groups."""
+    node.workerinput["keeps_groups"] = node.config.option.dist == "loadgroup"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what shares fixtures in one worker.
 
-    That is: tests of one file, and those of fresh environments, which come first since they take
-    longest.
+    That is: tests of one file, unless they are marked otherwise, and those of fresh environments,
+    which come first since they take longest.
     """
     for item in items:
-        if item.path.suffix != ".py":
-            continue  # checks of the kit share nothing
+        is_check = item.path.suffix != ".py"  # checks of the kit share nothing
+        if is_check or item.get_closest_marker("shares_nothing"):
+            continue
         item.add_marker(pytest.mark.xdist_group(_environment_of(item) or item.path.stem))
     items.sort(key=lambda item: _environment_of(item) is None)
 

@@ -181,8 +181,6 @@ def _facts_of(file: str) -> dict[str, Any]:
 
 def _differences(contents: Contents) -> list[dict[str, str]]:
     """Return in what providers are others here, or why that cannot be found out."""
-    import attrs
-
     from noether_core.errors import PluginError
     from noether_core.plugins.registry import registry
     from noether_core.saving.contents import compare
@@ -192,7 +190,7 @@ def _differences(contents: Contents) -> list[dict[str, str]]:
     except PluginError as error:  # the file can be shown all the same
         return [{"name": "broken", "message": str(error)}]
     return [
-        attrs.asdict(difference) | {"message": difference.headline("saved with")}
+        difference._asdict() | {"message": difference.headline("saved with")}
         for difference in differences
     ]
 

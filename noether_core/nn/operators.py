@@ -40,6 +40,15 @@ def dtype_of_sums(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def dtype_of_weights(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of weights that add up to 1, by which numbers of *dtype* are summed.
+
+    float32 for float16: weights below 1e-4 have few bits there, and none below 3e-8, and gradients
+    divided by a sum of such weights are above its largest number, 65,504. Else *dtype* itself.
+    """
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
 def is_transformed() -> bool:
     """Return whether `torch.func` or forward-mode derivatives go through what is computed.
 

@@ -191,4 +191,4 @@ def _in_words(
     changes = "; ".join(changes_between(before, here, plan_of(config).renamed))
     if not changes:
         return difference
-    return attrs.evolve(difference, before="other options", here=changes)
+    return difference._replace(before="other options", here=changes)

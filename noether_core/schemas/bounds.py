@@ -6,13 +6,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import annotated_types
-import attrs
 
 Test = Callable[[Any], bool]
 
 
-@attrs.frozen
-class Because:
+class Because(NamedTuple):
     """Why a field is bounded as it is; what the bound reports ends with it.
 
     ``use_rope: Annotated[Literal[False], Because("slices have no position to rotate")] = False``

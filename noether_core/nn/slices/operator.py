@@ -15,6 +15,7 @@ from noether_core.errors import DerivativeError
 from noether_core.nn.operators import (
     define_operator,
     dtype_of_results,
+    dtype_of_weights,
     is_autocast,
     without_autocast,
 )
@@ -61,7 +62,7 @@ def attend_through_slices(operands: Operands, settings: Settings) -> Tensor:
     """
     if is_autocast(operands.x.device):
         dtype, temperature = dtype_of_results(operands.x), operands.temperature
-        operands = Operands._make(None if each is None else each.to(dtype) for each in operands)
+        operands = operands.to(dtype)
         if settings.temperature_activation == "exp":  # autocast leaves its exponents wide
             operands = operands._replace(temperature=temperature)
     y: Tensor = _attend(*operands, *settings)[0]
@@ -139,13 +140,13 @@ def _gather_(sums: SliceSums, tiles: Sequence[Tile], *, states_out: Tensor) -> N
 def _read(outputs: Tensor, tiles: Sequence[Tile], *, states_and_output: Tensor) -> None:
     """Write what tokens get of the slices over the states that the first pass kept."""
     rows = states_and_output
-    outputs = outputs.to(rows.dtype).flatten(0, 1)
+    outputs = outputs.to(dtype_of_weights(rows.dtype)).flatten(0, 1)
     for tile in reversed(tiles):  # the rows of the last ones are still in the cache
         own = rows[tile.rows]
         weights = weigh_tokens(kept_sources(tile, states=own), tile).weights
         is_folded = tile.operands.is_folded
         read = tile.combine("read", weights, outputs[tile.heads], sum_heads=is_folded)
-        _project(read, tile.operands, out=own)
+        _project(read.to(own.dtype), tile.operands, out=own)
 
 
 def _read_backward_(
@@ -159,7 +160,7 @@ def _read_backward_(
     """Return the gradient of what tokens get of the slices, and keep the states of all tiles."""
     grad_outputs = torch.zeros_like(mixed.outputs)
     total = grad_outputs.flatten(0, 1)
-    attended = mixed.attended.to(gradient.dtype).flatten(0, 1)
+    attended = mixed.attended.to(dtype_of_weights(gradient.dtype)).flatten(0, 1)
     for tile in tiles:
         own = gradient[tile.rows]
         sources = make_sources(tile, states_out=states_out[tile.rows])
@@ -170,7 +171,7 @@ def _read_backward_(
             grads.out_bias.add_(own.sum(dim=0))
         if not tile.operands.is_folded:
             read = tile.combine("read", weights, attended[tile.heads])
-            grads.out_weight.add_product_(own.t(), read)
+            grads.out_weight.add_product_(own.t(), read.to(own.dtype))
     return grad_outputs
 
 
@@ -188,9 +189,10 @@ def _tokens_backward_(
     They come by what a token reads and by what it adds to the sums.
     """
     rows = states_and_grad_x
-    outputs = mixed.outputs.to(rows.dtype).flatten(0, 1).transpose(1, 2)
-    grad_features = grad_sums.grad_features.to(rows.dtype).flatten(0, 1)
-    grad_counts = grad_sums.grad_weights.to(rows.dtype).flatten(0, 1).unsqueeze(1)
+    dtype = dtype_of_weights(rows.dtype)
+    outputs = mixed.outputs.to(dtype).flatten(0, 1).transpose(1, 2)
+    grad_features = grad_sums.grad_features.to(dtype).flatten(0, 1)
+    grad_counts = grad_sums.grad_weights.to(dtype).flatten(0, 1).unsqueeze(1)
     for tile in reversed(tiles):  # likewise
         own, heads = rows[tile.rows], tile.heads
         sources = kept_sources(tile, states=own)
@@ -201,7 +203,7 @@ def _tokens_backward_(
             grad_counts[heads],
             _grad_read(gradient[tile.rows], tile),
             outputs[heads],
-            out=tile.scratch.empty("grad weights", made.weights.shape),
+            out=tile.scratch.empty("grad weights", made.weights.shape, dtype),
         )
         features = make_features(sources, tile)
         grad_weights.baddbmm_(features, grad_features[heads].transpose(1, 2))

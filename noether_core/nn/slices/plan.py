@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from noether_core.nn.operators import is_recorded, is_transformed, without_autocast
+from noether_core.nn.operators import (
+    dtype_of_weights,
+    is_recorded,
+    is_transformed,
+    without_autocast,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,10 +110,32 @@ class Operands(NamedTuple):
     outer_bias: Tensor | None = None
     """``(1,)``."""
 
+    def to(self, dtype: torch.dtype) -> Operands:
+        """Return them in *dtype*, and those that each head has its own of in that of weights."""
+        of_heads = dtype_of_weights(dtype)
+        return Operands._make(
+            None if each is None else each.to(of_heads if name in _OF_HEADS else dtype)
+            for name, each in zip(self._fields, self, strict=True)
+        )
+
     @property
     def is_folded(self) -> bool:
         """Whether features and output are projected in the slices, and not in the tokens."""
         return self.folded_feature_weight is not None
+
+
+_OF_HEADS = frozenset(
+    {
+        "logit_weight",
+        "logit_bias",
+        "temperature",
+        "inner_weight",
+        "inner_bias",
+        "outer_weight",
+        "outer_bias",
+    }
+)
+"""The operands that make slice weights of what each head has."""
 
 
 class Settings(NamedTuple):

@@ -82,14 +82,24 @@ def attend_slices(
         backend: Kernel, as `noether_core.nn.attend` takes it.
     """
     if dropout:
-        logits = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
-        weights = logits.softmax(dim=-1)
-        return drop_slice_weights(weights, dropout, draw_seed(weights.device)) @ values
+        return _attend_dropping(queries, keys, values, dropout)
 
     # Fused kernels have no derivatives in forward mode, which `torch.func` may compute.
     if backend == "auto" and not torch.compiler.is_compiling() and is_transformed():
         backend = "math"
     return attend(queries, keys, values, backend=backend)
+
+
+def _attend_dropping(queries: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
+    """Return the attention of slices to each other with some of its weights dropped."""
+    if queries.dtype == torch.float16:  # which products of queries and keys exceed
+        with without_autocast(queries.device):
+            wide = _attend_dropping(queries.float(), keys.float(), values.float(), dropout)
+            return wide.to(values.dtype)
+
+    logits = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    weights = logits.softmax(dim=-1)
+    return drop_slice_weights(weights, dropout, draw_seed(weights.device)) @ values
 
 
 def drop_slice_weights(weights: Tensor, dropout: float, seed: Tensor) -> Tensor:
@@ -114,6 +124,11 @@ def read_slices(weights: Tensor, slices: Tensor, key_padding_mask: Tensor | None
     Returns:
         ``(batch, heads, tokens, head_dim)``.
     """
+    # Weights of half precision that were widened stay wide, and so do their gradients.
+    if slices.dtype == torch.float16 and weights.dtype == torch.float32:
+        with without_autocast(slices.device):
+            return read_slices(weights, slices.float(), key_padding_mask).to(slices.dtype)
+
     read = weights @ slices
     if key_padding_mask is not None:
         read = read.masked_fill(~key_padding_mask[:, None, :, None], 0.0)

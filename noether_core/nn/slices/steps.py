@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from noether_core.nn.noise import gumbel, uniform_at
-from noether_core.nn.operators import dtype_of_sums
+from noether_core.nn.operators import dtype_of_sums, dtype_of_weights
 from noether_core.nn.slices.reference import EPS, drop_slice_weights
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def sources_backward_(  # noqa: PLR0917  all of them are of one kind
         sources: The tokens and states.
         tile: The tile.
     """
-    own = tile.operands
+    own, dtype = tile.operands, grad_rows.dtype
     grad_tokens, grad_states = grad_sources
     if not own.is_folded and own.feature_weight is None:  # the states are the features
         grad_states = grad_features if grad_states is None else grad_states + grad_features
@@ -102,6 +102,7 @@ def sources_backward_(  # noqa: PLR0917  all of them are of one kind
     if own.state_weight is None or grad_states is None:
         grad_rows.zero_()
     else:
+        grad_states = grad_states.to(dtype)
         torch.mm(grad_states, own.state_weight, out=grad_rows)
         grads.state_weight.add_product_(grad_states.t(), sources.tokens)
 
@@ -110,6 +111,7 @@ def sources_backward_(  # noqa: PLR0917  all of them are of one kind
     if own.is_folded:
         grad_rows += grad_features
     elif own.feature_weight is not None:
+        grad_features = grad_features.to(dtype)
         grad_rows.addmm_(grad_features, own.feature_weight)
         grads.feature_weight.add_product_(grad_features.t(), sources.tokens)
 
@@ -152,6 +154,7 @@ def soft_slices(logits: Tensor, raw: Tensor, activation: TemperatureActivation) 
         raw: ``(batch, heads, tokens or 1, 1)``: the temperatures before their activation.
         activation: What makes them positive.
     """
+    raw = raw.to(dtype_of_weights(raw.dtype))
     if activation == "exp":
         weights = (logits * _inverse_of_exp(raw)).softmax(dim=-1)
         return weights.to(torch.result_type(logits, raw))
@@ -292,7 +295,7 @@ def weigh_tokens(sources: Sources, tile: Tile) -> TokenWeights:
     weights = logits  # without temperatures, nothing needs the logits again
     if own.temperature is not None:
         temperatures = make_temperatures(own.temperature, sources.states, tile)
-        weights = tile.scratch.empty("weights", logits.shape)
+        weights = tile.scratch.empty("weights", logits.shape, logits.dtype)
         if settings.temperature_activation == "exp":
             # Half precision has too few bits for what large temperatures leave of logits.
             logits = logits * temperatures.positive

@@ -1,7 +1,8 @@
 """Tokens in tiles whose slice weights fit into the cache: products within a tile, sums over tiles.
 
 What tokens have goes around with samples and tokens as one axis, ``(samples * tokens, width)``, and
-what heads have with samples and heads as one, ``(samples * heads, ...)``.
+what heads have with samples and heads as one, ``(samples * heads, ...)``. The former has the dtype
+of tokens, the latter that of slice weights.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from noether_core.nn.operators import dtype_of_sums
+from noether_core.nn.operators import dtype_of_sums, dtype_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,16 +32,16 @@ class Scratch:
         self._like = like
         self._tensors: dict[tuple[str, torch.Size], Tensor] = {}
 
-    def empty(self, step: str, shape: torch.Size) -> Tensor:
+    def empty(self, step: str, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """Return the tensor of a step; tiles of two shapes have one each."""
         tensor = self._tensors.get((step, shape))
         if tensor is None:
-            tensor = self._tensors[step, shape] = self._like.new_empty(shape)
+            tensor = self._tensors[step, shape] = self._like.new_empty(shape, dtype=dtype)
         return tensor
 
     def product(self, step: str, left: Tensor, right: Tensor) -> Tensor:
         """Return ``left right``, of matrices or of stacks of them."""
-        out = self.empty(step, torch.Size((*left.shape[:-1], right.shape[-1])))
+        out = self.empty(step, torch.Size((*left.shape[:-1], right.shape[-1])), left.dtype)
         is_matrix = left.dim() == 2  # noqa: PLR2004
         return torch.mm(left, right, out=out) if is_matrix else torch.bmm(left, right, out=out)
 
@@ -82,7 +83,7 @@ class Tile(NamedTuple):
 
     def by_head(self, rows: Tensor) -> Tensor:
         """Return the share that each head has of *rows*, ``(samples * heads, tokens, width)``."""
-        heads = self.settings.num_heads
+        rows, heads = self._as_weights(rows), self.settings.num_heads
         if self.samples == 1:  # a view, where several samples take a copy
             return rows.view(-1, heads, rows.shape[1] // heads).transpose(0, 1)
         by_sample = rows.view(self.samples, -1, heads, rows.shape[1] // heads)
@@ -90,13 +91,18 @@ class Tile(NamedTuple):
 
     def for_every_head(self, rows: Tensor) -> Tensor:
         """Return *rows* whole for every head, ``(samples * heads, tokens, width)``."""
-        by_sample = rows.view(self.samples, 1, -1, rows.shape[1])
+        by_sample = self._as_weights(rows).view(self.samples, 1, -1, rows.shape[1])
         return by_sample.expand(-1, self.settings.num_heads, -1, -1).flatten(0, 1)
+
+    def _as_weights(self, rows: Tensor) -> Tensor:
+        """Return numbers of tokens in the dtype of what heads have; booleans stay booleans."""
+        return rows if rows.dtype == torch.bool else rows.to(dtype_of_weights(rows.dtype))
 
     def by_token(self, parts: Tensor, step: str) -> Tensor:
         """Return what the heads have side by side, ``(samples * tokens, heads * width)``."""
         heads, (_, tokens, width) = self.settings.num_heads, parts.shape
-        rows = self.scratch.empty(step, torch.Size((self.samples, tokens, heads, width)))
+        shape = torch.Size((self.samples, tokens, heads, width))
+        rows = self.scratch.empty(step, shape, parts.dtype)
         rows.copy_(parts.view(self.samples, heads, tokens, width).transpose(1, 2))
         return rows.view(-1, heads * width)
 
@@ -134,6 +140,8 @@ def split_into_tiles(operands: Operands, settings: Settings) -> list[Tile]:
     mask = settings.key_padding_mask
     is_real = None if mask is None else mask.reshape(-1, 1)
     scratch = Scratch(operands.x)
+    if dtype_of_weights(operands.x.dtype) != operands.x.dtype:
+        operands = operands.to(operands.x.dtype)
 
     tiles = []
     for samples, part in _spans(batch, tokens, settings.tile_size):

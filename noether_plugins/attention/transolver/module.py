@@ -19,6 +19,7 @@ from noether_core.nn import (
     slices,
 )
 from noether_core.nn.layers import plain_linear, plain_linears
+from noether_core.nn.operators import dtype_of_weights, without_autocast
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
 _FIRST_TEMPERATURE = 0.5
@@ -170,13 +171,24 @@ class TransolverAttention(nn.Module):
         The weights of a token add up to 1.
         """
         states = project_heads(x, self.in_project_x, self.num_heads)
+        temperature = self.temperature.to(dtype_of_weights(self.temperature.dtype))
         plain = plain_linear(self.in_project_slice)
         if plain is None:
-            logits: Tensor = self.in_project_slice(states) / self.temperature
+            logits: Tensor = self.in_project_slice(states) / temperature
             return logits.softmax(dim=-1)
 
         # The temperature divides weight and bias rather than logits, which grow with the tokens.
-        logits = states @ (plain.weight.t() / self.temperature)
-        if plain.bias is not None:
-            logits += plain.bias / self.temperature
-        return logits.softmax(dim=-1)
+        weight = plain.weight.t() / temperature
+        bias = None if plain.bias is None else plain.bias / temperature
+        if states.dtype == torch.float16:
+            with without_autocast(states.device):
+                return _soft_slices(states.float(), weight, bias)
+        return _soft_slices(states, weight, bias)
+
+
+def _soft_slices(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the softmax over slices of a linear map, ``(heads, head_dim, slices)``, of states."""
+    logits = states @ weight
+    if bias is not None:
+        logits += bias
+    return logits.softmax(dim=-1)

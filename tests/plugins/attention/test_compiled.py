@@ -23,6 +23,8 @@ from tests.plugins.attention.calls import (
 )
 from tests.sampling import ONE_OF_EACH_FORM, sampled
 
+pytestmark = pytest.mark.shares_nothing
+
 COUNTS = (23, 29, 41, 37, 59, 31, 83, 47, 127, 2503)
 """Numbers of tokens, in no order; the last is beyond every size from which on a variant streams."""
 

@@ -58,6 +58,7 @@ def test_the_file_offers_every_built_in_variant():
     assert set(LINES) == provided
 
 
+@pytest.mark.shares_nothing
 @pytest.mark.parametrize("type", sampled(LINES, NAMED[2], "perceiver", "self_anchor"))
 def test_the_errors_are_at_most_half_the_mean_predictors(type, tmp_path):
     ratios = _run(type, tmp_path)
