@@ -16,6 +16,8 @@ from noether_core.nn.rope import rotate
 from noether_core.nn.state_dicts import accept_fused_
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noether_core.nn.rope import Frequencies
     from noether_core.schemas import AttentionConfig
 
@@ -57,7 +59,7 @@ def project_heads(
     layer: nn.Module,
     num_heads: int,
     *,
-    norm: nn.Module | None = None,
+    norm: Callable[[Tensor], Tensor] | None = None,
     freqs: Frequencies | None = None,
     parts: int = 1,
 ) -> Tensor:

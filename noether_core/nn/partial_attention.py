@@ -1,4 +1,4 @@
-"""How attention to keys that come in chunks is merged, exactly."""
+"""Attention to some of the keys: parts of a softmax, and how chunks of them are merged, exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from noether_core.errors import DerivativeError
-from noether_core.nn.operators import dtype_of_results, dtype_of_sums, without_autocast
+from noether_core.nn.operators import (
+    define_operator,
+    dtype_of_results,
+    dtype_of_sums,
+    is_recorded,
+    is_transformed,
+    refuse_derivatives,
+    without_autocast,
+)
+from noether_core.nn.summaries import Attended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,18 +48,11 @@ def attend_to_chunks(
 ) -> Tensor:
     """Return what `attend` returns for all keys together, holding one chunk of them at a time.
 
-    Each chunk gives an attention of its own and the logarithm of its sum of weights. Two such parts
-    are one, ``o = o1 + w (o2 - o1)``, with the share ``w = sigmoid(log sum2 - log sum1)`` of the
-    second in the sum of both.
-
-    Milakov and Gimelshein, Online normalizer calculation for softmax, 2018 (arXiv 1805.02867).
-
     Args:
         queries: ``(batch, heads, queries, head_dim)``.
         chunks: The keys, in any order; each chunk is used before the next is made.
         scale: Factor of the logits; ``1 / sqrt(head_dim)`` where it is None.
-        backend: As in `attend`. Whatever it says, a part is computed by a fused kernel only where
-            one returns the sum.
+        backend: As in `attend_to_part`.
 
     Returns:
         ``(batch, heads, queries, head_dim)``; zeros for a query that may attend to no key.
@@ -58,53 +60,116 @@ def attend_to_chunks(
     Raises:
         DerivativeError: If a gradient is to flow through it, of which there is none.
     """
+    part = merge_chunks(queries, chunks, scale=scale, backend=backend)
+    return part.mean.to(dtype_of_results(queries))
+
+
+def merge_chunks(
+    queries: Tensor,
+    chunks: Iterable[KeyChunk],
+    *,
+    scale: float | None = None,
+    backend: Backend = "auto",
+) -> Attended:
+    """Return the same as a part of an attention to more keys than these.
+
+    Each chunk gives an attention of its own and the logarithm of its sum of weights. Two such parts
+    are one, ``o = o1 + w (o2 - o1)``, with the share ``w = sigmoid(log sum2 - log sum1)`` of the
+    second in the sum of both.
+
+    Milakov and Gimelshein, Online normalizer calculation for softmax, 2018 (arXiv 1805.02867).
+    """
     queries = queries.to(dtype_of_results(queries))
-    scale = 1 / math.sqrt(queries.shape[-1]) if scale is None else scale
+    scale = _scale_of(queries, scale)
     attend_to = _attend_fused if has_fused_kernel(queries, backend) else _attend_by_products
 
-    dtype = dtype_of_sums(queries.dtype)
-    attended = queries.new_zeros(queries.shape, dtype=dtype)
-    log_sums = queries.new_full((*queries.shape[:-1], 1), -math.inf, dtype=dtype)
+    merged = _attended_nothing(queries)
     for keys, values, mask in chunks:
         if not queries.numel() or not keys.numel():
             continue
         part = attend_to(queries, keys.to(queries), values.to(queries), mask, scale)
         # Where neither has attended to a key, the difference is not a number.
-        share = (part.log_sums - log_sums).nan_to_num().sigmoid()
-        attended.lerp_(part.attended, share)
-        log_sums = torch.logaddexp(log_sums, part.log_sums)
+        share = (part.log_mass - merged.log_mass).nan_to_num().sigmoid()
+        merged = Attended(
+            merged.mean.lerp_(part.mean, share), torch.logaddexp(merged.log_mass, part.log_mass)
+        )
 
-    if attended.requires_grad:
+    if merged.mean.requires_grad:
         raise DerivativeError(
             "attention to chunks of keys has no gradient; call attend with all keys together"
         )
-    return attended.to(queries.dtype)
+    return merged
+
+
+def attend_to_part(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    key_padding_mask: Tensor | None = None,
+    scale: float | None = None,
+    backend: Backend = "auto",
+) -> Attended:
+    """Return the attention to *keys* as a part of one to more keys than these.
+
+    Gradients flow through both of its tensors. ``"math"``, and whatever has no kernel that returns
+    sums of weights, makes logits of size queries times keys.
+
+    Args:
+        queries: ``(batch, heads, queries, head_dim)``.
+        keys: ``(batch, heads, keys, head_dim)``.
+        values: ``(batch, heads, keys, head_dim)``.
+        key_padding_mask: ``(batch, keys)`` booleans, True for real tokens.
+        scale: Factor of the logits; ``1 / sqrt(head_dim)`` where it is None.
+        backend: ``"math"`` has derivatives of every order; each other one takes a fused kernel
+            where one returns the sum, and products of matrices elsewhere.
+
+    Returns:
+        Both in the dtype of sums; zeros and minus infinity where a query may attend to no key.
+    """
+    queries = queries.to(dtype_of_results(queries))
+    keys, values = keys.to(queries), values.to(queries)
+    scale = _scale_of(queries, scale)
+    mask = None if key_padding_mask is None else key_padding_mask[:, None, None, :]
+
+    is_fused = has_fused_kernel(queries, backend) and not is_transformed()
+    if not is_fused or not keys.numel():
+        return _attend_by_products(queries, keys, values, mask, scale)
+    if not is_recorded(queries, keys, values):
+        return merge_chunks(queries, [KeyChunk(keys, values, mask)], scale=scale, backend=backend)
+    return Attended(*_attend_with_gradients(queries, keys, values, mask, scale))
 
 
 def has_fused_kernel(x: Tensor, backend: Backend) -> bool:
     """Return whether a kernel computes parts that makes nothing of size queries times keys."""
-    return x.device.type == "cpu" and backend != "math" and _KERNEL is not None
+    return x.device.type == "cpu" and backend != "math" and _KERNEL_BACKWARD is not None
 
 
-_KERNEL: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+_KERNEL_NAME = "_scaled_dot_product_flash_attention_for_cpu"
 """What ``scaled_dot_product_attention`` calls on a CPU, with the logarithm of sums that it does not
 return.
 """
 
+_KERNEL: Any = getattr(torch.ops.aten, _KERNEL_NAME, None)
+_KERNEL_BACKWARD: Any = getattr(torch.ops.aten, f"{_KERNEL_NAME}_backward", None)
 
-class _Part(NamedTuple):
-    """The attention to some keys."""
 
-    attended: Tensor
-    """``(batch, heads, queries, head_dim)``, in the bits of sums."""
+def _scale_of(queries: Tensor, scale: float | None) -> float:
+    return 1 / math.sqrt(queries.shape[-1]) if scale is None else scale
 
-    log_sums: Tensor
-    """``(batch, heads, queries, 1)``: the logarithm of the sum of weights of each query."""
+
+def _attended_nothing(queries: Tensor) -> Attended:
+    """Return the attention of *queries* to no keys."""
+    dtype = dtype_of_sums(queries.dtype)
+    return Attended(
+        queries.new_zeros(queries.shape, dtype=dtype),
+        queries.new_full((*queries.shape[:-1], 1), -math.inf, dtype=dtype),
+    )
 
 
 def _attend_fused(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
-) -> _Part:
+) -> Attended:
     """Attend to some keys, and hold no logits."""
     added = mask
     if mask is not None and mask.dtype == torch.bool:
@@ -112,30 +177,107 @@ def _attend_fused(
     elif mask is not None:
         added = mask.to(queries.dtype)
 
-    attended, log_sums = _KERNEL(queries, keys, values, attn_mask=added, scale=scale)
-    log_sums = log_sums.unsqueeze(-1)
+    attended, log_mass = _KERNEL(queries, keys, values, attn_mask=added, scale=scale)
+    log_mass = log_mass.unsqueeze(-1)
     if added is not None:
         # The kernel returns zero where a query attends to none of the keys.
         is_hidden = (added == -math.inf).all(-1, keepdim=True)
-        log_sums = log_sums.masked_fill(is_hidden, -math.inf)
-    return _Part(attended.to(log_sums.dtype), log_sums)
+        log_mass = log_mass.masked_fill(is_hidden, -math.inf)
+    return Attended(attended.to(log_mass.dtype), log_mass)
 
 
 def _attend_by_products(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
-) -> _Part:
+) -> Attended:
     """Attend to some keys by products of matrices, with the logits in memory."""
     wide = dtype_of_sums(queries.dtype)
     with without_autocast(queries.device):
         logits = queries.to(wide).mul(scale) @ keys.to(wide).transpose(-2, -1)
         if mask is not None:
             logits += mask if mask.dtype != torch.bool else _as_numbers(mask, wide)
-        log_sums = logits.logsumexp(-1, keepdim=True)
+
+        largest = _largest(logits.detach())
+        is_empty = largest == -math.inf
         # Minus infinity minus itself is not a number.
-        finite = log_sums.masked_fill(log_sums == -math.inf, 0.0)
-        weights = logits.sub_(finite).exp_()
-        return _Part(weights @ values.to(wide), log_sums)
+        largest = largest.masked_fill(is_empty, 0.0)
+        weights = logits.sub_(largest).exp_()
+
+        # Ones in the place of empty sums, so that gradients are zeros and no NaN.
+        total = weights.sum(-1, keepdim=True).masked_fill(is_empty, 1.0)
+        mean = (weights @ values.to(wide)) / total
+        return Attended(mean, (largest + total.log()).masked_fill(is_empty, -math.inf))
+
+
+def _largest(logits: Tensor) -> Tensor:
+    """Return the largest logit of each query, minus infinity where there are no keys."""
+    if not logits.shape[-1]:
+        return logits.new_full((*logits.shape[:-1], 1), -math.inf)
+    return logits.amax(-1, keepdim=True)
 
 
 def _as_numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros((), dtype=dtype, device=mask.device).where(mask, -math.inf)
+
+
+def _forward(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    part = _attend_fused(queries, keys, values, mask, scale)
+    return part.mean.contiguous(), part.log_mass.contiguous()
+
+
+def _fake(queries: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+    dtype = dtype_of_sums(queries.dtype)
+    log_mass = queries.new_empty((*queries.shape[:-1], 1), dtype=dtype)
+    return queries.new_empty(queries.shape, dtype=dtype), log_mass
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.scale = inputs
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _backward(ctx: Any, grad_mean: Tensor, grad_log_mass: Tensor) -> tuple[Tensor | None, ...]:
+    queries, keys, values, *_ = ctx.saved_tensors
+    with torch.no_grad():
+        gradients = _gradients(ctx, grad_mean, grad_log_mass)
+    reason = "the fused kernel of a part of attention has no second derivative; take backend 'math'"
+    sources = [grad_mean, grad_log_mass, queries, keys, values]
+    return (*refuse_derivatives(gradients, reason, of=sources), None, None)
+
+
+def _gradients(ctx: Any, grad_mean: Tensor, grad_log_mass: Tensor) -> list[Tensor]:
+    """Return the gradients of queries, keys and values.
+
+    The kernel knows the gradient of the mean alone. It takes the logits' to be ``w (g v^T - g o)``
+    with weights ``w``, the mean ``o`` and its gradient ``g``; that of the logarithm of sums adds
+    ``w h``. One feature more makes it so: it is 1 in ``g``, ``-h`` in ``o``, and zero elsewhere.
+    """
+    queries, keys, values, mask, mean, log_mass = ctx.saved_tensors
+    dtype = queries.dtype
+    gradients = _KERNEL_BACKWARD(
+        _with_feature(grad_mean.to(dtype), 1.0),
+        *[_with_feature(tensor, 0.0) for tensor in (queries, keys, values)],
+        torch.cat([mean.to(dtype), -grad_log_mass.to(dtype)], dim=-1),
+        log_mass.masked_fill(log_mass == -math.inf, 0.0).squeeze(-1),
+        dropout_p=0.0,
+        is_causal=False,
+        attn_mask=None if mask is None else _as_numbers(mask, dtype),
+        scale=ctx.scale,
+    )
+    return [gradient[..., :-1] for gradient in gradients]
+
+
+def _with_feature(x: Tensor, value: float) -> Tensor:
+    """Return *x* with a feature more, of the same value for all."""
+    return torch.nn.functional.pad(x, (0, 1), value=value)
+
+
+_attend_with_gradients = define_operator(
+    "noether::attend_to_part",
+    "(Tensor queries, Tensor keys, Tensor values, Tensor? mask, float scale) -> (Tensor, Tensor)",
+    _forward,
+    fake=_fake,
+    gradients=_backward,
+    keep=_keep,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,18 +21,22 @@ from noether_core.nn import (
     layout_of,
     merge_heads,
     project_heads,
-    split_heads,
     zero_padding,
 )
 from noether_core.nn.groups import GroupSplit, select_groups, split_groups
+from noether_core.nn.latents import (
+    choose_latent_chunk_size,
+    gather_tokens,
+    hand_out_to,
+    real_tokens,
+)
 from noether_core.nn.operators import dtype_of_results
-from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, has_fused_kernel
-from noether_core.nn.streaming import choose_chunk_size, chunks_of
+from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.residual_mlp import residual_mlp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class FLAREAttention(nn.Module):
@@ -128,14 +133,14 @@ class FLAREAttention(nn.Module):
         anchors = self._anchors(token_specs, x.shape[1])
         dropout = self.dropout if self.training else 0.0
 
-        chunk_size = None if dropout else self._choose_chunk_size(x)
+        chunk_size = None if dropout else choose_latent_chunk_size(self, x, width=self._widest)
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, anchors, chunk_size)
 
         if key_padding_mask is not None:
             x = zero_padding(x, key_padding_mask)
         latents = self._latents(x.shape[0])
-        keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
+        keys = self._project_keys(x)
         values = project_heads(_select(x, anchors, dim=1), self.v_proj, self.num_heads)
         real = key_padding_mask
         if real is not None:
@@ -171,24 +176,6 @@ class FLAREAttention(nn.Module):
         y: Tensor = self.out_proj(merge_heads(heads))
         return y
 
-    def _choose_chunk_size(self, x: Tensor) -> int | None:
-        """Return how many tokens are computed at once, None for all.
-
-        A chunk holds no fewer tokens than there are latents: to merge what latents attend to costs
-        less than the attention itself.
-        """
-        if self.backend == "flex":
-            # It returns no sums of weights, by which chunks are merged.
-            return None
-        held_logits = 0 if has_fused_kernel(x, self.backend) else self.num_heads * self.num_latents
-        return choose_chunk_size(
-            self,
-            x,
-            width=max(self._widest, held_logits),
-            least=self.num_latents,
-            chosen=self.chunk_size,
-        )
-
     def _stream(
         self, x: Tensor, real: Tensor | None, anchors: GroupSplit | None, chunk_size: int
     ) -> Tensor:
@@ -205,32 +192,23 @@ class FLAREAttention(nn.Module):
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
 
         latents = self._latents(x.shape[0])
-        key_chunks = self._leave_keys(x, y, real, chunks_of(attended, chunk_size))
-        gathered = attend_to_chunks(
-            latents, key_chunks, scale=self.attn_scale, backend=self.backend
-        )
+        chunks = list(chunks_of(attended, chunk_size))
+        gathered = gather_tokens(self, latents, x, chunks, self._project, real=real, keys_out=y)
+        hand_out = partial(self._hand_out, latents=latents, gathered=gathered.mean.to(y.dtype))
 
         # The rows of the result hold the keys until the output takes their place.
-        for rows in chunks_of(attended, chunk_size):
-            keys = split_heads(y[:, rows], self.num_heads)
-            y[:, rows] = self._hand_out(keys, latents, gathered)
+        hand_out_to(y, chunks, self.num_heads, hand_out)
         # The others have left no keys, as no latent attends to them.
         for rows in chunks_of(_between(attended, count), chunk_size):
-            tokens = _real_tokens(x, real, rows)
-            keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
-            y[:, rows] = self._hand_out(keys, latents, gathered)
+            y[:, rows] = hand_out(self._project_keys(real_tokens(x, real, rows)))
         return y
 
-    def _leave_keys(
-        self, x: Tensor, y: Tensor, real: Tensor | None, chunks: Iterable[slice]
-    ) -> Iterator[KeyChunk]:
-        """Yield the keys and values of chunks of *x*, and leave the keys in their rows of *y*."""
-        for rows in chunks:
-            tokens = _real_tokens(x, real, rows)
-            keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
-            values = project_heads(tokens, self.v_proj, self.num_heads)
-            y[:, rows] = merge_heads(keys)
-            yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values, each ``(batch, heads, tokens, head_dim)``."""
+        return self._project_keys(x), project_heads(x, self.v_proj, self.num_heads)
+
+    def _project_keys(self, x: Tensor) -> Tensor:
+        return project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
 
     def _anchors(self, token_specs: Sequence[TokenSpec] | None, tokens: int) -> GroupSplit | None:
         """Return where the anchors are; None where the latents attend to all tokens."""
@@ -252,13 +230,6 @@ def _select(tensor: Tensor, anchors: GroupSplit | None, *, dim: int) -> Tensor:
     """Return the tokens that the latents attend to."""
     # The tensor itself where it is all of them: the gradient of a part costs a tensor more.
     return tensor if anchors is None else select_groups(tensor, anchors, dim=dim)
-
-
-def _real_tokens(x: Tensor, real: Tensor | None, rows: slice) -> Tensor:
-    """Return some tokens, padding as zeros."""
-    if real is not None:
-        return zero_padding(x[:, rows], real[:, rows])
-    return x[:, rows].contiguous()  # one copy, where every layer would make its own
 
 
 def _spans(split: GroupSplit) -> list[slice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,23 +18,22 @@ from noether_core.nn import (
     init_weights_,
     merge_heads,
     project_heads,
-    split_heads,
     zero_padding,
 )
 from noether_core.nn.initialisation import start_with_
+from noether_core.nn.latents import choose_latent_chunk_size, gather_tokens, hand_out_to
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums
-from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, has_fused_kernel
-from noether_core.nn.streaming import choose_chunk_size, chunks_of
+from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.flare_plusplus.config import FLAREPlusPlusAttentionConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 _LATENT_STD = 0.02
 """Standard deviation of both sets of latents at the start."""
 
-_RMS_EPS = 1e-6
-"""Of norms by the root mean square; LayerNorm has its usual one."""
+_LAYER_EPS, _RMS_EPS = 1e-5, 1e-6
+"""Of norms by mean and deviation, and of those by the root mean square."""
 
 
 class FLAREPlusPlusAttention(nn.Module):
@@ -77,11 +77,11 @@ class FLAREPlusPlusAttention(nn.Module):
         self.gate_logit = nn.Parameter(torch.empty(own.num_heads))
         self.reset_parameters()
 
-        self.q0_norm = _norm(own, has_weight=True)
-        self.k0_norm = _norm(own, has_weight=False)
-        self.v0_norm = None if own.share_k0_v0 else _norm(own, has_weight=False)
-        self.q_fixed_norm = _norm(own, has_weight=False) if own.q_fixed_norm else None
-        self.k_norm = _norm(own, has_weight=True) if own.k_norm else None
+        self.q0_norm = _norm(own)
+        self.k_norm = _norm(own) if own.k_norm else None
+        # Norms without weights are no modules: in small calls each costs as much as what it calls.
+        self.first_norm = _norm_without_weights(own)
+        self.q_fixed_norm = self.first_norm if own.q_fixed_norm else None
 
         self.k0_proj = nn.Linear(hidden_dim, hidden_dim, bias=own.bias)
         self.v0_proj = None if own.share_k0_v0 else nn.Linear(hidden_dim, hidden_dim, bias=own.bias)
@@ -125,7 +125,7 @@ class FLAREPlusPlusAttention(nn.Module):
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
 
-        chunk_size = None if dropout else self._choose_chunk_size(x)
+        chunk_size = None if dropout else choose_latent_chunk_size(self, x, width=self.hidden_dim)
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, chunk_size)
 
@@ -142,12 +142,12 @@ class FLAREPlusPlusAttention(nn.Module):
             backend=self.backend,
         )
 
-        queries = self._queries(dynamic)
-        keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
+        queries = self._queries(dynamic, dynamic.dtype)
+        keys, values = self._project(x)
         gathered = attend(
             queries,
             keys,
-            project_heads(x, self.v_proj, self.num_heads),
+            values,
             key_padding_mask=key_padding_mask,
             dropout=dropout,
             scale=self.attn_scale,
@@ -167,23 +167,29 @@ class FLAREPlusPlusAttention(nn.Module):
 
         They are one tensor where they share a layer.
         """
-        keys = project_heads(x, self.k0_proj, self.num_heads, norm=self.k0_norm)
+        keys = project_heads(x, self.k0_proj, self.num_heads, norm=self.first_norm)
         if self.v0_proj is None:
             return keys, keys
-        return keys, project_heads(x, self.v0_proj, self.num_heads, norm=self.v0_norm)
+        return keys, project_heads(x, self.v0_proj, self.num_heads, norm=self.first_norm)
 
-    def _queries(self, dynamic: Tensor) -> Tensor:
-        """Return the queries of the second attention, in the dtype of *dynamic*.
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of the second attention."""
+        keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
+        return keys, project_heads(x, self.v_proj, self.num_heads)
+
+    def _queries(self, dynamic: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the queries of the second attention.
 
         Args:
             dynamic: What the first one found, ``(batch, heads, latents, width)``.
+            dtype: That of the queries; the gate mixes in the dtype of sums.
         """
-        fixed = self.latent_q_fixed
+        fixed: Tensor = self.latent_q_fixed
         if self.q_fixed_norm is not None:
             fixed = self.q_fixed_norm(fixed)
-        wide = dtype_of_sums(dynamic.dtype)
-        gate = self.gate_logit.to(wide).sigmoid()[:, None, None]
-        return (fixed.to(wide) + gate * dynamic.to(wide)).to(dynamic.dtype)
+        wide = dtype_of_sums(dtype)
+        gates = self.gate_logit.to(wide).sigmoid().view(-1, 1, 1)
+        return torch.addcmul(fixed.to(wide), gates, dynamic.to(wide)).to(dtype)
 
     def _hand_out(
         self, keys: Tensor, queries: Tensor, gathered: Tensor, dropout: float = 0.0
@@ -195,77 +201,35 @@ class FLAREPlusPlusAttention(nn.Module):
         y: Tensor = self.out_proj(merge_heads(heads))
         return y
 
-    def _choose_chunk_size(self, x: Tensor) -> int | None:
-        """Return how many tokens are computed at once, None for all.
-
-        A chunk holds no fewer tokens than there are latents: to merge what latents attend to costs
-        less than the attention itself.
-        """
-        if self.backend == "flex":
-            # It returns no sums of weights, by which chunks are merged.
-            return None
-        held_logits = 0 if has_fused_kernel(x, self.backend) else self.num_heads * self.num_latents
-        return choose_chunk_size(
-            self,
-            x,
-            width=max(self.hidden_dim, held_logits),
-            least=self.num_latents,
-            chosen=self.chunk_size,
-        )
-
     def _stream(self, x: Tensor, real: Tensor | None, chunk_size: int) -> Tensor:
         """Return the result for the tokens *x*, *chunk_size* of them at a time."""
         chunks = list(chunks_of([slice(0, x.shape[1])], chunk_size))
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
 
-        dynamic = attend_to_chunks(
-            self._first_queries(x.shape[0]),
-            self._first_chunks(x, real, chunks),
-            scale=self.attn_scale,
-            backend=self.backend,
-        )
-        queries = self._queries(dynamic)
-        gathered = attend_to_chunks(
-            queries,
-            self._leave_keys(x, y, real, chunks),
-            scale=self.attn_scale,
-            backend=self.backend,
-        )
+        first = self._first_queries(x.shape[0])
+        found = gather_tokens(self, first, x, chunks, self._first_keys, real=real)
+        queries = self._queries(found.mean, y.dtype)
+        gathered = gather_tokens(self, queries, x, chunks, self._project, real=real, keys_out=y)
 
         # The rows of the result hold the keys until the output takes their place.
-        for rows in chunks:
-            keys = split_heads(y[:, rows], self.num_heads)
-            y[:, rows] = self._hand_out(keys, queries, gathered)
+        hand_out = partial(self._hand_out, queries=queries, gathered=gathered.mean.to(y.dtype))
+        hand_out_to(y, chunks, self.num_heads, hand_out)
         return y
 
-    def _first_chunks(
-        self, x: Tensor, real: Tensor | None, chunks: list[slice]
-    ) -> Iterator[KeyChunk]:
-        """Yield what the first queries attend to, chunk by chunk."""
-        for rows in chunks:
-            keys, values = self._first_keys(_real_tokens(x, real, rows))
-            yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
 
-    def _leave_keys(
-        self, x: Tensor, y: Tensor, real: Tensor | None, chunks: list[slice]
-    ) -> Iterator[KeyChunk]:
-        """Yield the keys and values of chunks of *x*, and leave the keys in their rows of *y*."""
-        for rows in chunks:
-            tokens = _real_tokens(x, real, rows)
-            keys = project_heads(tokens, self.k_proj, self.num_heads, norm=self.k_norm)
-            values = project_heads(tokens, self.v_proj, self.num_heads)
-            y[:, rows] = merge_heads(keys)
-            yield KeyChunk(keys, values, None if real is None else real[:, None, None, rows])
-
-
-def _norm(config: FLAREPlusPlusAttentionConfig, *, has_weight: bool) -> nn.Module:
+def _norm(config: FLAREPlusPlusAttentionConfig) -> nn.Module:
     """Return a norm over a head."""
-    width = config.head_dim
-    if not config.rmsnorm:
-        return nn.LayerNorm(width, elementwise_affine=has_weight)
-    if has_weight:
-        return RMSNorm(width, eps=_RMS_EPS)
-    return nn.RMSNorm(width, eps=_RMS_EPS, elementwise_affine=False)
+    if config.rmsnorm:
+        return RMSNorm(config.head_dim, eps=_RMS_EPS)
+    return nn.LayerNorm(config.head_dim, eps=_LAYER_EPS)
+
+
+def _norm_without_weights(config: FLAREPlusPlusAttentionConfig) -> Callable[[Tensor], Tensor]:
+    """Return the same without weights."""
+    shape = [config.head_dim]
+    if config.rmsnorm:
+        return partial(functional.rms_norm, normalized_shape=shape, eps=_RMS_EPS)
+    return partial(functional.layer_norm, normalized_shape=shape, eps=_LAYER_EPS)
 
 
 def _near_identity_(weight: Tensor) -> None:
@@ -273,10 +237,3 @@ def _near_identity_(weight: Tensor) -> None:
     nn.init.trunc_normal_(weight, std=0.02, a=-2.0, b=2.0)
     with torch.no_grad():
         weight.diagonal().add_(1.0)
-
-
-def _real_tokens(x: Tensor, real: Tensor | None, rows: slice) -> Tensor:
-    """Return some tokens, padding as zeros."""
-    if real is not None:
-        return zero_padding(x[:, rows], real[:, rows])
-    return x[:, rows].contiguous()  # one copy, where every layer would make its own

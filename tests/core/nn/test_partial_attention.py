@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from noether_core.errors import DerivativeError
-from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks, has_fused_kernel
+from noether_core.nn import Attended
+from noether_core.nn.partial_attention import (
+    KeyChunk,
+    attend_to_chunks,
+    attend_to_part,
+    has_fused_kernel,
+)
+from tests.plugins.attention.formulas import assert_same_numbers
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 7, 11, 5
 
@@ -132,3 +139,88 @@ def test_only_kernels_of_the_processor_tell_sums():
     assert has_fused_kernel(x, "auto")
     assert not has_fused_kernel(x, "math")
     assert not has_fused_kernel(x.to("meta"), "auto")
+
+
+HIDDEN = {
+    "no mask": None,
+    "some real": torch.arange(KEYS) < torch.tensor([[7], [5]]),
+    "one sample empty": torch.ones(BATCH, KEYS, dtype=torch.bool) & torch.tensor([[True], [False]]),
+}
+
+
+def part_by_formula(queries, keys, values, real):
+    """Return the mean and the logarithm of sums, with zeros for what is nothing."""
+    real = torch.ones(BATCH, KEYS, dtype=torch.bool) if real is None else real
+    weights = (torch.einsum("bhid,bhjd->bhij", queries, keys) * 0.37).exp() * real[:, None, None]
+    sums = weights.sum(-1, keepdim=True)
+    sums = sums.masked_fill(sums == 0, 1.0)
+    return torch.cat([torch.einsum("bhij,bhjd->bhid", weights / sums, values), sums.log()], -1)
+
+
+@each_backend
+@pytest.mark.parametrize("real", HIDDEN.values(), ids=HIDDEN)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_parts_have_gradients_of_means_and_masses_whatever_the_split(sizes, real, backend):
+    given = [tensor.requires_grad_() for tensor in operands()]
+    parts, start = [], 0
+    for size in sizes:
+        span = slice(start, start := start + size)
+        mask = None if real is None else real[:, span]
+        keys, values = (tensor[:, :, span] for tensor in given[1:])
+        parts.append(
+            attend_to_part(
+                given[0], keys, values, key_padding_mask=mask, scale=0.37, backend=backend
+            )
+        )
+    mean, log_mass = Attended.merged(parts)
+
+    got = torch.cat([mean, log_mass.masked_fill(log_mass == -math.inf, 0.0)], -1)
+    assert_same_numbers(got, part_by_formula(*given, real), given)
+    with torch.no_grad():
+        alone = attend_to_part(*given, key_padding_mask=real, scale=0.37, backend=backend)
+    torch.testing.assert_close(alone, Attended(mean, log_mass))
+
+
+def test_parts_without_keys_are_nothing_and_keep_their_gradients():
+    queries, keys, values = (tensor.requires_grad_() for tensor in operands())
+    part = attend_to_part(queries, keys[:, :, :0], values[:, :, :0])
+    assert not part.mean.any()
+    assert (part.log_mass == -math.inf).all()
+    (gradient,) = torch.autograd.grad(part.mean.sum(), queries)
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_parts_are_in_the_dtype_of_sums_and_compile_whole(dtype):
+    given = [tensor.requires_grad_() for tensor in operands(dtype=dtype)]
+    real = HIDDEN["some real"]
+
+    def gradients(function):
+        part = function(*given, key_padding_mask=real)
+        assert part.mean.dtype == part.log_mass.dtype == torch.float32
+        return part, torch.autograd.grad(part.mean.sin().sum() + part.log_mass.cos().sum(), given)
+
+    compiled = torch.compile(attend_to_part, fullgraph=True, backend="aot_eager")
+    eager = gradients(attend_to_part)
+    torch.testing.assert_close(gradients(compiled), eager)
+
+    exact = [tensor.double() for tensor in given]
+    wanted = attend_to_part(*exact, key_padding_mask=real, backend="math")
+    atol = 6 * torch.finfo(dtype).eps
+    torch.testing.assert_close(
+        [tensor.double() for tensor in eager[0]], list(wanted), rtol=0, atol=atol
+    )
+
+
+def test_second_derivatives_of_a_part_are_refused_or_right():
+    given = [tensor.requires_grad_() for tensor in operands()]
+    (slope,) = torch.autograd.grad(
+        attend_to_part(*given).log_mass.square().sum(), given[0], create_graph=True
+    )
+    with pytest.raises(DerivativeError, match="take backend 'math'"):
+        slope.sum().backward()
+
+    def by_products(*tensors):
+        return tuple(attend_to_part(*tensors, backend="math"))
+
+    assert torch.autograd.gradgradcheck(by_products, given, fast_mode=True)

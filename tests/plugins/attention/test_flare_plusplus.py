@@ -156,7 +156,7 @@ def test_queries_are_mixed_in_the_bits_of_sums():
         module.latent_q_fixed.fill_(1.0)
         module.gate_logit.fill_(-math.log(3.0))  # a quarter, which bfloat16 holds
     dynamic = torch.full((1, HEADS, LATENTS, WIDTH), 2**-8 + 2**-6).bfloat16()
-    mixed = module._queries(dynamic)
+    mixed = module._queries(dynamic, torch.bfloat16)
     assert mixed.dtype == torch.bfloat16
     assert torch.equal(mixed, torch.full_like(dynamic, 1 + (2**-8 + 2**-6) / 4))
 
