@@ -19,6 +19,7 @@ from noether_core.errors import (
     shown,
 )
 from noether_core.nn import (
+    QKVAttention,
     RopeFrequency,
     check_key_padding_mask,
     check_positions,
@@ -26,6 +27,7 @@ from noether_core.nn import (
     zero_padding,
 )
 from noether_core.nn.anchors import ONE_GROUP, AnchorCount, AnchorRule, arrange, reordered
+from noether_core.nn.checks import check_device, is_dense, not_dense
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig, AttentionPattern, TokenSpec
@@ -150,9 +152,12 @@ class AnyAttention(nn.Module):
             TokenGroupError: If groups do not add up to the tokens, or fit no branch of the config.
             UnsupportedArgumentError: If a mask is given that the variant cannot honour.
         """
-        check_tokens(x, self.hidden_dim)
+        own = self.attention
+        layer = own.q if isinstance(own, QKVAttention) else None
+        check_tokens(x, self.hidden_dim, layer=layer)
         check_key_padding_mask(key_padding_mask, x)
         self._check_positions(positions, x)
+        _check_context(context, x)
         _check_groups(groups, x.shape[1])
         self._refuse("attn_mask", attn_mask)
         self._refuse("key_padding_mask", key_padding_mask)
@@ -231,6 +236,8 @@ class AnyAttention(nn.Module):
                     f"wanted (batch, tokens, {self.input_dim})"
                 )
             return
+        if not is_dense(positions):
+            raise not_dense(positions, "positions", "(batch, tokens, input_dim)")
         if positions.dim() != x.dim():
             raise ShapeError(
                 f"positions: got shape {tuple(positions.shape)}, wanted (batch, tokens, input_dim)"
@@ -259,6 +266,9 @@ class AnyAttention(nn.Module):
             f"coordinate_scale={self.coordinate_scale}, anchors={self.anchors}"
         )
 
+
+_AXES_OF_CONTEXT = (3, 4)
+"""How many axes a context has: one set of tokens for all heads, or one for each."""
 
 _MISSING_INPUT_DIM = Problem(
     keys=("input_dim",),
@@ -310,6 +320,20 @@ def _anchor_rule(config: AttentionConfig, count: AnchorCount) -> AnchorRule | No
     if names is None and suffix is None:
         return None
     return AnchorRule(names, _ANCHOR_SUFFIX if suffix is None else str(suffix), count)
+
+
+def _check_context(context: Tensor | None, x: Tensor) -> None:
+    """Check that a context holds numbers for the samples of *x*, also where it is ignored."""
+    if context is None:
+        return
+    wanted = f"(batch, tokens, width) with a batch of {x.shape[0]}"
+    if not is_dense(context):
+        raise not_dense(context, "context", wanted)
+    if context.dim() not in _AXES_OF_CONTEXT or context.shape[0] != x.shape[0]:
+        raise ShapeError(f"context: got shape {tuple(context.shape)}, wanted {wanted}")
+    if not context.is_floating_point():
+        raise ShapeError(f"context: got {context.dtype}, wanted a floating dtype")
+    check_device(context, x, "context")
 
 
 def _check_groups(groups: Mapping[str, int] | None, tokens: int) -> None:

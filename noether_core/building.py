@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from noether_core.errors import MissingExtraError, NoetherError, PluginError, shown
@@ -31,6 +32,8 @@ def build(
     source: AttentionConfig | Mapping[str, Any] | str,
     /,
     *,
+    device: torch.device | str | int | None = None,
+    dtype: torch.dtype | None = None,
     registry: Registry | None = None,
     **options: Any,
 ) -> nn.Module:
@@ -41,6 +44,11 @@ def build(
 
     Args:
         source: A config, a mapping of options, or a type.
+        device: Where the module is made, and its weights are drawn; torch's default device where it
+            is None. On ``"meta"`` nothing is drawn, and no memory taken.
+        dtype: Floating-point dtype of its parameters and buffers. Weights are drawn in torch's
+            default dtype and rounded, as if the module were converted afterwards. None for the
+            default dtype.
         registry: Where types are looked up; the process-wide one where it is None.
         **options: Options that go before those of *source*.
 
@@ -55,6 +63,7 @@ def build(
         PluginError: If the package that does cannot be used, its module cannot be made, or an
             extension fails.
         MissingExtraError: If torch is not installed.
+        TypeError: If *dtype* is no dtype of floating-point numbers.
 
     Warns:
         UserWarning: If making the module changed the default dtype or device, the grad mode, the
@@ -71,7 +80,8 @@ def build(
 
     for extension in extensions.implementing("noether_before_build"):
         extension.call("noether_before_build", config=config)
-    module = _construct(module_class, config, variant, entry)
+    with _placement(device, dtype) as place:
+        module = place(_construct(module_class, config, variant, entry))
     record(module, variant, entry)
     return _after_build(module, config, extensions, variant, entry)
 
@@ -136,6 +146,28 @@ def _construct(
         warning = visible(f"{label(entry)}: {message}; it was put back")
         warnings.warn(warning, UserWarning, stacklevel=3)
     return _checked(module, config, label(entry), variant.module)
+
+
+@contextlib.contextmanager
+def _placement(
+    device: torch.device | str | int | None, dtype: torch.dtype | None
+) -> Iterator[Callable[[nn.Module], nn.Module]]:
+    """Let modules be made on *device*; yield what brings the rest of one there, and to *dtype*.
+
+    The dtype is no default dtype meanwhile: that is everybody's, in all threads, and weights drawn
+    in sixteen bits are others than those that are rounded.
+    """
+    import torch
+
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"dtype: expected a torch.dtype of floating-point numbers, got {dtype!r}")
+    if device is None:
+        yield lambda module: module if dtype is None else module.to(dtype=dtype)
+        return
+    place = torch.device(device)
+    torch.empty(0, device=place)  # a device that is not there is no fault of the plugin
+    with place:
+        yield lambda module: module.to(device=place, dtype=dtype)
 
 
 def _after_build(

@@ -224,7 +224,10 @@ def by_location(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 
 class OutdatedOptionWarning(FutureWarning):
-    """A config was read by options that have been renamed or dropped since it was written."""
+    """Options of a config were read under other names, or left out.
+
+    They are of another version, or of another implementation.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = by_location(problems)
@@ -334,6 +337,10 @@ class UnsupportedBackendError(NoetherError, ValueError):
 
     def __str__(self) -> str:
         return f"backend '{self.backend}': {self.reason}"
+
+
+class StateDictError(NoetherError, RuntimeError):
+    """Weights of another implementation are none of the module that is to load them."""
 
 
 class UnsavableModuleError(NoetherError, TypeError):

@@ -109,6 +109,11 @@ class AttentionVariant(Schema):
     silent_options: tuple[Name, ...] = ()
     """Options that change neither weights nor numbers nor the work done, such as one that logs."""
 
+    origins: Mapping[str, Name] = EMPTY
+    """Other implementations whose configs and weights are read, each with the import path of its
+    `Origin`.
+    """
+
     api_version: Annotated[int, Ge(1)] = 1
     """The `hookspec_version` that the plugin was written for."""
 

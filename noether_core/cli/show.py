@@ -76,6 +76,7 @@ def _show_variant(type: str, options: argparse.Namespace) -> None:
         "time": _growth(variant.time_exponent),
         "memory": _growth(variant.memory_exponent),
         "reference": variant.reference,
+        "origins": sorted(variant.origins),
         "report": str(report),
     }
     if options.json:

@@ -6,6 +6,7 @@ from noether_core.nn.checks import (
     check_attn_mask,
     check_freqs,
     check_key_padding_mask,
+    check_kv_cache,
     check_positions,
     check_tokens,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "check_attn_mask",
     "check_freqs",
     "check_key_padding_mask",
+    "check_kv_cache",
     "check_positions",
     "check_tokens",
     "combine_masks",

@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from noether_core.errors import MaskError, ShapeError, UnsupportedArgumentError
+from noether_core.errors import CacheError, MaskError, ShapeError, UnsupportedArgumentError
+from noether_core.nn.cache import KVCache
+from noether_core.nn.layers import Projection, plain_linear
 from noether_core.nn.masks import Causal, Packed, SlidingWindow
+from noether_core.nn.operators import is_autocast
 
 if TYPE_CHECKING:
     from noether_core.nn.masks import StructuredMask
@@ -20,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def check_tokens(
-    x: Tensor, hidden_dim: int, *, name: str = "x", beside: Tensor | None = None
+    x: Tensor,
+    hidden_dim: int,
+    *,
+    name: str = "x",
+    beside: Tensor | None = None,
+    layer: nn.Module | None = None,
 ) -> None:
     """Check that *x* holds tokens of a width.
 
@@ -29,13 +37,16 @@ def check_tokens(
         hidden_dim: Their width.
         name: What the caller calls them.
         beside: Other tokens of the same call, of which *x* must have the batch and the device.
+        layer: The linear layer that *x* meets first, of whose weights it must have the dtype and
+            the device. Whatever is no plain layer knows by itself what it takes, and autocast casts
+            all but float64.
 
     Raises:
         ShapeError: If *x* is no dense tensor, or not ``(batch, tokens, hidden_dim)`` of floating
-            numbers.
+            numbers, or does not fit what stands beside it.
     """
-    if not isinstance(x, Tensor) or x.layout is not torch.strided or x.is_nested:
-        raise _not_dense(x, name, f"(batch, tokens, {hidden_dim})")
+    if not is_dense(x):
+        raise not_dense(x, name, f"(batch, tokens, {hidden_dim})")
     if x.shape[2:] != (hidden_dim,):
         raise ShapeError(
             f"{name}: got shape {tuple(x.shape)}, wanted (batch, tokens, {hidden_dim})"
@@ -47,7 +58,9 @@ def check_tokens(
             raise ShapeError(
                 f"{name}: got a batch of {x.shape[0]}, wanted {beside.shape[0]} as beside it"
             )
-        _check_device(x, beside, name)
+        check_device(x, beside, name)
+    if layer is not None:
+        _check_like_weights(x, layer, name)
 
 
 def check_positions(positions: Tensor | None, x: Tensor, input_dim: int) -> Tensor:
@@ -62,8 +75,8 @@ def check_positions(positions: Tensor | None, x: Tensor, input_dim: int) -> Tens
         raise ShapeError(
             f"positions: got None, wanted points of shape (batch, tokens, input_dim) = {wanted}"
         )
-    if not isinstance(positions, Tensor) or positions.layout is not torch.strided:
-        raise _not_dense(positions, "positions", f"(batch, tokens, input_dim) = {wanted}")
+    if not is_dense(positions):
+        raise not_dense(positions, "positions", f"(batch, tokens, input_dim) = {wanted}")
     if positions.shape != wanted:
         raise ShapeError(
             f"positions: got shape {tuple(positions.shape)}, "
@@ -71,7 +84,7 @@ def check_positions(positions: Tensor | None, x: Tensor, input_dim: int) -> Tens
         )
     if not positions.is_floating_point():
         raise ShapeError(f"positions: got {positions.dtype}, wanted a floating dtype")
-    _check_device(positions, x, "positions")
+    check_device(positions, x, "positions")
     return positions
 
 
@@ -86,8 +99,8 @@ def check_key_padding_mask(
     """
     if mask is None:
         return
-    if not isinstance(mask, Tensor) or mask.layout is not torch.strided:
-        raise _not_dense(mask, name, f"(batch, tokens) = {tuple(keys.shape[:2])}")
+    if not is_dense(mask):
+        raise not_dense(mask, name, f"(batch, tokens) = {tuple(keys.shape[:2])}")
     if mask.shape != keys.shape[:2]:
         raise ShapeError(
             f"{name}: got shape {tuple(mask.shape)}, "
@@ -95,7 +108,7 @@ def check_key_padding_mask(
         )
     if mask.dtype != torch.bool:
         raise ShapeError(f"{name}: got {mask.dtype}, wanted torch.bool, True for real tokens")
-    _check_device(mask, keys, name)
+    check_device(mask, keys, name)
 
 
 def check_attn_mask(
@@ -114,6 +127,8 @@ def check_attn_mask(
         _check_structured(mask, queries.shape[1], keys.shape[1])
         return
     wanted = (queries.shape[0], num_heads, queries.shape[1], keys.shape[1])
+    if not is_dense(mask):
+        raise not_dense(mask, "attn_mask", f"that broadcasts to {wanted}")
     sizes = tuple(mask.shape)
     if not _broadcasts(sizes, wanted):
         raise ShapeError(
@@ -122,7 +137,7 @@ def check_attn_mask(
         )
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise ShapeError(f"attn_mask: got {mask.dtype}, wanted torch.bool or a floating dtype")
-    _check_device(mask, queries, "attn_mask")
+    check_device(mask, queries, "attn_mask")
 
 
 def check_freqs(
@@ -160,7 +175,24 @@ def check_freqs(
     _check_widths(freqs, head_dim, name)
 
 
-def _not_dense(value: object, name: str, wanted: str) -> ShapeError:
+def check_kv_cache(cache: KVCache | None) -> None:
+    """Check that *cache*, where there is one, is a `KVCache`.
+
+    Raises:
+        CacheError: If it is anything else.
+    """
+    if cache is not None and not isinstance(cache, KVCache):
+        raise CacheError(
+            f"kv_cache: got a {type(cache).__name__}, wanted a noether_core.nn.KVCache"
+        )
+
+
+def is_dense(value: object) -> bool:
+    """Return whether *value* is a tensor that is neither sparse nor nested."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_nested
+
+
+def not_dense(value: object, name: str, wanted: str) -> ShapeError:
     """Return the error for what stands where a dense tensor is wanted."""
     if not isinstance(value, Tensor):
         got = "None" if value is None else f"a {type(value).__name__}"
@@ -171,11 +203,33 @@ def _not_dense(value: object, name: str, wanted: str) -> ShapeError:
     return ShapeError(f"{name}: got {got}, wanted a dense tensor {wanted}")
 
 
-def _check_device(tensor: Tensor, tokens: Tensor, name: str) -> None:
-    if tensor.device != tokens.device:
+def check_device(tensor: Tensor, beside: Tensor, name: str, *, which: str = "tokens") -> None:
+    """Check that *tensor* is where the tokens, or others that *which* names, are *beside* it."""
+    if tensor.device != beside.device:
         raise ShapeError(
-            f"{name}: got a tensor on {tensor.device}, wanted {tokens.device}, where the tokens are"
+            f"{name}: got a tensor on {tensor.device}, wanted {beside.device}, where the {which} "
+            f"are; pass {name}.to({str(beside.device)!r})"
         )
+
+
+def _check_like_weights(x: Tensor, layer: nn.Module, name: str) -> None:
+    """Check that *x* has the dtype and the device of the weights of *layer*, where it is plain."""
+    own = layer.project if type(layer) is Projection else layer
+    if type(own) is not nn.Linear:
+        return
+    weight = own.weight
+    if x.dtype == weight.dtype and x.device == weight.device:
+        return
+    if plain_linear(layer) is None:  # a call of it may bring the weights to the tokens
+        return
+
+    check_device(x, weight, name, which="weights")
+    if is_autocast(x.device) and torch.float64 not in (x.dtype, weight.dtype):
+        return
+    raise ShapeError(
+        f"{name}: got {x.dtype}, wanted {weight.dtype}, the dtype of the weights; "
+        f"pass {name}.to({weight.dtype})"
+    )
 
 
 def _check_structured(mask: StructuredMask, queries: int, keys: int) -> None:
@@ -220,12 +274,15 @@ def _way_out(sizes: tuple[int, ...], wanted: tuple[int, int, int, int]) -> str:
 
 
 def _check_kind(freqs: Frequencies, name: str) -> None:
+    wanted = "complex numbers or a tuple of angles"
+    if not isinstance(freqs, (Tensor, tuple, list)):
+        raise ShapeError(f"{name}: got a {type(freqs).__name__}, wanted {wanted}")
+    for tensor in (freqs,) if isinstance(freqs, Tensor) else freqs:
+        if not is_dense(tensor):
+            raise not_dense(tensor, name, f"of {wanted}")
     if isinstance(freqs, Tensor):
         if not freqs.is_complex():
-            raise ShapeError(
-                f"{name}: got a tensor of {freqs.dtype}, "
-                "wanted complex numbers or a tuple of angles"
-            )
+            raise ShapeError(f"{name}: got a tensor of {freqs.dtype}, wanted {wanted}")
     elif not freqs or not all(angles.is_floating_point() for angles in freqs):
         raise ShapeError(
             f"{name}: got {[angles.dtype for angles in freqs]}, "
@@ -241,7 +298,7 @@ def _check_tokens_of(freqs: Tensor, x: Tensor, name: str) -> None:
             f"{name}: got shape {tuple(freqs.shape)}, "
             f"wanted (batch, tokens, width) = ({batch}, {tokens}, ...)"
         )
-    _check_device(freqs, x, name)
+    check_device(freqs, x, name)
 
 
 def _check_widths(freqs: Frequencies, head_dim: int, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
@@ -12,7 +13,7 @@ from noether_core.errors import TokenGroupError, shown
 from noether_core.schemas.modules.attention import AttentionPattern, TokenSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -22,16 +23,33 @@ Layout: TypeAlias = tuple[tuple[str, int | None], ...]
 """Names and sizes of groups, in the order of the input."""
 
 
+def listed(values: Iterable[T], name: str, kind: str) -> tuple[T, ...]:
+    """Return *values* one behind the other.
+
+    Args:
+        values: A list or another iterable of them.
+        name: What the caller calls them.
+        kind: What each should be, for the message.
+
+    Raises:
+        TokenGroupError: If it is nothing of the kind.
+    """
+    if isinstance(values, (tuple, list)):
+        return tuple(values)
+    if not isinstance(values, Iterable) or hasattr(values, "dtype"):  # as arrays and tensors have
+        got = "None" if values is None else f"a {type(values).__name__}"
+        raise TokenGroupError(f"{name}: got {got}, wanted a list of {kind}")
+    return tuple(values)
+
+
 def layout_of(token_specs: Iterable[TokenSpec]) -> Layout:
     """Return names and sizes of the groups, as plain as compilers and caches want them.
 
     Raises:
         TokenGroupError: If *token_specs* are no specs.
     """
-    if token_specs is None:
-        raise TokenGroupError("token_specs: got None, wanted a list of TokenSpec")
     layout = []
-    for spec in token_specs:
+    for spec in listed(token_specs, "token_specs", "TokenSpec"):
         if not isinstance(spec, TokenSpec):
             raise TokenGroupError(
                 f"token_specs: expected a list of TokenSpec, got {shown(spec)} in it"

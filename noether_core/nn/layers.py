@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.nn import functional
 from torch.nn.modules import module as torch_module
+from torch.utils.module_tracker import ModuleTracker
 
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.norm import RMSNorm
@@ -140,7 +141,19 @@ def is_untouched(module: nn.Module) -> bool:
     )
     if has_hooks or "forward" in module.__dict__:
         return False
-    return not torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
+    has_global = torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # noqa: SLF001
+    return not has_global or _are_trackers()
+
+
+def _are_trackers() -> bool:
+    """Return whether the hooks of all modules only follow which one runs, and change nothing.
+
+    Torch's counter of operations has such.
+    """
+    hooks: list[object] = []
+    for kind in ("forward_pre", "forward", "backward_pre", "backward"):
+        hooks += getattr(torch_module, f"_global_{kind}_hooks").values()
+    return all(type(getattr(hook, "__self__", None)) is ModuleTracker for hook in hooks)
 
 
 def _is_plain_tensor(layer: nn.Module, name: str, *, optional: bool = False) -> bool:

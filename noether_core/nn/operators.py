@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import register_flop_formula
 
 from noether_core.errors import DerivativeError
 
@@ -114,6 +115,7 @@ def define_operator(
     fake: Callable[..., Any],
     gradients: Callable[..., Any] | None = None,
     keep: Callable[..., None] | None = None,
+    flops: Callable[..., int] | None = None,
 ) -> Callable[..., Any]:
     """Define an operator of torch for every device, and return it.
 
@@ -132,6 +134,8 @@ def define_operator(
             returns; as the ``backward`` of `torch.library.register_autograd`. Where it is None,
             computing one is a DerivativeError.
         keep: Keeps for it what it needs; as the ``setup_context`` there.
+        flops: Takes the same as *function* with the shape of each tensor in its place, and returns
+            how many operations that is, for `torch.utils.flop_counter`; None for none.
     """
 
     def refuse(*_: Any) -> NoReturn:
@@ -142,5 +146,8 @@ def define_operator(
     torch.library.register_fake(name, fake)
     torch.library.register_autograd(name, gradients or refuse, setup_context=keep)
     namespace, _, short = name.partition("::")
-    defined: Callable[..., Any] = getattr(getattr(torch.ops, namespace), short).default
+    packet = getattr(getattr(torch.ops, namespace), short)
+    if flops is not None:
+        register_flop_formula(packet)(flops)
+    defined: Callable[..., Any] = packet.default
     return defined

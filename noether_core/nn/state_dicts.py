@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import torch
     from torch import Tensor, nn
+
+_takes_some_biases: ContextVar[bool] = ContextVar("takes_some_biases", default=False)
 
 
 def accept_fused_(module: nn.Module, *, fused: str, parts: tuple[str, ...]) -> None:
@@ -28,6 +32,59 @@ def accept_fused_(module: nn.Module, *, fused: str, parts: tuple[str, ...]) -> N
     """
     split = functools.partial(_split_entries, fused=fused, parts=parts)
     module.register_load_state_dict_pre_hook(split)  # type: ignore[no-untyped-call]
+
+
+def expect_biases_(module: nn.Module, *, bias: bool) -> None:
+    """Let *module* refuse weights that have biases in some of its layers alone, and explain them.
+
+    The module has them in all layers or in none. The explanation stands among the other errors of
+    ``load_state_dict``, strict or not: with some biases ignored, numbers would silently be others.
+    Call it behind `accept_fused_`.
+
+    Args:
+        module: The module.
+        bias: Whether its layers have biases.
+    """
+    explain = functools.partial(_explain_biases, bias=bias)
+    module.register_load_state_dict_pre_hook(explain)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def taking_some_biases() -> Iterator[None]:
+    """Let modules load weights that have biases in some layers alone; whoever does adds zeros."""
+    token = _takes_some_biases.set(True)
+    try:
+        yield
+    finally:
+        _takes_some_biases.reset(token)
+
+
+def _explain_biases(  # noqa: PLR0917  torch passes everything by position
+    module: nn.Module,
+    state_dict: Mapping[str, Any],
+    prefix: str,
+    local_metadata: Mapping[str, Any],  # noqa: ARG001  part of what torch passes
+    strict: bool,  # noqa: ARG001  likewise; it is always True here
+    missing_keys: list[str],  # noqa: ARG001  likewise
+    unexpected_keys: list[str],  # noqa: ARG001  likewise
+    error_msgs: list[str],
+    *,
+    bias: bool,
+) -> None:
+    own = [name for name, _ in module.named_parameters() if name.endswith(".weight")]
+    weights = {f"{prefix}{name}" for name in own}
+    if _takes_some_biases.get() or not weights <= state_dict.keys():
+        return  # some weights alone may be meant to be so
+    biases = [f"{prefix}{name.removesuffix('weight')}bias" for name in own]
+    present = [name for name in biases if name in state_dict]
+    if present and (not bias or len(present) < len(biases)):
+        way_out = "" if bias else "build with bias: true, and "
+        error_msgs.append(
+            f'"{present[0]}": weights that the reference framework trained with bias: false have '
+            f"biases in some layers; {way_out}load what convert_state_dict of "
+            'noether_core.migration makes of them with origin="reference": zeros where there are '
+            "none"
+        )
 
 
 def _split_entries(  # noqa: PLR0917  torch passes everything by position

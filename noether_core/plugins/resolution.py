@@ -15,6 +15,9 @@ from noether_core.spelling import did_you_mean
 _MOST_NAMES = 20
 """Names of types that one sentence lists."""
 
+_SUFFIXES = (".yaml", ".yml", ".toml", ".json")
+"""How names of files end that hold configs."""
+
 
 def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
     """Return the error that nothing provides *type*."""
@@ -39,6 +42,8 @@ def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
 
 def _hints_on_absence(type: str, catalogue: Catalogue) -> Iterator[str]:
     """Yield what kept a type from being known in this process, as far as can be known."""
+    if type.lower().endswith(_SUFFIXES):
+        yield f"it looks like a file, which load({shown(type)}) reads."
     for fault in catalogue.faults:
         if fault.origin in {"NOETHER_REGISTER", CORE}:
             yield f"{fault.origin}: {fault.reason}."

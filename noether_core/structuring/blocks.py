@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 
 import attrs
 
@@ -13,6 +13,7 @@ from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import plan_of
 from noether_core.structuring.omegaconf import resolved
+from noether_core.structuring.origins import REFERENCE
 from noether_core.structuring.structure import structured, warn_of
 
 CONSTRUCTOR: Final = "attention_constructor"
@@ -21,19 +22,39 @@ SHARED: Final = ("hidden_dim", "num_heads", "use_rope", "bias", "init_weights")
 """Fields of a block that its attention takes over."""
 
 _Keys = tuple[str | int, ...]
+_C = TypeVar("_C", bound=AttentionConfig)
 
 
-class BlockAttention(NamedTuple):  # callers unpack it: config, ignored = structure_block(...)
+# a tuple, since callers unpack it: config, ignored = structure_block(...)
+class BlockAttention(NamedTuple, Generic[_C]):
     """The attention of a block, and what else the block says."""
 
-    config: AttentionConfig
+    config: _C
     """The concrete config."""
 
     ignored: tuple[Problem, ...]
     """Fields of the block that have no meaning for its attention, and were left out."""
 
 
-def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAttention:
+@overload
+def structure_block(
+    source: Any, *, origin: str | None = REFERENCE, registry: Registry | None = None
+) -> BlockAttention[AttentionConfig]: ...
+@overload
+def structure_block(
+    source: Any,
+    cls: type[_C],
+    *,
+    origin: str | None = REFERENCE,
+    registry: Registry | None = None,
+) -> BlockAttention[_C]: ...
+def structure_block(
+    source: Any,
+    cls: type[AttentionConfig] = AttentionConfig,
+    *,
+    origin: str | None = REFERENCE,
+    registry: Registry | None = None,
+) -> BlockAttention[Any]:
     """Return the attention config in the config of a transformer block.
 
     ``attention_constructor`` names the variant, and ``attention_arguments`` holds its own options;
@@ -43,6 +64,10 @@ def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAt
 
     Args:
         source: A mapping, or one of OmegaConf.
+        cls: What to make; by default the concrete config of the variant that the block names.
+        origin: The implementation whose options the block names. The framework that has such
+            blocks writes some that its modules never read; with its origin they are left out, with
+            a warning. None reads every option as it is here.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
@@ -51,6 +76,7 @@ def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAt
         UnknownTypeError: If no installed package provides the variant.
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
+        ValueError: If the variant knows no such *origin*.
     """
     block = resolved(source)
     if not isinstance(block, Mapping):
@@ -63,7 +89,7 @@ def structure_block(source: Any, *, registry: Registry | None = None) -> BlockAt
     if CONSTRUCTOR in block:
         options.add("type", block[CONSTRUCTOR], (CONSTRUCTOR,))
     options.add_arguments(block.get(ARGUMENTS))
-    config = options.structure(registry)
+    config = options.structure(cls, origin, registry)
 
     own = plan_of(type(config)).options
     ignored = [
@@ -108,10 +134,10 @@ class _Options:
             error = refuse("a mapping of options", arguments)
             self._problems += [problem.within(ARGUMENTS) for problem in error.problems]
 
-    def structure(self, registry: Registry | None) -> AttentionConfig:
+    def structure(self, cls: type[_C], origin: str | None, registry: Registry | None) -> _C:
         """Return the config, or raise everything that is wrong, under the paths of the block."""
         try:
-            config, notices = structured(self._values, AttentionConfig, registry=registry)
+            config, notices = structured(self._values, cls, origin=origin, registry=registry)
         except ConfigError as error:
             found = self._in_block(error.problems)
             raise error.with_problems([*self._problems, *found]) from None

@@ -75,6 +75,10 @@ def _checked(document: Document, keys: _Keys, value: Any, registry: Registry) ->
         problems = error.problems
     except PluginError as error:
         problems = (Problem(message=str(error), keys=("type",)),)
+    if not keys:
+        from noether_core.structuring.paths import pointed_at_configs
+
+        problems = tuple(pointed_at_configs(problems, value, how="--at {}"))
     located = tuple(document.locate(problem.within(*keys)) for problem in problems)
     return CheckedConfig(keys, None, located)
 

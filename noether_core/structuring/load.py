@@ -15,7 +15,7 @@ from noether_core.structuring.structure import Unknown, structure_document
 
 if TYPE_CHECKING:
     from noether_core.structuring.lock import Locked
-    from noether_core.structuring.paths import OverriddenDocument
+    from noether_core.structuring.paths import AnyDocument, DocumentPart, OverriddenDocument
 
 _S = TypeVar("_S", bound=Schema)
 _Path = str | os.PathLike[str]
@@ -25,10 +25,12 @@ _Path = str | os.PathLike[str]
 def load(
     path: _Path,
     *,
+    at: str | None = None,
     format: Format | None = None,
     unknown: Unknown = "error",
     overrides: Sequence[str] = (),
     lock: _Path | None = None,
+    origin: str | None = None,
     registry: Registry | None = None,
 ) -> AttentionConfig: ...
 @overload
@@ -36,20 +38,24 @@ def load(
     path: _Path,
     cls: type[_S],
     *,
+    at: str | None = None,
     format: Format | None = None,
     unknown: Unknown = "error",
     overrides: Sequence[str] = (),
     lock: _Path | None = None,
+    origin: str | None = None,
     registry: Registry | None = None,
 ) -> _S: ...
 def load(
     path: _Path,
     cls: type[Schema] = AttentionConfig,
     *,
+    at: str | None = None,
     format: Format | None = None,
     unknown: Unknown = "error",
     overrides: Sequence[str] = (),
     lock: _Path | None = None,
+    origin: str | None = None,
     registry: Registry | None = None,
 ) -> Schema:
     """Return the config that a YAML, TOML or JSON file describes.
@@ -57,24 +63,30 @@ def load(
     Args:
         path: The file.
         cls: What to make; by default the concrete config of the variant that ``type`` names.
+        at: Where the config stands in the file: ``model.attention``, ``model.blocks[0].attention``.
+            None for the file as a whole.
         format: How it is written; by its suffix where it is None.
         unknown: What becomes of options that the config does not know, as in `structure`.
-        overrides: Values that go before those of the file, each as ``path=value``, the value as in
-            YAML: ``model.depth=6``. Their problems are placed at the command line.
+        overrides: Values that go before those of the file, each as ``path=value``, the path from
+            the top of the file and the value as in YAML: ``model.depth=6``. Their problems are
+            placed at the command line.
         lock: A lock file, which ``noether lock`` writes: every type that the config needs must have
             the provider that stands there, and a bare type means that one. None for no lock.
+        origin: The other implementation that the config was written for, as in `structure`.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
         ConfigError: If a file cannot be read, anything is wrong with the config, or a provider is
             another than it is locked to; every problem carries its file, line and column.
         PluginError: If the package that provides the type cannot be used.
+        ValueError: If *at* is no path or leads to several values, or *origin* is none.
     """
     locked = _locked(lock, registry)  # first: problems of a lock hide those of what is under it
-    document = _overridden(read(path, format), overrides)
+    whole = _overridden(read(path, format), overrides)
+    document: AnyDocument = whole if at is None else _part(whole, at)
     if locked is not None:
-        return locked.structure(document, cls, unknown=unknown)
-    return structure_document(document, cls, unknown=unknown, registry=registry)
+        return locked.structure(document, cls, unknown=unknown, origin=origin)
+    return structure_document(document, cls, unknown=unknown, origin=origin, registry=registry)
 
 
 def _locked(lock: _Path | None, registry: Registry | None) -> Locked | None:
@@ -91,6 +103,12 @@ def _overridden(document: Document, overrides: Sequence[str]) -> Document | Over
     from noether_core.structuring.paths import override
 
     return override(document, overrides)
+
+
+def _part(document: Document | OverriddenDocument, at: str) -> DocumentPart:
+    from noether_core.structuring.paths import part_at
+
+    return part_at(document, at)
 
 
 def dump(

@@ -22,7 +22,7 @@ from noether_core.structuring.documents import Document, read
 from noether_core.structuring.structure import Unknown, structure_document
 
 if TYPE_CHECKING:
-    from noether_core.structuring.paths import OverriddenDocument
+    from noether_core.structuring.paths import AnyDocument
 
 _HEADLINE: Final = (
     "# Written by 'noether lock', for 'noether validate --locked' and 'noether run --locked'.\n"
@@ -125,7 +125,12 @@ class Locked:
         self.registry = known.with_preference(map(_qualified_name, lock.types))
 
     def structure(
-        self, document: Document | OverriddenDocument, cls: type[_S], *, unknown: Unknown = "error"
+        self,
+        document: AnyDocument,
+        cls: type[_S],
+        *,
+        unknown: Unknown = "error",
+        origin: str | None = None,
     ) -> _S:
         """Return the config that a document describes, if all that it needs is what is locked.
 
@@ -135,7 +140,9 @@ class Locked:
             PluginError: If a package that provides a type cannot be used.
         """
         try:
-            config = structure_document(document, cls, unknown=unknown, registry=self.registry)
+            config = structure_document(
+                document, cls, unknown=unknown, origin=origin, registry=self.registry
+            )
         except ConfigError as error:
             raise error.with_problems(map(self.explained, error.problems)) from None
 

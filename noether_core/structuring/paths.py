@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import attrs
 
@@ -18,6 +19,9 @@ Keys: TypeAlias = tuple[str | int, ...]
 
 COMMAND_LINE = "command line"
 """What stands for the file in problems of overrides."""
+
+MOST_LOOKED_AT: Final = 1000
+"""Values of a document among which configs are looked for, to say where they are."""
 
 _STEP = re.compile(r"(?:^|(?<=.)\.)(?P<name>[^.\[\]]+)|\[(?P<number>\d{1,9}|\*)\]")
 
@@ -138,6 +142,88 @@ class OverriddenDocument:
             if problem.keys[: len(keys)] == keys:
                 return attrs.evolve(problem, file=COMMAND_LINE)
         return self._document.locate(problem)
+
+
+@attrs.frozen(eq=False)
+class DocumentPart:
+    """What stands at one path of a document, and keeps its location there."""
+
+    data: Any
+
+    _document: Document | OverriddenDocument
+    _keys: Keys
+
+    def locate(self, problem: Problem) -> Problem:
+        """Return *problem* under its path in the whole document, and with its location."""
+        return self._document.locate(problem.within(*self._keys))
+
+
+AnyDocument: TypeAlias = Document | OverriddenDocument | DocumentPart
+
+
+def part_at(document: Document | OverriddenDocument, path: str) -> DocumentPart:
+    """Return what stands at *path* in a document.
+
+    Raises:
+        ConfigError: If nothing stands there.
+        ValueError: If *path* is none, or leads to several values.
+    """
+    place = DocumentPath(path)
+    keys = place.keys
+    found, problems = place.find(document.data)
+    if problems:
+        raise ConfigError(document.locate(problem) for problem in problems)
+    return DocumentPart(found[0].value, document, keys)
+
+
+def pointed_at_configs(problems: Iterable[Problem], data: Any, *, how: str) -> list[Problem]:
+    """Return *problems*; of *data* that only holds attention configs, the one that says where.
+
+    Args:
+        problems: What is wrong with *data*, taken for an attention config.
+        data: What stands in the document.
+        how: The way to name such a place; gets its path: ``--at {}``.
+    """
+    found = list(problems)
+    for problem in found:
+        if _is_of_no_config(problem, data) and (places := _places(data, how)):
+            return [attrs.evolve(problem, suggestion=places)]  # the others follow from this one
+    return found
+
+
+def _is_of_no_config(problem: Problem, data: Any) -> bool:
+    """Return whether a problem is that *data* names no type, or is no mapping."""
+    if problem.keys:
+        return problem.keys == ("type",) and isinstance(data, dict) and "type" not in data
+    return isinstance(data, list)
+
+
+def _places(data: Any, how: str) -> str | None:
+    """Return in words where configs stand in *data*; None where none is found."""
+    if "attention_constructor" in data:
+        return "this looks like the config of a transformer block, which structure_block reads"
+    found = list(_configs_in(data))
+    if not found:
+        return None
+    first = path_text(found[0])
+    others = f", and {len(found) - 1} more elsewhere" if len(found) > 1 else ""
+    return f"a config stands at {first}{others}; name its place: {how.format(first)}"
+
+
+def _configs_in(data: Any) -> Iterator[Keys]:
+    """Yield the paths of what looks like an attention config, the nearest to the top first."""
+    waiting: deque[Found] = deque([Found((), data)])
+    for _ in range(MOST_LOOKED_AT):
+        if not waiting:
+            return
+        keys, value = waiting.popleft()
+        if isinstance(value, dict) and keys and isinstance(value.get("type"), str):
+            if "hidden_dim" in value:
+                yield keys
+        elif isinstance(value, dict):
+            waiting += [Found((*keys, key), item) for key, item in value.items()]
+        elif isinstance(value, list):
+            waiting += [Found((*keys, key), item) for key, item in enumerate(value)]
 
 
 def override(document: Document, assignments: Sequence[str]) -> OverriddenDocument:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
@@ -32,8 +33,7 @@ from noether_core.spelling import did_you_mean
 if TYPE_CHECKING:
     import cattrs
 
-    from noether_core.structuring.documents import Document
-    from noether_core.structuring.paths import OverriddenDocument
+    from noether_core.structuring.paths import AnyDocument
 
 Unknown = Literal["error", "keep", "warn"]
 """What becomes of options that a config does not know.
@@ -52,17 +52,27 @@ _MOST_CONVERTED = 16
 
 @overload
 def structure(
-    source: Any, *, unknown: Unknown = "error", registry: Registry | None = None
+    source: Any,
+    *,
+    unknown: Unknown = "error",
+    origin: str | None = None,
+    registry: Registry | None = None,
 ) -> AttentionConfig: ...
 @overload
 def structure(
-    source: Any, cls: type[_S], *, unknown: Unknown = "error", registry: Registry | None = None
+    source: Any,
+    cls: type[_S],
+    *,
+    unknown: Unknown = "error",
+    origin: str | None = None,
+    registry: Registry | None = None,
 ) -> _S: ...
 def structure(
     source: Any,
     cls: type[Schema] = AttentionConfig,
     *,
     unknown: Unknown = "error",
+    origin: str | None = None,
     registry: Registry | None = None,
 ) -> Schema:
     """Return the config that *source* describes.
@@ -77,6 +87,8 @@ def structure(
             whose concrete config is made.
         unknown: What becomes of options that the config does not know. ``"keep"`` moves them into
             ``extra``, ``"warn"`` does so with a warning.
+        origin: The other implementation that *source* was written for, and whose options it names:
+            ``"reference"`` or one that the variant knows. None for options as they are here.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
@@ -85,8 +97,13 @@ def structure(
         UnknownTypeError: If no installed package provides its own type.
         AmbiguousTypeError: If several do.
         PluginError: If the package that does cannot be used.
+        ValueError: If the variant knows no such *origin*, or *cls* is no config of attention.
     """
     known = default_registry() if registry is None else registry
+    if origin is not None:
+        config, notices = _of_origin(source, cls, unknown, known, origin)
+        warn_of(notices)
+        return config
     try:  # as `structured` does, without its record, which most calls do not need
         return _made(source, cls, _structurer(known, _strict(unknown)))
     except ConfigError as error:
@@ -96,10 +113,11 @@ def structure(
 
 
 def structure_document(
-    document: Document | OverriddenDocument,
+    document: AnyDocument,
     cls: type[_S],
     *,
     unknown: Unknown = "error",
+    origin: str | None = None,
     registry: Registry | None = None,
 ) -> _S:
     """Return the config that a document describes; its problems carry file, line and column.
@@ -109,9 +127,14 @@ def structure_document(
         PluginError: If the package that provides a type cannot be used.
     """
     try:
-        config, notices = structured(document.data, cls, unknown=unknown, registry=registry)
+        config, notices = structured(
+            document.data, cls, unknown=unknown, origin=origin, registry=registry
+        )
     except ConfigError as error:
-        raise error.with_problems(document.locate(problem) for problem in error.problems) from None
+        from noether_core.structuring.paths import pointed_at_configs
+
+        problems = pointed_at_configs(error.problems, document.data, how="at={!r}")
+        raise error.with_problems(document.locate(problem) for problem in problems) from None
     if notices:
         warn_of(document.locate(problem) for problem in notices)
     return config
@@ -129,14 +152,61 @@ class Structured(NamedTuple, Generic[_S]):
 
 
 def structured(
-    source: Any, cls: type[_S], *, unknown: Unknown = "error", registry: Registry | None = None
+    source: Any,
+    cls: type[_S],
+    *,
+    unknown: Unknown = "error",
+    origin: str | None = None,
+    registry: Registry | None = None,
 ) -> Structured[_S]:
     """Return what `structure` does, and what it warns of, for callers that know a better place."""
     known = default_registry() if registry is None else registry
+    if origin is not None:
+        return _of_origin(source, cls, unknown, known, origin)
     try:
         return Structured(_made(source, cls, _structurer(known, _strict(unknown))), ())
     except ConfigError as error:
         return _second_reading(error, source, cls, unknown, known)
+
+
+def _of_origin(
+    source: Any, cls: type[_S], unknown: Unknown, known: Registry, origin: str
+) -> Structured[_S]:
+    """Return the config that *source* describes in the words of another implementation.
+
+    Problems and notices are under the names that *source* has.
+    """
+    from noether_core.structuring.omegaconf import resolved
+    from noether_core.structuring.origins import translate
+
+    if isinstance(source, Schema) and _is_one(source, cls):
+        return Structured(source, ())  # type: ignore[arg-type]  # it is one, in our words already
+    options = resolved(source)
+    if not isinstance(options, Mapping):
+        options = _options_of(options)
+    translated = translate(options, cls, known, origin)
+    names = translated.names
+    try:
+        config, notices = structured(translated.options, cls, unknown=unknown, registry=known)
+    except ConfigError as error:
+        problems = [_renamed(problem, names) for problem in error.problems]
+        raise error.with_problems([*translated.problems, *problems]) from None
+    if translated.problems:
+        raise ConfigError(translated.problems)
+
+    own = plan_of(type(config)).options
+    way_out = f"with origin=None, and not {origin!r}, it means what it does here"
+    left_out = [
+        _Outdated(
+            keys=(name,),
+            message=f"was left out: {reason}",
+            value=value,
+            suggestion=way_out if name in own else None,
+            at_key=True,
+        )
+        for name, value, reason in translated.left_out
+    ]
+    return Structured(config, (*left_out, *[_renamed(notice, names) for notice in notices]))
 
 
 def _strict(unknown: Unknown) -> Unknown:
@@ -287,7 +357,10 @@ def _options_of(source: Any) -> Mapping[Any, Any]:
         return unstructure(source)
     if isinstance(source, Mapping):
         return source
-    raise refuse("a mapping of options", source)
+    way_out = None
+    if isinstance(source, (str, os.PathLike)):
+        way_out = f"load({shown(os.fspath(source))}) reads a file"
+    raise refuse("a mapping of options", source, way_out)
 
 
 def _type_of(options: Mapping[str, Any], registry: Registry) -> str:
@@ -335,6 +408,7 @@ class _Maker:
 
     def make(self, source: Mapping[str, Any]) -> Schema:
         """Return the config, or raise everything that is wrong with *source*."""
+        self._refuse_attention_alone(source)
         options = dict(source)
         written: dict[str | int, str] = {}
         stray = self._set_aside_unknown(options, written)
@@ -347,6 +421,19 @@ class _Maker:
             raise error.with_problems(
                 _renamed(problem, written) for problem in error.problems
             ) from None
+
+    def _refuse_attention_alone(self, source: Mapping[str, Any]) -> None:
+        """Raise if *source* is an attention config, and this class holds one as an option.
+
+        Whatever else is wrong with it follows from that.
+        """
+        if "type" in self._options or not {"type", "hidden_dim"} <= source.keys():
+            return
+        for option in self._required - source.keys():
+            if self._plan.nested.get(option) is AttentionConfig:
+                message = f"missing: this looks like a config of {option} itself"
+                way_out = f"write it under {option}"
+                raise ConfigError([Problem(keys=(option,), message=message, suggestion=way_out)])
 
     def _made_of_known(self, options: dict[str, Any], stray: list[Problem]) -> Schema:
         nested = self._structure_nested(options)

@@ -172,6 +172,37 @@ def test_a_module_class_takes_its_config_and_nothing_else(type):
         module.__class__(generic, 3)
 
 
+@pytest.mark.parametrize("type", registry().types())
+def test_a_module_is_made_on_its_device_and_in_its_dtype_with_the_numbers_of_a_later_move(type):
+    example = registry().get(type).example
+    torch.manual_seed(0)
+    direct = build(type, **example, device="cpu", dtype=torch.bfloat16)
+    torch.manual_seed(0)
+    moved = build(type, **example).to(torch.bfloat16)
+    for (name, got), wanted in zip(
+        direct.state_dict().items(), moved.state_dict().values(), strict=True
+    ):
+        assert (got.dtype, got.device) == (wanted.dtype, wanted.device), name
+        assert torch.equal(got, wanted), name
+    assert provenance_of(direct) == provenance_of(moved)
+
+    weightless = build(type, **example, device="meta", dtype=torch.float64)
+    assert weightless.config == direct.config
+    assert {(each.is_meta, each.dtype) for each in weightless.state_dict().values()} == {
+        (True, torch.float64)
+    }
+
+
+def test_a_device_or_dtype_that_is_none_is_no_fault_of_the_plugin():
+    with pytest.raises(
+        TypeError, match=r"dtype: expected .* floating-point numbers, got torch.int"
+    ):
+        build("flare", **OPTIONS, dtype=torch.int32)
+    with pytest.raises(RuntimeError, match="nowhere"):
+        build("flare", **OPTIONS, device="nowhere")
+    assert build("flare", **OPTIONS).latent_q.dtype == torch.get_default_dtype()
+
+
 def test_the_very_config_is_kept():
     config = structure({"type": "transolver", **OPTIONS})
     assert build(config).config is config

@@ -19,6 +19,7 @@ from noether_core.nn.operators import (
     is_autocast,
     without_autocast,
 )
+from noether_core.nn.slices.flops import backward_flops, forward_flops
 from noether_core.nn.slices.plan import Operands, Settings
 from noether_core.nn.slices.steps import (
     SliceSums,
@@ -337,6 +338,7 @@ _attend = define_operator(
     fake=_fake_forward,
     gradients=_gradients,
     keep=_keep,
+    flops=forward_flops,
 )
 _attend_backward = define_operator(
     "noether::attend_through_slices_backward",
@@ -344,4 +346,5 @@ _attend_backward = define_operator(
     _backward,
     fake=_fake_backward,
     gradients=_refuse,
+    flops=backward_flops,
 )

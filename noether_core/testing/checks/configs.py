@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from noether_core.errors import ConfigError, OutdatedOptionWarning, shown
+from noether_core.errors import ConfigError, OutdatedOptionWarning, PluginError, shown
 from noether_core.schemas import help_of
 from noether_core.schemas.schema import plan_of
 from noether_core.schemas.unstructure import unstructure
+from noether_core.structuring.origins import origin_of
 from noether_core.structuring.structure import structure
 from noether_core.testing.contract import NotApplicable, check
 from noether_core.testing.option_values import (
@@ -41,7 +42,8 @@ _LONGEST = 120
 def check_config_round_trip(subject: Subject) -> None:
     """A config written out as plain data and read again is the same, fingerprint included.
 
-    Old names of its options are read as the new ones, with a warning.
+    Old names of its options are read as the new ones, with a warning; and where the record names
+    other implementations, what it says of them can be used.
     """
     for config in _some_configs(subject):
         copies = [pickle.loads(pickle.dumps(config))]  # noqa: S301  our own bytes
@@ -54,6 +56,11 @@ def check_config_round_trip(subject: Subject) -> None:
             if (copied, hash(copied), copied.fingerprint()) != wanted:
                 raise subject.failure(f"{shown(config)} comes back as {shown(copied)}")
     _check_outdated_options(subject)
+    for name in subject.variant.origins:
+        try:
+            origin_of(subject.config().type, name, subject.registry)
+        except PluginError as error:
+            raise subject.failure(f"its origin {name!r} cannot be used: {error.reason}") from error
 
 
 def _check_outdated_options(subject: Subject) -> None:

@@ -72,7 +72,7 @@ class DotProductAttention(QKVAttention):
             UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.q)
         check_attn_mask(attn_mask, x, x, self.num_heads)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="dot_product", use_rope=self.use_rope)

@@ -128,7 +128,7 @@ class FLAREAttention(nn.Module):
             TokenGroupError: If the groups do not add up to the tokens, or one is of size None.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self._first_layer())
         check_key_padding_mask(key_padding_mask, x)
         anchors = self._anchors(token_specs, x.shape[1])
         dropout = self.dropout if self.training else 0.0
@@ -158,6 +158,12 @@ class FLAREAttention(nn.Module):
 
         y = self._hand_out(keys, latents, gathered, dropout)
         return functional.dropout(y, dropout) if dropout else y
+
+    def _first_layer(self) -> nn.Module | None:
+        """Return the layer that tokens meet first, or None where something may cast them before."""
+        layers = self.k_proj
+        is_hooked = layers._forward_pre_hooks or "forward" in layers.__dict__  # noqa: SLF001
+        return None if is_hooked else getattr(layers, "first", None)
 
     def _latents(self, batch: int) -> Tensor:
         """Return the latents as queries and keys, ``(batch, heads, num_latents, head_dim)``."""

@@ -50,6 +50,11 @@ class ResidualLinear(nn.Module):
         self.fc = nn.Linear(width, width, bias=bias)
         self.inner = width
 
+    @property
+    def first(self) -> nn.Module:
+        """The layer that tokens meet first."""
+        return self.fc
+
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., width)`` to the same shape."""
         y: Tensor = x + self.fc(x)
@@ -78,6 +83,11 @@ class ResidualMLP(nn.Module):
         self.inner = inner
         self.activation = activation
         self.widths_agree = inner == width
+
+    @property
+    def first(self) -> nn.Module:
+        """The layer that tokens meet first."""
+        return self.fc1
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., width)`` to the same shape."""

@@ -121,7 +121,7 @@ class FLAREPlusPlusAttention(nn.Module):
             ShapeError: If a tensor has another shape, dtype or device than it needs.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.k0_proj)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
 

@@ -85,7 +85,7 @@ class IrregularNatAttention(QKVAttention):
                 are missing.
             PositionError: If the position of a real token is not finite.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.q)
         check_key_padding_mask(key_padding_mask, x)
         positions = check_positions(positions, x, self.input_dim)
         if key_padding_mask is not None:

@@ -386,6 +386,41 @@ def _fake_backward(grad_result: Tensor, weights: Tensor, *inputs: Any) -> list[T
     return [tensor.new_empty(tensor.shape) for tensor in differentiated]
 
 
+def _forward_flops(*inputs: Any, **_: Any) -> int:
+    """Return the operations of the forward pass, of inputs with shapes in the place of tensors."""
+    own = _pair_products(inputs)
+    return 2 * own.heads + own.inner + own.outer
+
+
+def _backward_flops(_: Any, __: Any, *inputs: Any, **___: Any) -> int:
+    """Return the operations of the backward pass."""
+    own = _pair_products(inputs)
+    return 4 * own.heads + 3 * own.inner + 2 * own.outer
+
+
+class _PairProducts(NamedTuple):
+    """The operations of products of all pairs, those of a neighbour's numbers among them."""
+
+    heads: int
+    """Queries with keys, or weights with values."""
+
+    inner: int
+    """Relative positions with the first layer of the bias."""
+
+    outer: int
+    """Its inner features with the second."""
+
+
+def _pair_products(inputs: Sequence[Any]) -> _PairProducts:
+    shapes: Any = _records(inputs)
+    pairs = 2 * math.prod(shapes.given.neighbours)
+    return _PairProducts(
+        heads=pairs * shapes.tokens.queries[1],
+        inner=pairs * math.prod(shapes.relpos.inner),
+        outer=pairs * math.prod(shapes.relpos.outer),
+    )
+
+
 def _refuse(*_: Any) -> NoReturn:
     raise DerivativeError(_SECOND_DERIVATIVE)
 
@@ -397,6 +432,7 @@ _operator = define_operator(
     fake=_fake_forward,
     gradients=_gradients,
     keep=_keep,
+    flops=_forward_flops,
 )
 _backward_operator = define_operator(
     "noether::attend_to_neighbours_backward",
@@ -404,4 +440,5 @@ _backward_operator = define_operator(
     _backward,
     fake=_fake_backward,
     gradients=_refuse,
+    flops=_backward_flops,
 )

@@ -16,12 +16,19 @@ from noether_core.nn import (
     attend,
     check_freqs,
     check_key_padding_mask,
+    check_kv_cache,
     check_tokens,
     layout_of,
     zero_padding,
 )
 from noether_core.nn.cache import join_key_values
-from noether_core.nn.groups import GroupSplit, Selection, SplitTokens, select_groups
+from noether_core.nn.groups import (
+    GroupSplit,
+    Selection,
+    SplitTokens,
+    listed,
+    select_groups,
+)
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.mixed.patterns import PatternRule, patterns_as_names
 from noether_plugins.attention.mixed.plan import Plan, plan_for, remembered_plan
@@ -94,7 +101,8 @@ class MixedAttention(QKVAttention):
                 form that does not fit.
             UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.q)
+        check_kv_cache(kv_cache)
         plan = self._plan(token_specs, attention_patterns, x.shape[1], kv_cache is not None)
         check_key_padding_mask(key_padding_mask, x)
         check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
@@ -125,11 +133,9 @@ class MixedAttention(QKVAttention):
         The plan of the last call serves again where the groups are the same, which is quicker to
         see than to look the plan up.
         """
-        if token_specs is None:
-            raise TokenGroupError("token_specs: got None, wanted a list of TokenSpec")
-        specs = tuple(token_specs)
+        specs = listed(token_specs, "token_specs", "TokenSpec")
         if patterns is not None and not callable(patterns):
-            patterns = tuple(patterns)
+            patterns = listed(patterns, "attention_patterns", "AttentionPattern")
         if torch.compiler.is_compiling():
             return plan_for(layout_of(specs), patterns_as_names(patterns), tokens, storing)
 

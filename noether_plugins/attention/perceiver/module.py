@@ -19,6 +19,7 @@ from noether_core.nn import (
     check_attn_mask,
     check_freqs,
     check_key_padding_mask,
+    check_kv_cache,
     check_tokens,
     combine_masks,
     zero_padding,
@@ -120,12 +121,13 @@ class PerceiverAttention(QKVAttention):
                 *key_padding_mask* without *kv*.
             UnsupportedBackendError: If the backend cannot serve the call.
         """
-        check_tokens(q, self.hidden_dim, name="q")
+        check_tokens(q, self.hidden_dim, name="q", layer=self.q)
+        check_kv_cache(kv_cache)
         self._check_freqs(q_freqs, q, "q_freqs")
         if kv is None:
             _check_cached_only(k_freqs, key_padding_mask)
         else:
-            check_tokens(kv, self.kv_dim, name="kv", beside=q)
+            check_tokens(kv, self.kv_dim, name="kv", beside=q, layer=self.k)
             check_key_padding_mask(key_padding_mask, kv)
             self._check_freqs(k_freqs, kv, "k_freqs")
 

@@ -18,4 +18,7 @@ def noether_attention_variant() -> AttentionVariant:
         memory_exponent=1,
         reference="Wu et al., Transolver, 2024 (arXiv 2402.02366)",
         example={"hidden_dim": 8, "num_heads": 2, "num_slices": 4},
+        origins={
+            "thuml/Transolver": "noether_plugins.attention.transolver.origins:THUML",
+        },
     )

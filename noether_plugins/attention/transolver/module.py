@@ -84,7 +84,7 @@ class TransolverAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
         size = slices.choose_tile_size(self, x)

@@ -18,4 +18,8 @@ def noether_attention_variant() -> AttentionVariant:
         memory_exponent=1,
         reference="Luo et al., Transolver++, 2025 (arXiv 2502.02414)",
         example={"hidden_dim": 8, "num_heads": 2, "num_slices": 4},
+        origins={
+            "thuml/Transolver_plus": "noether_plugins.attention.transolver_plusplus.origins:THUML",
+            "reference": "noether_plugins.attention.transolver_plusplus.origins:REFERENCE",
+        },
     )

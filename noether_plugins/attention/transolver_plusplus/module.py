@@ -24,6 +24,7 @@ from noether_core.nn.initialisation import start_with_
 from noether_core.nn.layers import is_untouched, plain_linears
 from noether_core.nn.noise import gumbel
 from noether_core.nn.operators import dtype_of_sums
+from noether_core.nn.state_dicts import expect_biases_
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
 
 _FIRST_TEMPERATURE = 0.5
@@ -95,6 +96,7 @@ class TransolverPlusPlusAttention(nn.Module):
                 zero_bias=own.init_weights != "torch",
             )
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+        expect_biases_(self, bias=bias)
 
     def reset_parameters(self) -> None:
         """Start with the temperatures of a new module; layers have a function of their own."""
@@ -115,7 +117,7 @@ class TransolverPlusPlusAttention(nn.Module):
         Raises:
             ShapeError: If a tensor has another shape, dtype or device than it needs.
         """
-        check_tokens(x, self.hidden_dim)
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
         dropout = self.dropout if self.training else 0.0
         size = slices.choose_tile_size(self, x, draws_noise=self._is_noisy)

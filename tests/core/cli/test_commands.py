@@ -153,6 +153,7 @@ def test_show_prints_the_record_and_every_option(run):
     options = {option["option"]: option for option in shown["options"]}
     assert next(iter(options)) == "type"
     assert options["num_slices"]["default"] == 512
+    assert shown["origins"] == ["thuml/Transolver"]
     assert options["num_slices"]["accepts"] == "an integer of at least 1"
     assert options["hidden_dim"]["required"]
     assert all(option["help"] for option in options.values())

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from noether_core import ShapeError
-from noether_core.errors import UnsupportedArgumentError
+from noether_core.errors import CacheError, UnsupportedArgumentError
 from noether_core.nn import (
+    Projection,
     RopeFrequency,
     check_attn_mask,
     check_freqs,
     check_key_padding_mask,
+    check_kv_cache,
     check_positions,
     check_tokens,
 )
@@ -65,11 +67,66 @@ def test_what_is_no_dense_tensor_is_named(x, got):
         check_tokens(x, HEADS * WIDTH)
 
 
-def test_masks_and_positions_that_are_no_tensors_are_named():
-    with pytest.raises(ShapeError, match=r"^key_padding_mask: got a list, wanted a dense tensor"):
-        check_key_padding_mask([[True]], X)
-    with pytest.raises(ShapeError, match=r"^positions: got a list, wanted a dense tensor"):
-        check_positions([[0.0]], X, 3)
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        ([[True]], "a list"),
+        (X.bool().to_sparse(), "a tensor with the layout torch.sparse_coo"),
+        (torch.nested.nested_tensor([X[0], X[1, :3]], layout=torch.jagged), "a nested tensor"),
+    ],
+    ids=["list", "sparse", "nested"],
+)
+def test_other_arguments_that_are_no_dense_tensors_are_named(value, got):
+    with pytest.raises(ShapeError, match=f"^key_padding_mask: got {got}, wanted a dense tensor"):
+        check_key_padding_mask(value, X)
+    with pytest.raises(ShapeError, match=f"^positions: got {got}, wanted a dense tensor"):
+        check_positions(value, X, 3)
+    with pytest.raises(ShapeError, match=f"^attn_mask: got (a )?{got.removeprefix('a ')}, wanted"):
+        check_attn_mask(value, X, X, HEADS)
+    for freqs in (value, (value,)):
+        with pytest.raises(ShapeError, match=f"^freqs: got {got}, wanted"):
+            check_freqs(freqs, X, WIDTH, variant="acme", use_rope=True)
+
+
+def test_a_cache_is_one():
+    with pytest.raises(
+        CacheError, **words("kv_cache: got a dict, wanted a noether_core.nn.KVCache")
+    ):
+        check_kv_cache({})
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            X.double(),
+            (
+                "x: got torch.float64, wanted torch.float32, the dtype of the weights; "
+                "pass x.to(torch.float32)"
+            ),
+        ),
+        (
+            X.to("meta"),
+            "x: got a tensor on meta, wanted cpu, where the weights are; pass x.to('cpu')",
+        ),
+    ],
+)
+def test_tokens_are_of_the_dtype_and_on_the_device_of_a_plain_layer(x, message):
+    layer = torch.nn.Linear(X.shape[-1], 5)
+    check_tokens(X, HEADS * WIDTH, layer=layer)
+    with pytest.raises(ShapeError, **words(message)):
+        check_tokens(x, HEADS * WIDTH, layer=layer)
+    layer.register_forward_pre_hook(lambda *_: None)
+    check_tokens(x, HEADS * WIDTH, layer=layer)
+
+
+def test_autocast_takes_tokens_of_every_dtype_but_float64():
+    layer = Projection(X.shape[-1], 5, bias=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        for dtype in (torch.float16, torch.bfloat16, torch.float32):
+            check_tokens(X.to(dtype), HEADS * WIDTH, layer=layer)
+        with pytest.raises(ShapeError, match=r"^x: got torch.float64, wanted torch.float32"):
+            check_tokens(X.double(), HEADS * WIDTH, layer=layer)
 
 
 def test_a_message_carries_the_name_that_the_caller_used():
@@ -98,7 +155,10 @@ def test_a_message_carries_the_name_that_the_caller_used():
         ),
         (
             torch.ones(BATCH, TOKENS, device="meta").bool(),
-            "key_padding_mask: got a tensor on meta, wanted cpu, where the tokens are",
+            (
+                "key_padding_mask: got a tensor on meta, wanted cpu, where the tokens are; "
+                "pass key_padding_mask.to('cpu')"
+            ),
         ),
     ],
 )
@@ -138,7 +198,10 @@ WANTED = "wanted one that broadcasts to (batch, heads, queries, keys) = (2, 3, 1
         ),
         (
             torch.ones(TOKENS, TOKENS, device="meta"),
-            "attn_mask: got a tensor on meta, wanted cpu, where the tokens are",
+            (
+                "attn_mask: got a tensor on meta, wanted cpu, where the tokens are; "
+                "pass attn_mask.to('cpu')"
+            ),
         ),
     ],
 )
@@ -201,7 +264,7 @@ def test_frequencies_of_the_tokens_pass(form, shape):
         ),
         (
             torch.zeros(BATCH, TOKENS, 6, dtype=torch.complex64, device="meta"),
-            "freqs: got a tensor on meta, wanted cpu, where the tokens are",
+            "freqs: got a tensor on meta, wanted cpu, where the tokens are; pass freqs.to('cpu')",
         ),
         ((), "freqs: got [], wanted floating angles for each coordinate"),
         (

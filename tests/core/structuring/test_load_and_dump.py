@@ -1,6 +1,8 @@
 """From files to configs and back."""
 
 import itertools
+import re
+from pathlib import Path
 
 import attrs
 import pytest
@@ -16,9 +18,11 @@ from noether_core import (
     load,
     structure,
 )
+from noether_core.cli import main
 from noether_core.schemas import Schema
 from noether_core.schemas.schema import plan_of
 from noether_core.structuring.documents import read
+from noether_plugins.workbench.experiment import Experiment
 from tests.core.generated import EXAMPLES, INSTALLED, configs_of
 
 FORMATS = ("yaml", "toml", "json")
@@ -117,6 +121,68 @@ def test_an_unknown_type_keeps_its_kind_and_gets_its_location(tmp_path):
     (problem,) = caught.value.problems
     assert (problem.line, problem.column) == (3, 7)
     assert caught.value.type == "transolvr"
+
+
+def test_a_part_of_a_file_is_loaded_and_its_problems_keep_their_place_in_the_file(tmp_path):
+    file = tmp_path / "model.yaml"
+    file.write_text(
+        "depth: 2\nblocks:\n- attention: &a {type: flare, hidden_dim: 8, num_heads: 3}\n"
+        "- attention: {<<: *a, num_heads: 2}\n"
+    )
+    fine = {"type": "flare", "hidden_dim": 8, "num_heads": 2}
+    assert load(file, at="blocks[1].attention") == structure(fine)
+    overrides = ["blocks[0].attention.num_heads=4", "blocks[0].attention.num_latents=5"]
+    config = load(file, at="blocks[0].attention", overrides=overrides)
+    assert (config.num_heads, config.num_latents) == (4, 5)
+
+    def told(at, **options):
+        with pytest.raises(ConfigError) as caught:
+            load(file, at=at, **options)
+        return [problem.headline.removeprefix(f"{file}:") for problem in caught.value.problems]
+
+    assert told("blocks[0].attention", overrides=["blocks[0].attention.dropout=2"]) == [
+        "3:57: blocks[0].attention.num_heads: 3 does not divide hidden_dim 8; 2 and 4 do",
+        "command line: blocks[0].attention.dropout: expected a number from 0 to 1, got 2",
+    ]
+    assert told("blocks[2]") == ["2:1: blocks[2]: nothing stands here; blocks is a list of 2"]
+    with pytest.raises(ValueError, match="leads to several values"):
+        load(file, at="blocks[*]")
+
+
+def test_what_only_holds_configs_says_where_they_stand(tmp_path, capsys):
+    file = tmp_path / "model.yaml"
+    file.write_text("model:\n- {type: flare, hidden_dim: 8}\n- {type: flare, hidden_dim: 9}\n")
+    where = "a config stands at model[0], and 1 more elsewhere; name its place: "
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.suggestion) == ("type", f"{where}at='model[0]'")
+    assert main(["validate", "--plain", str(file)]) == 1
+    assert capsys.readouterr().err.endswith(f"{where}--at model[0]\n")
+
+    file.write_text("attention_constructor: flare\nhidden_dim: 8\n")
+    assert main(["validate", "--plain", str(file)]) == 1
+    assert "a transformer block, which structure_block reads" in capsys.readouterr().err
+
+
+def test_an_attention_config_alone_says_where_it_belongs_in_what_holds_one(tmp_path):
+    file = tmp_path / "bare.yaml"
+    file.write_text("type: flare\nhidden_dim: 8\nnum_heads: 2\n")
+    with pytest.raises(ConfigError) as caught:
+        load(file, Experiment)
+    (problem,) = caught.value.problems
+    assert problem.headline == (
+        f"{file}:1:1: attention: missing: this looks like a config of attention itself; write it "
+        "under attention"
+    )
+
+
+@pytest.mark.parametrize("name", ["attention.yaml", "configs/flare.toml", "a.JSON"])
+def test_a_file_where_a_config_belongs_leads_to_load(name):
+    with pytest.raises(UnknownTypeError, match=re.escape(f"which load({name!r}) reads")):
+        structure({"type": name})
+    with pytest.raises(ConfigError, match=re.escape(f"load({name!r}) reads a file")):
+        structure(Path(name))
 
 
 def test_a_missing_option_is_placed_where_it_should_stand(tmp_path):

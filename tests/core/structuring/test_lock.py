@@ -462,6 +462,11 @@ def test_a_file_of_configs_within_configs_is_loaded_under_a_lock(place):
         ("blocks[0].type", 9),
         ("named.a.type", 16),
     ]
+    with pytest.raises(ConfigError) as caught:  # and a part of the file keeps its place in it
+        load(model, at="named.a", lock=file, registry=after.registry())
+    assert {(problem.path, problem.line) for problem in caught.value.problems} == {
+        ("named.a.type", 16)
+    }
     with pytest.raises(ConfigError) as caught:
         load(model, Model, lock=file, registry=place("nowhere").registry())
     assert len(caught.value.problems) == 3

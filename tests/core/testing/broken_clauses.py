@@ -416,6 +416,11 @@ def _frozen(*names: str) -> Any:
 MORE = [
     ("config_is_strict", _broken("Anything", config=AnythingConfig), "shift takes anything"),
     (
+        "config_round_trip",
+        attrs.evolve(SOUND, origins={"acme/sound": f"{__name__}:SOUND"}),
+        f"its origin 'acme/sound' cannot be used: {__name__}:SOUND is no Origin",
+    ),
+    (
         "bounds",
         _broken("Unenforced", config=UnenforcedConfig),
         "sharpness takes 0.0, wanted a number",

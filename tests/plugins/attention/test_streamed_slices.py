@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from noether_core import ConfigError, build
 from noether_core.errors import DerivativeError
 from noether_core.nn import draw_seed, dropout_at, slices
-from noether_core.nn.slices.operator import _attend, run_backward, run_forward
+from noether_core.nn.slices.operator import _attend, _attend_backward, run_backward, run_forward
 from noether_core.nn.slices.tiles import split_into_tiles
 from noether_core.testing.measuring import Consumption, Operations
 
@@ -361,10 +361,48 @@ def test_memory_beyond_input_and_output_does_not_grow_with_tokens(is_folded):
     assert backward[0] == backward[1]
 
 
-IN_PLACE = {
-    torch.ops.aten.baddbmm_: lambda total, left, right, *_, **__: 2 * math.prod(left) * right[-1]
-}
+def flops_in_place(total, left, right, *_, **__):
+    return 2 * math.prod(left) * right[-1]
+
+
+IN_PLACE = {torch.ops.aten.baddbmm_: flops_in_place, torch.ops.aten.addmm_: flops_in_place}
 """Products that torch's counter leaves out."""
+
+
+@each_variant
+def test_the_counter_is_told_of_every_product(options):
+    module, x = make(options), tokens()
+    is_folded = getattr(module, "is_folded", False)
+    operands, settings = operands_of(module, x, is_folded=is_folded)
+    with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as inner:
+        y, sums = run_forward(operands, settings)
+    with FlopCounterMode(display=False) as told:
+        _attend(*operands, *settings)
+    assert told.get_total_flops() == inner.get_total_flops()
+
+    with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as inner:
+        run_backward(y, sums, operands, settings)
+    with FlopCounterMode(display=False) as told:
+        _attend_backward(y, *sums, *operands, *settings)
+    assert told.get_total_flops() == inner.get_total_flops()
+
+
+@each_variant
+def test_a_counted_module_streams_and_counts_what_is_held_but_for_what_is_made_again(options):
+    streaming, holding = twins(options, chunk=4)
+    counted = []
+    for module in (streaming, holding):
+        with FlopCounterMode(display=False) as counter:
+            module(tokens()).sum().backward()
+        counted.append(counter.get_total_flops())
+    assert STREAMED.partition(".default")[0] in map(str, counter_of(streaming))
+    assert 0.9 * counted[1] < counted[0] < 1.8 * counted[1]
+
+
+def counter_of(module):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(tokens())
+    return counter.get_flop_counts()["Global"]
 
 
 @pytest.mark.parametrize("heads", [1, 2, 3, 5])

@@ -1,0 +1,131 @@
+"""How many operations attention through slices takes, tile by tile, as torch's counter asks.
+
+Products of matrices count, as they do there: twice the numbers that are multiplied. What a pass
+makes again counts again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from noether_core.nn.slices.plan import Operands, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_OPERANDS = len(Operands._fields)
+
+
+class _Products(NamedTuple):
+    """The operations of the products that the passes are made of."""
+
+    rows: int
+    """One of all tokens with a matrix ``(D, D)``."""
+
+    states: int
+    """That which makes the states; 0 where nothing is made from them."""
+
+    features: int
+    """That which makes the features of tokens; 0 where these are the states, or slices make them.
+    """
+
+    output: int
+    """That with the output's weight; 0 where it is applied in the slices."""
+
+    logits: int
+    """That which makes the logits."""
+
+    inner: int
+    """That of the first layer of the temperatures; 0 without."""
+
+    outer: int
+    """That of the second."""
+
+    slices: int
+    """One of slice weights with what tokens or slices have."""
+
+    folded: int
+    """One of what slices have with the weights that are folded into them; 0 without."""
+
+    qkv: int
+    """That which makes queries, keys and values."""
+
+    pairs: int
+    """One of slices with slices."""
+
+    @property
+    def weights(self) -> int:
+        """Those that make slice weights."""
+        return self.inner + self.outer + self.logits
+
+
+def forward_flops(*given: Any, **_: Any) -> int:
+    """Return the operations of the forward pass.
+
+    Args:
+        given: What the operator takes, with shapes in the place of tensors.
+    """
+    own = _products(given)
+    gather = own.states + own.weights + own.features + own.slices
+    read = own.weights + own.slices + own.output
+    return gather + _mix(own) + read
+
+
+def backward_flops(*given: Any, **_: Any) -> int:
+    """Return the operations of the backward pass.
+
+    Args:
+        given: What its operator takes, with shapes in the place of tensors: the gradient and the
+            sums, then what the operator of the forward pass takes.
+    """
+    own = _products(given[3:])
+    read = own.states + own.weights + own.slices + own.output
+    if own.output:
+        read += own.slices + own.rows  # what tokens read, for the gradient of the output's weight
+
+    mix = 4 * own.pairs + 2 * own.qkv + 4 * own.folded
+    weights = own.weights + own.output + own.features + 2 * own.slices
+    through_weights = 2 * own.inner + 2 * own.logits + own.slices
+    sources = 2 * own.states + 2 * own.features
+    return read + _mix(own) + mix + weights + through_weights + sources
+
+
+def _mix(own: _Products) -> int:
+    """Return the operations of attention among the slices, forward."""
+    return own.qkv + 2 * own.pairs + 2 * own.folded
+
+
+def _products(given: Sequence[Any]) -> _Products:
+    operands: Any = Operands._make(given[:_OPERANDS])  # of shapes
+    settings = Settings._make(given[_OPERANDS:])
+    batch, tokens, width = operands.x
+    heads, source, slices = operands.logit_weight
+    head_dim = width // heads
+
+    is_folded = operands.folded_feature_weight is not None
+    of_slice = width if is_folded else head_dim
+    features = 0 if operands.feature_weight is None else 1
+    inner = 0 if operands.inner_weight is None else operands.inner_weight[0]
+    rows = batch * tokens
+    per_head = rows * settings.num_heads
+    each_slice = batch * settings.num_heads * slices
+
+    return _Products(
+        rows=_flops(rows, width, width),
+        states=0 if operands.state_weight is None else _flops(rows, width, width),
+        features=features * _flops(rows, width, width),
+        output=0 if is_folded else _flops(rows, width, width),
+        logits=_flops(per_head, source, slices),
+        inner=_flops(per_head, head_dim, inner),
+        outer=_flops(per_head, inner),
+        slices=_flops(per_head, slices, of_slice),
+        folded=_flops(each_slice, width, head_dim) if is_folded else 0,
+        qkv=_flops(each_slice, head_dim, 3 * head_dim),
+        pairs=_flops(each_slice, slices, head_dim),
+    )
+
+
+def _flops(*sizes: int) -> int:
+    """Return the operations of a product of matrices, from the sizes that it runs through."""
+    return 2 * math.prod(sizes)
