@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from noether_core import AttentionConfig, structure
+from noether_core.errors import SummaryError
 from noether_core.nn import (
     RMSNorm,
+    Summary,
     attend,
     check_key_padding_mask,
     check_tokens,
@@ -21,7 +23,13 @@ from noether_core.nn import (
     zero_padding,
 )
 from noether_core.nn.initialisation import start_with_
-from noether_core.nn.latents import choose_latent_chunk_size, gather_tokens, hand_out_to
+from noether_core.nn.latents import (
+    choose_latent_chunk_size,
+    gather_part,
+    gather_tokens,
+    hand_out_to,
+    read_latents,
+)
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums
 from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.flare_plusplus.config import FLAREPlusPlusAttentionConfig
@@ -59,6 +67,9 @@ class FLAREPlusPlusAttention(nn.Module):
     Raises:
         ConfigError: If *config* is of another type, or an option is wrong.
     """
+
+    rounds = 2
+    """Times that `gather` goes over the tokens: what the first finds makes the second's queries."""
 
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
@@ -157,6 +168,85 @@ class FLAREPlusPlusAttention(nn.Module):
         y = self._hand_out(keys, queries, gathered, dropout)
         return functional.dropout(y, dropout) if dropout else y
 
+    def gather(
+        self, x: Tensor, *earlier: Summary, key_padding_mask: Tensor | None = None
+    ) -> Summary:
+        """Return what tokens contribute to the latents: first alone, then by the first round.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            earlier: Nothing in the first of the two `rounds`. In the second what the first one
+                gathered, of all tokens: merged, where they come in parts.
+            key_padding_mask: As in `forward`.
+
+        Returns:
+            Bytes that do not depend on the number of tokens.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+            SummaryError: If there are more rounds than two, or another module gathered *earlier*,
+                or in another round, batch or dtype, or on another device.
+        """
+        check_tokens(x, self.hidden_dim, layer=self.k0_proj)
+        check_key_padding_mask(key_padding_mask, x)
+        if len(earlier) >= self.rounds:
+            raise _wrong_rounds("gather", len(earlier), "none, or that of the first round")
+
+        if earlier:
+            queries, project = self._queries_of(x, *earlier), self._project
+        else:
+            queries, project = self._first_queries(x.shape[0]), self._first_keys
+        part = gather_part(
+            self,
+            queries,
+            x,
+            project,
+            real=key_padding_mask,
+            chunk_size=choose_latent_chunk_size(self, x, queries, width=self.hidden_dim),
+        )
+        return Summary.of(self, x, parts={"latents": part}, round=len(earlier) + 1)
+
+    def read(
+        self, x: Tensor, *summaries: Summary, key_padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """Return what tokens get of what tokens contributed, whichever these were.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            summaries: What `gather` returned in its first and in its second round, each of all
+                tokens: merged, where they come in parts.
+            key_padding_mask: As in `forward`.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+            SummaryError: If there are not two of them, or another module gathered one, or in
+                another round, batch or dtype, or on another device.
+        """
+        check_tokens(x, self.hidden_dim, layer=self.k0_proj)
+        check_key_padding_mask(key_padding_mask, x)
+        if len(summaries) != self.rounds:
+            raise _wrong_rounds("read", len(summaries), "those of both rounds")
+
+        first, second = summaries
+        queries = self._queries_of(x, first)
+        second.check(self, x, round=2)
+        gathered = second.parts["latents"][0].to(queries.dtype)
+        return read_latents(
+            x,
+            self._project_keys,
+            partial(self._hand_out, queries=queries, gathered=gathered),
+            real=key_padding_mask,
+            chunk_size=choose_latent_chunk_size(self, x, queries, gathered, width=self.hidden_dim),
+        )
+
+    def _queries_of(self, x: Tensor, first: Summary) -> Tensor:
+        """Return the queries that follow from the first round, for the tokens *x*."""
+        first.check(self, x, round=1)
+        return self._queries(first.parts["latents"][0], dtype_of_results(x))
+
     def _first_queries(self, batch: int) -> Tensor:
         """Return the queries that the input has no part in, ``(batch, heads, latents, width)``."""
         latents: Tensor = self.q0_norm(self.latent_q0)
@@ -174,8 +264,10 @@ class FLAREPlusPlusAttention(nn.Module):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the keys and values of the second attention."""
-        keys = project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
-        return keys, project_heads(x, self.v_proj, self.num_heads)
+        return self._project_keys(x), project_heads(x, self.v_proj, self.num_heads)
+
+    def _project_keys(self, x: Tensor) -> Tensor:
+        return project_heads(x, self.k_proj, self.num_heads, norm=self.k_norm)
 
     def _queries(self, dynamic: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the queries of the second attention.
@@ -215,6 +307,12 @@ class FLAREPlusPlusAttention(nn.Module):
         hand_out = partial(self._hand_out, queries=queries, gathered=gathered.mean.to(y.dtype))
         hand_out_to(y, chunks, self.num_heads, hand_out)
         return y
+
+
+def _wrong_rounds(method: str, got: int, wanted: str) -> SummaryError:
+    return SummaryError(
+        f"summary: {method} got {got}, wanted {wanted}: flare_plusplus gathers in two rounds"
+    )
 
 
 def _norm(config: FLAREPlusPlusAttentionConfig) -> nn.Module:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from noether_core import AttentionConfig, ConfigError, build
+from noether_core.errors import SummaryError
 from noether_core.testing.measuring import Consumption, Operations
 from noether_plugins.attention.flare_plusplus.config import FLAREPlusPlusAttentionConfig
 from noether_plugins.attention.flare_plusplus.module import FLAREPlusPlusAttention
@@ -169,7 +170,67 @@ def test_dropout_falls_on_all_three_attentions_and_on_the_output():
     assert len(dropped) == 4
 
 
-NAMES = {"latent_q0", "latent_q_fixed", "gate_logit", "q0_norm", "k_norm"}
+SPLITS = [(11,), (4, 7), (0, 11), (1, 3, 0, 7)]
+
+
+def in_parts(module, x, sizes, real=None):
+    """Return what the module makes of parts of *x*, each gathered and read by itself."""
+    real = EVERYTHING if real is None else real
+    parts = list(zip(x.split(sizes, dim=1), real.split(sizes, dim=1), strict=True))
+    summaries = []
+    for _ in range(module.rounds):
+        first, *others = [
+            module.gather(part, *summaries, key_padding_mask=mask) for part, mask in parts
+        ]
+        summaries.append(first.merge(*others))
+    outputs = [module.read(part, *summaries, key_padding_mask=mask) for part, mask in parts]
+    return torch.cat(outputs, dim=1), summaries
+
+
+@pytest.mark.parametrize("options", [{}, {"backend": "math", "share_k0_v0": False}], ids=str)
+@pytest.mark.parametrize("real", REAL.values(), ids=REAL)
+def test_parts_gathered_twice_and_read_give_the_numbers_of_all_tokens(real, options):
+    module, x = make(**options), tokens()
+    inputs = [x, *module.parameters()]
+    for sizes in SPLITS:
+        y, _ = in_parts(module, x, sizes, real)
+        assert_same_numbers(y, module(x, key_padding_mask=real), inputs)
+
+
+@torch.no_grad()
+def test_chunks_of_parts_give_the_numbers_of_all_tokens():
+    module, x = make(chunk_size=3), tokens()
+    y, (first, second) = in_parts(module, x, (4, 7), REAL["some real"])
+    torch.testing.assert_close(y, module(x, key_padding_mask=REAL["some real"]))
+    few = module.gather(x[:, :1])
+    assert few.nbytes == first.nbytes == second.nbytes == BATCH * HEADS * LATENTS * (WIDTH + 1) * 8
+
+
+def test_gradients_flow_through_summaries_into_a_frozen_module():
+    module = make(chunk_size=3).requires_grad_(requires_grad=False)
+    x, others = tokens(), tokens(7).detach()
+    first = module.gather(x)
+    y = module.read(others, first, module.gather(x, first))
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert gradient.any(-1).all()
+
+
+def test_summaries_of_other_rounds_are_refused_by_name():
+    module, x = make(), tokens()
+    first = module.gather(x)
+    second = module.gather(x, first)
+    for call, message in [
+        (lambda: module.gather(x, first, second), "gather got 2, wanted none, or that of the"),
+        (lambda: module.read(x, first), "read got 1, wanted those of both rounds: flare_plusplus"),
+        (lambda: module.read(x, second, first), "gathered with round 2, and the call has 1"),
+        (lambda: module.gather(x, second), "gathered with round 2, and the call has 1"),
+        (lambda: first.merge(second), "gathered with round 1, and another one has 2"),
+        (lambda: make().gather(x, first), "gathered by another module"),
+    ]:
+        with pytest.raises(SummaryError, match=message):
+            call()
+
+
 LAYERS = {"k0_proj", "v0_proj", "k_proj", "v_proj", "out_proj"}
 
 
