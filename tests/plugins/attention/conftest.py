@@ -11,10 +11,17 @@ import pytest
 import torch
 
 from noether_core import AttentionPattern, TokenSpec, build, registry
+from noether_core.schemas.schema import plan_of
 
 _FOLDER = pathlib.Path(
     os.environ.get("NOETHER_PARITY") or pathlib.Path(__file__).parents[4] / "shared" / "parity"
 )
+_FOLDERS = [_FOLDER, _FOLDER.with_name("parity2")]
+"""Of the first round of recording, and beside it of the second."""
+
+_NO_OPTIONS = {"qk_norm_kind"}
+"""What recorded configs name and no config has."""
+
 _FUSED = {"qkv": ("q", "k", "v"), "kv": ("k", "v")}
 
 
@@ -28,7 +35,7 @@ class ParityCase:
     @property
     def options(self):
         return {
-            name: value for name, value in self.facts["config"].items() if name != "qk_norm_kind"
+            name: value for name, value in self.facts["config"].items() if name not in _NO_OPTIONS
         }
 
     def build(self):
@@ -116,7 +123,7 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture
 def parity_case(request):
     facts = request.param
-    with np.load(_FOLDER / facts["file"], allow_pickle=False) as arrays:
+    with np.load(facts["folder"] / facts["file"], allow_pickle=False) as arrays:
         return ParityCase(facts, dict(arrays))
 
 
@@ -143,11 +150,31 @@ _KINDS = {
 
 
 def _parameters(is_wanted):
-    manifest = _FOLDER / "manifest.json"
-    if not manifest.exists():
+    cases = [
+        {**facts, "folder": folder}
+        for folder in _FOLDERS
+        for facts in _recorded_in(folder)
+        if is_wanted(facts)
+    ]
+    if not cases:
         reason = (
             f"no recorded numbers in {_FOLDER}; set NOETHER_PARITY to the folder that holds them"
         )
         return [pytest.param(None, marks=pytest.mark.skip(reason=reason))]
-    cases = json.loads(manifest.read_text(encoding="utf-8"))["cases"]
-    return [pytest.param(facts, id=facts["name"]) for facts in cases if is_wanted(facts)]
+    return [pytest.param(facts, id=facts["name"], marks=_marks_of(facts)) for facts in cases]
+
+
+def _recorded_in(folder):
+    manifest = folder / "manifest.json"
+    return json.loads(manifest.read_text(encoding="utf-8"))["cases"] if manifest.exists() else []
+
+
+def _marks_of(facts):
+    """Skip what was recorded of a variant, or with an option, that does not ship yet."""
+    options, known = facts["config"], registry()
+    if _is_rope(facts):
+        return []
+    if options["type"] not in known.types():
+        return [pytest.mark.skip(reason=f"no variant {options['type']!r}")]
+    unknown = set(options) - plan_of(known.get(options["type"]).config).options - _NO_OPTIONS
+    return [pytest.mark.skip(reason=f"no options {sorted(unknown)}")] if unknown else []
