@@ -339,6 +339,10 @@ class UnsupportedBackendError(NoetherError, ValueError):
         return f"backend '{self.backend}': {self.reason}"
 
 
+class UnsupportedExportError(NoetherError, RuntimeError):
+    """A module computes what the format that it is exported to has no operators for."""
+
+
 class StateDictError(NoetherError, RuntimeError):
     """Weights of another implementation are none of the module that is to load them."""
 

@@ -64,7 +64,7 @@ def attend(
     Raises:
         UnsupportedBackendError: If the backend cannot serve the request.
     """
-    if backend == "flex":
+    if backend == "flex" and not torch.onnx.is_in_onnx_export():
         return attend_by_flex(
             queries,
             keys,
@@ -74,7 +74,8 @@ def attend(
             dropout=dropout,
             scale=scale,
         )
-    kernel = kernel_of(backend)
+    # A graph of ONNX computes by operators of its own, whichever kernel of torch would.
+    kernel = kernel_of("auto" if backend == "flex" else backend)
 
     if attn_mask is None or isinstance(attn_mask, Tensor):
         mask = combine_masks(attn_mask, key_padding_mask)

@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 from noether_core.errors import UnsupportedBackendError
+from noether_core.nn.streaming import is_exported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,33 @@ def kernel_of(backend: str) -> Kernel:
         raise UnsupportedBackendError(
             backend, f"there is none of this name; choose of {', '.join(KERNELS)}, flex"
         )
-    return KERNELS[backend]
+    kernel = KERNELS[backend]
+    return _with_zeros(kernel) if is_exported() else kernel
+
+
+def _with_zeros(kernel: Kernel) -> Kernel:
+    """Return *kernel* for graphs in which queries without keys get zeros whoever computes them.
+
+    Those of torch do it by themselves; ONNX has NaN or the mean of all values there.
+    """
+
+    def attend(  # noqa: PLR0917  torch's function takes as many
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        *,
+        scale: float | None = None,
+    ) -> Tensor:
+        attended = kernel(query, key, value, attn_mask, dropout_p, is_causal, scale=scale)
+        if attn_mask is None:
+            return attended
+        is_allowed = attn_mask if attn_mask.dtype == torch.bool else attn_mask > float("-inf")
+        return attended.masked_fill(~is_allowed.any(dim=-1, keepdim=True), 0.0)
+
+    return attend
 
 
 def has_tangents(*tensors: Tensor) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, overload
 import torch
 
 from noether_core.errors import MaskError
+from noether_core.nn.streaming import is_exported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,6 +138,10 @@ def zero_padding(tokens: Frequencies | None, key_padding_mask: Tensor | None) ->
 
 
 def _zero_unusable(tokens: Tensor, is_real: Tensor) -> Tensor:
+    if tokens.is_complex() and is_exported():  # few formats have complex numbers
+        pairs = torch.view_as_real(tokens)
+        zeroed = _zero_unusable(pairs.flatten(-2), is_real)
+        return torch.view_as_complex(zeroed.view_as(pairs))
     # Compared so that NaN is unusable too.
     is_usable = (tokens.detach().abs() <= _LARGEST_PADDING).all(dim=-1, keepdim=True)
     return tokens.masked_fill(~(is_usable | is_real.unsqueeze(-1)), 0)

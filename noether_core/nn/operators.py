@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch._decomp import register_decomposition  # the one table that torch.onnx looks into
 from torch.autograd import forward_ad
 from torch.utils.flop_counter import register_flop_formula
 
@@ -116,6 +117,7 @@ def define_operator(
     gradients: Callable[..., Any] | None = None,
     keep: Callable[..., None] | None = None,
     flops: Callable[..., int] | None = None,
+    decomposition: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Define an operator of torch for every device, and return it.
 
@@ -136,6 +138,9 @@ def define_operator(
         keep: Keeps for it what it needs; as the ``setup_context`` there.
         flops: Takes the same as *function* with the shape of each tensor in its place, and returns
             how many operations that is, for `torch.utils.flop_counter`; None for none.
+        decomposition: Computes the same by operators of torch. Exporters to formats that know no
+            others, ``torch.onnx`` among them, write what it does; compilers and ``torch.export``
+            keep the operator.
     """
 
     def refuse(*_: Any) -> NoReturn:
@@ -150,4 +155,8 @@ def define_operator(
     if flops is not None:
         register_flop_formula(packet)(flops)
     defined: Callable[..., Any] = packet.default
+    if decomposition is not None:
+        register_decomposition(defined, unsafe=True)(decomposition)
+        # Else tensors without numbers would be made by it where sizes are symbols.
+        register_decomposition(defined, type="meta", unsafe=True)(fake)
     return defined

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from noether_core.nn.streaming import is_exported
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -157,10 +159,20 @@ def rotate(x: Tensor, freqs: Frequencies) -> Tensor:
 def _turn_neighbours(x: Tensor, freqs: Tensor) -> Tensor:
     """Multiply pairs of neighbours, read as complex numbers, by *freqs*."""
     pairs = x[..., : 2 * freqs.shape[-1]]
+    if is_exported():  # few formats have complex numbers
+        return _turn_pairs(pairs, torch.view_as_real(freqs))
     if not _can_be_read_as_complex(pairs):
         pairs = pairs.contiguous()
     numbers = torch.view_as_complex(pairs.reshape(*pairs.shape[:-1], freqs.shape[-1], 2))
     return torch.view_as_real(numbers * freqs.unsqueeze(-3)).flatten(-2)
+
+
+def _turn_pairs(pairs: Tensor, turns: Tensor) -> Tensor:
+    """Turn pairs of neighbours by cosine and sine, ``(..., tokens, pairs, 2)``."""
+    cos, sin = turns.unsqueeze(-4).unbind(-1)
+    a, b = pairs[..., 0::2], pairs[..., 1::2]
+    turned = torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return turned.flatten(-2)
 
 
 def _can_be_read_as_complex(x: Tensor) -> bool:

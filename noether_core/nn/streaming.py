@@ -92,6 +92,13 @@ def is_traced() -> bool:
     return torch.compiler.is_compiling() or torch._C._is_tracing()  # noqa: SLF001
 
 
+is_exported = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+"""Returns whether ``torch.export`` looks on: other runtimes may compute what its graph says.
+
+Before torch 2.7 also whether a compiler does.
+"""
+
+
 def recomputed(function: Callable[..., Tensor], *given: object) -> Tensor:
     """Return what *function* makes, so that autograd keeps what it is given and no step of it.
 

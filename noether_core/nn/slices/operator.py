@@ -19,9 +19,11 @@ from noether_core.nn.operators import (
     is_autocast,
     without_autocast,
 )
+from noether_core.nn.slices.decomposition import run_at_once
 from noether_core.nn.slices.flops import backward_flops, forward_flops
 from noether_core.nn.slices.plan import Operands, Settings
 from noether_core.nn.slices.steps import (
+    ForwardResult,
     SliceSums,
     empty_sums,
     kept_sources,
@@ -68,16 +70,6 @@ def attend_through_slices(operands: Operands, settings: Settings) -> Tensor:
             operands = operands._replace(temperature=temperature)
     y: Tensor = _attend(*operands, *settings)[0]
     return y
-
-
-class ForwardResult(NamedTuple):
-    """What the forward passes return."""
-
-    y: Tensor
-    """The output, ``(batch, tokens, D)``."""
-
-    sums: SliceSums
-    """What the slices gathered, which the backward passes start from."""
 
 
 def run_forward(operands: Operands, settings: Settings) -> ForwardResult:
@@ -269,6 +261,11 @@ def _forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
     return y, sums.features, sums.weights
 
 
+def _decompose(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
+    y, sums = run_at_once(*_structured(given))
+    return y, sums.features, sums.weights
+
+
 def _fake_forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
     operands, settings = _structured(given)
     sums = empty_sums(operands, settings)
@@ -338,6 +335,7 @@ _attend = define_operator(
     fake=_fake_forward,
     gradients=_gradients,
     keep=_keep,
+    decomposition=_decompose,
     flops=forward_flops,
 )
 _attend_backward = define_operator(

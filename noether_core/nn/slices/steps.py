@@ -408,6 +408,16 @@ class SliceSums(NamedTuple):
     """``(batch, heads, slices)``."""
 
 
+class ForwardResult(NamedTuple):
+    """What the forward passes return."""
+
+    y: Tensor
+    """The output, ``(batch, tokens, D)``."""
+
+    sums: SliceSums
+    """What the slices gathered, which the backward passes start from."""
+
+
 class SliceSumGradients(NamedTuple):
     """The gradients of what slices gathered."""
 

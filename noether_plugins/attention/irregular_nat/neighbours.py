@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from noether_core import NoetherError
+from noether_core.errors import UnsupportedExportError
 from noether_core.nn.operators import define_operator
 
 
@@ -101,12 +102,20 @@ def _fake(positions: Tensor, real: Tensor, radius: float, max_degree: int) -> tu
     return neighbours, positions.new_empty(real.shape, dtype=torch.int64)
 
 
+def _refuse(*_: Any) -> NoReturn:
+    raise UnsupportedExportError(
+        "irregular_nat: nearest neighbours are found by a k-d tree, which ONNX does not have; "
+        "export with torch.export, or another variant"
+    )
+
+
 _search = define_operator(
     "noether::nearest_neighbours",
     "(Tensor positions, Tensor real, float radius, int max_degree) "
     "-> (Tensor neighbours, Tensor walk)",
     _find,
     fake=_fake,
+    decomposition=_refuse,
 )
 
 

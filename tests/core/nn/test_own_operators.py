@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from torch._decomp import get_decompositions
 
 from noether_core.errors import DerivativeError
 from noether_core.nn.operators import define_operator
@@ -47,6 +48,27 @@ def test_compilers_take_it_whole():
         torch.testing.assert_close(y, (x * size).exp() + 1)
         (found,) = torch.autograd.grad(y.sum(), x)
         torch.testing.assert_close(found, size * (x * size).exp())
+
+
+def test_formats_without_the_operator_get_what_it_is_made_of():
+    doubled = define_operator(
+        "tests::doubled",
+        "(Tensor x) -> Tensor",
+        lambda x: x * 2,
+        fake=torch.empty_like,
+        decomposition=lambda x: x + x,
+    )
+    shapes = ({0: torch.export.Dim.DYNAMIC},)
+
+    class Doubled(torch.nn.Module):
+        def forward(self, x):
+            return doubled(x)
+
+    program = torch.export.export(Doubled(), (torch.randn(3),), dynamic_shapes=shapes)
+    written = program.run_decompositions(get_decompositions([doubled]))
+    assert ["doubled" in str(each.graph) for each in (program, written)] == [True, False]
+    x = torch.randn(7)
+    assert torch.equal(written.module()(x), 2 * x)
 
 
 def test_an_operator_without_gradients_refuses_to_have_any():

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from noether_core import ConfigError, build
 from noether_core.errors import DerivativeError
 from noether_core.nn import draw_seed, dropout_at, slices
+from noether_core.nn.slices.decomposition import run_at_once
 from noether_core.nn.slices.operator import _attend, _attend_backward, run_backward, run_forward
 from noether_core.nn.slices.tiles import split_into_tiles
 from noether_core.testing.measuring import Consumption, Operations
@@ -341,6 +342,21 @@ def test_the_operator_keeps_the_rules_of_torch():
         )
         leaves = [None if each is None else each.requires_grad_() for each in operands]
         torch.library.opcheck(_attend, (*leaves, *settings))
+
+
+@each_variant
+def test_what_other_formats_are_given_computes_the_same(options, monkeypatch):
+    module, found = make(options, chunk_size=4, dropout=0.3).train(), []
+    real_attend = slices.attend_through_slices
+    monkeypatch.setattr(
+        slices, "attend_through_slices", lambda *given: found.append(given) or real_attend(*given)
+    )
+    with torch.no_grad():
+        module(tokens(), key_padding_mask=REAL)
+        ((operands, settings),) = found
+        (y, sums), wanted = run_at_once(operands, settings), run_forward(operands, settings)
+    torch.testing.assert_close(y, wanted.y, rtol=0, atol=1e-12)
+    torch.testing.assert_close(sums, wanted.sums, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("is_folded", [False, True])
