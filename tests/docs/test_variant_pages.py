@@ -28,6 +28,12 @@ ARGUMENTS = {
 NAMES = [
     entry.name for entry in registry().providers() if entry.distribution == "noether-attention"
 ]
+OTHER_LAYERS = {
+    "flare": {"num_layers_k_proj": -1, "num_layers_v_proj": -1},
+    "flare_plusplus": {"share_k0_v0": False},
+}
+"""Options with which a variant has layers that it has not else."""
+
 VARIANTS = {name: registry().get(name) for name in NAMES}
 SHARED = plan_of(AttentionConfig).options - {"type"}
 
@@ -177,8 +183,8 @@ def test_the_weights_are_those_of_the_module(name):
 @every_variant
 def test_no_page_names_a_weight_that_does_not_exist(name):
     weights = example_of(name).state_dict().keys()
-    if name == "flare":
-        weights |= example_of(name, num_layers_k_proj=-1, num_layers_v_proj=-1).state_dict().keys()
+    if name in OTHER_LAYERS:
+        weights |= example_of(name, **OTHER_LAYERS[name]).state_dict().keys()
     assert weights_told(name).keys() <= weights | {numbered(weight) for weight in weights}
 
 

@@ -19,4 +19,7 @@ def noether_attention_variant() -> AttentionVariant:
         reference="Puri et al., FLARE++, 2026 (arXiv 2608.11519)",
         example={"hidden_dim": 8, "num_heads": 2, "num_latents": 4},
         silent_options=("chunk_size",),
+        origins={
+            "vpuri3/FLARE.py": "noether_plugins.attention.flare_plusplus.origins:VPURI3",
+        },
     )

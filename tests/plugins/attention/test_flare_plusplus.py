@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from noether_core import AttentionConfig, ConfigError, build
-from noether_core.errors import SummaryError
+from noether_core import AttentionConfig, ConfigError, build, structure
+from noether_core.errors import OutdatedOptionWarning, SummaryError
 from noether_core.testing.measuring import Consumption, Operations
 from noether_plugins.attention.flare_plusplus.config import FLAREPlusPlusAttentionConfig
 from noether_plugins.attention.flare_plusplus.module import FLAREPlusPlusAttention
@@ -312,6 +312,13 @@ def test_options_have_the_defaults_of_the_paper():
         backend="auto",
         chunk_size=None,
     )
+
+
+def test_a_config_of_the_authors_code_is_read():
+    theirs = {"channel_dim": HIDDEN, "num_heads": HEADS, "kind": "flarepp", "rmsnorm": None}
+    with pytest.warns(OutdatedOptionWarning, match="kind: was left out: it is the type"):
+        config = structure({"type": "flare_plusplus", **theirs}, origin="vpuri3/FLARE.py")
+    assert config == FLAREPlusPlusAttentionConfig(hidden_dim=HIDDEN, num_heads=HEADS)
 
 
 def test_a_config_of_another_variant_is_refused():
