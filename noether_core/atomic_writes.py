@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
@@ -39,6 +39,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises:
         OSError: If the folder cannot be written to; an older file stays as it was.
     """
+    name = os.fspath(path)
+    _check_name(name)
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             with open(path, "wb") as file:
@@ -47,7 +49,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             with _replacing_file(os.path.realpath(path)) as file:
                 yield file
     except OSError as error:  # names the file that was asked for, not the temporary one
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise OSError(error.errno, error.strerror, name) from error
+
+
+def _check_name(name: str | bytes) -> None:
+    """Refuse what can be no file's name, as the system would if Python handed it on.
+
+    Raises:
+        OSError: If *name* ends as a folder's, holds NUL or half of a character, or is empty.
+    """
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise OSError(errno.EINVAL, "holds half of a character", name) from error
+    if b"\0" in encoded:
+        raise OSError(errno.EINVAL, "holds the character NUL", name)
+    if encoded.endswith((os.fsencode(os.sep), b"/")):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    if not encoded:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
 @contextmanager
@@ -117,7 +137,7 @@ def _is_renamed(stage: str | os.PathLike[str], target: str) -> bool:
     """Let a folder take the place of one that is missing or empty; return whether it could."""
     if os.path.isdir(target) and os.listdir(target):
         return False
-    os.chmod(stage, _mode(target, 0o777))  # that of a temporary folder keeps all others out
+    _take_mode(stage, target)
     if not fcntl and os.path.isdir(target):
         os.rmdir(target)  # Windows renames onto no folder, not even an empty one
     os.rename(stage, target)
@@ -141,16 +161,14 @@ def _sync(path: str | os.PathLike[str]) -> None:
 def _replacing_file(target: str) -> Iterator[BinaryIO]:
     folder = os.path.dirname(target)
     _remove_leftovers(folder)
-    handle, temporary = _locked_new(
-        lambda: tempfile.mkstemp(dir=folder, prefix=".", suffix=_SUFFIX)
-    )
+    handle, temporary = _locked_new(lambda: _new_file(folder))
     lock = os.dup(handle) if fcntl else None  # the file is closed, and its lock kept, until the end
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(target, 0o666))
+        _take_mode(temporary, target)
         os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
@@ -160,9 +178,30 @@ def _replacing_file(target: str) -> Iterator[BinaryIO]:
             os.close(lock)
 
 
+def _new_file(folder: str) -> tuple[int, str]:
+    """Return a new hidden file, open, and its name.
+
+    The system applies the umask, which no program can look at without changing it for a moment,
+    for all of its threads.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        path = os.path.join(folder, f".{_random_name()}{_SUFFIX}")
+        with suppress(FileExistsError):
+            return os.open(path, flags, 0o666), path
+
+
+def _random_name() -> str:
+    return os.urandom(8).hex()
+
+
 def _new_folder(parent: str, name: str) -> tuple[int, str]:
     """Return a new hidden folder, open so that it can be locked, and its name."""
-    folder = tempfile.mkdtemp(dir=parent, prefix=f".{name}-", suffix=_SUFFIX)
+    while True:
+        folder = os.path.join(parent, f".{name}-{_random_name()}{_SUFFIX}")
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+            break
     return os.open(folder if fcntl else os.devnull, os.O_RDONLY), folder
 
 
@@ -221,11 +260,7 @@ def _remove_unlocked(path: str) -> None:
             os.close(handle)
 
 
-def _mode(target: str | os.PathLike[str], new: int) -> int:
-    """Return the permissions of what is replaced, else those that a *new* file or folder has."""
-    try:
-        return stat.S_IMODE(os.stat(target).st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0)  # the only way to look at it
-        os.umask(mask)
-        return new & ~mask
+def _take_mode(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Give a new file or folder the permissions of what it replaces, if it replaces anything."""
+    with suppress(FileNotFoundError):
+        os.chmod(path, stat.S_IMODE(os.stat(target).st_mode))

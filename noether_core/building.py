@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from noether_core.plugins.imports import describe, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.running import import_code
-from noether_core.provenance import record
+from noether_core.provenance import record, record_extended
 from noether_core.quoting import visible
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.unstructure import unstructure
@@ -185,7 +187,69 @@ def _after_build(
             plugin = label(extension.entry)
             module = _checked(replacement, config, plugin, f"what {hook} returns")
             record(module, variant, entry)
+        record_extended(module)
     return module
+
+
+class TooManyTensorsError(Exception):
+    """The constructor of a module goes on and on."""
+
+
+def skeleton(config: AttentionConfig, registry: Registry, *, most_tensors: int) -> nn.Module | None:
+    """Return what `build` would make of a config, without values and without their memory.
+
+    Returns:
+        None where that cannot be known: an extension takes part, or the class needs values.
+
+    Raises:
+        TooManyTensorsError: If it makes more parameters than *most_tensors*.
+    """
+    if registry.loaded_extensions().implementing("noether_after_build"):
+        return None
+    entry = registry.provider_of(config)
+    module_class = _module_class(registry.variant(entry), entry)
+    with _at_most(most_tensors):
+        return made_by_class(module_class, config, device="meta")
+
+
+@contextlib.contextmanager
+def _at_most(tensors: int) -> Iterator[None]:
+    """Let modules that are made in this thread meanwhile have no more parameters."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    here = threading.get_ident()
+    numbers = itertools.count(1)
+
+    def count(*_: object) -> None:
+        if threading.get_ident() == here and next(numbers) > tensors:
+            raise TooManyTensorsError
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def made_by_class(
+    module_class: type[nn.Module], config: AttentionConfig, *, device: str
+) -> nn.Module | None:
+    """Return what a class makes of a config on a device, without extensions; None if it cannot.
+
+    Torch's random numbers go on as if none had been drawn for it.
+    """
+    import torch
+
+    settings = _TorchSettings()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            return module_class(config)
+    except (KeyboardInterrupt, TooManyTensorsError):
+        raise
+    except BaseException:  # noqa: BLE001  a plugin that calls sys.exit() must not end its host
+        return None
+    finally:
+        settings.put_back()
 
 
 def _checked(module: Any, config: AttentionConfig, plugin: str, name: str) -> nn.Module:

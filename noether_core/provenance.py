@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _ATTRIBUTE = "_noether_provenance"
+_EXTENDED = "_noether_extended"
 
 _made: weakref.WeakKeyDictionary[AttentionVariant, dict[tuple[EntryPoint, Release], Provenance]] = (
     weakref.WeakKeyDictionary()
@@ -96,6 +97,16 @@ def record(module: nn.Module, variant: AttentionVariant, entry: EntryPoint) -> N
         entry: The plugin that provides the variant.
     """
     vars(module)[_ATTRIBUTE] = provenance_in(variant, entry)
+
+
+def record_extended(module: nn.Module) -> None:
+    """Note on a module that extensions had a hand in it once it was made."""
+    vars(module)[_EXTENDED] = True
+
+
+def is_extended(module: nn.Module) -> bool:
+    """Return whether extensions had a hand in a module, so that it is more than its class makes."""
+    return _EXTENDED in vars(module)
 
 
 def provenance_of(module: object) -> Provenance | None:

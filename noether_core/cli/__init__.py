@@ -28,11 +28,15 @@ COMMANDS = {
     "schema": "JSON Schema of one type, or of all that are installed",
     "doctor": "what is wrong, or will be, with the plugins that are installed",
     "new": "write a package with a variant of your own, ready to be installed and tested",
+    "completion": "print what makes a shell complete commands, options and types",
 }
 """Noether's own commands, each in the file of its name."""
 
 GOOD, PROBLEMS, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
+
+_TAKING_THE_REST = (argparse.PARSER, argparse.REMAINDER)
+"""What an argument takes that leaves no place for options behind it."""
 
 _NARROWEST = 40
 """Columns below which help is no longer readable."""
@@ -79,8 +83,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if "_ARGCOMPLETE" in os.environ:
+        from noether_core.cli.completion import chosen_command, complete
+
+        complete(_parser(chosen_command()))
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    parser = _parser(chosen)
+    if not arguments:
+        parser.print_help()
+        return GOOD
     try:
-        options = _parser(arguments).parse_args(arguments)
+        if chosen is not None:
+            parser.check_command(chosen)
+        options = parser.parse_args(arguments)
     except SystemExit as leaving:  # after help, the version or wrong usage
         return int(leaving.code or GOOD)
     status: int = options.run(options)
@@ -130,8 +145,8 @@ def _show_warning(  # noqa: PLR0917  the signature is that of the module warning
     print_error(f"{filename}:{lineno}: {category.__name__}: {message}")
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser; of all commands, only the one in *arguments* is imported and described."""
+def _parser(chosen: str | None) -> _Parser:
+    """Return the parser; of all commands, only the *chosen* one is imported and described."""
     parser = _Parser(
         prog="noether", description="Attention variants as plugins.", formatter_class=_HelpFormatter
     )
@@ -139,7 +154,6 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", required=True
     )
-    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
         described = commands.add_parser(
             name, help=summary, description=summary, formatter_class=_HelpFormatter
@@ -178,9 +192,45 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[_Parser], chosen: 
 class _Parser(argparse.ArgumentParser):
     """A parser, of plugins' commands too, whose usage, help and errors hold nothing unseen."""
 
+    _is_mixing = False
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments in one line, and leave."""
         super().error(visible(message))
+
+    def check_command(self, name: str) -> None:
+        """Leave with the nearest command, and all there are, where there is none of that name."""
+        commands = next(filter(None, (action.choices for action in self._actions)))
+        if name in commands:
+            return
+        from noether_core.spelling import did_you_mean
+
+        names = list(commands)
+        hints = filter(
+            None, (did_you_mean(name, names), f"Commands: {', '.join(map(repr, names))}.")
+        )
+        self.error(f"there is no command {name!r}; {' '.join(hints)}")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse what a command is given, options and other arguments in any order."""
+        if self._is_mixing or not self._can_mix(args):
+            return super().parse_known_args(args, namespace)
+        self._is_mixing = True  # parsing them mixed comes back to this method, twice
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_mixing = False
+
+    def _can_mix(self, arguments: Sequence[str]) -> bool:
+        """Return whether argparse can, which it cannot for all that a plugin's command may have."""
+        if "--" in arguments:  # whoever writes it says the order
+            return False
+        if any(action.nargs in _TAKING_THE_REST for action in self._actions):
+            return False
+        grouped = [group._group_actions for group in self._mutually_exclusive_groups]  # noqa: SLF001
+        return all(action.option_strings for actions in grouped for action in actions)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(visible_lines(message), file)
@@ -195,6 +245,17 @@ class _HelpFormatter(argparse.HelpFormatter):
         except (OSError, ValueError):
             columns = 80
         super().__init__(prog, width=max(columns, _NARROWEST) - 2)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Return a description, filled; one that has lines keeps them.
+
+        Lines after the first are indented: a plugin's help must not look like what we print.
+        """
+        if "\n" not in text:
+            return super()._fill_text(text, width, indent)
+        first, *others = text.splitlines()
+        kept = (line if line.startswith(" ") else f"  {line}" for line in others)
+        return "\n".join(indent + line.rstrip() for line in (first, *kept))
 
 
 class _Version(argparse.Action):

@@ -1,9 +1,8 @@
-"""``noether list``: what is installed, from metadata alone unless details are asked for."""
+"""``noether list``: what is installed, from metadata and source; details import the plugins."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
 from noether_core.cli.output import add_table_options, print_error, print_json, print_table
@@ -16,8 +15,16 @@ from noether_core.plugins.catalogue import (
     Candidate,
     candidates,
 )
+from noether_core.plugins.metadata import EntryPoint
+from noether_core.plugins.outlines import outline_of
+
+# What type checkers take for typing's, which takes as long to import as all else that lists do.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _FACTS = ("type", "distribution", "version", "plugin")
+_OUTLINE = ("interface", "summary")
 _DETAILS = ("interface", "capabilities", "summary")
 
 
@@ -28,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--details",
         action="store_true",
-        help="interface, capabilities and summary; imports each plugin",
+        help="as each plugin's record has them: interface, capabilities and summary; imports each",
     )
     parser.set_defaults(run=run)
 
@@ -42,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(rows)
     else:
-        details = _DETAILS if options.details else ()
+        details = _DETAILS if options.details else _OUTLINE
         print_table(rows, (*_FACTS, *details, "note"), plain=options.plain)
     for fault in faults:
         print_error(f"noether: {fault.origin}: {fault.reason}")
@@ -58,10 +65,20 @@ def _row(candidate: Candidate, *, details: bool) -> dict[str, Any]:
         "plugin": entry.value,
         "note": _note(candidate),
     }
+    if not details:
+        return row | _outline(entry)
     # What was blocked is not to be imported, and a copy that is hidden never would be.
-    if details and candidate.state not in {BLOCKED, SHADOWED}:
+    if candidate.state not in {BLOCKED, SHADOWED}:
         row |= _details(entry.qualified_name)
     return row
+
+
+def _outline(entry: EntryPoint) -> dict[str, str]:
+    """Return interface and summary, from the source: nothing that is installed is run."""
+    if not entry.origin:  # registered in this process, so that its record is at hand
+        known = _details(entry.qualified_name)
+        return {name: known.get(name, "") for name in _OUTLINE}
+    return outline_of(entry)._asdict()
 
 
 def _note(candidate: Candidate) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import tempfile
 
 from noether_core.cli import GOOD, PROBLEMS, USAGE
 from noether_core.cli.output import print_error, print_text
@@ -112,22 +111,15 @@ def _write(names: Names, interface: str) -> None:
     from noether_core.scaffold import files_of
 
     files = files_of(names, interface, version=core_version(), api_version=hookspec_version)
-    staging = tempfile.mkdtemp(dir=os.curdir, prefix=".", suffix=".part")
+    staging = f".{os.urandom(8).hex()}.part"
+    os.mkdir(staging)
     try:
         for path, text in files.items():
             target = os.path.join(staging, path)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             with open(target, "w", encoding="utf-8") as file:
                 file.write(text)
-        # mkdtemp makes folders that only their owner may enter.
-        os.chmod(staging, 0o777 & ~_umask())
         os.rename(staging, names.distribution)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

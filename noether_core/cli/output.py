@@ -8,9 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from noether_core.quoting import visible, visible_lines
+
+# What type checkers take for typing's, which takes as long to import as all else that lists do.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def add_table_options(

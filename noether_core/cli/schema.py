@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from noether_core.cli.output import print_json
+from noether_core.cli import GOOD, PROBLEMS, USAGE
+from noether_core.cli.output import print_error, print_json
+
+_COMMAND = "run"
+"""The command of a plugin whose files are experiments, where none is named."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="a type, bare or qualified; all that are installed if left out",
     )
+    parser.add_argument(
+        "--experiment",
+        metavar="COMMAND",
+        nargs="?",
+        const=_COMMAND,
+        help=f"the schema of the files that a command takes, {_COMMAND} if left out",
+    )
     parser.set_defaults(run=run)
 
 
@@ -22,5 +34,33 @@ def run(options: argparse.Namespace) -> int:
     """Print the schema; return 0."""
     from noether_core.structuring.json_schema import json_schema
 
-    print_json(json_schema(options.type))
-    return 0
+    if options.experiment is None:
+        print_json(json_schema(options.type))
+        return GOOD
+    if options.type is not None:
+        print_error("noether schema: name a type or --experiment, not both")
+        return USAGE
+
+    schema = _schema_of_files(options.experiment)
+    if schema is None:
+        print_error(f"noether schema: no command {options.experiment!r} says what its files hold")
+        return PROBLEMS
+    print_json(json_schema(schema))
+    return GOOD
+
+
+def _schema_of_files(command: str) -> Any:
+    """Return the class that a plugin's command gives as the default ``schema`` of its parser.
+
+    Core knows no experiment: whoever adds a command knows what its files hold.
+    """
+    from noether_core.plugins.registry import registry
+
+    entries = [
+        entry for entry in registry().commands() if command in (entry.name, entry.qualified_name)
+    ]
+    if len(entries) != 1:
+        return None
+    parser = argparse.ArgumentParser()
+    registry().add_command(entries[0], parser)
+    return parser.get_default("schema")

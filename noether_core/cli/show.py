@@ -15,7 +15,7 @@ from noether_core.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from noether_core.saving.contents import Contents
     from noether_core.schemas import AttentionConfig
@@ -92,10 +92,16 @@ def _show_variant(type: str, options: argparse.Namespace) -> None:
 
     print_facts(facts, plain=options.plain)
     print_line()
-    print_table(described, ("option", "accepts", "default", "help"), plain=options.plain)
+    rows = [row | {"default": _default_text(row)} for row in described]
+    print_table(rows, ("option", "accepts", "default", "help"), plain=options.plain)
     if old_options:
         print_line()
         print_table(old_options, ("old_option", "now", "help"), plain=options.plain)
+
+
+def _default_text(option: Mapping[str, Any]) -> str:
+    """Return a default as a YAML file says it, or that an option has none."""
+    return "(required)" if option["required"] else _text(option["default"])
 
 
 def _growth(exponent: float | None) -> str:
@@ -105,7 +111,7 @@ def _growth(exponent: float | None) -> str:
 
 def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
     """Return what each option of a config class accepts, ``type`` first."""
-    from noether_core.schemas import help_of
+    from noether_core.schemas.help_text import help_of, plain_text
     from noether_core.schemas.schema import plan_of
     from noether_core.schemas.unstructure import unstructure
 
@@ -123,7 +129,7 @@ def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
                 "accepts": field.expected,
                 "default": None if is_required else unstructure(field.default_value()),
                 "required": is_required,
-                "help": texts.get(field.option, ""),
+                "help": plain_text(texts.get(field.option, "")),
             }
         )
     return described
@@ -216,4 +222,4 @@ def _rows(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _text(value: Any) -> str:
     import json
 
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and value else json.dumps(value)

@@ -12,7 +12,14 @@ from noether_core.nn.checks import (
 )
 from noether_core.nn.groups import group_sizes, layout_of
 from noether_core.nn.initialisation import init_weights_
-from noether_core.nn.layers import Projection, QKVAttention, merge_heads, project_heads, split_heads
+from noether_core.nn.layers import (
+    Projection,
+    QKVAttention,
+    describe,
+    merge_heads,
+    project_heads,
+    split_heads,
+)
 from noether_core.nn.masks import (
     Causal,
     Packed,
@@ -53,6 +60,7 @@ __all__ = [
     "check_positions",
     "check_tokens",
     "combine_masks",
+    "describe",
     "draw_seed",
     "dropout_at",
     "gather_slices",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import attrs
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
@@ -101,6 +102,21 @@ class Projection(nn.Module):
         """Project *x*, ``(..., in_features)``, to ``(..., out_features)``."""
         projected: Tensor = self.project(x)
         return projected
+
+
+def describe(config: AttentionConfig) -> str:
+    """Return the type and the sizes in a config, as the repr of its module has them.
+
+    Sizes are the options that are whole numbers, those that were left to choose left out::
+
+        type='flare', hidden_dim=64, num_heads=4, num_latents=16
+    """
+    sizes = {
+        name: value
+        for name, value in attrs.asdict(config, recurse=False).items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    }
+    return ", ".join([f"type={config.type!r}", *(f"{name}={size}" for name, size in sizes.items())])
 
 
 def plain_linear(layer: nn.Module) -> nn.Linear | None:
@@ -205,6 +221,10 @@ class QKVAttention(nn.Module):
             accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
         else:
             accept_fused_(self, fused="kv", parts=("k", "v"))
+
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
 
     def project_queries(
         self, x: Tensor, freqs: Frequencies | None = None, *, parts: int = 1

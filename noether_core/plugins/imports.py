@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from importlib.machinery import ModuleSpec, PathFinder
-from typing import Any
 
-from noether_core.errors import PluginError
 from noether_core.plugins.metadata import EntryPoint
+
+# What type checkers take for typing's; a list of plugins needs it no more than it needs errors.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from noether_core.errors import PluginError
 
 
 def file_of(path: str) -> str:
@@ -76,6 +81,8 @@ def import_object(path: str, plugin: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin that calls sys.exit() must not end its host
+        from noether_core.errors import PluginError
+
         raise PluginError(plugin, f"{path} cannot be imported: {describe(error)}") from error
     return found
 
@@ -95,4 +102,6 @@ def label(entry: EntryPoint) -> str:
 
 def plugin_error(entry: EntryPoint, reason: str) -> PluginError:
     """Return the error that the plugin *entry* cannot be used for *reason*."""
+    from noether_core.errors import PluginError
+
     return PluginError(label(entry), f"{entry.value} {reason}")

@@ -61,6 +61,11 @@ class Registry(Catalogue):
         self._extensions: Extensions | None = None
         self._forget_names()
 
+    def __repr__(self) -> str:
+        packages = sorted({entry.distribution for entry in self.providers()})
+        types = ", ".join(self.types())
+        return f"<Registry: {types or 'no types'}; of {', '.join(packages) or 'no package'}>"
+
     def _forget_names(self) -> None:
         """Resolve every type anew from now on.
 

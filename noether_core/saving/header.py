@@ -56,11 +56,17 @@ class Header(NamedTuple):
 def opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     """Yield the file at *path*; whatever keeps it from being read is a SavedModuleError."""
     name = os.fspath(path)
+    # Opening a pipe would wait for whoever writes to it.
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise SavedModuleError(name, "is no file")
     try:
-        # Opening a pipe would wait for whoever writes to it.
-        if os.path.exists(name) and not os.path.isfile(name):
-            raise SavedModuleError(name, "is no file")
-        with open(name, "rb") as file:
+        file = open(name, "rb")  # noqa: SIM115  closed below
+    except ValueError as error:  # NUL, or half of a character
+        raise SavedModuleError(name, f"is no name of a file: {error}") from error
+    except OSError as error:
+        raise SavedModuleError(name, f"cannot be read: {error.strerror}") from error
+    try:
+        with file:
             yield file
     except OSError as error:
         raise SavedModuleError(name, f"cannot be read: {error.strerror}") from error

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import attrs
 
-from noether_core.building import build
+from noether_core.building import TooManyTensorsError, build, skeleton
 from noether_core.errors import (
     ConfigError,
     Difference,
@@ -83,6 +83,10 @@ def load_module(
         raise ProvenanceError(saved.file, not_taken)
 
     config = _config(saved, known, entry.qualified_name, differences)
+    # First without memory: a small file may name sizes that no machine holds.
+    misfits = _misfits_of_skeleton(config, known, saved)
+    if misfits:
+        raise _misfits_error(saved, misfits, differences)
     module = _built(config, known, device)
     misfits = _fill(getattr(module, "_orig_mod", module), saved.state, saved.contents.buffers)
     if misfits:
@@ -196,6 +200,25 @@ def _built(config: AttentionConfig, known: Registry, device: Any) -> nn.Module:
     return module if device is None else module.to(device)
 
 
+def _misfits_of_skeleton(config: AttentionConfig, known: Registry, saved: _Saved) -> list[str]:
+    """Return what does not fit a module of *config*, as far as it is known without building it."""
+    # A constructor may make some more on the way, and tie or drop them.
+    most = 1000 + 10 * len(saved.state)
+    try:
+        module = skeleton(config, known, most_tensors=most)
+    except TooManyTensorsError:
+        return [f"the module has more than {most:,} tensors, the file {len(saved.state):,}"]
+    if module is None:
+        return []
+    try:
+        module.load_state_dict({name: value.to("meta") for name, value in saved.state.items()})
+    except RuntimeError:
+        return list(_misfits(module.state_dict(), saved.state, _shape))
+    except Exception:  # noqa: BLE001  one that reads its values when they are loaded
+        return []
+    return []
+
+
 def _fill(module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, str]) -> list[str]:
     """Give the tensors of a module saved values and dtypes.
 
@@ -216,7 +239,7 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, 
         _take_dtypes(dict(module.named_buffers()), buffer_dtypes)
         module.load_state_dict(state)
     except RuntimeError as error:
-        return list(_misfits(own, state)) or [str(error)]
+        return list(_misfits(own, state, _kind)) or [str(error)]
     return list(_torn_ties(own, state))
 
 
@@ -227,21 +250,27 @@ def _take_dtypes(tensors: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype
             tensors[name].data = tensors[name].data.to(dtype)
 
 
-def _misfits(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Iterator[str]:
+def _misfits(
+    own: Mapping[str, Tensor], saved: Mapping[str, Tensor], kind: Callable[[Tensor], str]
+) -> Iterator[str]:
     """Yield the tensors that only one side has, and those that are of another kind there."""
     for name in sorted(own.keys() | saved.keys()):
         if name not in saved:
             yield f"'{name}' is not in the file"
         elif name not in own:
             yield f"'{name}' is not in the module"
-        elif (there := _kind(saved[name])) != (here := _kind(own[name])):
+        elif (there := kind(saved[name])) != (here := kind(own[name])):
             yield f"'{name}' has {there} in the file, {here} in the module"
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"the shape {tuple(tensor.shape)}"
 
 
 def _kind(tensor: Tensor) -> str:
     """Return in words what two tensors must share for one to take the values of the other."""
     number = "" if tensor.is_floating_point() else f" and the dtype {dtype_name(tensor.dtype)}"
-    return f"the shape {tuple(tensor.shape)}{number}"
+    return _shape(tensor) + number
 
 
 def _torn_ties(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> Iterator[str]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import re
 import weakref
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from noether_core.schemas.schema import Schema, plan_of
+
+_LITERAL = "``(.+?)``"
+_ROLE = "(?::[a-z:]+:)?`~?([^`]+)`"
+_EMPHASIS = r"(?<![*\w])\*{1,2}(\w[^*]*?)\*{1,2}(?![*\w])"
 
 _texts: weakref.WeakKeyDictionary[type, Mapping[str, str]] = weakref.WeakKeyDictionary()
 
@@ -23,6 +28,14 @@ def help_of(cls: type[Schema]) -> Mapping[str, str]:
     if texts is None:
         texts = _texts[cls] = MappingProxyType(_read_texts(cls))
     return texts
+
+
+def plain_text(help: str) -> str:
+    """Return *help* without the marks of reStructuredText around names and words."""
+    text = help
+    for mark in (_LITERAL, _ROLE, _EMPHASIS):
+        text = re.sub(mark, r"\1", text)
+    return text
 
 
 def _read_texts(cls: type[Schema]) -> dict[str, str]:

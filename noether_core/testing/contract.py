@@ -11,6 +11,7 @@ import attrs
 from noether_core.hookspecs import Capability
 
 if TYPE_CHECKING:
+    from noether_core.testing.obstacles import Need
     from noether_core.testing.subject import Subject
 
 
@@ -20,6 +21,10 @@ class CheckFailed(AssertionError):  # noqa: N818  it speaks of the variant: no e
 
 class NotApplicable(Exception):  # noqa: N818  likewise
     """The check says nothing about this variant, for the reason given."""
+
+
+class Kept(NotApplicable):
+    """The variant lacks what the check needs, which another check reports."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -37,26 +42,24 @@ class Check:
     capabilities: tuple[Capability, ...]
     """Where there are any: the check applies to records that promise one of them."""
 
-    needs_module: bool
-    """Whether the check means nothing where no module of the example can be made."""
+    needs: Need
+    """Without which the check means nothing."""
 
     def __call__(self, subject: Subject) -> str | None:
         """Return what was measured, if that is of interest.
 
         Raises:
             CheckFailed: If the variant breaks the contract.
-            NotApplicable: If its record promises nothing of the kind, or there is no module.
+            NotApplicable: If its record promises nothing of the kind.
+            Kept: If the variant lacks what the check needs.
         """
         if not self.is_implied_by(subject):
             raise NotApplicable(f"the record does not promise {' or '.join(self.capabilities)}")
-        try:
-            return self.function(subject)
-        except Exception as error:
-            # Without this, one wrong path in a record would be a failure of every check.
-            if self.needs_module and not subject.is_buildable():
-                reason = "no module of the example can be made; the check 'construction' says why"
-                raise NotApplicable(reason) from error
-            raise
+        # Without this, one wrong path in a record would be a failure of every check.
+        obstacle = None if self.needs == "nothing" else subject.obstacle
+        if obstacle is not None and obstacle.keeps(self.needs):
+            raise Kept(obstacle.reason)
+        return self.function(subject)
 
     def is_implied_by(self, subject: Subject) -> bool:
         """Return whether the record of *subject* promises what is checked."""
@@ -64,13 +67,13 @@ class Check:
 
 
 def check(
-    *capabilities: Capability, needs_module: bool = True
+    *capabilities: Capability, needs: Need = "call"
 ) -> Callable[[Callable[[Subject], str | None]], Check]:
     """Make a check of a function named ``check_rope``; its docstring begins with the contract.
 
     Args:
         *capabilities: The check applies to records that promise any of them; to all without any.
-        needs_module: Whether it means nothing where no module can be made.
+        needs: Without which it means nothing.
     """
 
     def make(function: Callable[[Subject], str | None]) -> Check:
@@ -80,7 +83,7 @@ def check(
             contract=documentation.partition("\n")[0],
             function=function,
             capabilities=capabilities,
-            needs_module=needs_module,
+            needs=needs,
         )
 
     return make

@@ -97,17 +97,26 @@ def _flops(func: Any, args: Any, kwargs: Mapping[str, Any], result: Any) -> int:
     return 0
 
 
+_Backend = Callable[..., Callable[..., Any]]
+
+
+def _backend(name: str) -> _Backend:
+    found: _Backend = torch._dynamo.lookup_backend(name)  # noqa: SLF001  nothing public
+    return found
+
+
 class Graphs:
     """A backend of `torch.compile` that leaves the work to another, and knows which graphs run.
 
     Args:
         backend: Name of the backend that does the work.
         most: How many graphs there may be.
+        first: Another for the first graph; the same where it is empty.
     """
 
-    def __init__(self, backend: str, *, most: int) -> None:
+    def __init__(self, backend: str, *, most: int, first: str = "") -> None:
         self.most = most
-        self._compile: Callable[..., Callable[..., Any]] = torch._dynamo.lookup_backend(backend)  # noqa: SLF001
+        self._first, self._later = (_backend(name) for name in (first or backend, backend))
         self._captured = 0
         self.ran: list[int] = []
         """The numbers of the graphs that ran, in that order.
@@ -123,7 +132,8 @@ class Graphs:
     def __call__(self, graph: GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
         """Compile a graph."""
         self._captured += 1
-        number, run = self._captured, self._compile(graph, inputs)
+        compile_graph = self._later if self._captured > 1 else self._first
+        number, run = self._captured, compile_graph(graph, inputs)
 
         def recorded(*arguments: Any) -> Any:
             self.ran.append(number)

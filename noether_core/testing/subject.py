@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
@@ -23,6 +24,7 @@ from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.testing import calls
 from noether_core.testing.contract import CheckFailed
+from noether_core.testing.obstacles import Need, Obstacle, first_obstacle
 
 if TYPE_CHECKING:
     from noether_core.schemas import AttentionConfig
@@ -144,13 +146,19 @@ class Subject:
             return False
         return True
 
-    def is_buildable(self) -> bool:
-        """Return whether a module of the example can be made."""
-        try:
-            self.raw_module(self.config())
-        except Exception:  # noqa: BLE001  a variant raises what it likes
-            return False
-        return True
+    @cached_property
+    def obstacle(self) -> Obstacle | None:
+        """What keeps most checks from saying anything, if anything does."""
+        return first_obstacle(self)
+
+    def check_has(self, *needs: Need) -> None:
+        """Check that none of *needs* is what the variant lacks.
+
+        Raises:
+            CheckFailed: If one is.
+        """
+        if self.obstacle is not None and self.obstacle.lacking in needs:
+            raise self.failure(self.obstacle.problem)
 
     def raw_module(self, config: AttentionConfig, *, seed: int = 0) -> nn.Module:
         """Return a module in training mode as users build it; *seed* draws its weights."""
@@ -291,9 +299,19 @@ class Subject:
     def seeded(self, seed: int) -> Iterator[None]:
         """Let torch draw from *seed*, and leave its generators as they were."""
         device = torch.device(self.device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        if device.type != "cpu":
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                torch.manual_seed(seed)
+                yield
+            return
+
+        # A tenth of all time would go into seeding generators of devices that are not there.
+        state = torch.get_rng_state()
+        try:
+            torch.default_generator.manual_seed(seed)
             yield
+        finally:
+            torch.set_rng_state(state)
 
 
 def config_of(module: nn.Module) -> AttentionConfig:

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from noether_core import hookimpl
 from noether_core.errors import MissingExtraError
+from noether_core.schemas import Schema
+from noether_core.schemas.help_text import help_of, plain_text
+from noether_core.schemas.schema import plan_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from noether_plugins.workbench.experiment import Experiment
 
 
 @hookimpl
 def noether_command(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
+    from noether_plugins.workbench.experiment import Experiment
+
     parser.description = (
-        "Train a small transformer, whose attention the file names, on flow around aerofoils."
+        "Train a small transformer, whose attention the file names, on flow around aerofoils: "
+        "points on an aerofoil and around it go in, pressure and velocity come out. The data are "
+        "computed, nothing is downloaded. A folder gets the weights, the errors on held-out "
+        "aerofoils beside those of predicting the mean, a picture, and the experiment as it ran."
     )
+    parser.epilog = _options_text(Experiment)
     parser.add_argument(
         "file", metavar="FILE", help="experiment: YAML, TOML or JSON, by its suffix"
     )
@@ -26,7 +39,8 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
         "overrides",
         metavar="PATH=VALUE",
         nargs="*",
-        help="values before those of FILE, right behind it: attention.num_slices=64 model.depth=6",
+        help="values before those of FILE, anywhere on the line: attention.num_slices=64 "
+        "model.depth=6",
     )
     parser.add_argument(
         "--locked",
@@ -37,12 +51,15 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
         help="refuse types whose provider is another than LOCKFILE says, noether.lock if left out",
     )
     parser.add_argument(
-        "--output", metavar="DIR", help="folder of the run; runs/ and the name of FILE if left out"
+        "--output",
+        metavar="DIR",
+        help="folder of the run; if left out runs/ and the name of FILE, numbered where that is "
+        "taken",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a run that the folder holds"
     )
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, schema=Experiment)
 
 
 def _lock_file(name: str) -> str:
@@ -54,8 +71,36 @@ def _lock_file(name: str) -> str:
     return name
 
 
+def _options_text(experiment: type[Schema]) -> str:
+    """Return what a file may say: a line for each option with its default, its help below."""
+    lines = ["options of an experiment, in FILE or as PATH=VALUE:"]
+    for path, fact, text in _options_of(experiment):
+        lines += [f"  {path}: {fact}", f"      {text}"]
+    lines += ["", "  Options of an attention are those of its type: noether show TYPE."]
+    return "\n".join(lines)
+
+
+def _options_of(cls: type[Schema], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield path, default and help of each option, those of configs within included."""
+    plan = plan_of(cls)
+    texts = help_of(cls)
+    for field in plan.fields:
+        text = plain_text(texts[field.option])
+        path = prefix + field.option
+        if field.option in plan.required:
+            yield path, "required", text
+            continue
+        default = field.default_value()
+        if isinstance(default, Schema):
+            yield from _options_of(type(default), f"{path}.")
+        else:
+            written = default if isinstance(default, str) else json.dumps(default)
+            yield path, f"{field.expected}; {written} if left out", text
+
+
 def _run(options: argparse.Namespace) -> int:
     _check_installed()
+    options.file, options.overrides = _file_and_overrides([options.file, *options.overrides])
     experiment = _experiment(options)
     from noether_plugins.workbench.run import run
 
@@ -74,3 +119,12 @@ def _experiment(options: argparse.Namespace) -> Experiment:
     from noether_plugins.workbench.experiment import Experiment
 
     return load(options.file, Experiment, lock=options.locked, overrides=options.overrides)
+
+
+def _file_and_overrides(words: list[str]) -> tuple[str, list[str]]:
+    """Return which of *words* is FILE, wherever it stands: a file, or the first without a ``=``."""
+    for is_file in (os.path.isfile, lambda word: "=" not in word):
+        for position, word in enumerate(words):
+            if is_file(word):
+                return word, words[:position] + words[position + 1 :]
+    return words[0], words[1:]

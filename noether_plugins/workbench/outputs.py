@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -35,8 +36,27 @@ class OutputError(NoetherError, OSError):
     """The folder of a run cannot be used."""
 
 
+def new_folder(wanted: Path) -> Path:
+    """Make and return the folder *wanted*, or where it is taken the next one: ``name-2``, say.
+
+    Whoever makes it has it: of two runs that start together each gets its own.
+
+    Raises:
+        OSError: If the folder around it cannot be written to.
+    """
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError  # there is always a next number
+
+
 @contextmanager
-def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+def staged(folder: Path, *, overwrite: bool, is_reserved: bool = False) -> Iterator[Path]:
     """Yield an empty folder whose files become those of *folder* when the block ends well.
 
     When it does not, nothing is left behind and an older run stays as it was.
@@ -47,6 +67,8 @@ def staged(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     _check(folder, overwrite=overwrite)
     made = [parent for parent in folder.absolute().parents if not parent.exists()]
+    if is_reserved:
+        made = [folder.absolute(), folder.absolute().parent]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with staged_folder(folder, last=RESULT) as stage:

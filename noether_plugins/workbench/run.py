@@ -31,6 +31,7 @@ from noether_plugins.workbench.model import PointTransformer
 from noether_plugins.workbench.outputs import (
     PICTURE,
     OutputError,
+    new_folder,
     result_of,
     staged,
     summary,
@@ -51,7 +52,8 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
     Args:
         experiment: What to run.
         file: The file it came from; its name is the default name of the run.
-        output: Folder of the run; ``runs/`` and the name of *file* where it is None.
+        output: Folder of the run; ``runs/`` and the name of *file*, numbered where that is taken,
+            where it is None.
         overwrite: Whether a run that the folder holds is replaced.
 
     Raises:
@@ -60,11 +62,12 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
         DeviceError: If the device that the experiment names is not there.
         DivergedError: If the loss is no longer finite; nothing is written.
     """
+    device = _device(experiment.training.device)
     if output == "":
         raise OutputError("--output names no folder")
-    folder = Path("runs") / Path(file).stem if output is None else Path(output)
-    device = _device(experiment.training.device)
-    with staged(folder, overwrite=overwrite) as stage:
+    folder = Path(output) if output is not None else _folder_of(file, overwrite=overwrite)
+    is_reserved = output is None and not overwrite
+    with staged(folder, overwrite=overwrite, is_reserved=is_reserved) as stage:
         try:
             check_need(experiment)
             result = _run_into(stage, experiment, device)
@@ -76,6 +79,21 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
             ) from error
     print(visible_lines(summary(result, folder)))
     return _INTERRUPTED if result["interrupted"] else 0
+
+
+def _folder_of(file: str, *, overwrite: bool) -> Path:
+    """Return the folder of a run where none is named: another one for each, unless one goes over.
+
+    What it returns is there and empty, so that no other run takes it meanwhile.
+    """
+    folder = Path("runs") / (Path(file).stem or "run")
+    if overwrite:
+        return folder
+    try:
+        return new_folder(folder)
+    except OSError as error:
+        reason = f"{folder}: cannot be made: {error.strerror}; name a folder with --output"
+        raise OutputError(reason) from error
 
 
 class DeviceError(NoetherError, RuntimeError):

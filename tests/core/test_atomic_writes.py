@@ -187,16 +187,17 @@ def test_any_number_of_threads_may_write_to_one_folder(tmp_path):
 
 def test_a_hidden_file_that_was_removed_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):
     made = []
-    real = tempfile.mkstemp
+    real = os.open
 
-    def make(**options):
-        handle, name = real(**options)
-        made.append(name)
-        if len(made) == 1:
-            Path(name).unlink()
-        return handle, name
+    def make(path, flags, *mode):
+        handle = real(path, flags, *mode)
+        if flags & os.O_EXCL:
+            made.append(path)
+            if len(made) == 1:
+                Path(path).unlink()
+        return handle
 
-    monkeypatch.setattr(tempfile, "mkstemp", make)
+    monkeypatch.setattr(os, "open", make)
     write_whole(tmp_path / "file", "new")
     assert len(made) == 2
     assert (tmp_path / "file").read_text() == "new"

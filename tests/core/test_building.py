@@ -481,3 +481,12 @@ def test_a_module_that_fails_at_import_is_reported_with_its_cause(site):
     ) as caught:
         build("plain", **OPTIONS, registry=with_module("acme_fails:Module"))
     assert isinstance(caught.value.__cause__, SystemExit)
+
+
+@pytest.mark.parametrize("type", registry().types())
+def test_the_repr_of_a_module_says_its_type_and_sizes(type):
+    module = build(type, **registry().get(type).example)
+    second_line = repr(module).splitlines()[1]
+    assert second_line.strip().startswith(f"type={type!r}, hidden_dim=8, num_heads=2")
+    sizes = {"transolver": "num_slices=4", "flare": "num_latents=4", "irregular_nat": "input_dim=3"}
+    assert sizes.get(type, "") in second_line

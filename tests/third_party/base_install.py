@@ -48,6 +48,8 @@ CASES = (
     Case(("noether", "doctor"), "warning: torch is not installed: "),
     Case(("noether", "doctor", "--deep"), "no errors and 1 warning"),
     Case(("noether", "new", "acme-flow"), "acme-flow: a package with the variant 'acme_flow'\n"),
+    Case(("noether", "completion", "bash"), "argcomplete"),
+    Case(("noether", "schema", "--experiment"), '"title": "Experiment"'),
     Case(("noether", "--help"), "run "),
     Case(
         ("noether", "run", "run.yaml"),

@@ -51,6 +51,8 @@ assert far.any() and module.config is config
 print(type(module).__module__)
 """
 
+SUMMARY = "Every token attends to the tokens at most a window away."
+
 
 @pytest.fixture(scope="module")
 def wheel(fresh_environment: FreshEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -119,6 +121,8 @@ def test_list_names_its_type_with_distribution_and_version_as_json(
         "version": "1.2.0",
         "plugin": "acme_window",
         "note": "",
+        "interface": "self",
+        "summary": SUMMARY,
     } in json.loads(listed.stdout)
 
 
@@ -128,7 +132,7 @@ def test_list_names_its_type_with_distribution_and_version_as_plain_lines(
     listed = environment.run("noether", "list", "--plain", cwd=tmp_path)
 
     assert listed.returncode == 0, listed.stderr
-    assert ["acme_window", "acme-window", "1.2.0", "acme_window", ""] in [
+    assert ["acme_window", "acme-window", "1.2.0", "acme_window", "self", SUMMARY, ""] in [
         line.split("\t") for line in listed.stdout.splitlines()
     ]
 

@@ -43,10 +43,8 @@ def test_it_is_listed_and_its_example_trains(
     listed = fresh_environment.run("noether", "list", "--plain", cwd=folder)
     ran = fresh_environment.run("noether", "run", "example.yaml", cwd=folder)
 
-    assert (
-        f"acme_{interface}\tacme-{interface}\t0.1.0\tacme_{interface}\t"
-        in listed.stdout.splitlines()
-    )
+    line = f"acme_{interface}\tacme-{interface}\t0.1.0\tacme_{interface}\t{interface}\t"
+    assert f"\n{line}" in listed.stdout
     assert ran.returncode == 0, ran.stderr
     assert (folder / "runs" / "example" / "result.json").exists()
 

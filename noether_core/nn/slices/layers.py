@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from noether_core.nn.chunked import CutTokens, join_tokens
 from noether_core.nn.layers import merge_heads
 from noether_core.nn.noise import draw_seed
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums, without_autocast
@@ -96,31 +97,27 @@ def attend_by_layers(
     """
     if size is None or is_traced():
         return _attend_at_once(layers, x, is_real)
-    return _attend_by_chunks(layers, _cut(x, is_real, size, draws_noise=draws_noise))
+    return _attend_by_chunks(layers, x, _Parts(x, is_real, size, draws_noise=draws_noise))
 
 
-class _Part(NamedTuple):
-    """Some of the tokens."""
+class _Parts:
+    """Tokens in chunks, as often as they are walked through."""
 
-    x: Tensor
-    is_real: Tensor | None
-    chunk: TokenChunk
+    def __init__(self, x: Tensor, is_real: Tensor | None, size: int, *, draws_noise: bool) -> None:
+        batch, self._tokens, _ = x.shape
+        self._count = max(1, size // max(1, batch))
+        self._x = CutTokens(x, self._count)
+        self._is_real = is_real
+        self._seed = draw_seed(x.device) if draws_noise else None
 
-
-def _cut(x: Tensor, is_real: Tensor | None, size: int, *, draws_noise: bool) -> list[_Part]:
-    batch, tokens, _ = x.shape
-    count = max(1, size // max(1, batch))
-    seed = draw_seed(x.device) if draws_noise else None
-    spans = chunks_of([slice(0, tokens)], count)
-    chunks = [TokenChunk(span.start, tokens, seed) for span in spans]
-
-    # Views of one split: the gradient of each slice by itself would be a tensor of all tokens.
-    parts = x.split(count, dim=1)  # type: ignore[no-untyped-call]  # torch's own
-    real = [None] * len(parts) if is_real is None else torch.split(is_real, count, dim=1)
-    return [_Part(*part) for part in zip(parts, real, chunks, strict=True)]
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None, TokenChunk]]:
+        spans = chunks_of([slice(0, self._tokens)], self._count)
+        for x, span in zip(self._x, spans, strict=True):
+            is_real = None if self._is_real is None else self._is_real[:, span]
+            yield x, is_real, TokenChunk(span.start, self._tokens, self._seed)
 
 
-def _attend_by_chunks(layers: SliceLayers, parts: list[_Part]) -> Tensor:
+def _attend_by_chunks(layers: SliceLayers, like: Tensor, parts: _Parts) -> Tensor:
     """Compute one part of the tokens after the other, in two passes."""
 
     def gather(x: Tensor, is_real: Tensor | None, chunk: TokenChunk) -> Tensor:
@@ -132,25 +129,21 @@ def _attend_by_chunks(layers: SliceLayers, parts: list[_Part]) -> Tensor:
         weights = layers.weigh(_without_padding(x, is_real), chunk).weights
         return layers.project(merge_heads(read_slices(weights, mixed, is_real)))
 
-    like = parts[0].x
-    generators, sums = [], []
+    generators, sums = [], None
     for part in parts:
         generators.append(_Generators(like.device))
-        sums.append(recomputed(gather, *part))
-    mixed = layers.mix(means_of(_added_up(sums)).to(dtype_of_results(like)))
+        own = recomputed(gather, *part)
+        sums = own if sums is None else sums + own
+    assert sums is not None  # noqa: S101  no tokens are no chunks
+    mixed = layers.mix(means_of(sums).to(dtype_of_results(like)))
 
-    outputs = []
-    for part, generator in zip(parts, generators, strict=True):
-        with generator.again():
-            outputs.append(recomputed(read, *part, mixed))
-    return torch.cat(outputs, dim=1)
+    def outputs() -> Iterator[Tensor]:
+        for part, generator in zip(parts, generators, strict=True):
+            with generator.again():
+                output = recomputed(read, *part, mixed)
+            yield output
 
-
-def _added_up(sums: list[Tensor]) -> Tensor:
-    total, *others = sums
-    for part in others:
-        total = total + part
-    return total
+    return join_tokens(outputs(), like.shape[1])
 
 
 def _attend_at_once(layers: SliceLayers, x: Tensor, is_real: Tensor | None) -> Tensor:

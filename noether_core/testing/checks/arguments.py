@@ -114,7 +114,7 @@ def check_token_specs(subject: Subject) -> None:
             )
 
 
-@check("attention_patterns")
+@check("attention_patterns", needs="gradients")
 def check_attention_patterns(subject: Subject) -> None:
     """Tokens attend to the groups that their pattern in `attention_patterns` names alone."""
     module, arguments = subject.module(), subject.arguments()

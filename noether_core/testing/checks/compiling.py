@@ -8,18 +8,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import RecompileError
+from torch._dynamo.exc import BackendCompilerFailed, RecompileError, TorchDynamoException
 from torch.export import Dim, ExportedProgram
 
 from noether_core.testing import calls
 from noether_core.testing.comparing import check_close
-from noether_core.testing.contract import check
+from noether_core.testing.contract import CheckFailed, check
 from noether_core.testing.gradients import gradients_of
 from noether_core.testing.measuring import Graphs, quiet_compiler
 from noether_core.testing.subject import Subject
 
-_IN_FULL = "aot_eager"
-"""Backend that traces forward and backward pass, and leaves generating code, the slow part, out."""
+_IN_FULL = ("aot_eager", "aot_eager_decomp_partition")
+"""Backends that trace forward and backward pass, and leave generating code, the slow part, out.
+
+The second decides where the first fails: without decompositions it runs views on tensors whose
+strides are not those that it foresaw, such as a view of the transposed result of `elu`.
+"""
 
 _CAPTURE = "eager"
 """Backend that captures the graph and runs it as it is."""
@@ -41,8 +45,8 @@ _MOST_TOKENS = 1 << 16
 _REMEDY = "let no branch, loop, layout or attribute depend on how many tokens there are"
 
 
-@check()
-def check_compile(subject: Subject) -> None:
+@check(needs="gradients")
+def check_compile(subject: Subject) -> str | None:
     """`torch.compile` makes two graphs for any number of tokens, and changes no number.
 
     In training with several numbers of tokens; in evaluation with these, none taken for a constant,
@@ -51,15 +55,53 @@ def check_compile(subject: Subject) -> None:
     """
     module = subject.module()
     growing = [subject.larger_call(steps) for steps in _steps(subject)]
-    _, *others = subject.each_call(module)
-    promised = [arguments for arguments in others if "kv_cache" not in arguments]
-
-    _check_compiled(subject, module.train(), growing, _IN_FULL, most=_MOST_GRAPHS)
+    fault = _check_in_full(subject, module.train(), growing)
     _check_compiled(subject, module.eval(), growing, _CAPTURE, most=1, dynamic=True)
+
+    rotates = subject.honours("rope")
+    if rotates:
+        module = subject.module(use_rope=True)
+    plain, *others = subject.each_call(module)
+    promised = [arguments for arguments in others if "kv_cache" not in arguments]
+    if rotates and not promised:
+        promised = [plain]
     _check_compiled(subject, module.eval(), promised, _CAPTURE, most=len(promised))
-    if subject.honours("rope"):
-        rotating = subject.module(use_rope=True)
-        _check_compiled(subject, rotating, [subject.arguments(rotating)], _CAPTURE, most=1)
+    return fault
+
+
+def _check_in_full(
+    subject: Subject, module: nn.Module, growing: Sequence[calls.Arguments]
+) -> str | None:
+    """Check forward and backward pass by one backend or, where that fails, by the other.
+
+    Returns:
+        What is wrong with the first backend, where the second finds nothing wrong.
+
+    Raises:
+        CheckFailed: If both find something.
+    """
+    found: list[str] = []
+    for backend in _IN_FULL:
+        try:
+            _check_compiled(subject, module, growing, backend, most=_MOST_GRAPHS)
+        except CheckFailed as failure:
+            if _is_of_the_tracer(failure.__cause__):
+                raise
+            found.append(str(failure).removeprefix(f"{subject.type}: "))
+        else:
+            return f"{backend} is right where {_IN_FULL[0]} is not: {found[0]}" if found else None
+    first, second = found
+    if first == second:
+        raise subject.failure(first)
+    raise subject.failure(
+        f"with the backend {_IN_FULL[0]} {first}\nwith the backend {_IN_FULL[1]} {second}"
+    )
+
+
+def _is_of_the_tracer(cause: BaseException | None) -> bool:
+    """Return whether what failed comes before any backend, and is the same for all."""
+    is_of_backend = isinstance(cause, BackendCompilerFailed)
+    return isinstance(cause, TorchDynamoException) and not is_of_backend
 
 
 def _steps(subject: Subject) -> tuple[int, ...]:
@@ -78,7 +120,7 @@ def _check_compiled(
     dynamic: bool | None = None,
 ) -> None:
     """Check that *most* graphs serve *each* of the calls, with the numbers of eager operations."""
-    graphs = Graphs(backend, most=most)
+    graphs = Graphs(backend, most=most, first=_CAPTURE)
     with quiet_compiler():
         compiled: Any = torch.compile(module, fullgraph=True, backend=graphs, dynamic=dynamic)
         for number, arguments in enumerate(each, start=1):

@@ -38,7 +38,7 @@ _LONGEST = 120
 """Seconds that importing a config may take."""
 
 
-@check(needs_module=False)
+@check(needs="config")
 def check_config_round_trip(subject: Subject) -> None:
     """A config written out as plain data and read again is the same, fingerprint included.
 
@@ -98,7 +98,7 @@ def _some_configs(subject: Subject) -> Iterator[AttentionConfig]:
             break
 
 
-@check(needs_module=False)
+@check(needs="config")
 def check_config_is_strict(subject: Subject) -> None:
     """An option takes no value of another kind, no text for a number, and nothing unknown.
 
@@ -166,7 +166,7 @@ def _check_works(subject: Subject, field: Field, value: Any) -> None:
         raise subject.failure(f"{problem} results are not finite; bound the option")
 
 
-@check(needs_module=False)
+@check(needs="nothing")
 def check_help(subject: Subject) -> None:
     """Every option has help: a string under its field."""
     texts, options = help_of(subject.variant.config), plan_of(subject.variant.config).options
@@ -175,7 +175,7 @@ def check_help(subject: Subject) -> None:
         raise subject.failure(f"no help under {', '.join(bare)}; write a string below each field")
 
 
-@check(needs_module=False)
+@check(needs="nothing")
 def check_config_without_torch(subject: Subject) -> None:
     """Record and config are imported where there is no torch."""
     paths = (subject.variant.config.__module__, subject.plugin.partition(":")[0])

@@ -35,6 +35,7 @@ _REFUSALS = (RuntimeError, DerivativeError)
 @check()
 def check_gradients_are_right(subject: Subject) -> str:
     """Gradients of parameters and tokens are the slopes that small differences measure."""
+    subject.check_has("gradients")
     function = Function(subject, subject.module(), subject.arguments())
     point = function.point
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
@@ -60,7 +61,7 @@ def check_gradients_are_right(subject: Subject) -> str:
     return f"off by {worst:.1e}"
 
 
-@check()
+@check(needs="gradients")
 def check_second_derivatives(subject: Subject) -> str:
     """Derivatives of gradients are the slopes that small differences measure, or an error.
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from noether_core.schemas import AttentionConfig
     from noether_core.schemas.schema import Field
 
-_Observed = dict[str, Any]
-"""What a config makes of calls, by what it is."""
-
 _MOST_TRIED = 3
 """Other values of an option that are tried in one setting."""
 
@@ -37,7 +34,7 @@ _GENERATED = "<attrs generated"
 """How the file name of a method begins that attrs wrote, such as the `__repr__` of a config."""
 
 
-@check()
+@check(needs="gradients")
 def check_options_are_read(subject: Subject) -> str:
     """Every option is read: another value changes numbers, operations or what is refused.
 
@@ -62,6 +59,24 @@ def check_options_are_read(subject: Subject) -> str:
     return f"{len(fields)} options"
 
 
+class _Observed:
+    """What a config makes of calls, found out as far as somebody looks."""
+
+    def __init__(self, subject: Subject, config: AttentionConfig) -> None:
+        self._rest = _facts(subject, config)
+        self._known: list[tuple[str, Any]] = []
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Yield what each fact is, and its value."""
+        for number in itertools.count():
+            if number == len(self._known):
+                fact = next(self._rest, None)
+                if fact is None:
+                    return
+                self._known.append(fact)
+            yield self._known[number]
+
+
 class _Trial:
     """Tries other values of options, in the example and where other options differ from it."""
 
@@ -71,7 +86,7 @@ class _Trial:
         self._known: dict[AttentionConfig, _Observed] = {}
         # What differs between two modules of one config says nothing about options.
         example = subject.config()
-        self._noisy = _differing(_observed(subject, example), _observed(subject, example))
+        self._noisy = _differing(_Observed(subject, example), _Observed(subject, example))
 
     def acts(self, field: Field) -> bool:
         """Return whether another value of an option changes anything in any setting."""
@@ -82,7 +97,7 @@ class _Trial:
         values = other_values(self._subject, field, **setting)
         for value in itertools.islice(values, _MOST_TRIED):
             after = self._observe({**setting, field.option: value})
-            if _differing(before, after) - self._noisy:
+            if self._differ(before, after):
                 return True
         return False
 
@@ -97,17 +112,25 @@ class _Trial:
     def _observe(self, changes: dict[str, Any]) -> _Observed:
         config = self._subject.config(**changes)
         if config not in self._known:
-            self._known[config] = _observed(self._subject, config)
+            self._known[config] = _Observed(self._subject, config)
         return self._known[config]
 
+    def _differ(self, one: _Observed, other: _Observed) -> bool:
+        """Return whether anything differs but noise; most options show in the first call."""
+        for (name, value), (other_name, other_value) in zip(one, other, strict=False):
+            if name != other_name:
+                break
+            if name not in self._noisy and not _are_same(value, other_value):
+                return True
+        return bool(_differing(one, other) - self._noisy)
 
-def _observed(subject: Subject, config: AttentionConfig) -> _Observed:
-    """Return the operations, results and gradients of every call of a module.
+
+def _facts(subject: Subject, config: AttentionConfig) -> Iterator[tuple[str, Any]]:
+    """Yield the operations, results and gradients of every call of a module, call by call.
 
     The weights that it starts with are left out: what matters of them shows in results, and a
     buffer that holds an option and is never used would show in nothing else.
     """
-    observed: _Observed = {}
     try:
         module = subject.with_noise(subject.raw_module(config))
         for number, arguments in enumerate(subject.each_call(module, dtype=torch.float32)):
@@ -116,17 +139,17 @@ def _observed(subject: Subject, config: AttentionConfig) -> _Observed:
                 with Operations() as operations:
                     y = subject.call(module.train(is_training), arguments)
                     gradients = gradients_of(module, y)
-                observed[f"operations of {call}"] = operations.seen
-                observed[f"result of {call}"] = y.detach()
+                yield f"operations of {call}", operations.seen
+                yield f"result of {call}", y.detach()
                 for name, gradient in gradients.items():
-                    observed[f"gradient of {name} in {call}"] = gradient
+                    yield f"gradient of {name} in {call}", gradient
     except Exception as error:  # noqa: BLE001  what is refused is part of what an option does
-        observed["refusal"] = type(error).__name__
-    return observed
+        yield "refusal", type(error).__name__
 
 
-def _differing(one: _Observed, other: _Observed) -> set[str]:
+def _differing(first: _Observed, second: _Observed) -> set[str]:
     """Return the names of what is not the same, to the last bit."""
+    one, other = dict(first), dict(second)
     shared = one.keys() & other.keys()
     changed = {name for name in shared if not _are_same(one[name], other[name])}
     return changed | (one.keys() ^ other.keys())

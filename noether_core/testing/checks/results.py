@@ -15,12 +15,13 @@ _SINGLE = 1e-5
 """Largest error of a result in float32 over the norm of it."""
 
 
-@check()
+@check(needs="signature")
 def check_result(subject: Subject) -> None:
     """The result has the shape of the tokens that attend, their dtype and their device.
 
     In float32, float64 and bfloat16.
     """
+    subject.check_has("call")
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         module, arguments = subject.module(dtype=dtype), subject.arguments(dtype=dtype)
         tokens = arguments[subject.signature.queries]
@@ -56,7 +57,7 @@ def check_new_tensors(subject: Subject) -> None:
     check_close(again, y, f"{subject.type}: the default device changes the result")
 
 
-@check()
+@check(needs="gradients")
 def check_few_tokens(subject: Subject) -> None:
     """No token, one, two, and no sample give finite results of their shape, finite gradients."""
     module, sizes = subject.module(), subject.sizes
@@ -133,7 +134,7 @@ def check_bfloat16(subject: Subject) -> str:
     return f"off by {error:.2%}"
 
 
-@check()
+@check(needs="gradients")
 def check_autocast(subject: Subject) -> str:
     """Under autocast a result is that of float64 to 8 bits, and gradients are finite."""
     module, arguments = subject.module(dtype=torch.float32), subject.arguments(dtype=torch.float32)

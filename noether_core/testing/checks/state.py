@@ -103,7 +103,7 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-@check()
+@check(needs="gradients")
 def check_global_state(subject: Subject) -> None:
     """A module leaves the state of torch and Python as it is, and takes random numbers as they are.
 

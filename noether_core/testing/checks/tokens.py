@@ -85,7 +85,7 @@ def _order(subject: Subject, arguments: calls.Arguments) -> Tensor:
     return torch.cat(orders).to(subject.device)
 
 
-@check("attn_mask")
+@check("attn_mask", needs="gradients")
 def check_attn_mask(subject: Subject) -> None:
     """A query attends to no key that `attn_mask` hides; its numbers are added to the logits."""
     module, arguments = subject.module(), subject.arguments()
@@ -120,7 +120,7 @@ def _check_hidden_keys(
             raise subject.failure(f"query {query} attends to tokens that attn_mask hides from it")
 
 
-@check("key_padding_mask")
+@check("key_padding_mask", needs="gradients")
 def check_key_padding_mask(subject: Subject) -> None:
     """Padding reaches no real token: it may hold anything, NaN too, or not be there at all."""
     module, arguments = subject.module(), subject.arguments()
@@ -183,7 +183,7 @@ def _check_undefined_padding(subject: Subject, module: nn.Module) -> None:
     check_close(gradients, wanted_gradients, problem)
 
 
-@check("key_padding_mask", "attn_mask")
+@check("key_padding_mask", "attn_mask", needs="gradients")
 def check_all_keys_hidden(subject: Subject) -> None:
     """A query that may attend to no key gets finite numbers and passes finite gradients."""
     module, plain = subject.module(), subject.arguments()

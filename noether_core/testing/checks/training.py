@@ -17,7 +17,7 @@ from noether_core.testing.subject import Subject
 _SOME_DROPOUT = 0.5
 
 
-@check()
+@check(needs="gradients")
 def check_gradients_reach_parameters(subject: Subject) -> None:
     """Every parameter gets a gradient, but for those that the record declares frozen."""
     module = subject.module().train()
@@ -89,7 +89,7 @@ def check_deterministic(subject: Subject) -> None:
             raise subject.failure("evaluation gives other numbers each time; drop 'deterministic'")
 
 
-@check()
+@check(needs="gradients")
 def check_training_is_reproducible(subject: Subject) -> None:
     """The same seed gives equal weights, results and gradients, dropout and noise included."""
     # Sums on other devices have no order.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from noether_core import AttentionConfig, TokenSpec, structure
 from noether_core.errors import UnsupportedArgumentError
-from noether_core.nn import Frequencies, KVCache
+from noether_core.nn import Frequencies, KVCache, describe
 from noether_plugins.attention.anchor.config import (
     CrossAnchorAttentionConfig,
     JointAnchorAttentionConfig,
@@ -75,6 +75,10 @@ class MultiBranchAnchorAttention(nn.Module):
         self.mixed_attention = MixedAttention(_shared_options(self.config))
         # The attention remembers its plans by the rule, so modules of equal options share them.
         self._rule = BranchRule(self.config.branches, self.config.anchor_suffix, self.patterns_of)
+
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
 
     def forward(
         self,

@@ -16,6 +16,7 @@ from noether_core.nn import (
     attend,
     check_key_padding_mask,
     check_tokens,
+    describe,
     group_sizes,
     init_weights_,
     layout_of,
@@ -96,6 +97,10 @@ class FLAREAttention(nn.Module):
         self.out_proj = nn.Linear(own.hidden_dim, own.hidden_dim, bias=own.bias)
         init_weights_(self, own.init_weights, output=self.out_proj)
         self._widest = max(own.hidden_dim, self.k_proj.inner, self.v_proj.inner)
+
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
 
     def reset_parameters(self) -> None:
         """Draw the latents anew; layers have a function of their own."""

@@ -13,6 +13,7 @@ from noether_core.nn import (
     attend_slices,
     check_key_padding_mask,
     check_tokens,
+    describe,
     draw_seed,
     init_weights_,
     project_heads,
@@ -64,6 +65,10 @@ class TransolverAttention(nn.Module):
         self.proj = Projection(hidden_dim, hidden_dim, bias=bias)
         init_weights_(self, self.config.init_weights, output=self.proj.project)
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
+
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
 
     def reset_parameters(self) -> None:
         """Start with the temperatures of a new module; layers have a function of their own."""

@@ -53,7 +53,11 @@ def installed(site):
 
 def test_list_names_every_variant_with_its_provider(run):
     lines = [line.split("\t") for line in run("list").stdout.splitlines()]
-    assert lines[0] == ["type", "distribution", "version", "plugin", "note"]
+    facts = ["type", "distribution", "version", "plugin", "interface", "summary", "note"]
+    assert lines[0] == facts
+    (flare,) = [dict(zip(facts, line, strict=True)) for line in lines if line[0] == "flare"]
+    assert flare["interface"] == "self"
+    assert flare["summary"].startswith("Latents attend to the tokens")
     assert ["dot_product", "noether-attention"] in [line[:2] for line in lines]
     assert ["transolver", "noether-attention"] in [line[:2] for line in lines]
     assert lines[1:] == sorted(lines[1:])
@@ -365,12 +369,110 @@ def test_schema_prints_json_schema(run):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("lst",), ("show",), ("validate",), ("list", "--plain", "--json")]
+    "arguments", [("lst",), ("show",), ("validate",), ("list", "--plain", "--json")]
 )
 def test_wrong_usage_exits_with_two(run, arguments):
     done = run(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: noether")
+
+
+def test_without_arguments_help_is_printed(run):
+    done = run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == run("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("lst", "list"), ("validte", "validate"), ("rn", "run")]
+)
+def test_an_unknown_command_suggests_the_nearest_and_lists_all(run, name, near):
+    done = run(name)
+    assert done.returncode == 2
+    assert f"there is no command {name!r}; did you mean {near!r}? Commands: 'list'" in done.stderr
+
+
+def test_python_m_noether_core_is_the_command(tmp_path):
+    call = [sys.executable, "-m", "noether_core", "--version"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("noether-attention ")
+
+
+def test_options_may_stand_before_behind_and_between_files(run, tmp_path):
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(GOOD)
+    for arguments in (
+        ("--plain", "a.yaml", "b.yaml"),
+        ("a.yaml", "--plain", "b.yaml"),
+        ("a.yaml", "b.yaml", "--plain"),
+    ):
+        assert run("validate", *arguments).stdout.count(": good:") == 2
+    (tmp_path / "-c.yaml").write_text(GOOD)
+    assert "-c.yaml: good:" in run("validate", "--plain", "--", "a.yaml", "-c.yaml").stdout
+
+
+def test_show_tells_what_is_required_from_what_is_none(run):
+    lines = [line.split("\t") for line in run("show", "flare").stdout.splitlines()]
+    defaults = {line[0]: line[2] for line in lines if len(line) == 4}
+    assert defaults["hidden_dim"] == "(required)"
+    assert defaults["chunk_size"] == "null"
+
+
+@pytest.mark.parametrize("type", ["flare", "transolver", "dot_product", "mixed"])
+def test_show_prints_help_without_marks(run, type):
+    assert "`" not in run("show", type).stdout
+
+
+def test_schema_of_experiments_is_what_the_command_says(run):
+    schema = json.loads(run("schema", "--experiment").stdout)
+    assert schema["title"] == "Experiment"
+    assert schema["required"] == ["attention"]
+    assert schema == json.loads(run("schema", "--experiment", "run").stdout)
+    jsonschema = pytest.importorskip("jsonschema")
+    attention = {"type": "flare", "hidden_dim": 8, "num_heads": 2}
+    good, bad = {"attention": attention, "seed": 1}, {"attention": attention, "sed": 1}
+    jsonschema.validate(good, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(bad, schema)
+    assert run("schema", "--experiment", "list").returncode == 1
+    assert run("schema", "flare", "--experiment").returncode == 2
+
+
+@pytest.fixture
+def completed(tmp_path):
+    """Return what returns what a shell is offered at the end of a line."""
+    pytest.importorskip("argcomplete")
+    offered = tmp_path / "offered"
+
+    def call(line):
+        asked = {
+            "_ARGCOMPLETE": "1",
+            "_ARGCOMPLETE_IFS": "\n",
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+        }
+        script = f"'{NOETHER}' 8>'{offered}' 9>/dev/null"  # where argcomplete writes
+        subprocess.run(["sh", "-c", script], env={**os.environ, **asked}, check=True)
+        return {word.strip() for word in offered.read_text().splitlines()}
+
+    return call
+
+
+def test_a_shell_completes_commands_types_and_options(completed):
+    assert {"validate"} == completed("noether val")
+    assert "run" in completed("noether ")
+    assert {"transolver", "transolver_plusplus"} <= completed("noether show trans")
+    assert "--locked" in completed("noether validate --l")
+    assert "--overwrite" in completed("noether run x.yaml --o")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_code_of_each_shell(run, shell):
+    pytest.importorskip("argcomplete")
+    done = run("completion", shell)
+    assert done.returncode == 0
+    assert "noether" in done.stdout
+    assert run("completion", "cmd").returncode == 2
 
 
 def test_help_names_the_commands_of_packages_without_importing_them(run, installed):
@@ -395,6 +497,41 @@ def test_a_package_adds_a_command(run, installed):
     environment = installed("acme-cost", commands={"cost": "acme_cost"}, acme_cost=COMMAND)
     assert run("cost", "7", **environment).stdout == "7\n"
     assert run("cost", "seven", **environment).returncode == 2
+
+
+MIXED = """
+from noether_core import hookimpl
+
+@hookimpl
+def noether_command(parser):
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("number", type=int, nargs="?")
+    group.add_argument("--all", action="store_true")
+    parser.set_defaults(run=lambda options: print(options.number, options.all) or 0)
+"""
+
+NESTED = """
+from noether_core import hookimpl
+
+@hookimpl
+def noether_command(parser):
+    inner = parser.add_subparsers().add_parser("inner")
+    inner.add_argument("names", nargs="*")
+    inner.add_argument("--all", action="store_true")
+    parser.set_defaults(run=lambda options: print(options.names, options.all) or 0)
+"""
+
+
+def test_commands_of_packages_may_have_any_arguments(run, installed):
+    environment = installed(
+        "acme-cost",
+        commands={"mixed": "acme_mixed", "nested": "acme_nested"},
+        acme_mixed=MIXED,
+        acme_nested=NESTED,
+    )
+    assert run("mixed", "7", **environment).stdout == "7 False\n"
+    assert run("mixed", "7", "--all", **environment).returncode == 2
+    assert run("nested", "inner", "a", "--all", "b", **environment).stdout == "['a', 'b'] True\n"
 
 
 def test_a_command_of_a_name_that_is_taken_is_used_in_full(run, installed):

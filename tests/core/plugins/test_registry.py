@@ -579,3 +579,10 @@ def test_the_types_that_have_an_option_are_reported_and_no_plugin_is_imported_fo
     assert known.types_with("windows") == ()
     assert Registry().types_with("num_slices") == ("transolver", "transolver_plusplus")
     assert "acme_broken" not in sys.modules
+
+
+def test_the_repr_of_a_registry_says_types_and_their_packages():
+    known = Registry(index=Index((), (), ()))
+    assert repr(known) == "<Registry: no types; of no package>"
+    known.register(registry().get("flare"))
+    assert repr(known) == "<Registry: flare; of in-process>"

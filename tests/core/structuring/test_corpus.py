@@ -19,9 +19,9 @@ from tests.fresh_environment import ROOT
 
 LIBYAML, ITS_DOUBLE = "_events_of", "_slow_events_of"
 CORPORA = {
-    "libyaml": (LIBYAML, range(4_000)),
+    "libyaml": (LIBYAML, range(8_000)),
     "its_double": (ITS_DOUBLE, range(0, 1_200, 3)),  # YAML alone, which every third one is
-    "all_of_it": (LIBYAML, range(4_000, 20_000)),
+    "all_of_it": (LIBYAML, range(8_000, 20_000)),
 }
 """The parser of YAML and the documents that it reads, in a process for each corpus."""
 

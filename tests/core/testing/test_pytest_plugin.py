@@ -11,6 +11,7 @@ import pytest
 
 from noether_core.reports import load_reports
 from noether_core.testing import CHECKS
+from noether_core.testing.pytest_items import _subject
 from tests.fresh_environment import ROOT
 
 OWN = "def test_own():\n    pass\n"
@@ -19,10 +20,12 @@ BROKEN = """
 import sys
 sys.path.insert(0, {root!r})
 
-from tests.core.testing.broken_variants import BROKEN
 from noether_core import registry
+from tests.core.testing.broken_variants import BROKEN
+from tests.core.testing.strange_variants import LOST
 
 registry().register(BROKEN["help"])
+registry().register(LOST)
 """
 
 CLASSES = """
@@ -71,55 +74,69 @@ def run(tmp_path):
     return pytest_run
 
 
-def test_a_type_is_checked_alone_where_no_paths_are_given(run):
-    done = run("--noether", "flare", "--collect-only", "-q")
-    assert done.returncode == 0, done.stdout
-    wanted = [f"noether::flare::{name}" for name in CHECKS]
-    assert [line for line in done.stdout.splitlines() if "::" in line] == wanted
-
-
-def test_beside_paths_it_is_checked_with_their_tests(run):
-    done = run("--noether", "flare", "--noether", "mixed", "test_own.py", "-k", "own or help", "-v")
+def test_types_are_checked_beside_the_tests_of_paths_and_their_reports_saved(run, tmp_path):
+    (tmp_path / "test_classes.py").write_text(CLASSES)
+    done = run(
+        *("--noether", "flare", "--noether", "mixed", "test_own.py", "test_classes.py"),
+        *("-v", "-rs"),
+        *("-k", "own or help or rope or attn_mask", "--noether-report", "report.json"),
+    )
     assert done.returncode == 0, done.stdout
     for line in (
         "test_own.py::test_own PASSED",
         "noether::flare::help PASSED",
+        "noether::flare::rope SKIPPED",
         "noether::mixed::help PASSED",
+        # a class has a test for every check, which may be overridden
+        "test_classes.py::TestFlare::test_help PASSED",
+        "test_classes.py::TestFlare::test_rope SKIPPED",
+        "test_classes.py::TestSound::test_rope PASSED",
+        "test_classes.py::TestSound::test_attn_mask PASSED",
+        "the record does not promise rope",
+        "flare of noether-attention 0.1.0: incomplete: 1 passed, 2 not applicable",
+        "written to report.json",
     ):
         assert line in done.stdout
-    assert "flare of noether-attention 0.1.0: incomplete: 1 passed" in done.stdout
+    assert f", {4 * (len(CHECKS) - 3)} deselected" in done.stdout
+
+    flare, mixed = load_reports(tmp_path / "report.json")
+    assert (flare.type, mixed.type) == ("flare", "mixed")
+    assert [(outcome.check, outcome.status) for outcome in flare.outcomes] == [
+        ("help", "passed"),
+        ("attn_mask", "not applicable"),
+        ("rope", "not applicable"),
+    ]
+    assert not flare.is_passed
+    plain, _ = json.loads((tmp_path / "report.json").read_text())["reports"]
+    assert plain["counts"] == {"passed": 1, "failed": 0, "error": 0, "not applicable": 2}
 
 
-def test_what_does_not_apply_is_skipped_with_its_reason_and_the_reports_are_saved(run, tmp_path):
-    done = run("--noether", "flare", "-k", "rope or help", "-rs", "--noether-report", "report.json")
-    assert done.returncode == 0, done.stdout
-    assert "1 passed, 1 skipped" in done.stdout
-    assert "the record does not promise rope" in done.stdout
-    assert "written to report.json" in done.stdout
-    (report,) = load_reports(tmp_path / "report.json")
-    assert {outcome.check: outcome.status for outcome in report.outcomes} == {
-        "help": "passed",
-        "rope": "not applicable",
-    }
-    assert not report.is_passed
-
-
-def test_a_failure_says_what_is_wrong_without_a_traceback(run, tmp_path):
+def test_where_no_paths_are_given_types_are_checked_alone_and_failures_have_no_traceback(
+    run, tmp_path
+):
     (tmp_path / "conftest.py").write_text(BROKEN.format(root=str(ROOT)))
-    done = run("--noether", "sound", "-k", "help or signature")
+    done = run(
+        *("--noether", "sound", "--noether", "lost", "-rs"),
+        *("-k", "own or help or signature or construction or rope"),
+    )
     assert done.returncode == 1
     assert "sound: no help under shift; write a string below each field" in done.stdout
     assert "The contract: Every option has help: a string under its field." in done.stdout
     assert "Traceback" not in done.stdout
     assert "checks/configs.py" not in done.stdout
-    assert "1 failed, 1 passed" in done.stdout
-    assert "sound of in-process: failed: 1 passed, 1 failed" in done.stdout
+    assert "sound of in-process: failed: 3 passed, 1 failed" in done.stdout
+    # a module that is not there: one failure, and the others are skipped with the reason
+    assert "lost: no module of the example can be made: PluginError: 'lost'" in done.stdout
+    assert "lost of in-process: failed: 1 passed, 1 failed, 2 not applicable" in done.stdout
+    assert "; the check 'construction' reports it" in done.stdout
+    assert "2 failed, 4 passed, 2 skipped" in done.stdout
 
 
-def test_an_unknown_type_is_wrong_usage(run):
-    done = run("--noether", "flar")
-    assert done.returncode == 4
-    assert "--noether flar: type: 'flar' is not installed; did you mean 'flare'?" in done.stderr
+def test_an_unknown_type_is_wrong_usage(pytestconfig):
+    with pytest.raises(
+        pytest.UsageError, match="--noether flar: type: 'flar' is not installed; did"
+    ):
+        _subject(pytestconfig, "flar")
 
 
 def test_without_a_type_nothing_changes_and_next_to_nothing_is_imported(run, tmp_path):
@@ -130,21 +147,6 @@ def test_without_a_type_nothing_changes_and_next_to_nothing_is_imported(run, tmp
     assert names == ["noether_core", "noether_core.pytest_plugin"]
 
 
-def test_a_class_has_a_test_for_every_check_which_may_be_overridden(run, tmp_path):
-    (tmp_path / "test_own.py").write_text(CLASSES)
-    done = run("-k", "help or rope or attn_mask", "-v", "-rs", "test_own.py")
-    assert done.returncode == 0, done.stdout
-    for line in (
-        "test_own.py::TestFlare::test_help PASSED",
-        "test_own.py::TestFlare::test_rope SKIPPED",
-        ": the record does not promise rope",
-        "test_own.py::TestSound::test_rope PASSED",
-        "test_own.py::TestSound::test_attn_mask PASSED",
-    ):
-        assert line in done.stdout
-    assert f"4 passed, 2 skipped, {2 * len(CHECKS) - 6} deselected" in done.stdout
-
-
 def test_reports_that_cannot_be_written_are_reported(run):
     done = run("--noether", "flare", "-k", "help", "--noether-report", "nowhere/report.json")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
@@ -153,10 +155,3 @@ def test_reports_that_cannot_be_written_are_reported(run):
         in done.stdout
     )
     assert "INTERNALERROR" not in done.stdout + done.stderr
-
-
-def test_the_report_is_plain_json(run, tmp_path):
-    run("--noether", "flare", "-k", "help", "--noether-report", str(tmp_path / "report.json"))
-    (plain,) = json.loads((tmp_path / "report.json").read_text())["reports"]
-    assert plain["type"] == "flare"
-    assert plain["counts"] == {"passed": 1, "failed": 0, "error": 0, "not applicable": 0}

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 
+from noether_core.testing.measuring import Consumption
 from noether_plugins.attention.irregular_nat import at_once, operation
 from tests.plugins.attention.adapters import AdaptedLinear, Wrapped, linear_layers, replaced
 from tests.plugins.attention.calls import VARIANTS, arguments_of, make
@@ -230,3 +231,20 @@ def test_compiled_modules_call_adapters(name):
         hooked = torch.compile(module, backend="eager", fullgraph=True)
         wanted = module(**arguments)
         torch.testing.assert_close(hooked(**arguments), wanted)
+
+
+@pytest.mark.parametrize("name", ["transolver", "transolver_plusplus"])
+def test_layers_that_are_called_hold_tokens_results_and_one_chunk(name):
+    module = make(name, hidden_dim=16, num_heads=2, num_slices=4, chunk_size=64)
+    module.q.register_forward_hook(lambda *_: None)
+    beyond = []
+    for tokens in (256, 1024):
+        x = torch.randn(1, tokens, 16, requires_grad=True)
+        with Consumption() as forward:
+            y = module(x)
+        cotangent = torch.ones_like(y)
+        with Consumption() as backward:
+            y.backward(cotangent)
+        beyond.append((forward.peak - y.nbytes, backward.peak - x.nbytes))
+    growth = max(more - less for less, more in zip(*beyond, strict=True))
+    assert growth < 0.2 * (1024 - 256) * 16 * 4

@@ -76,6 +76,40 @@ def test_a_folder_that_holds_a_run_is_refused_unless_it_may_be_overwritten(noeth
     assert {file.name for file in (tmp_path / "out").iterdir()} == RUN
 
 
+def test_without_a_folder_each_run_gets_its_own(noether, tiny, tmp_path):
+    from noether_plugins.workbench.outputs import new_folder
+
+    assert [new_folder(tmp_path / "runs" / "tiny").name for _ in range(3)] == [
+        "tiny",
+        "tiny-2",
+        "tiny-3",
+    ]
+    done = noether("run", "training.steps=2", tiny, "--overwrite", "model.depth=1")
+    assert done.returncode == 0, done.stderr
+    assert "written to runs/tiny/" in done.stdout
+    again = noether("run", "training.steps=2", "--locked", "none.lock", tiny, "seed=7")
+    assert "none.lock" in again.stderr
+    third = noether("run", tiny, "training.steps=2")
+    assert "written to runs/tiny-4/" in third.stdout
+
+
+def test_a_run_that_fails_leaves_no_folder(noether, tiny, tmp_path):
+    done = noether("run", tiny, "memory_limit=0.000001")
+    assert done.returncode == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_says_every_option_of_an_experiment(noether):
+    text = noether("run", "--help").stdout
+    for line in (
+        "attention: required",
+        "model.depth: an integer from 1 to 1000; 3 if left out",
+        "memory_limit: a number above 0 or None; null if left out",
+        "Where to compute; auto takes a GPU where there is one.",
+    ):
+        assert line in text
+
+
 def test_a_piped_run_prints_plain_lines_of_progress(noether, tiny):
     lines = noether("run", tiny).stderr.splitlines()
     assert [line for line in lines if line.startswith("step ")][-1].startswith("step 4/4: loss ")

@@ -1,0 +1,5 @@
+"""``python -m noether_core`` is ``noether``."""
+
+from noether_core.cli import script
+
+script()
