@@ -47,9 +47,11 @@ Capability = Literal[
     "kv_cache",
     "deterministic",
     "permutation",
+    "summary",
 ]
 """What a variant honours: arguments of its interface; ``deterministic`` for equal numbers in
-evaluation, and ``permutation`` for a result that follows its tokens in whatever order they come."""
+evaluation, ``permutation`` for a result that follows its tokens in whatever order they come, and
+``summary`` for the methods ``gather`` and ``read``."""
 
 
 ConfigClass = type[AttentionConfig]

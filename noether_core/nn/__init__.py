@@ -30,6 +30,7 @@ from noether_core.nn.masks import (
 )
 from noether_core.nn.noise import draw_seed, dropout_at, uniform_at
 from noether_core.nn.norm import RMSNorm
+from noether_core.nn.parts import attend_in_parts
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
@@ -52,6 +53,7 @@ __all__ = [
     "Summed",
     "accept_fused_",
     "attend",
+    "attend_in_parts",
     "attend_slices",
     "check_attn_mask",
     "check_freqs",

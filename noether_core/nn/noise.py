@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,38 @@ def draw_seed(device: torch.device) -> Tensor:
     ``torch.manual_seed`` fixes it.
     """
     return torch.randint(2**62, (1,), device=device)
+
+
+class Drawing(NamedTuple):
+    """By what a call draws random numbers of its tokens."""
+
+    seed: Tensor | None = None
+    """What `draw_seed` returned; None where nothing is drawn."""
+
+    first_token: int = 0
+    """Number of the first of its tokens."""
+
+    def beside(self, number: int) -> Drawing:
+        """Return what draws other numbers for the same tokens; *number* says which, from 1."""
+        return Drawing(seed_beside(self.seed, number), self.first_token)
+
+
+def seed_for(x: Tensor, seed: Tensor | None = None, *, is_random: bool) -> Tensor | None:
+    """Return the seed of a call: the one that it was given, or a drawn one; None for no numbers.
+
+    Args:
+        x: Tokens of the call.
+        seed: What the call was given.
+        is_random: Whether the call needs random numbers.
+    """
+    if not is_random:
+        return None
+    return draw_seed(x.device) if seed is None else seed
+
+
+def seed_beside(seed: Tensor | None, number: int) -> Tensor | None:
+    """Return a seed of other numbers; *number* says which, from 1."""
+    return None if seed is None else seed + number
 
 
 def uniform_at(
@@ -85,6 +118,41 @@ def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Ten
     uniform = uniform_at(seed, rows, math.prod(x.shape[1:]))
     scale = 1 / (1 - probability) if probability < 1 else 0.0
     return x * ((uniform >= probability).view(x.shape).to(x.dtype) * scale)
+
+
+def token_rows(entries: int, tokens: int, device: torch.device, *, first: int = 0) -> Tensor:
+    """Return numbers of rows for tokens, ``(entries, tokens)``, whatever their total is.
+
+    A token has the same ones however tokens are cut.
+
+    Args:
+        entries: Samples, or samples times heads.
+        tokens: Tokens of each.
+        device: Where the numbers are.
+        first: Number of the first token.
+    """
+    starts = torch.arange(entries, device=device) << _TOKEN_BITS
+    return starts.unsqueeze(-1) + torch.arange(first, first + tokens, device=device)
+
+
+_TOKEN_BITS = 32
+"""Bits of the number of a token; those above count the entries."""
+
+
+def drop_tokens(x: Tensor, probability: float, drawing: Drawing) -> Tensor:
+    """Drop what belongs to tokens as `dropout_at` does, the same however tokens are cut.
+
+    Args:
+        x: ``(..., tokens, width)``.
+        probability: From 0, which changes nothing, to 1.
+        drawing: Decides what is dropped; nothing without a seed.
+    """
+    if not probability or drawing.seed is None:
+        return x
+    flat = x.flatten(0, -3)
+    entries, tokens, _ = flat.shape
+    rows = token_rows(entries, tokens, x.device, first=drawing.first_token).flatten()
+    return dropout_at(flat.flatten(0, 1), probability, drawing.seed, rows).view(x.shape)
 
 
 def gumbel(uniform: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from noether_core.nn.operators import (
 from noether_core.nn.summaries import Attended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from noether_core.schemas import Backend
 
@@ -81,7 +81,7 @@ def merge_chunks(
     """
     queries = queries.to(dtype_of_results(queries))
     scale = _scale_of(queries, scale)
-    attend_to = _attend_fused if has_fused_kernel(queries, backend) else _attend_by_products
+    attend_to = _attend_fused if has_fused_kernel(queries, backend) else attend_by_products
 
     merged = _attended_nothing(queries)
     for keys, values, mask in chunks:
@@ -134,7 +134,7 @@ def attend_to_part(
 
     is_fused = has_fused_kernel(queries, backend) and not is_transformed()
     if not is_fused or not keys.numel():
-        return _attend_by_products(queries, keys, values, mask, scale)
+        return attend_by_products(queries, keys, values, mask, scale)
     if not is_recorded(queries, keys, values):
         return merge_chunks(queries, [KeyChunk(keys, values, mask)], scale=scale, backend=backend)
     return Attended(*_attend_with_gradients(queries, keys, values, mask, scale))
@@ -186,10 +186,19 @@ def _attend_fused(
     return Attended(attended.to(log_mass.dtype), log_mass)
 
 
-def _attend_by_products(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float
+def attend_by_products(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    *,
+    drop: Callable[[Tensor], Tensor] | None = None,
 ) -> Attended:
-    """Attend to some keys by products of matrices, with the logits in memory."""
+    """Attend to some keys by products of matrices, with the logits in memory.
+
+    Weights are dropped by *drop*; their sums still count them.
+    """
     wide = dtype_of_sums(queries.dtype)
     with without_autocast(queries.device):
         logits = queries.to(wide).mul(scale) @ keys.to(wide).transpose(-2, -1)
@@ -204,7 +213,8 @@ def _attend_by_products(
 
         # Ones in the place of empty sums, so that gradients are zeros and no NaN.
         total = weights.sum(-1, keepdim=True).masked_fill(is_empty, 1.0)
-        mean = (weights @ values.to(wide)) / total
+        kept = weights if drop is None else drop(weights)
+        mean = (kept @ values.to(wide)) / total
         return Attended(mean, (largest + total.log()).masked_fill(is_empty, -math.inf))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
+
+T = TypeVar("T")
 
 _BYTES_IN_CACHE = 1 << 20
 """Bytes of a chunk on a CPU: what a step makes, the next one finds in the second level of the
@@ -99,14 +101,14 @@ Before torch 2.7 also whether a compiler does.
 """
 
 
-def recomputed(function: Callable[..., Tensor], *given: object) -> Tensor:
+def recomputed(function: Callable[..., T], *given: object) -> T:
     """Return what *function* makes, so that autograd keeps what it is given and no step of it.
 
     The steps are made again for gradients, with what was drawn in them.
     """
     if not torch.is_grad_enabled():
         return function(*given)
-    result: Tensor = checkpoint(function, *given, use_reentrant=False)
+    result: T = checkpoint(function, *given, use_reentrant=False)
     return result
 
 

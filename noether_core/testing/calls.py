@@ -88,8 +88,8 @@ SIGNATURES: Mapping[Interface, Signature] = {
     ),
 }
 
-WITHOUT_ARGUMENT: frozenset[Capability] = frozenset({"deterministic", "permutation"})
-"""Capabilities that speak of results alone."""
+WITHOUT_ARGUMENT: frozenset[Capability] = frozenset({"deterministic", "permutation", "summary"})
+"""Capabilities without an argument of `forward`."""
 
 _OF_QUERIES = frozenset({"q", "q_freqs"})
 """Arguments of the interface *cross* that belong to its queries."""

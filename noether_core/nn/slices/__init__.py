@@ -1,7 +1,12 @@
 """Soft groups, to which every token belongs in part: the steps, and the form for many tokens."""
 
-from noether_core.nn.slices.layers import TokenChunk, Weighed, attend_by_layers
-from noether_core.nn.slices.operator import attend_through_slices
+from noether_core.nn.slices.forms import SliceAttention, Streamed, attend, gather, read
+from noether_core.nn.slices.layers import Weighed
+from noether_core.nn.slices.operator import (
+    attend_through_slices,
+    gather_into_slices,
+    read_from_slices,
+)
 from noether_core.nn.slices.plan import (
     LogitMap,
     Operands,
@@ -20,17 +25,22 @@ __all__ = [
     "LogitMap",
     "Operands",
     "Settings",
+    "SliceAttention",
+    "Streamed",
     "TemperatureActivation",
-    "TokenChunk",
     "Weighed",
-    "attend_by_layers",
+    "attend",
     "attend_slices",
     "attend_through_slices",
     "choose_tile_size",
     "folding_pays",
+    "gather",
+    "gather_into_slices",
     "gather_slices",
     "logits_from_states",
     "logits_from_tokens",
+    "read",
+    "read_from_slices",
     "read_slices",
     "soft_slices",
     "stack_layers",

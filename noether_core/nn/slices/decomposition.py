@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch.nn import functional
 
 from noether_core.nn.layers import merge_heads, split_heads
-from noether_core.nn.noise import gumbel, uniform_at
+from noether_core.nn.noise import gumbel, token_rows, uniform_at
 from noether_core.nn.operators import dtype_of_sums
 from noether_core.nn.slices.steps import ForwardResult, SliceSums, mix_slices, soft_slices
 
@@ -50,7 +49,7 @@ def _weigh(x: Tensor, states: Tensor, operands: Operands, settings: Settings) ->
     if operands.logit_bias is not None:
         logits = logits + operands.logit_bias.unsqueeze(1)
     if settings.noise_seed is not None:
-        logits = logits + _noise(logits, settings.noise_seed)
+        logits = logits + _noise(logits, settings.noise_seed, settings.first_token)
 
     if operands.temperature is None:
         return logits.softmax(dim=-1)
@@ -58,12 +57,12 @@ def _weigh(x: Tensor, states: Tensor, operands: Operands, settings: Settings) ->
     return soft_slices(logits, raw, settings.temperature_activation).to(x.dtype)
 
 
-def _noise(logits: Tensor, seed: Tensor) -> Tensor:
+def _noise(logits: Tensor, seed: Tensor, first_token: int) -> Tensor:
     """Return Gumbel noise by sample, head, token and slice."""
     batch, heads, tokens, slices = logits.shape
-    first = torch.arange(batch * heads, device=logits.device).view(batch, heads, 1) * tokens
-    rows = first + torch.arange(tokens, device=logits.device)
-    return gumbel(uniform_at(seed, rows, slices, dtype=dtype_of_sums(logits.dtype)))
+    rows = token_rows(batch * heads, tokens, logits.device, first=first_token)
+    uniform = uniform_at(seed, rows, slices, dtype=dtype_of_sums(logits.dtype))
+    return gumbel(uniform).view(logits.shape)
 
 
 def _raw_temperature(each_head: Tensor, states: Tensor, operands: Operands) -> Tensor:

@@ -67,9 +67,7 @@ def forward_flops(*given: Any, **_: Any) -> int:
         given: What the operator takes, with shapes in the place of tensors.
     """
     own = _products(given)
-    gather = own.states + own.weights + own.features + own.slices
-    read = own.weights + own.slices + own.output
-    return gather + _mix(own) + read
+    return gather_flops(*given) + _mix(own) + read_flops(None, *given) - own.states
 
 
 def backward_flops(*given: Any, **_: Any) -> int:
@@ -86,9 +84,41 @@ def backward_flops(*given: Any, **_: Any) -> int:
 
     mix = 4 * own.pairs + 2 * own.qkv + 4 * own.folded
     weights = own.weights + own.output + own.features + 2 * own.slices
-    through_weights = 2 * own.inner + 2 * own.logits + own.slices
-    sources = 2 * own.states + 2 * own.features
-    return read + _mix(own) + mix + weights + through_weights + sources
+    sources = own.slices + 2 * own.features
+    return read + _mix(own) + mix + weights + _through_weights(own) + sources
+
+
+def gather_flops(*given: Any, **_: Any) -> int:
+    """Return the operations of the forward pass of gathering; it takes what the operator takes."""
+    own = _products(given)
+    return own.states + own.weights + own.features + own.slices
+
+
+def gather_backward_flops(*given: Any, **_: Any) -> int:
+    """Return those of its backward pass, which is given two gradients first."""
+    own = _products(given[2:])
+    weights = own.states + own.weights + own.features + own.slices
+    return weights + _through_weights(own) + own.slices + 2 * own.features
+
+
+def read_flops(*given: Any, **_: Any) -> int:
+    """Return the operations of the forward pass of reading, which is given slices first."""
+    own = _products(given[1:])
+    return own.states + own.weights + own.slices + own.output
+
+
+def read_backward_flops(*given: Any, **_: Any) -> int:
+    """Return those of its backward pass, which is given the gradient and slices first."""
+    own = _products(given[2:])
+    weights = own.states + own.weights + own.output + 2 * own.slices
+    if own.output:
+        weights += own.slices + own.rows  # what tokens read, for the gradient of its weight
+    return weights + _through_weights(own)
+
+
+def _through_weights(own: _Products) -> int:
+    """Return the operations from the gradients of slice weights to those of tokens."""
+    return 2 * own.inner + 2 * own.logits + 2 * own.states
 
 
 def _mix(own: _Products) -> int:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from noether_core.nn.chunked import CutTokens, join_tokens
 from noether_core.nn.layers import merge_heads
-from noether_core.nn.noise import draw_seed
+from noether_core.nn.noise import Drawing, seed_beside
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums, without_autocast
 from noether_core.nn.slices.reference import (
     gather_slices,
@@ -40,33 +39,25 @@ class Weighed(NamedTuple):
     """
 
 
-class TokenChunk(NamedTuple):
-    """Which tokens are computed, where these are not all."""
-
-    start: int
-    """Number of the first of them."""
-
-    total: int
-    """Number of all tokens."""
-
-    seed: Tensor | None
-    """Decides the noise of the slice weights; None without."""
-
-
 class SliceLayers(Protocol):
     """A module that attends through slices, by what its layers make."""
 
-    def weigh(self, x: Tensor, chunk: TokenChunk | None) -> Weighed:
+    def weigh(self, x: Tensor, drawing: Drawing) -> Weighed:
         """Return what layers make of tokens.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
-            chunk: Which tokens these are; None for all.
+            drawing: Decides the noise of the slice weights.
         """
         ...
 
-    def mix(self, gathered: Tensor) -> Tensor:
-        """Return what slices get of each other, ``(batch, heads, slices, head_dim)``."""
+    def mix(self, gathered: Tensor, seed: Tensor | None) -> Tensor:
+        """Return what slices get of each other, ``(batch, heads, slices, head_dim)``.
+
+        Args:
+            gathered: The same shape: the means of their tokens.
+            seed: Decides which weights are dropped; None where none are.
+        """
         ...
 
     def project(self, read: Tensor) -> Tensor:
@@ -74,14 +65,22 @@ class SliceLayers(Protocol):
         ...
 
 
-def attend_by_layers(
-    layers: SliceLayers,
-    x: Tensor,
-    is_real: Tensor | None,
-    *,
-    size: int | None = None,
-    draws_noise: bool = False,
-) -> Tensor:
+class Call(NamedTuple):
+    """Tokens of a call, and how they are computed."""
+
+    x: Tensor
+    """``(batch, tokens, hidden_dim)``."""
+
+    is_real: Tensor | None = None
+    """``(batch, tokens)`` booleans; None where all tokens are real."""
+
+    drawing: Drawing = Drawing()
+
+    size: int | None = None
+    """Tokens of all samples that are computed at once; None for all."""
+
+
+def attend_by_layers(layers: SliceLayers, call: Call) -> Tensor:
     """Return the output of attention through slices, ``(batch, tokens, hidden_dim)``.
 
     In chunks, memory holds the slice weights of one chunk: autograd makes them again for
@@ -90,72 +89,94 @@ def attend_by_layers(
 
     Args:
         layers: The layers, which are called.
-        x: ``(batch, tokens, hidden_dim)``.
-        is_real: ``(batch, tokens)`` booleans; None where all tokens are real.
-        size: Tokens of all samples that are computed at once; None for all.
-        draws_noise: Whether noise is added to the slice weights.
+        call: The tokens.
     """
-    if size is None or is_traced():
-        return _attend_at_once(layers, x, is_real)
-    return _attend_by_chunks(layers, x, _Parts(x, is_real, size, draws_noise=draws_noise))
-
-
-class _Parts:
-    """Tokens in chunks, as often as they are walked through."""
-
-    def __init__(self, x: Tensor, is_real: Tensor | None, size: int, *, draws_noise: bool) -> None:
-        batch, self._tokens, _ = x.shape
-        self._count = max(1, size // max(1, batch))
-        self._x = CutTokens(x, self._count)
-        self._is_real = is_real
-        self._seed = draw_seed(x.device) if draws_noise else None
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None, TokenChunk]]:
-        spans = chunks_of([slice(0, self._tokens)], self._count)
-        for x, span in zip(self._x, spans, strict=True):
-            is_real = None if self._is_real is None else self._is_real[:, span]
-            yield x, is_real, TokenChunk(span.start, self._tokens, self._seed)
-
-
-def _attend_by_chunks(layers: SliceLayers, like: Tensor, parts: _Parts) -> Tensor:
-    """Compute one part of the tokens after the other, in two passes."""
-
-    def gather(x: Tensor, is_real: Tensor | None, chunk: TokenChunk) -> Tensor:
-        weights, features = layers.weigh(_without_padding(x, is_real), chunk)
-        sums = _exact_sums(weights, features(), is_real)
-        return sums.to(dtype_of_sums(sums.dtype))
-
-    def read(x: Tensor, is_real: Tensor | None, chunk: TokenChunk, mixed: Tensor) -> Tensor:
-        weights = layers.weigh(_without_padding(x, is_real), chunk).weights
-        return layers.project(merge_heads(read_slices(weights, mixed, is_real)))
-
-    generators, sums = [], None
+    if call.size is None or is_traced():
+        return _attend_at_once(layers, call)
+    parts, generators, sums = _cut(call), [], []
     for part in parts:
-        generators.append(_Generators(like.device))
-        own = recomputed(gather, *part)
-        sums = own if sums is None else sums + own
-    assert sums is not None  # noqa: S101  no tokens are no chunks
-    mixed = layers.mix(means_of(sums).to(dtype_of_results(like)))
+        generators.append(_Generators(call.x.device))
+        sums.append(recomputed(_sums_of, layers, part))
 
-    def outputs() -> Iterator[Tensor]:
-        for part, generator in zip(parts, generators, strict=True):
-            with generator.again():
-                output = recomputed(read, *part, mixed)
-            yield output
-
-    return join_tokens(outputs(), like.shape[1])
+    mixed = mix_by_layers(layers, _added_up(sums), call)
+    outputs = []
+    for part, generator in zip(parts, generators, strict=True):
+        with generator.again():
+            outputs.append(recomputed(_output_of, layers, part, mixed))
+    return torch.cat(outputs, dim=1)
 
 
-def _attend_at_once(layers: SliceLayers, x: Tensor, is_real: Tensor | None) -> Tensor:
+def gather_by_layers(layers: SliceLayers, call: Call) -> Tensor:
+    """Return what tokens give to slices, as `sum_into_slices` does, in the dtype of sums."""
+    if call.size is None or is_traced():
+        return _sums_of(layers, call)
+    return _added_up([recomputed(_sums_of, layers, part) for part in _cut(call)])
+
+
+def mix_by_layers(layers: SliceLayers, sums: Tensor, call: Call) -> Tensor:
+    """Return what slices get of each other, from what all tokens gave to them."""
+    return layers.mix(
+        means_of(sums).to(dtype_of_results(call.x)), seed_of_mixing(call.drawing.seed)
+    )
+
+
+def seed_of_mixing(seed: Tensor | None) -> Tensor | None:
+    """Return the seed of what is dropped among slices, from that of the call."""
+    return seed_beside(seed, 1)
+
+
+def read_by_layers(layers: SliceLayers, mixed: Tensor, call: Call) -> Tensor:
+    """Return the output of tokens that read slices, of which *mixed* is what `mix` returned."""
+    if call.size is None or is_traced():
+        return _output_of(layers, call, mixed)
+    return torch.cat([recomputed(_output_of, layers, part, mixed) for part in _cut(call)], dim=1)
+
+
+def _sums_of(layers: SliceLayers, part: Call) -> Tensor:
+    weights, features = layers.weigh(_real_tokens(part), part.drawing)
+    sums = _exact_sums(weights, features(), part.is_real)
+    return sums.to(dtype_of_sums(sums.dtype))
+
+
+def _output_of(layers: SliceLayers, part: Call, mixed: Tensor) -> Tensor:
+    weights = layers.weigh(_real_tokens(part), part.drawing).weights
+    return layers.project(merge_heads(read_slices(weights, mixed, part.is_real)))
+
+
+def _attend_at_once(layers: SliceLayers, call: Call) -> Tensor:
     """Compute all tokens at once, and hold their slice weights."""
-    weights, features = layers.weigh(_without_padding(x, is_real), None)
-    mixed = layers.mix(gather_slices(weights, features(), is_real))
-    return layers.project(merge_heads(read_slices(weights, mixed, is_real)))
+    weights, features = layers.weigh(_real_tokens(call), call.drawing)
+    gathered = gather_slices(weights, features(), call.is_real)
+    mixed = layers.mix(gathered, seed_of_mixing(call.drawing.seed))
+    return layers.project(merge_heads(read_slices(weights, mixed, call.is_real)))
 
 
-def _without_padding(x: Tensor, is_real: Tensor | None) -> Tensor:
+def _cut(call: Call) -> list[Call]:
+    """Return the parts of the tokens of a call that are computed one after the other."""
+    x, is_real, (seed, first), size = call
+    batch, tokens, _ = x.shape
+    count = max(1, (size or 1) // max(1, batch))
+    spans = chunks_of([slice(0, tokens)], count)
+    drawings = [Drawing(seed, first + span.start) for span in spans]
+
+    # Views of one split: the gradient of each slice by itself would be a tensor of all tokens.
+    parts = x.split(count, dim=1)  # type: ignore[no-untyped-call]  # torch's own
+    real = [None] * len(parts) if is_real is None else torch.split(is_real, count, dim=1)
+    return [Call(*part) for part in zip(parts, real, drawings, strict=True)]
+
+
+def _added_up(sums: list[Tensor]) -> Tensor:
+    total, *others = sums
+    for part in others:
+        total = total + part
+    return total
+
+
+def _real_tokens(call: Call) -> Tensor:
     """Return tokens of which padding, whatever it holds, NaN included, takes no part."""
-    return x if is_real is None else x.masked_fill(~is_real.unsqueeze(-1), 0.0)
+    if call.is_real is None:
+        return call.x
+    return call.x.masked_fill(~call.is_real.unsqueeze(-1), 0.0)
 
 
 def _exact_sums(weights: Tensor, features: Tensor, is_real: Tensor | None) -> Tensor:

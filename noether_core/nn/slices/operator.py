@@ -1,7 +1,8 @@
-"""Attention through slices tile by tile, as an operator that compilers and exporters take whole.
+"""Attention through slices tile by tile, as operators that compilers and exporters take whole.
 
-Two passes over tokens forward and two backward; nothing of the size of tokens times slices outlives
-a tile.
+One operator attends: two passes over tokens forward and two backward. Two more are its halves, one
+pass each way: tokens gather into slices, and tokens read slices. Nothing of the size of tokens
+times slices outlives a tile.
 """
 
 from __future__ import annotations
@@ -15,15 +16,24 @@ from noether_core.errors import DerivativeError
 from noether_core.nn.operators import (
     define_operator,
     dtype_of_results,
+    dtype_of_sums,
     dtype_of_weights,
     is_autocast,
     without_autocast,
 )
 from noether_core.nn.slices.decomposition import run_at_once
-from noether_core.nn.slices.flops import backward_flops, forward_flops
+from noether_core.nn.slices.flops import (
+    backward_flops,
+    forward_flops,
+    gather_backward_flops,
+    gather_flops,
+    read_backward_flops,
+    read_flops,
+)
 from noether_core.nn.slices.plan import Operands, Settings
 from noether_core.nn.slices.steps import (
     ForwardResult,
+    SliceSumGradients,
     SliceSums,
     empty_sums,
     kept_sources,
@@ -31,7 +41,9 @@ from noether_core.nn.slices.steps import (
     make_sources,
     mix_slices,
     mix_slices_backward_,
+    outputs_of,
     sources_backward_,
+    summed_features,
     token_weights_backward_,
     weigh_tokens,
 )
@@ -43,9 +55,9 @@ from noether_core.nn.slices.tiles import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from noether_core.nn.slices.steps import MixedSlices, SliceSumGradients
+    from noether_core.nn.slices.steps import Sources, TokenWeights
     from noether_core.nn.slices.tiles import Tile
 
 
@@ -63,13 +75,69 @@ def attend_through_slices(operands: Operands, settings: Settings) -> Tensor:
     Raises:
         DerivativeError: If a second derivative is wanted.
     """
-    if is_autocast(operands.x.device):
-        dtype, temperature = dtype_of_results(operands.x), operands.temperature
-        operands = operands.to(dtype)
-        if settings.temperature_activation == "exp":  # autocast leaves its exponents wide
-            operands = operands._replace(temperature=temperature)
-    y: Tensor = _attend(*operands, *settings)[0]
+    y: Tensor = _attend(*_as_computed(operands, settings), *settings)[0]
     return y
+
+
+def gather_into_slices(operands: Operands, settings: Settings) -> SliceSums:
+    """Return what tokens give to slices: the first half of `attend_through_slices`.
+
+    Args:
+        operands: As there; what slices do behind it has no gradient by way of the sums.
+        settings: As there.
+
+    Returns:
+        The sums of features, ``(batch, heads, slices, head_dim)``, whatever is folded, and those of
+        weights, in the dtype of sums.
+    """
+    operands = _as_computed(operands, settings)
+    unused = ("qkv_weight", "qkv_bias", "out_weight", "out_bias")
+    used = _without_gradients(operands, (*unused, "feature_bias", "folded_feature_weight"))
+    features, weights = _gather(*used, *settings)
+    with without_autocast(operands.x.device):
+        sums = SliceSums(features, weights)
+        return sums._replace(features=summed_features(sums, operands, settings))
+
+
+def read_from_slices(mixed: Tensor, operands: Operands, settings: Settings) -> Tensor:
+    """Return the output of tokens that read slices: the second half of `attend_through_slices`.
+
+    Args:
+        mixed: ``(batch, heads, slices, head_dim)``, what slices got of each other.
+        operands: As there; what slices gather has no gradient by way of the output.
+        settings: As there.
+
+    Returns:
+        ``(batch, tokens, D)``.
+    """
+    operands = _as_computed(operands, settings)
+    with without_autocast(operands.x.device):
+        outputs = outputs_of(mixed.to(dtype_of_sums(operands.x.dtype)), operands, settings)
+    unused = ["qkv_weight", "qkv_bias", "feature_weight", "folded_feature_weight", "feature_bias"]
+    if operands.is_folded:  # it made the outputs
+        unused.append("out_weight")
+    y: Tensor = _read_out(outputs, *_without_gradients(operands, unused), *settings)
+    return y
+
+
+def _as_computed(operands: Operands, settings: Settings) -> Operands:
+    """Return operands in the dtype of autocast, where it acts."""
+    if not is_autocast(operands.x.device):
+        return operands
+    dtype, temperature = dtype_of_results(operands.x), operands.temperature
+    operands = operands.to(dtype)
+    if settings.temperature_activation == "exp":  # autocast leaves its exponents wide
+        operands = operands._replace(temperature=temperature)
+    return operands
+
+
+def _without_gradients(operands: Operands, names: Iterable[str]) -> Operands:
+    """Return operands of which those of some names get no gradient."""
+    constants: dict[str, Any] = {}
+    for name in names:
+        operand = getattr(operands, name)
+        constants[name] = None if operand is None else operand.detach()
+    return operands._replace(**constants)
 
 
 def run_forward(operands: Operands, settings: Settings) -> ForwardResult:
@@ -113,18 +181,96 @@ def run_backward(
     grad_x = operands.x.new_empty(operands.x.shape)
     rows, gradient = grad_x.flatten(0, 1), gradient.flatten(0, 1)
 
-    grad_outputs = _read_backward_(grads, gradient, mixed, tiles, states_out=rows)
+    grad_outputs = torch.zeros_like(mixed.outputs)
+    for tile in tiles:
+        sources = make_sources(tile, states_out=rows[tile.rows])
+        weights = weigh_tokens(sources, tile).weights
+        _outputs_backward_(grads, grad_outputs, gradient, mixed.attended, weights, tile)
+
     grad_sums = mix_slices_backward_(grads, grad_outputs, mixed, sums, operands, settings)
-    _tokens_backward_(grads, gradient, grad_sums, mixed, tiles, states_and_grad_x=rows)
+    for tile in reversed(tiles):  # the rows of the last ones are still in the cache
+        own = rows[tile.rows]
+        sources = kept_sources(tile, states=own)
+        made = weigh_tokens(sources, tile)
+        read = _Read(mixed.outputs, _grad_read(gradient[tile.rows], tile))
+        _tokens_backward_(grads, made, sources, tile, grad_rows=own, read=read, sums=grad_sums)
     return BackwardResult(grad_x, grads)
 
 
-def _gather_(sums: SliceSums, tiles: Sequence[Tile], *, states_out: Tensor) -> None:
-    """Add to *sums* what all tiles give, and keep their states."""
+def run_gather(operands: Operands, settings: Settings) -> SliceSums:
+    """Gather tokens into slices."""
+    sums = empty_sums(operands, settings)
+    _gather_(sums, split_into_tiles(operands, settings), states_out=None)
+    return sums
+
+
+def run_gather_backward(
+    grad_sums: SliceSumGradients, operands: Operands, settings: Settings
+) -> BackwardResult:
+    """Return the gradients of the operands, from those of what slices gathered."""
+    grads = zero_gradients(operands)
+    grad_x = operands.x.new_empty(operands.x.shape)
+    rows = grad_x.flatten(0, 1)
+    for tile in split_into_tiles(operands, settings):
+        own = rows[tile.rows]
+        sources = make_sources(tile, states_out=own)
+        made = weigh_tokens(sources, tile)
+        _tokens_backward_(grads, made, sources, tile, grad_rows=own, sums=grad_sums)
+    return BackwardResult(grad_x, grads)
+
+
+def run_read(outputs: Tensor, operands: Operands, settings: Settings) -> Tensor:
+    """Let tokens read slices."""
+    y = operands.x.new_empty(operands.x.shape)
+    rows = y.flatten(0, 1)
+    outputs = outputs.to(dtype_of_weights(rows.dtype)).flatten(0, 1)
+    for tile in split_into_tiles(operands, settings):
+        own = rows[tile.rows]
+        _read_tile(outputs, make_sources(tile, states_out=own), tile, out=own)
+    return y
+
+
+class ReadBackwardResult(NamedTuple):
+    """What the backward pass of reading returns."""
+
+    grad_outputs: Tensor
+    """That of what a token gets of each slice."""
+
+    grad_x: Tensor
+    """``(batch, tokens, D)``."""
+
+    grads: OperandGradients
+
+
+def run_read_backward(
+    gradient: Tensor, outputs: Tensor, operands: Operands, settings: Settings
+) -> ReadBackwardResult:
+    """Return the gradients of slices and operands, from that of the output."""
+    grads = zero_gradients(operands)
+    grad_x = operands.x.new_empty(operands.x.shape)
+    rows = grad_x.flatten(0, 1)
+    gradient = gradient.flatten(0, 1)
+    grad_outputs = torch.zeros_like(outputs)
+    for tile in split_into_tiles(operands, settings):
+        own = rows[tile.rows]
+        sources = make_sources(tile, states_out=own)
+        made = weigh_tokens(sources, tile)
+        grad_read = _outputs_backward_(grads, grad_outputs, gradient, outputs, made.weights, tile)
+        read = _Read(outputs, grad_read)
+        _tokens_backward_(grads, made, sources, tile, grad_rows=own, read=read)
+    return ReadBackwardResult(grad_outputs, grad_x, grads)
+
+
+def _gather_(sums: SliceSums, tiles: Sequence[Tile], *, states_out: Tensor | None) -> None:
+    """Add to *sums* what all tiles give, and keep their states where there is a place for them."""
     # Views: what is added to them is added to the sums.
     features, counts = sums.features.flatten(0, 1), sums.weights.flatten(0, 1)
     for tile in tiles:
-        sources = make_sources(tile, states_out=states_out[tile.rows])
+        if states_out is None:
+            states = tile.scratch.empty("states", tile.tokens.shape, tile.tokens.dtype)
+        else:
+            states = states_out[tile.rows]
+        sources = make_sources(tile, states_out=states)
         weights = weigh_tokens(sources, tile).weights
         add_product_(features[tile.heads], weights.transpose(1, 2), make_features(sources, tile))
         counts[tile.heads].add_(weights.sum(dim=1))
@@ -136,77 +282,94 @@ def _read(outputs: Tensor, tiles: Sequence[Tile], *, states_and_output: Tensor) 
     outputs = outputs.to(dtype_of_weights(rows.dtype)).flatten(0, 1)
     for tile in reversed(tiles):  # the rows of the last ones are still in the cache
         own = rows[tile.rows]
-        weights = weigh_tokens(kept_sources(tile, states=own), tile).weights
-        is_folded = tile.operands.is_folded
-        read = tile.combine("read", weights, outputs[tile.heads], sum_heads=is_folded)
-        _project(read.to(own.dtype), tile.operands, out=own)
+        _read_tile(outputs, kept_sources(tile, states=own), tile, out=own)
 
 
-def _read_backward_(
+def _read_tile(outputs: Tensor, sources: Sources, tile: Tile, *, out: Tensor) -> None:
+    """Write what the tokens of a tile get of the slices, ``(samples * tokens, D)``."""
+    weights = weigh_tokens(sources, tile).weights
+    is_folded = tile.operands.is_folded
+    read = tile.combine("read", weights, outputs[tile.heads], sum_heads=is_folded)
+    _project(read.to(out.dtype), tile.operands, out=out)
+
+
+def _outputs_backward_(  # noqa: PLR0917  all of them are tensors of one pass
     grads: OperandGradients,
+    grad_outputs: Tensor,
     gradient: Tensor,
-    mixed: MixedSlices,
-    tiles: Sequence[Tile],
-    *,
-    states_out: Tensor,
+    attended: Tensor,
+    weights: Tensor,
+    tile: Tile,
 ) -> Tensor:
-    """Return the gradient of what tokens get of the slices, and keep the states of all tiles."""
-    grad_outputs = torch.zeros_like(mixed.outputs)
-    total = grad_outputs.flatten(0, 1)
-    attended = mixed.attended.to(dtype_of_weights(gradient.dtype)).flatten(0, 1)
-    for tile in tiles:
-        own = gradient[tile.rows]
-        sources = make_sources(tile, states_out=states_out[tile.rows])
-        weights = weigh_tokens(sources, tile).weights
-        add_product_(total[tile.heads], weights.transpose(1, 2), _grad_read(own, tile))
+    """Add to the gradients of slices and of the output layer; return that of what heads read.
 
-        if tile.operands.out_bias is not None:
-            grads.out_bias.add_(own.sum(dim=0))
-        if not tile.operands.is_folded:
-            read = tile.combine("read", weights, attended[tile.heads])
-            grads.out_weight.add_product_(own.t(), read.to(own.dtype))
-    return grad_outputs
+    Args:
+        grads: Gradients of the operands.
+        grad_outputs: That of what tokens get of each slice.
+        gradient: That of the output, ``(batch * tokens, D)``.
+        attended: What tokens get of each slice, before folded weights.
+        weights: Those of the tokens of the tile.
+        tile: The tile.
+    """
+    own = gradient[tile.rows]
+    grad_read = _grad_read(own, tile)
+    total = grad_outputs.flatten(0, 1)
+    add_product_(total[tile.heads], weights.transpose(1, 2), grad_read)
+
+    if tile.operands.out_bias is not None:
+        grads.out_bias.add_(own.sum(dim=0))
+    if not tile.operands.is_folded:
+        slices = attended.flatten(0, 1)[tile.heads].to(weights.dtype)
+        grads.out_weight.add_product_(own.t(), tile.combine("read", weights, slices).to(own.dtype))
+    return grad_read
+
+
+class _Read(NamedTuple):
+    """What the gradients of the tokens of a tile by way of reading start from."""
+
+    outputs: Tensor
+    """What a token gets of each slice, ``(batch, heads, slices, ...)``."""
+
+    grad_read: Tensor
+    """The gradient of what heads read, ``(samples * heads, tokens, ...)``."""
 
 
 def _tokens_backward_(
     grads: OperandGradients,
-    gradient: Tensor,
-    grad_sums: SliceSumGradients,
-    mixed: MixedSlices,
-    tiles: Sequence[Tile],
+    made: TokenWeights,
+    sources: Sources,
+    tile: Tile,
     *,
-    states_and_grad_x: Tensor,
+    grad_rows: Tensor,
+    read: _Read | None = None,
+    sums: SliceSumGradients | None = None,
 ) -> None:
-    """Write the gradients of tokens over the states that the first pass kept.
+    """Write the gradients of the tokens of a tile over their states, which are in the same rows.
 
-    They come by what a token reads and by what it adds to the sums.
+    They come by what a token reads, and by what it adds to the sums: ``dw_ng = dy_n o_g + f_n dF_g
+    + dN_g``, with ``dF`` and ``dN`` the gradients of the sums.
     """
-    rows = states_and_grad_x
-    dtype = dtype_of_weights(rows.dtype)
-    outputs = mixed.outputs.to(dtype).flatten(0, 1).transpose(1, 2)
-    grad_features = grad_sums.grad_features.to(dtype).flatten(0, 1)
-    grad_counts = grad_sums.grad_weights.to(dtype).flatten(0, 1).unsqueeze(1)
-    for tile in reversed(tiles):  # likewise
-        own, heads = rows[tile.rows], tile.heads
-        sources = kept_sources(tile, states=own)
-        made = weigh_tokens(sources, tile)
+    heads, dtype = tile.heads, made.weights.dtype
+    grad_weights = tile.scratch.empty("grad weights", made.weights.shape, dtype)
+    if sums is None:
+        grad_weights.zero_()
+    else:
+        grad_weights.copy_(sums.grad_weights.flatten(0, 1)[heads].unsqueeze(1))
+    if read is not None:
+        outputs = read.outputs.flatten(0, 1)[heads].to(dtype)
+        grad_weights.baddbmm_(read.grad_read, outputs.transpose(1, 2))
 
-        # dw_ng = dy_n o_g + f_n dF_g + dN_g, with dF and dN the gradients of the sums.
-        grad_weights = torch.baddbmm(
-            grad_counts[heads],
-            _grad_read(gradient[tile.rows], tile),
-            outputs[heads],
-            out=tile.scratch.empty("grad weights", made.weights.shape, dtype),
-        )
-        features = make_features(sources, tile)
-        grad_weights.baddbmm_(features, grad_features[heads].transpose(1, 2))
-        grad_sources = token_weights_backward_(grads, grad_weights, made, sources, tile)
+    grad_features = None
+    if sums is not None:
+        grad_features = sums.grad_features.flatten(0, 1)[heads].to(dtype)
+        grad_weights.baddbmm_(make_features(sources, tile), grad_features.transpose(1, 2))
+    grad_sources = token_weights_backward_(grads, grad_weights, made, sources, tile)
 
+    gathered = None
+    if grad_features is not None:
         is_folded = tile.operands.is_folded
-        gathered = tile.combine(
-            "grad gathered", made.weights, grad_features[heads], sum_heads=is_folded
-        )
-        sources_backward_(grads, own, gathered, grad_sources, sources, tile)
+        gathered = tile.combine("grad gathered", made.weights, grad_features, sum_heads=is_folded)
+    sources_backward_(grads, grad_rows, gathered, grad_sources, sources, tile)
 
 
 def _project(read: Tensor, operands: Operands, *, out: Tensor) -> None:
@@ -239,7 +402,8 @@ _OPERANDS = (
 )
 _SETTINGS = (
     "Tensor? key_padding_mask, Tensor? noise_seed, Tensor? dropout_seed, float dropout, "
-    "int num_heads, SymInt tile_size, bool logits_from_tokens, str temperature_activation"
+    "int num_heads, SymInt tile_size, bool logits_from_tokens, str temperature_activation, "
+    "SymInt first_token"
 )
 _COUNT = len(Operands._fields)
 
@@ -275,19 +439,30 @@ def _fake_forward(*given: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _keep(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor, Tensor]) -> None:
     """Keep what the forward pass was given and what the slices gathered, for the backward pass."""
     _, features, weights = output
-    # Tensors go through torch, which sees when one is changed in place before it is used again.
-    tensors = [each if isinstance(each, Tensor) else None for each in inputs]
-    ctx.rest = [None if isinstance(each, Tensor) else each for each in inputs]
-    ctx.save_for_backward(features, weights, *tensors)
+    _save(ctx, [features, weights, *inputs])
     ctx.mark_non_differentiable(features, weights)
 
 
-def _gradients(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    features, weights, *tensors = ctx.saved_tensors
-    given = [
-        rest if tensor is None else tensor for tensor, rest in zip(tensors, ctx.rest, strict=True)
+def _save(ctx: Any, given: Sequence[Any]) -> None:
+    # Tensors go through torch, which sees when one is changed in place before it is used again.
+    ctx.rest = [None if isinstance(each, Tensor) else each for each in given]
+    ctx.save_for_backward(*(each if isinstance(each, Tensor) else None for each in given))
+
+
+def _saved(ctx: Any) -> list[Any]:
+    return [
+        rest if tensor is None else tensor
+        for tensor, rest in zip(ctx.saved_tensors, ctx.rest, strict=True)
     ]
-    grads = _attend_backward(gradient, features, weights, *given)
+
+
+def _gradients(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    features, weights, *given = _saved(ctx)
+    return _due(_attend_backward(gradient, features, weights, *given), given)
+
+
+def _due(grads: Sequence[Tensor], given: Sequence[Any]) -> tuple[Tensor | None, ...]:
+    """Return gradients of what an operator was given, from those of its operands."""
     grad_operands = [
         None if operand is None else grad
         for operand, grad in zip(given[:_COUNT], grads, strict=True)
@@ -298,8 +473,12 @@ def _gradients(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, .
 def _backward(gradient: Tensor, features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:
     operands, settings = _structured(given)
     with without_autocast(operands.x.device):
-        grad_x, grads = run_backward(gradient, SliceSums(features, weights), operands, settings)
+        result = run_backward(gradient, SliceSums(features, weights), operands, settings)
+    return _of_operands(result.grad_x, result.grads, operands)
 
+
+def _of_operands(grad_x: Tensor, grads: OperandGradients, operands: Operands) -> list[Tensor]:
+    """Return the gradients of operands in their dtypes."""
     grad_operands = []
     for operand, total in zip(operands, [grad_x, *(grad.total for grad in grads)], strict=True):
         if operand is None or total is None:
@@ -320,8 +499,83 @@ def _fake_backward(
     weights: Tensor,  # noqa: ARG001
     *given: Any,
 ) -> list[Tensor]:
-    operands, _ = _structured(given)
+    return _fake_of_operands(_structured(given)[0])
+
+
+def _fake_of_operands(operands: Operands) -> list[Tensor]:
     return [_absent(operands) if each is None else each.new_empty(each.shape) for each in operands]
+
+
+def _gather_forward(*given: Any) -> tuple[Tensor, Tensor]:
+    operands, settings = _structured(given)
+    with without_autocast(operands.x.device):
+        features, weights = run_gather(operands, settings)
+    return features, weights
+
+
+def _fake_gather_forward(*given: Any) -> tuple[Tensor, Tensor]:
+    features, weights = empty_sums(*_structured(given))
+    return features, weights
+
+
+def _keep_gather(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor]) -> None:  # noqa: ARG001  torch passes both
+    _save(ctx, inputs)
+
+
+def _gather_gradients(ctx: Any, features: Tensor, weights: Tensor) -> tuple[Tensor | None, ...]:
+    given = _saved(ctx)
+    return _due(_gather_backward(features, weights, *given), given)
+
+
+def _gather_backward_pass(features: Tensor, weights: Tensor, *given: Any) -> list[Tensor]:
+    operands, settings = _structured(given)
+    with without_autocast(operands.x.device):
+        result = run_gather_backward(SliceSumGradients(features, weights), operands, settings)
+    return _of_operands(result.grad_x, result.grads, operands)
+
+
+def _fake_gather_backward(
+    features: Tensor,  # noqa: ARG001  shapes follow from the operands alone
+    weights: Tensor,  # noqa: ARG001
+    *given: Any,
+) -> list[Tensor]:
+    return _fake_of_operands(_structured(given)[0])
+
+
+def _read_forward(outputs: Tensor, *given: Any) -> Tensor:
+    operands, settings = _structured(given)
+    with without_autocast(operands.x.device):
+        return run_read(outputs, operands, settings)
+
+
+def _fake_read_forward(outputs: Tensor, *given: Any) -> Tensor:  # noqa: ARG001  as above
+    x = _structured(given)[0].x
+    return x.new_empty(x.shape)
+
+
+def _keep_read(ctx: Any, inputs: Sequence[Any], output: Tensor) -> None:  # noqa: ARG001  torch passes both
+    _save(ctx, inputs)
+
+
+def _read_gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    outputs, *given = _saved(ctx)
+    grad_outputs, *grads = _read_backward(gradient, outputs, *given)
+    return grad_outputs, *_due(grads, given)
+
+
+def _read_backward_pass(gradient: Tensor, outputs: Tensor, *given: Any) -> list[Tensor]:
+    operands, settings = _structured(given)
+    with without_autocast(operands.x.device):
+        result = run_read_backward(gradient, outputs, operands, settings)
+    return [result.grad_outputs, *_of_operands(result.grad_x, result.grads, operands)]
+
+
+def _fake_read_backward(
+    gradient: Tensor,  # noqa: ARG001  as above
+    outputs: Tensor,
+    *given: Any,
+) -> list[Tensor]:
+    return [outputs.new_empty(outputs.shape), *_fake_of_operands(_structured(given)[0])]
 
 
 def _refuse(*_: Any) -> NoReturn:
@@ -345,4 +599,38 @@ _attend_backward = define_operator(
     fake=_fake_backward,
     gradients=_refuse,
     flops=backward_flops,
+)
+_gather = define_operator(
+    "noether::gather_into_slices",
+    f"({_OPERANDS}, {_SETTINGS}) -> (Tensor features, Tensor weights)",
+    _gather_forward,
+    fake=_fake_gather_forward,
+    gradients=_gather_gradients,
+    keep=_keep_gather,
+    flops=gather_flops,
+)
+_gather_backward = define_operator(
+    "noether::gather_into_slices_backward",
+    f"(Tensor features, Tensor weights, {_OPERANDS}, {_SETTINGS}) -> Tensor[]",
+    _gather_backward_pass,
+    fake=_fake_gather_backward,
+    gradients=_refuse,
+    flops=gather_backward_flops,
+)
+_read_out = define_operator(
+    "noether::read_from_slices",
+    f"(Tensor outputs, {_OPERANDS}, {_SETTINGS}) -> Tensor",
+    _read_forward,
+    fake=_fake_read_forward,
+    gradients=_read_gradients,
+    keep=_keep_read,
+    flops=read_flops,
+)
+_read_backward = define_operator(
+    "noether::read_from_slices_backward",
+    f"(Tensor gradient, Tensor outputs, {_OPERANDS}, {_SETTINGS}) -> Tensor[]",
+    _read_backward_pass,
+    fake=_fake_read_backward,
+    gradients=_refuse,
+    flops=read_backward_flops,
 )

@@ -167,6 +167,9 @@ class Settings(NamedTuple):
     temperature_activation: TemperatureActivation = "clamp"
     """Makes temperatures positive."""
 
+    first_token: int = 0
+    """Number of the first token, by which noise is drawn."""
+
 
 class LogitMap(NamedTuple):
     """A linear map of each head to the logits of its slices."""

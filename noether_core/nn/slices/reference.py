@@ -69,6 +69,7 @@ def attend_slices(
     values: Tensor,
     *,
     dropout: float = 0.0,
+    seed: Tensor | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
     """Return the attention of slices to each other, each ``(batch, heads, slices, head_dim)``.
@@ -79,10 +80,12 @@ def attend_slices(
         values: Their values.
         dropout: Probability of dropping a weight; which ones follows from their positions, the
             same as in the form that streams.
+        seed: Decides which; drawn from torch's generator where it is None.
         backend: Kernel, as `noether_core.nn.attend` takes it.
     """
     if dropout:
-        return _attend_dropping(queries, keys, values, dropout)
+        seed = draw_seed(queries.device) if seed is None else seed
+        return _attend_dropping(queries, keys, values, dropout, seed)
 
     # Fused kernels have no derivatives in forward mode, which `torch.func` may compute.
     if backend == "auto" and not torch.compiler.is_compiling() and is_transformed():
@@ -90,16 +93,19 @@ def attend_slices(
     return attend(queries, keys, values, backend=backend)
 
 
-def _attend_dropping(queries: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
+def _attend_dropping(
+    queries: Tensor, keys: Tensor, values: Tensor, dropout: float, seed: Tensor
+) -> Tensor:
     """Return the attention of slices to each other with some of its weights dropped."""
     if queries.dtype == torch.float16:  # which products of queries and keys exceed
         with without_autocast(queries.device):
-            wide = _attend_dropping(queries.float(), keys.float(), values.float(), dropout)
+            given = queries.float(), keys.float(), values.float()
+            wide = _attend_dropping(*given, dropout, seed)
             return wide.to(values.dtype)
 
     logits = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
     weights = logits.softmax(dim=-1)
-    return drop_slice_weights(weights, dropout, draw_seed(weights.device)) @ values
+    return drop_slice_weights(weights, dropout, seed) @ values
 
 
 def drop_slice_weights(weights: Tensor, dropout: float, seed: Tensor) -> Tensor:

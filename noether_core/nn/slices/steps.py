@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn import functional
 
-from noether_core.nn.noise import gumbel, uniform_at
+from noether_core.nn.noise import gumbel, token_rows, uniform_at
 from noether_core.nn.operators import dtype_of_sums, dtype_of_weights
 from noether_core.nn.slices.reference import EPS, drop_slice_weights
 
@@ -79,7 +79,7 @@ def make_features(sources: Sources, tile: Tile) -> Tensor:
 def sources_backward_(  # noqa: PLR0917  all of them are of one kind
     grads: OperandGradients,
     grad_rows: Tensor,
-    grad_features: Tensor,
+    grad_features: Tensor | None,
     grad_sources: SourceGradients,
     sources: Sources,
     tile: Tile,
@@ -90,13 +90,15 @@ def sources_backward_(  # noqa: PLR0917  all of them are of one kind
         grads: Gradients of the operands, which are added to.
         grad_rows: Where that of the tokens is written to, ``(samples * tokens, D)``.
         grad_features: That of the features, of the same shape; with folded weights, of the tokens.
+            None where there is none.
         grad_sources: Those that come by way of the slice weights.
         sources: The tokens and states.
         tile: The tile.
     """
     own, dtype = tile.operands, grad_rows.dtype
     grad_tokens, grad_states = grad_sources
-    if not own.is_folded and own.feature_weight is None:  # the states are the features
+    states_are_features = not own.is_folded and own.feature_weight is None
+    if states_are_features and grad_features is not None:
         grad_states = grad_features if grad_states is None else grad_states + grad_features
 
     if own.state_weight is None or grad_states is None:
@@ -108,6 +110,8 @@ def sources_backward_(  # noqa: PLR0917  all of them are of one kind
 
     if grad_tokens is not None:
         grad_rows += grad_tokens
+    if grad_features is None:
+        return
     if own.is_folded:
         grad_rows += grad_features
     elif own.feature_weight is not None:
@@ -385,14 +389,11 @@ def _noise(logits: Tensor, seed: Tensor, tile: Tile) -> Tensor:
 
     It follows from sample, head, token and slice, so that it is the same however tokens are cut.
     """
-    _, tokens, _ = tile.operands.x.shape
-    device = logits.device
-    first = tile.rows.start % tokens
-    own = torch.arange(first, first + logits.shape[1], device=device)
-    heads = torch.arange(tile.heads.start, tile.heads.stop, device=device)
-    rows = heads.unsqueeze(-1) * tokens + own
+    first = tile.settings.first_token + tile.rows.start % tile.operands.x.shape[1]
+    rows = token_rows(tile.heads.stop, logits.shape[1], logits.device, first=first)
+    own = rows[tile.heads.start :]
 
-    uniform = uniform_at(seed, rows, logits.shape[-1], dtype=dtype_of_sums(logits.dtype))
+    uniform = uniform_at(seed, own, logits.shape[-1], dtype=dtype_of_sums(logits.dtype))
     return gumbel(uniform).to(logits.dtype)
 
 
@@ -456,14 +457,7 @@ def empty_sums(operands: Operands, settings: Settings) -> SliceSums:
 
 def mix_slices(sums: SliceSums, operands: Operands, settings: Settings) -> MixedSlices:
     """Return the steps from sums over tokens to what a token gets of each slice."""
-    features = sums.features
-    if operands.folded_feature_weight is not None:
-        weight = _rows_of_heads(operands.folded_feature_weight, features, settings)
-        features = features @ weight.transpose(-2, -1)
-    if operands.feature_bias is not None:
-        bias = _bias_of_heads(operands.feature_bias, features, settings)
-        features = features + sums.weights.unsqueeze(-1) * bias
-    means = features / (sums.weights + EPS).unsqueeze(-1)
+    means = summed_features(sums, operands, settings) / (sums.weights + EPS).unsqueeze(-1)
 
     # The few products here cost nothing beside those of tokens, and stay in the bits of the sums.
     qkv_bias = None if operands.qkv_bias is None else operands.qkv_bias.to(means.dtype)
@@ -475,10 +469,30 @@ def mix_slices(sums: SliceSums, operands: Operands, settings: Settings) -> Mixed
     kept = _drop(weights, settings)
     attended = kept @ values
 
-    outputs = attended
-    if operands.is_folded:
-        outputs = attended @ _columns_of_heads(operands.out_weight, attended, settings).mT
+    outputs = outputs_of(attended, operands, settings)
     return MixedSlices(means, queries, keys, values, weights, kept, attended, outputs)
+
+
+def summed_features(sums: SliceSums, operands: Operands, settings: Settings) -> Tensor:
+    """Return the sums of features, ``(batch, heads, slices, head_dim)``, in all of their bits.
+
+    With folded weights the features are made here; their bias is added here always.
+    """
+    features = sums.features
+    if operands.folded_feature_weight is not None:
+        weight = _rows_of_heads(operands.folded_feature_weight, features, settings)
+        features = features @ weight.transpose(-2, -1)
+    if operands.feature_bias is not None:
+        bias = _bias_of_heads(operands.feature_bias, features, settings)
+        features = features + sums.weights.unsqueeze(-1) * bias
+    return features
+
+
+def outputs_of(attended: Tensor, operands: Operands, settings: Settings) -> Tensor:
+    """Return what a token gets of each slice: with folded weights, its part of the output."""
+    if not operands.is_folded:
+        return attended
+    return attended @ _columns_of_heads(operands.out_weight, attended, settings).mT
 
 
 def mix_slices_backward_(  # noqa: PLR0917  all of them are of one kind

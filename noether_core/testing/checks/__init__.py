@@ -14,6 +14,7 @@ from noether_core.testing.checks import (
     record,
     results,
     state,
+    summaries,
     tokens,
     training,
 )
@@ -27,6 +28,7 @@ _THEMES = (
     results,
     tokens,
     arguments,
+    summaries,
     derivatives,
     training,
     layers,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from noether_core import AttentionConfig, TokenGroupError, TokenSpec, structure
 from noether_core.nn import (
+    Attended,
     RMSNorm,
+    Summary,
     attend,
     check_key_padding_mask,
     check_tokens,
@@ -24,6 +25,7 @@ from noether_core.nn import (
     project_heads,
     zero_padding,
 )
+from noether_core.nn.dropped_attention import gather_dropping, read_dropping
 from noether_core.nn.groups import GroupSplit, select_groups, split_groups
 from noether_core.nn.latents import (
     choose_latent_chunk_size,
@@ -31,7 +33,9 @@ from noether_core.nn.latents import (
     hand_out_to,
     real_tokens,
 )
+from noether_core.nn.noise import Drawing, drop_tokens, seed_for
 from noether_core.nn.operators import dtype_of_results
+from noether_core.nn.partial_attention import attend_to_part
 from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.residual_mlp import residual_mlp
@@ -136,33 +140,126 @@ class FLAREAttention(nn.Module):
         check_tokens(x, self.hidden_dim, layer=self._first_layer())
         check_key_padding_mask(key_padding_mask, x)
         anchors = self._anchors(token_specs, x.shape[1])
-        dropout = self.dropout if self.training else 0.0
+        drawing = self._drawing(x)
 
-        chunk_size = None if dropout else choose_latent_chunk_size(self, x, width=self._widest)
+        chunk_size = self._choose_chunk_size(x)
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, anchors, chunk_size)
 
-        if key_padding_mask is not None:
-            x = zero_padding(x, key_padding_mask)
+        x = zero_padding(x, key_padding_mask)
         latents = self._latents(x.shape[0])
         keys = self._project_keys(x)
         values = project_heads(_select(x, anchors, dim=1), self.v_proj, self.num_heads)
-        real = key_padding_mask
+        own_keys, real = _select(keys, anchors, dim=2), key_padding_mask
         if real is not None:
             real = _select(real, anchors, dim=1)
 
-        gathered = attend(
-            latents,
-            _select(keys, anchors, dim=2),
-            values,
-            key_padding_mask=real,
-            dropout=dropout,
-            scale=self.attn_scale,
-            backend=self.backend,
-        )
+        if self._drops:
+            gathered = self._gather(latents, own_keys, values, real, drawing).mean
+        else:
+            gathered = attend(
+                latents,
+                own_keys,
+                values,
+                key_padding_mask=real,
+                scale=self.attn_scale,
+                backend=self.backend,
+            )
+        return self._hand_out(keys, latents, gathered, drawing)
 
-        y = self._hand_out(keys, latents, gathered, dropout)
-        return functional.dropout(y, dropout) if dropout else y
+    def gather(
+        self,
+        x: Tensor,
+        *,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
+        seed: Tensor | None = None,
+    ) -> Summary:
+        """Return what latents get of tokens.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``; of groups with anchors, give the anchors.
+            key_padding_mask: As in `forward`.
+            first_token: Number of the first token, where *x* is a part of the tokens.
+            seed: Decides dropout in training: the ``seed`` of another part's summary. Drawn from
+                torch's generator where it is None.
+
+        Returns:
+            Bytes that do not depend on the number of tokens.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+        """
+        check_tokens(x, self.hidden_dim, layer=self._first_layer())
+        check_key_padding_mask(key_padding_mask, x)
+        drawing = self._drawing(x, seed, first_token)
+        latents = self._latents(x.shape[0])
+
+        chunk_size = self._choose_chunk_size(x)
+        if chunk_size is not None:
+            chunks = chunks_of([slice(0, x.shape[1])], chunk_size)
+            real = key_padding_mask
+            gathered = gather_tokens(self, latents, x, chunks, self._project, real=real)
+        else:
+            keys, values = self._project(zero_padding(x, key_padding_mask))
+            gathered = self._gather(latents, keys, values, key_padding_mask, drawing)
+        return Summary.of(self, x, parts={"latents": gathered}, seed=drawing.seed)
+
+    def read(
+        self,
+        x: Tensor,
+        summary: Summary,
+        *,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
+    ) -> Tensor:
+        """Return what tokens get of what latents got of tokens, whichever these were.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            summary: What `gather` returned, or those of several parts merged.
+            key_padding_mask: As in `forward`.
+            first_token: As in `gather`.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+            SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
+                another device.
+        """
+        check_tokens(x, self.hidden_dim, layer=self._first_layer())
+        check_key_padding_mask(key_padding_mask, x)
+        summary.check(self, x)
+        drawing = self._drawing(x, summary.seed, first_token)
+        latents = self._latents(x.shape[0])
+        gathered = summary.parts["latents"][0].to(dtype_of_results(x))
+
+        chunk_size = self._choose_chunk_size(x)
+        if chunk_size is None:
+            keys = self._project_keys(zero_padding(x, key_padding_mask))
+            return self._hand_out(keys, latents, gathered, drawing)
+        y = x.new_empty(x.shape, dtype=dtype_of_results(x))
+        for rows in chunks_of([slice(0, x.shape[1])], chunk_size):
+            keys = self._project_keys(real_tokens(x, key_padding_mask, rows))
+            y[:, rows] = self._hand_out(keys, latents, gathered)
+        return y
+
+    @property
+    def _drops(self) -> bool:
+        """Whether weights and features are dropped."""
+        return self.training and self.dropout > 0
+
+    def _drawing(self, x: Tensor, seed: Tensor | None = None, first_token: int = 0) -> Drawing:
+        """Return by what a call draws what it drops."""
+        return Drawing(seed_for(x, seed, is_random=self._drops), first_token)
+
+    def _choose_chunk_size(self, x: Tensor) -> int | None:
+        """Return how many tokens are computed at once, None for all."""
+        if self._drops:
+            return None
+        return choose_latent_chunk_size(self, x, width=self._widest)
 
     def _first_layer(self) -> nn.Module | None:
         """Return the layer that tokens meet first, or None where something may cast them before."""
@@ -177,15 +274,55 @@ class FLAREAttention(nn.Module):
             latents = self.q_norm(latents)
         return latents.expand(batch, -1, -1, -1)
 
+    def _gather(
+        self,
+        latents: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        real: Tensor | None,
+        drawing: Drawing,
+    ) -> Attended:
+        """Return what latents get of tokens, as a part of a summary."""
+        if not self._drops:
+            return attend_to_part(
+                latents,
+                keys,
+                values,
+                key_padding_mask=real,
+                scale=self.attn_scale,
+                backend=self.backend,
+            )
+        return gather_dropping(
+            latents,
+            keys,
+            values,
+            key_padding_mask=real,
+            scale=self.attn_scale,
+            dropout=self.dropout,
+            drawing=drawing,
+        )
+
     def _hand_out(
-        self, keys: Tensor, latents: Tensor, gathered: Tensor, dropout: float = 0.0
+        self,
+        keys: Tensor,
+        latents: Tensor,
+        gathered: Tensor,
+        drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
     ) -> Tensor:
         """Return the output of tokens, whose *keys* attend to the latents."""
-        heads = attend(
-            keys, latents, gathered, dropout=dropout, scale=self.attn_scale, backend=self.backend
+        if not self._drops:
+            heads = attend(keys, latents, gathered, scale=self.attn_scale, backend=self.backend)
+            y: Tensor = self.out_proj(merge_heads(heads))
+            return y
+        heads = read_dropping(
+            keys,
+            latents,
+            gathered,
+            scale=self.attn_scale,
+            dropout=self.dropout,
+            drawing=drawing.beside(1),
         )
-        y: Tensor = self.out_proj(merge_heads(heads))
-        return y
+        return drop_tokens(self.out_proj(merge_heads(heads)), self.dropout, drawing.beside(2))
 
     def _stream(
         self, x: Tensor, real: Tensor | None, anchors: GroupSplit | None, chunk_size: int

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from noether_core import AttentionConfig, structure
 from noether_core.nn import (
     Projection,
+    Summary,
     accept_fused_,
     attend_slices,
     check_key_padding_mask,
     check_tokens,
     describe,
-    draw_seed,
     init_weights_,
     project_heads,
     slices,
 )
 from noether_core.nn.layers import plain_linear, plain_linears
+from noether_core.nn.noise import Drawing
 from noether_core.nn.operators import dtype_of_weights, without_autocast
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
@@ -51,6 +51,7 @@ class TransolverAttention(nn.Module):
         self.hidden_dim = hidden_dim = self.config.hidden_dim
         self.num_heads, self.num_slices = self.config.num_heads, self.config.num_slices
         self.dropout = self.config.dropout
+        self.is_noisy = False
         self.backend, self.chunk_size = self.config.backend, self.config.chunk_size
         self.is_folded = slices.folding_pays(hidden_dim, self.num_heads, self.num_slices)
         head_dim, bias = self.config.head_dim, self.config.bias
@@ -91,18 +92,66 @@ class TransolverAttention(nn.Module):
         """
         check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
-        dropout = self.dropout if self.training else 0.0
-        size = slices.choose_tile_size(self, x)
-        plain = None if size is None else self._plain_layers()
-        if size is None or plain is None:
-            y = slices.attend_by_layers(self, x, key_padding_mask, size=size)
-        else:
-            y = self._streamed(plain, x, key_padding_mask, size, dropout)
-        return functional.dropout(y, dropout) if dropout else y
+        return slices.attend(self, x, key_padding_mask)
 
-    def _plain_layers(self) -> tuple[nn.Linear, ...] | None:
-        """Return the linear layers, or None where one of them must be called."""
-        return plain_linears(
+    def gather(
+        self,
+        x: Tensor,
+        *,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
+        seed: Tensor | None = None,
+    ) -> Summary:
+        """Return what tokens contribute to the slices.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            key_padding_mask: As in `forward`.
+            first_token: Number of the first token, where *x* is a part of the tokens.
+            seed: Decides dropout in training: the ``seed`` of another part's summary.
+                Drawn from torch's generator where it is None.
+
+        Returns:
+            Bytes that do not depend on the number of tokens.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+        """
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
+        check_key_padding_mask(key_padding_mask, x)
+        return slices.gather(self, x, key_padding_mask, first_token=first_token, seed=seed)
+
+    def read(
+        self,
+        x: Tensor,
+        summary: Summary,
+        *,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
+    ) -> Tensor:
+        """Return what tokens get of what tokens contributed, whichever these were.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            summary: What `gather` returned, or those of several parts merged.
+            key_padding_mask: As in `forward`.
+            first_token: As in `gather`.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+            SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
+                another device.
+        """
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
+        check_key_padding_mask(key_padding_mask, x)
+        return slices.read(self, x, summary, key_padding_mask, first_token=first_token)
+
+    def streamed(self, x: Tensor) -> slices.Streamed | None:
+        """Return the weights of the linear layers, or None where one of them must be called."""
+        plain = plain_linears(
             self.in_project_x,
             self.in_project_fx,
             self.in_project_slice,
@@ -111,16 +160,8 @@ class TransolverAttention(nn.Module):
             self.v,
             self.proj,
         )
-
-    def _streamed(
-        self,
-        plain: tuple[nn.Linear, ...],
-        x: Tensor,
-        is_real: Tensor | None,
-        size: int,
-        dropout: float,
-    ) -> Tensor:
-        """Compute tokens in tiles of *size*, by the weights of layers that are *plain*."""
+        if plain is None:
+            return None
         states, features, to_slices, queries, keys, values, output = plain
         logits = slices.logits_from_states(
             to_slices,
@@ -144,26 +185,20 @@ class TransolverAttention(nn.Module):
             out_weight=output.weight,
             out_bias=output.bias,
         )
-        settings = slices.Settings(
-            key_padding_mask=is_real,
-            dropout_seed=draw_seed(x.device) if dropout else None,
-            dropout=dropout,
-            num_heads=self.num_heads,
-            tile_size=size,
-            logits_from_tokens=self.is_folded,
-        )
-        return slices.attend_through_slices(operands, settings)
+        return slices.Streamed(operands, slices.Settings(logits_from_tokens=self.is_folded))
 
-    def weigh(self, x: Tensor, chunk: slices.TokenChunk | None) -> slices.Weighed:  # noqa: ARG002
+    def weigh(self, x: Tensor, drawing: Drawing) -> slices.Weighed:  # noqa: ARG002
         """Return how much tokens belong to each slice, and their features."""
         weights = self._slice_weights(x)
         return slices.Weighed(weights, lambda: project_heads(x, self.in_project_fx, self.num_heads))
 
-    def mix(self, gathered: Tensor) -> Tensor:
+    def mix(self, gathered: Tensor, seed: Tensor | None) -> Tensor:
         """Let slices attend to each other."""
         dropout = self.dropout if self.training else 0.0
         queries, keys, values = self.q(gathered), self.k(gathered), self.v(gathered)
-        return attend_slices(queries, keys, values, dropout=dropout, backend=self.backend)
+        return attend_slices(
+            queries, keys, values, dropout=dropout, seed=seed, backend=self.backend
+        )
 
     def project(self, read: Tensor) -> Tensor:
         """Return the output of tokens, from what their heads read of the slices."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from noether_core import AttentionConfig, structure
 from noether_core.nn import (
     Projection,
+    Summary,
     accept_fused_,
     attend_slices,
     check_key_padding_mask,
     check_tokens,
     describe,
-    draw_seed,
     init_weights_,
     project_heads,
     slices,
@@ -23,7 +22,7 @@ from noether_core.nn import (
 )
 from noether_core.nn.initialisation import start_with_
 from noether_core.nn.layers import is_untouched, plain_linears
-from noether_core.nn.noise import gumbel
+from noether_core.nn.noise import Drawing, gumbel, token_rows
 from noether_core.nn.operators import dtype_of_sums
 from noether_core.nn.state_dicts import expect_biases_
 from noether_plugins.attention.transolver_plusplus.config import TransolverPlusPlusAttentionConfig
@@ -124,24 +123,70 @@ class TransolverPlusPlusAttention(nn.Module):
         """
         check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
-        dropout = self.dropout if self.training else 0.0
-        size = slices.choose_tile_size(self, x, draws_noise=self._is_noisy)
-        plain = None if size is None else self._plain_layers()
-        if size is None or plain is None:
-            y = slices.attend_by_layers(
-                self, x, key_padding_mask, size=size, draws_noise=self._is_noisy
-            )
-        else:
-            y = self._streamed(plain, x, key_padding_mask, size, dropout)
-        return functional.dropout(y, dropout) if dropout else y
+        return slices.attend(self, x, key_padding_mask)
+
+    def gather(
+        self,
+        x: Tensor,
+        *,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
+        seed: Tensor | None = None,
+    ) -> Summary:
+        """Return what tokens contribute to the slices.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            key_padding_mask: As in `forward`.
+            first_token: Number of the first token, where *x* is a part of the tokens.
+            seed: Decides noise and dropout in training: the ``seed`` of another part's summary.
+                Drawn from torch's generator where it is None.
+
+        Returns:
+            Bytes that do not depend on the number of tokens.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+        """
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
+        check_key_padding_mask(key_padding_mask, x)
+        return slices.gather(self, x, key_padding_mask, first_token=first_token, seed=seed)
+
+    def read(
+        self,
+        x: Tensor,
+        summary: Summary,
+        *,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
+    ) -> Tensor:
+        """Return what tokens get of what tokens contributed, whichever these were.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``.
+            summary: What `gather` returned, or those of several parts merged.
+            key_padding_mask: As in `forward`.
+            first_token: As in `gather`.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor has another shape, dtype or device than it needs.
+            SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
+                another device.
+        """
+        check_tokens(x, self.hidden_dim, layer=self.in_project_x)
+        check_key_padding_mask(key_padding_mask, x)
+        return slices.read(self, x, summary, key_padding_mask, first_token=first_token)
 
     @property
-    def _is_noisy(self) -> bool:
+    def is_noisy(self) -> bool:
         """Whether noise is drawn."""
         return self.training and self.draws_noise
 
-    def _plain_layers(self) -> tuple[nn.Linear, ...] | None:
-        """Return the linear layers, or None where one of them must be called."""
+    def streamed(self, x: Tensor) -> slices.Streamed | None:
+        """Return the weights of the linear layers, or None where one of them must be called."""
         layers = [
             self.in_project_x,
             self.in_project_slice,
@@ -154,17 +199,9 @@ class TransolverPlusPlusAttention(nn.Module):
             if not _is_plain_mlp(self.proj_temperature):
                 return None
             layers += [self.proj_temperature[0], self.proj_temperature[2]]
-        return plain_linears(*layers)
-
-    def _streamed(
-        self,
-        plain: tuple[nn.Linear, ...],
-        x: Tensor,
-        is_real: Tensor | None,
-        size: int,
-        dropout: float,
-    ) -> Tensor:
-        """Compute tokens in tiles of *size*, by the weights of layers that are *plain*."""
+        plain = plain_linears(*layers)
+        if plain is None:
+            return None
         states, to_slices, queries, keys, values, output, *temperature = plain
         if self.slices_follow_states:
             logits = slices.logits_from_states(to_slices, states, self.num_heads)
@@ -195,34 +232,30 @@ class TransolverPlusPlusAttention(nn.Module):
                 outer_bias=outer.bias,
             )
         settings = slices.Settings(
-            key_padding_mask=is_real,
-            noise_seed=draw_seed(x.device) if self._is_noisy else None,
-            dropout_seed=draw_seed(x.device) if dropout else None,
-            dropout=dropout,
-            num_heads=self.num_heads,
-            tile_size=size,
             logits_from_tokens=not self.slices_follow_states,
             temperature_activation=self.temperature_activation,
         )
-        return slices.attend_through_slices(operands, settings)
+        return slices.Streamed(operands, settings)
 
-    def weigh(self, x: Tensor, chunk: slices.TokenChunk | None) -> slices.Weighed:
+    def weigh(self, x: Tensor, drawing: Drawing) -> slices.Weighed:
         """Return how much tokens belong to each slice, and their features."""
         states = project_heads(x, self.in_project_x, self.num_heads)
-        return slices.Weighed(self._slice_weights(x, states, chunk), lambda: states)
+        return slices.Weighed(self._slice_weights(x, states, drawing), lambda: states)
 
-    def mix(self, gathered: Tensor) -> Tensor:
+    def mix(self, gathered: Tensor, seed: Tensor | None) -> Tensor:
         """Let slices attend to each other."""
         dropout = self.dropout if self.training else 0.0
         queries, keys, values = self.q(gathered), self.k(gathered), self.v(gathered)
-        return attend_slices(queries, keys, values, dropout=dropout, backend=self.backend)
+        return attend_slices(
+            queries, keys, values, dropout=dropout, seed=seed, backend=self.backend
+        )
 
     def project(self, read: Tensor) -> Tensor:
         """Return the output of tokens, from what their heads read of the slices."""
         y: Tensor = self.to_out[0](read)
         return y
 
-    def _slice_weights(self, x: Tensor, states: Tensor, chunk: slices.TokenChunk | None) -> Tensor:
+    def _slice_weights(self, x: Tensor, states: Tensor, drawing: Drawing) -> Tensor:
         """Return how much each token belongs to each slice, ``(batch, heads, tokens, slices)``.
 
         The weights of a token add up to 1.
@@ -232,9 +265,8 @@ class TransolverPlusPlusAttention(nn.Module):
             logits = self.in_project_slice(states)
         else:
             logits = split_heads(self.in_project_slice(x), self.num_heads)
-        if self._is_noisy:
-            uniform = draw_uniform(logits) if chunk is None else uniform_of(chunk, logits)
-            logits = logits + gumbel(uniform).to(logits.dtype)
+        if self.is_noisy:
+            logits = logits + gumbel(uniform_of(logits, drawing)).to(logits.dtype)
 
         raw = self._raw_temperature(states)
         return slices.soft_slices(logits, raw, self.temperature_activation)
@@ -247,29 +279,24 @@ class TransolverPlusPlusAttention(nn.Module):
         return raw
 
 
-def draw_uniform(logits: Tensor) -> Tensor:
-    """Draw the numbers that become noise: uniform in ``[0, 1)``, one for each logit.
+def uniform_of(logits: Tensor, drawing: Drawing) -> Tensor:
+    """Return the numbers that become noise: uniform in ``[0, 1)``, one for each logit.
 
-    They follow from one draw of torch's generator and from batch, head, token and slice, the same
-    as where tokens stream.
+    They follow from the seed and from batch, head, token and slice, the same as where tokens
+    stream.
 
     Args:
         logits: ``(batch, heads, tokens, slices)``.
+        drawing: The seed, and the number of the first token.
 
     Returns:
         The same shape, in float64 for float64 and in float32 for everything narrower.
     """
-    whole = slices.TokenChunk(0, logits.shape[2], draw_seed(logits.device))
-    return uniform_of(whole, logits)
-
-
-def uniform_of(chunk: slices.TokenChunk, logits: Tensor) -> Tensor:
-    """Return the numbers of `draw_uniform` for some tokens, of which these are the *logits*."""
-    assert chunk.seed is not None  # noqa: S101  where there is noise, it was drawn
+    assert drawing.seed is not None  # noqa: S101  where there is noise, it was drawn
     batch, heads, tokens, columns = logits.shape
-    first = torch.arange(batch * heads, device=logits.device).view(batch, heads, 1) * chunk.total
-    own = torch.arange(chunk.start, chunk.start + tokens, device=logits.device)
-    return uniform_at(chunk.seed, first + own, columns, dtype=dtype_of_sums(logits.dtype))
+    rows = token_rows(batch * heads, tokens, logits.device, first=drawing.first_token)
+    dtype = dtype_of_sums(logits.dtype)
+    return uniform_at(drawing.seed, rows, columns, dtype=dtype).view(logits.shape)
 
 
 def _start_apart_(slices: Tensor) -> None:

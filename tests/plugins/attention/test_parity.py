@@ -49,7 +49,7 @@ def test_noise_of_training_is_what_the_reference_draws_in_evaluation_too(noisy_c
     """The reference draws noise in evaluation; here evaluation has none, which its formula is
     compared with.
     """
-    monkeypatch.setattr(plusplus, "draw_uniform", lambda _: noisy_case.array("noise/u"))
+    monkeypatch.setattr(plusplus, "uniform_of", lambda *_: noisy_case.array("noise/u"))
     module, arguments = noisy_case.build().train(), noisy_case.arguments(torch.float32)
     for name in noisy_case.facts["grad_inputs"]:
         arguments[name].requires_grad_()

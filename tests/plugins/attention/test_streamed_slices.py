@@ -321,15 +321,9 @@ def test_nothing_in_gives_nothing_out(options, batch, count):
 
 def operands_of(module, x, *, is_folded=False, chunk=4):
     """Return what a transolver streams with, in either form."""
-    found = []
-    module.is_folded, module.chunk_size = is_folded, chunk
-    real_attend = slices.attend_through_slices
-    slices.attend_through_slices = lambda *given: found.append(given) or x
-    try:
-        module._streamed(module._plain_layers(), x, None, chunk, 0.0)
-    finally:
-        slices.attend_through_slices = real_attend
-    operands, settings = found[0]
+    module.is_folded = is_folded
+    operands, settings = module.streamed(x)
+    settings = settings._replace(num_heads=module.num_heads, tile_size=chunk)
     return slices.Operands(
         *(None if each is None else each.detach() for each in operands)
     ), settings

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from noether_core import AttentionConfig, ConfigError, build, structure
+from noether_core.nn import draw_seed
+from noether_core.nn.noise import Drawing
 from noether_core.nn.noise import gumbel as gumbel_noise
 from noether_plugins.attention.dot_product.module import DotProductAttention
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
@@ -93,6 +95,11 @@ def assert_formula(module, *, real=None, uniform=None):
     )
 
 
+def drawn_uniform(logits):
+    """Return the numbers that the next call draws for *logits*."""
+    return plusplus.uniform_of(logits, Drawing(draw_seed(logits.device)))
+
+
 @pytest.fixture
 def uniform(monkeypatch):
     """Return the numbers that are drawn in place of random ones, the least and the greatest among
@@ -100,16 +107,16 @@ def uniform(monkeypatch):
     """
     uniform = torch.rand(BATCH, HEADS, TOKENS, SLICES, dtype=torch.float64)
     uniform[0, 0, 0, 0], uniform[1, 2, 5, 3] = 0.0, 1 - 2.0**-24
-    monkeypatch.setattr(plusplus, "draw_uniform", lambda logits: uniform.expand(logits.shape))
+    monkeypatch.setattr(plusplus, "uniform_of", lambda logits, _: uniform.expand(logits.shape))
     return uniform
 
 
 @pytest.fixture
 def draws(monkeypatch):
     """Return the list that the shape of every draw is written to."""
-    draws, draw = [], plusplus.draw_uniform
+    draws, draw = [], plusplus.uniform_of
     monkeypatch.setattr(
-        plusplus, "draw_uniform", lambda logits: draws.append(logits.shape) or draw(logits)
+        plusplus, "uniform_of", lambda logits, by: draws.append(logits.shape) or draw(logits, by)
     )
     return draws
 
@@ -188,7 +195,7 @@ def test_noise_is_finite_for_every_uniform_number_and_that_of_its_formula(dtype)
 
 def test_noise_follows_the_gumbel_distribution():
     count = 5 * 7 * 101 * 103
-    got = gumbel_noise(plusplus.draw_uniform(torch.zeros(5, 7, 101, 103, dtype=torch.float64)))
+    got = gumbel_noise(drawn_uniform(torch.zeros(5, 7, 101, 103, dtype=torch.float64)))
     assert abs(got.mean() - 0.577216) < 5 * math.pi / math.sqrt(6 * count)
     assert got.var().item() == pytest.approx(math.pi**2 / 6, rel=0.02)
     assert (got < 0).double().mean().item() == pytest.approx(math.exp(-1), abs=0.005)
@@ -204,7 +211,7 @@ def test_noise_follows_the_gumbel_distribution():
     ],
 )
 def test_uniform_numbers_are_drawn_in_a_dtype_that_holds_them(dtype, drawn):
-    uniform = plusplus.draw_uniform(torch.zeros(BATCH, HEADS, TOKENS, SLICES, dtype=dtype))
+    uniform = drawn_uniform(torch.zeros(BATCH, HEADS, TOKENS, SLICES, dtype=dtype))
     assert (uniform.dtype, uniform.shape) == (drawn, (BATCH, HEADS, TOKENS, SLICES))
     assert len(uniform.unique()) == uniform.numel()
 
@@ -213,8 +220,8 @@ def test_uniform_numbers_follow_from_torchs_seed_and_their_place():
     draws = []
     for seed, batch in [(0, BATCH), (0, BATCH), (0, 1), (1, BATCH)]:
         torch.manual_seed(seed)
-        draws.append(plusplus.draw_uniform(torch.zeros(batch, HEADS, TOKENS, SLICES)))
-    again = plusplus.draw_uniform(torch.zeros(BATCH, HEADS, TOKENS, SLICES))
+        draws.append(drawn_uniform(torch.zeros(batch, HEADS, TOKENS, SLICES)))
+    again = drawn_uniform(torch.zeros(BATCH, HEADS, TOKENS, SLICES))
     assert torch.equal(draws[1], draws[0])
     assert torch.equal(draws[2], draws[0][:1])
     assert not (draws[3] == draws[0]).any()

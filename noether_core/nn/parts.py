@@ -1,0 +1,104 @@
+"""How a module runs over tokens that come in parts, which need not fit into memory together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from noether_core.errors import SummaryError
+
+if TYPE_CHECKING:
+    from noether_core.nn.summaries import Summary
+
+Part = Tensor | Mapping[str, Any]
+"""Tokens, ``(batch, tokens, hidden_dim)``; or ``x`` and what else belongs to them, by the names of
+arguments: ``{"x": x, "key_padding_mask": is_real}``.
+"""
+
+
+def attend_in_parts(module: nn.Module, parts: Iterable[Part], **options: Any) -> Iterator[Tensor]:
+    """Run a module over tokens that come in parts: each part gets what it gets of all.
+
+    What all tokens contribute is gathered before this returns; the results are made one by one.
+    Memory holds one part at a time, and what is of fixed size. Results are those of one call of the
+    module with all tokens, to rounding, and to the last bit the same in noise and dropout.
+
+    Args:
+        module: An attention with the capability ``summary``.
+        parts: The tokens. They are gone through once for each of the module's ``rounds`` and once
+            more, so give a list, or an object that reads them anew.
+        **options: What else its ``read`` takes, the same for all parts.
+
+    Returns:
+        An iterator over the results, each ``(batch, tokens of the part, hidden_dim)``.
+
+    Raises:
+        SummaryError: If the module gathers nothing, or *parts* are none or cannot be gone through
+            again.
+    """
+    summaries = gather_parts(module, parts)
+    return _read_parts(module, parts, summaries, options)
+
+
+def gather_parts(module: nn.Module, parts: Iterable[Part]) -> tuple[Summary, ...]:
+    """Return what all tokens contribute, a summary for each of the module's rounds.
+
+    Args:
+        module: As in `attend_in_parts`.
+        parts: As there, gone through once for each round.
+
+    Raises:
+        SummaryError: As there.
+    """
+    gather: Any = getattr(module, "gather", None)
+    if gather is None:
+        raise SummaryError(
+            f"module: a {type(module).__name__} gathers nothing; "
+            "take a variant with the capability 'summary'"
+        )
+    if iter(parts) is parts:
+        raise SummaryError(
+            f"parts: got a {type(parts).__name__}, which can be gone through once; "
+            "give a list, or an object whose __iter__ starts anew"
+        )
+
+    rounds: int = getattr(module, "rounds", 1)
+    summaries: list[Summary] = []
+    for _ in range(rounds):
+        summaries.append(_gathered(gather, parts, summaries))
+    return tuple(summaries)
+
+
+def _gathered(gather: Any, parts: Iterable[Part], earlier: list[Summary]) -> Summary:
+    """Return what all parts contribute in one round."""
+    merged: Summary | None = None
+    seed = earlier[0].seed if earlier else None
+    first_token = 0
+    for part in parts:
+        x, others = _arguments(part)
+        summary = gather(x, *earlier, **others, first_token=first_token, seed=seed)
+        merged = summary if merged is None else merged.merge(summary)
+        seed = merged.seed
+        first_token += x.shape[1]
+    if merged is None:
+        raise SummaryError("parts: there are none")
+    return merged
+
+
+def _read_parts(
+    module: Any, parts: Iterable[Part], summaries: tuple[Summary, ...], options: dict[str, Any]
+) -> Iterator[Tensor]:
+    first_token = 0
+    for part in parts:
+        x, others = _arguments(part)
+        yield module.read(x, *summaries, **others, **options, first_token=first_token)
+        first_token += x.shape[1]
+
+
+def _arguments(part: Part) -> tuple[Tensor, dict[str, Any]]:
+    if isinstance(part, Tensor):
+        return part, {}
+    others = dict(part)
+    return others.pop("x"), others

@@ -1,0 +1,162 @@
+"""Gather, merge and read: parts of the tokens get what one call with all of them gives."""
+
+import pytest
+import torch
+
+from noether_core import build
+from noether_core.errors import SummaryError
+from noether_core.nn import attend_in_parts
+
+BATCH, HEADS, TOKENS, WIDTH = 2, 3, 31, 5
+HIDDEN = HEADS * WIDTH
+REAL = torch.arange(TOKENS) < torch.tensor([[29], [17]])
+SIZES = [1, 18, 0, 12]
+
+VARIANTS = {
+    "transolver": {"type": "transolver", "num_slices": 7},
+    "transolver, folded": {"type": "transolver", "num_slices": 3},
+    "transolver without bias, folded": {"type": "transolver", "num_slices": 3, "bias": False},
+    "plusplus": {"type": "transolver_plusplus", "num_slices": 7},
+    "plusplus, logits from tokens": {
+        "type": "transolver_plusplus",
+        "num_slices": 7,
+        "use_overparameterization": False,
+        "temperature_activation": "exp",
+    },
+    "flare": {"type": "flare", "num_latents": 7, "latent_init_std": 1.0, "qk_norm": True},
+}
+FORMS = {"held": {}, "tiles of 4": {"chunk_size": 4}, "math": {"backend": "math"}}
+
+each_variant = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+
+
+def make(options, dtype=torch.float64, **others):
+    sizes = {"hidden_dim": HIDDEN, "num_heads": HEADS, "init_weights": "torch"}
+    return build({**sizes, **options, **others}).to(dtype)
+
+
+def tokens(count=TOKENS, dtype=torch.float64):
+    return torch.randn(BATCH, count, HIDDEN, dtype=dtype, requires_grad=True)
+
+
+def parts_of(x, real=None, sizes=SIZES):
+    """Return tokens in parts, with their padding."""
+    parts = x.split_with_sizes(sizes, dim=1)
+    if real is None:
+        return parts
+    masks = real.split_with_sizes(sizes, dim=1)
+    return [{"x": x, "key_padding_mask": mask} for x, mask in zip(parts, masks, strict=True)]
+
+
+def in_parts(module, x, real=None, sizes=SIZES):
+    return torch.cat(list(attend_in_parts(module, parts_of(x, real, sizes))), dim=1)
+
+
+def results(module, x, y):
+    """Return the output and the gradients of tokens and parameters."""
+    weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
+    return [y, *torch.autograd.grad((y * weights).sum(), [x, *module.parameters()])]
+
+
+def seeded(function, *arguments, **options):
+    torch.manual_seed(5)
+    return function(*arguments, **options)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@each_variant
+def test_parts_get_what_all_get_at_once_values_and_gradients(options, form, training):
+    module = make(options, dropout=0.3 if training else 0.0, **form).train(training)
+    x = tokens()
+    got = seeded(in_parts, module, x, REAL)
+    wanted = seeded(module, x, key_padding_mask=REAL)
+    torch.testing.assert_close(results(module, x, got), results(module, x, wanted))
+
+
+@pytest.mark.parametrize("form", [{}, {"chunk_size": 4}], ids=["held", "tiles of 4"])
+@each_variant
+@torch.no_grad()
+def test_parts_get_it_where_no_gradient_is_due(options, form):
+    module, x = make(options, **form).eval(), tokens()
+    torch.testing.assert_close(in_parts(module, x, REAL), module(x, key_padding_mask=REAL))
+
+
+@each_variant
+def test_tokens_read_what_others_contributed(options):
+    module, x, others = make(options).eval(), tokens(), tokens(7)
+    y = module.read(others, module.gather(x))
+    for index in (0, 6):
+        alone = module.read(others[:, index : index + 1], module.gather(x))
+        torch.testing.assert_close(alone, y[:, index : index + 1])
+
+
+@each_variant
+def test_a_summary_counts_in_the_dtype_of_sums(options):
+    module = make(options, dtype=torch.bfloat16).eval()
+    summary = module.gather(tokens(dtype=torch.bfloat16))
+    assert {tensor.dtype for part in summary.parts.values() for tensor in part} == {torch.float32}
+    assert module.read(tokens(dtype=torch.bfloat16), summary).dtype == torch.bfloat16
+
+
+@each_variant
+def test_under_autocast_parts_get_what_all_get(options):
+    module, x = make(options, dtype=torch.float32).eval(), tokens(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        got, wanted = in_parts(module, x), module(x)
+    assert got.dtype == wanted.dtype
+    torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.05)
+
+
+@each_variant
+def test_evaluation_draws_nothing(options):
+    module, x = make(options, dropout=0.3).eval(), tokens()
+    before = torch.get_rng_state()
+    assert module.gather(x).seed is None
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@each_variant
+def test_parts_of_one_seed_agree_and_others_are_refused(options):
+    module = make(options, dropout=0.3)
+    first, second = parts_of(tokens(), sizes=[14, 17])
+    one = seeded(module.gather, first)
+    assert torch.equal(seeded(module.gather, second, first_token=14).seed, one.seed)
+    one.merge(module.gather(second, first_token=14, seed=one.seed))
+    with pytest.raises(SummaryError, match="other random numbers"):
+        one.merge(module.gather(second, first_token=14))
+
+
+def test_what_is_gone_through_once_is_refused():
+    module, x = make(VARIANTS["flare"]), tokens()
+    with pytest.raises(SummaryError, match=r"^parts: got a generator, which can be gone through"):
+        attend_in_parts(module, (part for part in parts_of(x)))
+
+
+def test_no_parts_are_refused():
+    with pytest.raises(SummaryError, match=r"^parts: there are none$"):
+        attend_in_parts(make(VARIANTS["flare"]), [])
+
+
+def test_a_module_that_gathers_nothing_is_refused():
+    module = make({"type": "dot_product"})
+    with pytest.raises(SummaryError, match=r"^module: a DotProductAttention gathers nothing; "):
+        attend_in_parts(module, [tokens()])
+
+
+def test_parts_are_made_anew_each_time_and_held_one_at_a_time():
+    module, x = make(VARIANTS["transolver"]).eval(), tokens()
+
+    class Parts:
+        made = 0
+
+        def __iter__(self):
+            for part in parts_of(x):
+                self.made += 1
+                yield part
+
+    parts = Parts()
+    results = attend_in_parts(module, parts)
+    assert parts.made == 4
+    next(results)
+    assert parts.made == 5
