@@ -1,13 +1,16 @@
-"""Attention through latents: how they gather many tokens chunk by chunk, and tokens read them."""
+"""Attention through latents: how they gather tokens, at once or chunk by chunk, and tokens read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from noether_core.nn.attention import attend
+from noether_core.nn.dropped_attention import gather_dropping, read_dropping
 from noether_core.nn.layers import merge_heads, split_heads
 from noether_core.nn.masks import zero_padding
+from noether_core.nn.noise import Drawing, drop_tokens, seed_for
 from noether_core.nn.operators import dtype_of_results
 from noether_core.nn.partial_attention import (
     KeyChunk,
@@ -20,13 +23,14 @@ from noether_core.nn.streaming import choose_chunk_size, chunks_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from torch import nn
-
     from noether_core.nn.summaries import Attended
     from noether_core.schemas import Backend
 
     ProjectTokens = Callable[[Tensor], tuple[Tensor, Tensor]]
     """Makes the keys and values of tokens, each ``(batch, heads, tokens, head_dim)``."""
+
+    ProjectKeys = Callable[[Tensor], Tensor]
+    """Makes the keys alone."""
 
     HandOut = Callable[[Tensor], Tensor]
     """Makes the output of tokens, ``(batch, tokens, hidden_dim)``, from their keys."""
@@ -37,6 +41,8 @@ class LatentAttention(Protocol):
 
     num_heads: int
     num_latents: int
+    dropout: float
+    training: bool
     backend: Backend
     chunk_size: int | None
 
@@ -44,9 +50,26 @@ class LatentAttention(Protocol):
     def attn_scale(self) -> float | None:
         """Factor of the logits; None for ``1 / sqrt(head_dim)``."""
 
+    @property
+    def out_proj(self) -> nn.Module:
+        """The layer that writes the output."""
+        ...
+
+
+def is_dropping(module: LatentAttention) -> bool:
+    """Return whether weights and features are dropped."""
+    return module.training and module.dropout > 0
+
+
+def drawing_of(
+    module: LatentAttention, x: Tensor, seed: Tensor | None = None, first_token: int = 0
+) -> Drawing:
+    """Return by what a call draws what it drops."""
+    return Drawing(seed_for(x, seed, is_random=is_dropping(module)), first_token)
+
 
 def choose_latent_chunk_size(
-    module: nn.Module, x: Tensor, *others: Tensor, width: int
+    module: LatentAttention, x: Tensor, *others: Tensor, width: int
 ) -> int | None:
     """Return how many tokens are computed at once, None for all.
 
@@ -54,23 +77,54 @@ def choose_latent_chunk_size(
     than the attention itself.
 
     Args:
-        module: A `LatentAttention`.
+        module: The attention.
         x: ``(batch, tokens, hidden_dim)``.
         others: Other tensors that may need gradients.
         width: The most numbers that a token becomes in its layers.
     """
-    own: LatentAttention = module  # type: ignore[assignment]  # it is a module, and it has these
-    if own.backend == "flex":
+    if is_dropping(module) or module.backend == "flex":
         # It returns no sums of weights, by which chunks are merged.
         return None
-    held_logits = 0 if has_fused_kernel(x, own.backend) else own.num_heads * own.num_latents
+    is_fused = has_fused_kernel(x, module.backend)
+    held_logits = 0 if is_fused else module.num_heads * module.num_latents
     return choose_chunk_size(
-        module,
+        module,  # type: ignore[arg-type]  # it is a module
         x,
         *others,
         width=max(width, held_logits),
-        least=own.num_latents,
-        chosen=own.chunk_size,
+        least=module.num_latents,
+        chosen=module.chunk_size,
+    )
+
+
+def gather_all(
+    module: LatentAttention,
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    real: Tensor | None,
+    drawing: Drawing,
+) -> Tensor:
+    """Return what latents find in tokens, at once, ``(batch, heads, latents, head_dim)``.
+
+    Args:
+        module: The attention.
+        queries: Of the latents, ``(batch, heads, latents, head_dim)``.
+        keys: ``(batch, heads, tokens, head_dim)``.
+        values: ``(batch, heads, tokens, head_dim)``.
+        real: ``(batch, tokens)`` booleans, or None.
+        drawing: Decides what is dropped.
+    """
+    if is_dropping(module):
+        return _gather_keys(module, queries, keys, values, real=real, drawing=drawing).mean
+    return attend(
+        queries,
+        keys,
+        values,
+        key_padding_mask=real,
+        scale=module.attn_scale,
+        backend=module.backend,
     )
 
 
@@ -81,9 +135,10 @@ def gather_part(
     project: ProjectTokens,
     *,
     real: Tensor | None,
+    drawing: Drawing,
     chunk_size: int | None,
 ) -> Attended:
-    """Return what latents find in tokens, as a part of what they find in more than these.
+    """Return the same of tokens as a part of what latents find in more than these.
 
     Args:
         module: The attention.
@@ -91,12 +146,35 @@ def gather_part(
         x: ``(batch, tokens, hidden_dim)``.
         project: Makes keys and values.
         real: ``(batch, tokens)`` booleans, or None.
+        drawing: Decides what is dropped.
         chunk_size: Tokens at once, where no gradient is due; None for all.
     """
     if chunk_size is not None:
         chunks = chunks_of([slice(0, x.shape[1])], chunk_size)
         return gather_tokens(module, queries, x, chunks, project, real=real)
     keys, values = project(zero_padding(x, real))
+    return _gather_keys(module, queries, keys, values, real=real, drawing=drawing)
+
+
+def _gather_keys(
+    module: LatentAttention,
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    real: Tensor | None,
+    drawing: Drawing,
+) -> Attended:
+    if is_dropping(module):
+        return gather_dropping(
+            queries,
+            keys,
+            values,
+            key_padding_mask=real,
+            scale=module.attn_scale,
+            dropout=module.dropout,
+            drawing=drawing,
+        )
     return attend_to_part(
         queries,
         keys,
@@ -105,31 +183,6 @@ def gather_part(
         scale=module.attn_scale,
         backend=module.backend,
     )
-
-
-def read_latents(
-    x: Tensor,
-    project_keys: Callable[[Tensor], Tensor],
-    hand_out: HandOut,
-    *,
-    real: Tensor | None,
-    chunk_size: int | None,
-) -> Tensor:
-    """Return the output of tokens that attend to latents, ``(batch, tokens, hidden_dim)``.
-
-    Args:
-        x: ``(batch, tokens, hidden_dim)``.
-        project_keys: Makes the keys of tokens.
-        hand_out: Makes the output of tokens from their keys.
-        real: ``(batch, tokens)`` booleans, or None.
-        chunk_size: Tokens at once, where no gradient is due; None for all.
-    """
-    if chunk_size is None:
-        return hand_out(project_keys(zero_padding(x, real)))
-    y = x.new_empty(x.shape, dtype=dtype_of_results(x))
-    for rows in chunks_of([slice(0, x.shape[1])], chunk_size):
-        y[:, rows] = hand_out(project_keys(real_tokens(x, real, rows)))
-    return y
 
 
 def gather_tokens(
@@ -165,10 +218,66 @@ def gather_tokens(
     return merge_chunks(queries, key_chunks(), scale=module.attn_scale, backend=module.backend)
 
 
+def hand_out(
+    module: LatentAttention,
+    keys: Tensor,
+    latents: Tensor,
+    gathered: Tensor,
+    drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
+) -> Tensor:
+    """Return the output of tokens that attend to latents, ``(batch, tokens, hidden_dim)``.
+
+    Args:
+        module: The attention.
+        keys: Of the tokens, ``(batch, heads, tokens, head_dim)``.
+        latents: ``(batch, heads, latents, head_dim)``.
+        gathered: What latents found, likewise.
+        drawing: Decides what is dropped, here and beside it.
+    """
+    if not is_dropping(module):
+        heads = attend(keys, latents, gathered, scale=module.attn_scale, backend=module.backend)
+        y: Tensor = module.out_proj(merge_heads(heads))
+        return y
+    heads = read_dropping(
+        keys,
+        latents,
+        gathered,
+        scale=module.attn_scale,
+        dropout=module.dropout,
+        drawing=drawing,
+    )
+    return drop_tokens(module.out_proj(merge_heads(heads)), module.dropout, drawing.beside(1))
+
+
 def hand_out_to(y: Tensor, chunks: Iterable[slice], num_heads: int, hand_out: HandOut) -> None:
     """Write the output of tokens over the keys that `gather_tokens` left in their rows."""
     for rows in chunks:
         y[:, rows] = hand_out(split_heads(y[:, rows], num_heads))
+
+
+def read_part(
+    x: Tensor,
+    project_keys: ProjectKeys,
+    hand_out: HandOut,
+    *,
+    real: Tensor | None,
+    chunk_size: int | None,
+) -> Tensor:
+    """Return the output of tokens that attend to latents, ``(batch, tokens, hidden_dim)``.
+
+    Args:
+        x: ``(batch, tokens, hidden_dim)``.
+        project_keys: Makes the keys of tokens.
+        hand_out: Makes the output of tokens from their keys.
+        real: ``(batch, tokens)`` booleans, or None.
+        chunk_size: Tokens at once, where no gradient is due; None for all.
+    """
+    if chunk_size is None:
+        return hand_out(project_keys(zero_padding(x, real)))
+    y = x.new_empty(x.shape, dtype=dtype_of_results(x))
+    for rows in chunks_of([slice(0, x.shape[1])], chunk_size):
+        y[:, rows] = hand_out(project_keys(real_tokens(x, real, rows)))
+    return y
 
 
 def real_tokens(x: Tensor, real: Tensor | None, rows: slice) -> Tensor:

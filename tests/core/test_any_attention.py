@@ -73,7 +73,7 @@ def _tokens(batch=BATCH, tokens=TOKENS, dtype=torch.float64):
 
 
 def test_types_of_every_interface_are_built_in():
-    assert {registry().get(type).interface for type in TYPES} == {"self", "cross", "tokens"}
+    assert {registry().get(name).interface for name in TYPES} == {"self", "cross", "tokens"}
 
 
 @every_type

@@ -14,21 +14,23 @@ from noether_core.errors import SummaryError
 from noether_core.nn import (
     RMSNorm,
     Summary,
-    attend,
     check_key_padding_mask,
     check_tokens,
+    describe,
     init_weights_,
-    merge_heads,
     project_heads,
     zero_padding,
 )
 from noether_core.nn.initialisation import start_with_
 from noether_core.nn.latents import (
     choose_latent_chunk_size,
+    drawing_of,
+    gather_all,
     gather_part,
     gather_tokens,
+    hand_out,
     hand_out_to,
-    read_latents,
+    read_part,
 )
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums
 from noether_core.nn.streaming import chunks_of
@@ -108,6 +110,10 @@ class FLAREPlusPlusAttention(nn.Module):
             if layer is not None:
                 start_with_(layer, _near_identity_, zero_bias=zero_bias)
 
+    def extra_repr(self) -> str:
+        """Return type and sizes, for the repr."""
+        return describe(self.config)
+
     def reset_parameters(self) -> None:
         """Draw the latents anew and open the gates as at first; layers have their own function."""
         if self.gate_logit.is_meta:  # where there is nothing to fill
@@ -134,42 +140,29 @@ class FLAREPlusPlusAttention(nn.Module):
         """
         check_tokens(x, self.hidden_dim, layer=self.k0_proj)
         check_key_padding_mask(key_padding_mask, x)
-        dropout = self.dropout if self.training else 0.0
+        drawing = drawing_of(self, x)
 
-        chunk_size = None if dropout else choose_latent_chunk_size(self, x, width=self.hidden_dim)
+        chunk_size = choose_latent_chunk_size(self, x, width=self.hidden_dim)
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, chunk_size)
 
         if key_padding_mask is not None:
             x = zero_padding(x, key_padding_mask)
-        first_keys, first_values = self._first_keys(x)
-        dynamic = attend(
-            self._first_queries(x.shape[0]),
-            first_keys,
-            first_values,
-            key_padding_mask=key_padding_mask,
-            dropout=dropout,
-            scale=self.attn_scale,
-            backend=self.backend,
-        )
+        gather = partial(gather_all, self, real=key_padding_mask)
+        found = gather(self._first_queries(x.shape[0]), *self._first_keys(x), drawing=drawing)
+        queries = self._queries(found, dtype_of_results(x))
 
-        queries = self._queries(dynamic, dynamic.dtype)
         keys, values = self._project(x)
-        gathered = attend(
-            queries,
-            keys,
-            values,
-            key_padding_mask=key_padding_mask,
-            dropout=dropout,
-            scale=self.attn_scale,
-            backend=self.backend,
-        )
-
-        y = self._hand_out(keys, queries, gathered, dropout)
-        return functional.dropout(y, dropout) if dropout else y
+        gathered = gather(queries, keys, values, drawing=drawing.beside(1))
+        return hand_out(self, keys, queries, gathered, drawing.beside(2))
 
     def gather(
-        self, x: Tensor, *earlier: Summary, key_padding_mask: Tensor | None = None
+        self,
+        x: Tensor,
+        *earlier: Summary,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
+        seed: Tensor | None = None,
     ) -> Summary:
         """Return what tokens contribute to the latents: first alone, then by the first round.
 
@@ -178,6 +171,9 @@ class FLAREPlusPlusAttention(nn.Module):
             earlier: Nothing in the first of the two `rounds`. In the second what the first one
                 gathered, of all tokens: merged, where they come in parts.
             key_padding_mask: As in `forward`.
+            first_token: Number of the first token, where *x* is a part of the tokens.
+            seed: Decides dropout in training: the ``seed`` of another part's summary. Drawn from
+                torch's generator where it is None; the second round takes that of the first.
 
         Returns:
             Bytes that do not depend on the number of tokens.
@@ -194,20 +190,29 @@ class FLAREPlusPlusAttention(nn.Module):
 
         if earlier:
             queries, project = self._queries_of(x, *earlier), self._project
+            seed = earlier[0].seed
         else:
             queries, project = self._first_queries(x.shape[0]), self._first_keys
+        drawing = drawing_of(self, x, seed, first_token)
         part = gather_part(
             self,
             queries,
             x,
             project,
             real=key_padding_mask,
+            drawing=drawing.beside(len(earlier)),
             chunk_size=choose_latent_chunk_size(self, x, queries, width=self.hidden_dim),
         )
-        return Summary.of(self, x, parts={"latents": part}, round=len(earlier) + 1)
+        return Summary.of(
+            self, x, parts={"latents": part}, round=len(earlier) + 1, seed=drawing.seed
+        )
 
     def read(
-        self, x: Tensor, *summaries: Summary, key_padding_mask: Tensor | None = None
+        self,
+        x: Tensor,
+        *summaries: Summary,
+        key_padding_mask: Tensor | None = None,
+        first_token: int = 0,
     ) -> Tensor:
         """Return what tokens get of what tokens contributed, whichever these were.
 
@@ -216,6 +221,7 @@ class FLAREPlusPlusAttention(nn.Module):
             summaries: What `gather` returned in its first and in its second round, each of all
                 tokens: merged, where they come in parts.
             key_padding_mask: As in `forward`.
+            first_token: As in `gather`.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
@@ -234,13 +240,12 @@ class FLAREPlusPlusAttention(nn.Module):
         queries = self._queries_of(x, first)
         second.check(self, x, round=2)
         gathered = second.parts["latents"][0].to(queries.dtype)
-        return read_latents(
-            x,
-            self._project_keys,
-            partial(self._hand_out, queries=queries, gathered=gathered),
-            real=key_padding_mask,
-            chunk_size=choose_latent_chunk_size(self, x, queries, gathered, width=self.hidden_dim),
+        drawing = drawing_of(self, x, first.seed, first_token)
+        read = partial(
+            hand_out, self, latents=queries, gathered=gathered, drawing=drawing.beside(2)
         )
+        chunk_size = choose_latent_chunk_size(self, x, queries, gathered, width=self.hidden_dim)
+        return read_part(x, self._project_keys, read, real=key_padding_mask, chunk_size=chunk_size)
 
     def _queries_of(self, x: Tensor, first: Summary) -> Tensor:
         """Return the queries that follow from the first round, for the tokens *x*."""
@@ -283,16 +288,6 @@ class FLAREPlusPlusAttention(nn.Module):
         gates = self.gate_logit.to(wide).sigmoid().view(-1, 1, 1)
         return torch.addcmul(fixed.to(wide), gates, dynamic.to(wide)).to(dtype)
 
-    def _hand_out(
-        self, keys: Tensor, queries: Tensor, gathered: Tensor, dropout: float = 0.0
-    ) -> Tensor:
-        """Return the output of tokens, whose *keys* attend to the latents."""
-        heads = attend(
-            keys, queries, gathered, dropout=dropout, scale=self.attn_scale, backend=self.backend
-        )
-        y: Tensor = self.out_proj(merge_heads(heads))
-        return y
-
     def _stream(self, x: Tensor, real: Tensor | None, chunk_size: int) -> Tensor:
         """Return the result for the tokens *x*, *chunk_size* of them at a time."""
         chunks = list(chunks_of([slice(0, x.shape[1])], chunk_size))
@@ -304,8 +299,8 @@ class FLAREPlusPlusAttention(nn.Module):
         gathered = gather_tokens(self, queries, x, chunks, self._project, real=real, keys_out=y)
 
         # The rows of the result hold the keys until the output takes their place.
-        hand_out = partial(self._hand_out, queries=queries, gathered=gathered.mean.to(y.dtype))
-        hand_out_to(y, chunks, self.num_heads, hand_out)
+        read = partial(hand_out, self, latents=queries, gathered=gathered.mean.to(y.dtype))
+        hand_out_to(y, chunks, self.num_heads, read)
         return y
 
 

@@ -8,6 +8,8 @@ import torch
 
 from noether_core import AttentionConfig, ConfigError, build, structure
 from noether_core.errors import OutdatedOptionWarning, SummaryError
+from noether_core.nn import dropped_attention, latents
+from noether_core.nn.noise import drop_tokens
 from noether_core.testing.measuring import Consumption, Operations
 from noether_plugins.attention.flare_plusplus.config import FLAREPlusPlusAttentionConfig
 from noether_plugins.attention.flare_plusplus.module import FLAREPlusPlusAttention
@@ -162,12 +164,20 @@ def test_queries_are_mixed_in_the_bits_of_sums():
     assert torch.equal(mixed, torch.full_like(dynamic, 1 + (2**-8 + 2**-6) / 4))
 
 
-def test_dropout_falls_on_all_three_attentions_and_on_the_output():
-    module, x = make(num_latents=1, dropout=0.5).train(), tokens(count=101)
-    with Operations() as operations:
-        module(x)
-    dropped = [name for name, _ in operations.seen if "dropout" in name or "bernoulli" in name]
-    assert len(dropped) == 4
+def test_dropout_falls_on_all_three_attentions_and_on_the_output(monkeypatch):
+    seeds = []
+
+    def recording(x, probability, drawing):
+        seeds.append(drawing.seed.item())
+        return drop_tokens(x, probability, drawing)
+
+    for file in (dropped_attention, latents):
+        monkeypatch.setattr(file, "drop_tokens", recording)
+    module, x = make(dropout=0.5).train(), tokens(count=101)
+    y = module(x)
+    assert len(set(seeds)) == 4  # each draws numbers of its own
+    assert 0.4 < (y == 0).double().mean() < 0.6
+    assert not torch.allclose(y[y != 0], 2 * module.eval()(x)[y != 0])
 
 
 SPLITS = [(11,), (4, 7), (0, 11), (1, 3, 0, 7)]
@@ -263,8 +273,8 @@ def test_keys_and_values_start_near_the_tokens_in_every_mode_but_zeros(mode):
         assert noise.std() == pytest.approx(0.02, rel=0.05), name
         assert layer.bias.any() == (mode == "torch"), name
     assert not torch.equal(module.k_proj.weight, module.v_proj.weight)
-    for latents in (module.latent_q0, module.latent_q_fixed):
-        assert latents.std().item() == pytest.approx(0.02, rel=0.05)
+    for drawn in (module.latent_q0, module.latent_q_fixed):
+        assert drawn.std().item() == pytest.approx(0.02, rel=0.05)
     assert torch.equal(module.gate_logit, torch.full((2,), -0.5))
 
 
