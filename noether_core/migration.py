@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ def convert_state_dict(
 
     renamed = dict(_renamed(_below(prefix, state), names))
     missing = _take(module, renamed)
-    biases = [name for name in missing if any(fnmatchcase(name, each) for each in names.zeros)]
+    biases = [name for name in missing if _is_one_of(name, names.zeros)]
     if len(biases) < len(missing):
         _take(module, renamed, strict=True)  # which names everything that is wrong
 
@@ -70,6 +70,10 @@ def convert_state_dict(
         weight = converted[f"{name.removesuffix('bias')}weight"]
         converted[name] = weight.new_zeros(converted[name].shape)
     return converted
+
+
+def _is_one_of(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _below(prefix: str, state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -113,6 +113,11 @@ def _report(error: Exception) -> int:
         # The text may be a plugin's: none of its lines may look like one of ours.
         first, *others = str(error).splitlines() or [""]
         print_errors("\n  ".join([f"noether: {first}", *(line.lstrip() for line in others)]))
+    elif isinstance(error, ModuleNotFoundError) and str(error.name).startswith("noether_core."):
+        print_errors(
+            f"noether: {error.name} is missing from this installation; have whatever packs your "
+            "program take all of it along (PyInstaller: --collect-submodules noether_core)"
+        )
     else:
         raise error
     return PROBLEMS

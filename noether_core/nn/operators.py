@@ -30,6 +30,48 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
+def exact_product(left: Tensor, right: Tensor) -> Tensor:
+    """Return ``left right`` in the dtype of both, whatever autocast says, forward and backward.
+
+    Autocast acts on backward passes that are called within it, and casts gradients that float16
+    does not hold.
+    """
+    # Compilers do the backward pass outside of autocast, and what is traced has none.
+    if torch.compiler.is_compiling() or torch._C._is_tracing():  # noqa: SLF001  nothing public says
+        with without_autocast(left.device):
+            return left @ right
+    product: Tensor = _ExactProduct.apply(left, right)  # type: ignore[no-untyped-call]
+    return product
+
+
+class _ExactProduct(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(left: Tensor, right: Tensor) -> Tensor:
+        with without_autocast(left.device):
+            return left @ right
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG004  torch passes both
+        """Keep both for derivatives of either kind."""
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        (gradient,), (left, right) = gradients, ctx.saved_tensors
+        return (
+            exact_product(gradient, right.mT).sum_to_size(left.shape),
+            exact_product(left.mT, gradient).sum_to_size(right.shape),
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        (of_left, of_right), (left, right) = tangents, ctx.saved_tensors
+        return exact_product(of_left, right) + exact_product(left, of_right)
+
+
 def dtype_of_results(x: Tensor) -> torch.dtype:
     """Return the dtype in which products of *x* are: its own, or that of autocast."""
     if x.dtype == torch.float64 or not is_autocast(x.device):

@@ -38,11 +38,11 @@ def attend_in_parts(module: nn.Module, parts: Iterable[Part], **options: Any) ->
         SummaryError: If the module gathers nothing, or *parts* are none or cannot be gone through
             again.
     """
-    summaries = gather_parts(module, parts)
+    summaries = gather_in_parts(module, parts)
     return _read_parts(module, parts, summaries, options)
 
 
-def gather_parts(module: nn.Module, parts: Iterable[Part]) -> tuple[Summary, ...]:
+def gather_in_parts(module: nn.Module, parts: Iterable[Part]) -> tuple[Summary, ...]:
     """Return what all tokens contribute, a summary for each of the module's rounds.
 
     Args:

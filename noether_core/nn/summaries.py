@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from noether_core.errors import SummaryError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from noether_core.schemas import AttentionConfig
@@ -188,6 +189,39 @@ class Summary:
     def detach(self) -> Summary:
         """Return the summary as a constant, through which no gradient flows."""
         return self._mapped(Tensor.detach)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the summary to one safetensors file, whole or not at all.
+
+        The file says which config and which weights gathered it. Equal summaries give equal files.
+
+        Args:
+            path: The file; an older one is replaced.
+
+        Raises:
+            SummaryError: If the module that gathered is gone.
+            OSError: If the file cannot be written.
+        """
+        from noether_core.nn.summary_files import save_summary
+
+        save_summary(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], module: nn.Module) -> Summary:
+        """Return the summary that `save` wrote, on the device of the module that is to read it.
+
+        Args:
+            path: The file.
+            module: A module of the config and with the weights that gathered.
+
+        Raises:
+            SummaryError: If *module* has another config, or other weights.
+            SavedModuleError: If the file cannot be read, or is damaged.
+            MissingExtraError: If safetensors is not installed.
+        """
+        from noether_core.nn.summary_files import load_summary
+
+        return load_summary(path, module)
 
     @property
     def nbytes(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -13,13 +12,19 @@ from noether_core.errors import ConfigError, Difference, SavedModuleError, shown
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import Registry
 from noether_core.provenance import Provenance, differences_between, missing, provenance_in
-from noether_core.saving.header import Header, TensorInfo, opened, read_header
 from noether_core.schemas.accepted import accepted_by, canonical_json, changes_between
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.schema import Schema, plan_of
 from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.documents import parse
 from noether_core.structuring.structure import structure
+from noether_core.tensor_files.header import (
+    Header,
+    TensorInfo,
+    header_digest,
+    opened,
+    read_header,
+)
 
 _PREFIX: Final = "noether."
 _FORMAT: Final = "1"
@@ -79,7 +84,7 @@ def contents_of(
     texts = _own_texts(metadata)
     # The format first: another one may have its digest elsewhere.
     _check_format(texts, name)
-    if texts.pop(_DIGEST_KEY, None) != _digest(texts, tensors):
+    if texts.pop(_DIGEST_KEY, None) != header_digest(texts, tensors):
         raise SavedModuleError(name, "is damaged: its header is not the one that was written")
 
     data: dict[str, Any] = {}
@@ -102,7 +107,7 @@ def metadata_of(contents: Contents, tensors: Mapping[str, TensorInfo]) -> dict[s
     texts = {_FRAMEWORK_KEY: _FRAMEWORK, _FORMAT_KEY: _FORMAT}
     for key, value in unstructure(contents).items():
         texts[f"{_PREFIX}{key}"] = canonical_json(value)
-    return texts | {_DIGEST_KEY: _digest(texts, tensors)}
+    return texts | {_DIGEST_KEY: header_digest(texts, tensors)}
 
 
 def _own_texts(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -122,15 +127,6 @@ def _check_format(texts: Mapping[str, str], name: str) -> None:
     if found != _FORMAT:
         reason = f"is of format {shown(found)}, and this noether-attention reads '{_FORMAT}'"
         raise SavedModuleError(name, f"{reason}; install a newer one")
-
-
-def _digest(texts: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> str:
-    """Return the digest of all that a header says, digests of tensors included.
-
-    Where tensors lie is left to readers: bytes of another place have another digest.
-    """
-    table = {name: [info.dtype, list(info.shape)] for name, info in tensors.items()}
-    return hashlib.sha256(canonical_json([texts, table]).encode()).hexdigest()
 
 
 class Comparison(NamedTuple):

@@ -14,7 +14,6 @@ from noether_core.errors import (
     ConfigError,
     Difference,
     DifferenceName,
-    MissingExtraError,
     Problem,
     ProvenanceError,
     ProvenanceWarning,
@@ -24,10 +23,11 @@ from noether_core.errors import (
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.saving.contents import Contents, compare, contents_of
-from noether_core.saving.header import TensorInfo, opened, read_header
-from noether_core.saving.tensors import bits_of, bytes_of, digest_of, dtype_name, dtype_named
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.structuring.structure import structured, warn_of
+from noether_core.tensor_files.header import TensorInfo
+from noether_core.tensor_files.reading import check_installed, read_tensors
+from noether_core.tensor_files.tensors import bits_of, dtype_name, dtype_named
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def load_module(
         MissingExtraError: If torch or safetensors is not installed.
     """
     refused = _refused(strict)
-    _check_installed()
+    check_installed("loading a module")
     # Whole, before anything is imported or built for it: nothing is made of a damaged file.
     saved = _read(os.fspath(path))
     known = default_registry() if registry is None else registry
@@ -107,14 +107,6 @@ def _refused(strict: bool | Collection[str]) -> frozenset[str]:
     return names | _ALWAYS
 
 
-def _check_installed() -> None:
-    try:
-        import torch  # noqa: F401
-        from safetensors import safe_open  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("loading a module", error.name or "torch", "torch") from error
-
-
 class _Saved(NamedTuple):
     """A file as it was read, whole and undamaged."""
 
@@ -124,42 +116,17 @@ class _Saved(NamedTuple):
 
 
 def _read(name: str) -> _Saved:
-    """Return all that a file says and holds.
+    """Return all that a file says and holds."""
+    found: list[Contents] = []
 
-    It is opened once: whoever replaces it meanwhile changes nothing.
-    """
-    from safetensors import SafetensorError, safe_open
+    def digests_of(
+        metadata: Mapping[str, str], infos: Mapping[str, TensorInfo]
+    ) -> Mapping[str, str]:
+        found.append(contents_of(metadata, infos, name))
+        return found[0].sha256
 
-    with opened(name) as source:
-        try:
-            # Read rather than mapped: to cut a mapped file short would end this process.
-            with safe_open(name, framework="pt", backend="pread") as tensors:
-                contents = contents_of(tensors.metadata() or {}, _infos(tensors), name)
-                return _Saved(name, contents, _undamaged(tensors, contents, name))
-        except SafetensorError as error:
-            read_header(source, name)  # says more of most faults than the library does
-            reason = f"is no safetensors file, or a damaged one: {error}"
-            raise SavedModuleError(name, reason) from error
-
-
-def _infos(tensors: Any) -> dict[str, TensorInfo]:
-    """Return what the header says of each tensor of an open file, of the class ``safe_open``."""
-    infos: dict[str, TensorInfo] = {}
-    for name in tensors.keys():  # noqa: SIM118  it is no mapping
-        view = tensors.get_slice(name)
-        infos[name] = TensorInfo(view.get_dtype(), tuple(view.get_shape()))
-    return infos
-
-
-def _undamaged(tensors: Any, contents: Contents, name: str) -> dict[str, Tensor]:
-    """Return the tensors of a file if each has the bytes that were written."""
-    state: dict[str, Tensor] = {}
-    for tensor, digest in contents.sha256.items():
-        state[tensor] = tensors.get_tensor(tensor)
-        if digest_of(bytes_of(state[tensor])) != digest:
-            reason = f"is damaged: the tensor '{tensor}' is not the one that was written"
-            raise SavedModuleError(name, reason)
-    return state
+    state = read_tensors(name, digests_of)
+    return _Saved(name, found[0], state)
 
 
 def _config(

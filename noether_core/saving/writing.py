@@ -11,11 +11,11 @@ from noether_core.building import made_by_class
 from noether_core.errors import UnsavableModuleError
 from noether_core.provenance import Provenance, is_extended, provenance_of
 from noether_core.saving.contents import Contents, contents_of, metadata_of
-from noether_core.saving.header import header_bytes
-from noether_core.saving.tensors import bits_of, bytes_of, digest_of, dtype_name, infos_of
 from noether_core.schemas.accepted import accepted_by
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.unstructure import unstructure
+from noether_core.tensor_files.header import header_bytes
+from noether_core.tensor_files.tensors import bits_of, bytes_of, digest_of, dtype_name, infos_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from noether_core import hookimpl
 from noether_core.errors import MissingExtraError
-from noether_core.schemas import Schema
-from noether_core.schemas.help_text import help_of, plain_text
-from noether_core.schemas.schema import plan_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from noether_plugins.workbench.experiment import Experiment
 
 
@@ -24,6 +18,7 @@ if TYPE_CHECKING:
 def noether_command(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     from noether_plugins.workbench.experiment import Experiment
+    from noether_plugins.workbench.help import options_text
 
     parser.description = (
         "Train a small transformer, whose attention the file names, on flow around aerofoils: "
@@ -31,7 +26,7 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
         "computed, nothing is downloaded. A folder gets the weights, the errors on held-out "
         "aerofoils beside those of predicting the mean, a picture, and the experiment as it ran."
     )
-    parser.epilog = _options_text(Experiment)
+    parser.epilog = options_text(Experiment)
     parser.add_argument(
         "file", metavar="FILE", help="experiment: YAML, TOML or JSON, by its suffix"
     )
@@ -69,33 +64,6 @@ def _lock_file(name: str) -> str:
             f"{name!r} is no name of a lock file, which ends in .lock; write FILE before --locked"
         )
     return name
-
-
-def _options_text(experiment: type[Schema]) -> str:
-    """Return what a file may say: a line for each option with its default, its help below."""
-    lines = ["options of an experiment, in FILE or as PATH=VALUE:"]
-    for path, fact, text in _options_of(experiment):
-        lines += [f"  {path}: {fact}", f"      {text}"]
-    lines += ["", "  Options of an attention are those of its type: noether show TYPE."]
-    return "\n".join(lines)
-
-
-def _options_of(cls: type[Schema], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield path, default and help of each option, those of configs within included."""
-    plan = plan_of(cls)
-    texts = help_of(cls)
-    for field in plan.fields:
-        text = plain_text(texts[field.option])
-        path = prefix + field.option
-        if field.option in plan.required:
-            yield path, "required", text
-            continue
-        default = field.default_value()
-        if isinstance(default, Schema):
-            yield from _options_of(type(default), f"{path}.")
-        else:
-            written = default if isinstance(default, str) else json.dumps(default)
-            yield path, f"{field.expected}; {written} if left out", text
 
 
 def _run(options: argparse.Namespace) -> int:

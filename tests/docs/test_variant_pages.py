@@ -23,6 +23,7 @@ ARGUMENTS = {
     "rope": "freqs=",
     "token_specs": "TokenSpec(",
     "attention_patterns": "AttentionPattern(",
+    "summary": ".gather(",
 }
 
 NAMES = [

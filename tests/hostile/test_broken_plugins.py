@@ -162,7 +162,7 @@ print(json.dumps([registry().get(name).type for name in ("sound", "flare")]))
 
 def test_what_is_blocked_is_neither_imported_nor_found_at_fault(sandbox):
     blocked = ",".join(plugin.distribution for plugin in [*BROKEN, *ENDING, *ODD])
-    diagnosis = sandbox.json("doctor", NOETHER_BLOCK=blocked)
+    diagnosis = sandbox.json("doctor", "--slow", "5000", NOETHER_BLOCK=blocked)
     assert diagnosis["findings"] == []
     assert "hostile-hangs:hangs" not in {row["plugin"] for row in diagnosis["imports"]}
     notes = {row["type"]: row["note"] for row in sandbox.json("list", NOETHER_BLOCK=blocked)}

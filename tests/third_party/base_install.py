@@ -46,7 +46,7 @@ CASES = (
     Case(("noether", "schema"), '"transolver"'),
     Case(("noether", "lock", "attention.yaml"), "noether.lock: transolver: noether-attention "),
     Case(("noether", "doctor"), "warning: torch is not installed: "),
-    Case(("noether", "doctor", "--deep"), "no errors and 1 warning"),
+    Case(("noether", "doctor", "--deep", "--slow", "5000"), "no errors and 1 warning"),
     Case(("noether", "new", "acme-flow"), "acme-flow: a package with the variant 'acme_flow'\n"),
     Case(("noether", "completion", "bash"), "argcomplete"),
     Case(("noether", "schema", "--experiment"), '"title": "Experiment"'),

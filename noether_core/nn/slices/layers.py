@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from noether_core.nn.chunked import CutTokens, join_tokens
 from noether_core.nn.layers import merge_heads
 from noether_core.nn.noise import Drawing, seed_beside
-from noether_core.nn.operators import dtype_of_results, dtype_of_sums, without_autocast
+from noether_core.nn.operators import dtype_of_results, dtype_of_sums
 from noether_core.nn.slices.reference import (
     gather_slices,
     means_of,
@@ -93,24 +94,33 @@ def attend_by_layers(layers: SliceLayers, call: Call) -> Tensor:
     """
     if call.size is None or is_traced():
         return _attend_at_once(layers, call)
-    parts, generators, sums = _cut(call), [], []
+    parts, generators, sums = _Parts(call), [], None
     for part in parts:
         generators.append(_Generators(call.x.device))
-        sums.append(recomputed(_sums_of, layers, part))
+        own = recomputed(_sums_of, layers, part)
+        sums = own if sums is None else sums + own
+    assert sums is not None  # noqa: S101  no tokens are no chunks
+    mixed = mix_by_layers(layers, sums, call)
 
-    mixed = mix_by_layers(layers, _added_up(sums), call)
-    outputs = []
-    for part, generator in zip(parts, generators, strict=True):
-        with generator.again():
-            outputs.append(recomputed(_output_of, layers, part, mixed))
-    return torch.cat(outputs, dim=1)
+    def outputs() -> Iterator[Tensor]:
+        for part, generator in zip(parts, generators, strict=True):
+            with generator.again():
+                output = recomputed(_output_of, layers, part, mixed)
+            yield output
+
+    return join_tokens(outputs(), call.x.shape[1])
 
 
 def gather_by_layers(layers: SliceLayers, call: Call) -> Tensor:
     """Return what tokens give to slices, as `sum_into_slices` does, in the dtype of sums."""
     if call.size is None or is_traced():
         return _sums_of(layers, call)
-    return _added_up([recomputed(_sums_of, layers, part) for part in _cut(call)])
+    sums = None
+    for part in _Parts(call):
+        own = recomputed(_sums_of, layers, part)
+        sums = own if sums is None else sums + own
+    assert sums is not None  # noqa: S101  no tokens are no chunks
+    return sums
 
 
 def mix_by_layers(layers: SliceLayers, sums: Tensor, call: Call) -> Tensor:
@@ -129,12 +139,13 @@ def read_by_layers(layers: SliceLayers, mixed: Tensor, call: Call) -> Tensor:
     """Return the output of tokens that read slices, of which *mixed* is what `mix` returned."""
     if call.size is None or is_traced():
         return _output_of(layers, call, mixed)
-    return torch.cat([recomputed(_output_of, layers, part, mixed) for part in _cut(call)], dim=1)
+    outputs = (recomputed(_output_of, layers, part, mixed) for part in _Parts(call))
+    return join_tokens(outputs, call.x.shape[1])
 
 
 def _sums_of(layers: SliceLayers, part: Call) -> Tensor:
     weights, features = layers.weigh(_real_tokens(part), part.drawing)
-    sums = _exact_sums(weights, features(), part.is_real)
+    sums = sum_into_slices(weights, features(), part.is_real)
     return sums.to(dtype_of_sums(sums.dtype))
 
 
@@ -151,25 +162,20 @@ def _attend_at_once(layers: SliceLayers, call: Call) -> Tensor:
     return layers.project(merge_heads(read_slices(weights, mixed, call.is_real)))
 
 
-def _cut(call: Call) -> list[Call]:
-    """Return the parts of the tokens of a call that are computed one after the other."""
-    x, is_real, (seed, first), size = call
-    batch, tokens, _ = x.shape
-    count = max(1, (size or 1) // max(1, batch))
-    spans = chunks_of([slice(0, tokens)], count)
-    drawings = [Drawing(seed, first + span.start) for span in spans]
+class _Parts:
+    """The tokens of a call in chunks, as often as they are walked through."""
 
-    # Views of one split: the gradient of each slice by itself would be a tensor of all tokens.
-    parts = x.split(count, dim=1)  # type: ignore[no-untyped-call]  # torch's own
-    real = [None] * len(parts) if is_real is None else torch.split(is_real, count, dim=1)
-    return [Call(*part) for part in zip(parts, real, drawings, strict=True)]
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._count = max(1, (call.size or 1) // max(1, call.x.shape[0]))
+        self._x = CutTokens(call.x, self._count)
 
-
-def _added_up(sums: list[Tensor]) -> Tensor:
-    total, *others = sums
-    for part in others:
-        total = total + part
-    return total
+    def __iter__(self) -> Iterator[Call]:
+        x, is_real, (seed, first), _ = self._call
+        spans = chunks_of([slice(0, x.shape[1])], self._count)
+        for own, span in zip(self._x, spans, strict=True):
+            real = None if is_real is None else is_real[:, span]
+            yield Call(own, real, Drawing(seed, first + span.start))
 
 
 def _real_tokens(call: Call) -> Tensor:
@@ -177,14 +183,6 @@ def _real_tokens(call: Call) -> Tensor:
     if call.is_real is None:
         return call.x
     return call.x.masked_fill(~call.is_real.unsqueeze(-1), 0.0)
-
-
-def _exact_sums(weights: Tensor, features: Tensor, is_real: Tensor | None) -> Tensor:
-    """Return `sum_into_slices`, which half precision would not hold."""
-    if torch.float16 not in (weights.dtype, features.dtype):
-        return sum_into_slices(weights, features, is_real)
-    with without_autocast(features.device):
-        return sum_into_slices(weights.float(), features.float(), is_real)
 
 
 class _Generators:

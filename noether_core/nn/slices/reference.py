@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from noether_core.nn.attention import attend
 from noether_core.nn.noise import draw_seed, dropout_at
-from noether_core.nn.operators import is_transformed, without_autocast
+from noether_core.nn.operators import exact_product, is_transformed, without_autocast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,25 +37,27 @@ def gather_slices(
     Returns:
         ``(batch, heads, slices, head_dim)``.
     """
-    # Half precision ends at 65,504, which sums over tokens exceed.
-    if torch.float16 in (weights.dtype, features.dtype):
-        with without_autocast(features.device):
-            slices = gather_slices(weights.float(), features.float(), key_padding_mask)
-            return slices.to(features.dtype)
-
-    return means_of(sum_into_slices(weights, features, key_padding_mask))
+    means = means_of(sum_into_slices(weights, features, key_padding_mask))
+    return means.to(features.dtype) if features.dtype == torch.float16 else means
 
 
 def sum_into_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor | None) -> Tensor:
     """Return the sums of features by weight, and in the last column those of the weights.
 
-    Takes what `gather_slices` does; returns ``(batch, heads, slices, head_dim + 1)``.
+    Takes what `gather_slices` does; returns ``(batch, heads, slices, head_dim + 1)``, in float32
+    for float16.
     """
+    # Half precision ends at 65,504, which sums over tokens exceed, and gradients over small sums.
+    is_narrow = torch.float16 in (weights.dtype, features.dtype)
+    if is_narrow:
+        weights, features = weights.float(), features.float()
+
     # The column of ones sums the weights in the same product.
     counted = functional.pad(features, (0, 1), value=1.0)
     if key_padding_mask is not None:
         counted = counted.masked_fill(~key_padding_mask[:, None, :, None], 0.0)
-    return weights.transpose(-2, -1) @ counted
+    by_slice = weights.transpose(-2, -1)
+    return exact_product(by_slice, counted) if is_narrow else by_slice @ counted
 
 
 def means_of(sums: Tensor) -> Tensor:
@@ -132,10 +134,9 @@ def read_slices(weights: Tensor, slices: Tensor, key_padding_mask: Tensor | None
     """
     # Weights of half precision that were widened stay wide, and so do their gradients.
     if slices.dtype == torch.float16 and weights.dtype == torch.float32:
-        with without_autocast(slices.device):
-            return read_slices(weights, slices.float(), key_padding_mask).to(slices.dtype)
-
-    read = weights @ slices
+        read = exact_product(weights, slices.float()).to(slices.dtype)
+    else:
+        read = weights @ slices
     if key_padding_mask is not None:
         read = read.masked_fill(~key_padding_mask[:, None, :, None], 0.0)
     return read

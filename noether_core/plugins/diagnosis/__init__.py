@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -95,6 +96,9 @@ def diagnose(
     (environment,) = found
 
     done: list[Outcome] = []
+    if with_imports and getattr(sys, "frozen", False):
+        with_imports = False
+        run.findings.append(_NO_PYTHON)
     if with_imports:
         modules = [name.strip() for name in os.environ.get("NOETHER_REGISTER", "").split(",")]
         imports = functools.partial(
@@ -116,6 +120,14 @@ def diagnose(
 
     done.sort(key=lambda one: -(one.milliseconds or 0))
     return Diagnosis(tuple(sorted(run.findings, key=_rank)), tuple(done), environment)
+
+
+_NO_PYTHON = Finding(
+    severity="warning",
+    check="doctor",
+    message="no plugin was imported: a packaged program has no Python to import it in",
+    remedy="run doctor in the environment that the program was packed from",
+)
 
 
 def _rank(finding: Finding) -> tuple[str, ...]:

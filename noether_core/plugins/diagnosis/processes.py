@@ -22,7 +22,11 @@ _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from noether_core.plugins.diagnosis.probe import main; main(*sys.argv[2:])"
 )
+_MARK = "NOETHER_DOCTOR"
+"""A variable that everything inherits that a plugin starts: the folder of the diagnosis."""
+
 _MOST_AT_ONCE = 8
+_MOST_SWEEPS = 20
 _MOST_PRINTED = 300
 
 
@@ -145,6 +149,7 @@ class _Children:
         """Start a process; its group is its own, so that what it starts can be ended with it."""
         environment = dict(os.environ)
         environment.pop("NOETHER_REGISTER", None)
+        environment[_MARK] = self._folder
         if task.entry is None:
             environment["NOETHER_REGISTER"] = task.module
 
@@ -168,12 +173,13 @@ class _Children:
         return process
 
     def end_all(self) -> None:
-        """End every process; none is started any more."""
+        """End every process, and all that any of them has started; none is started any more."""
         with self._lock:
             self._is_ending = True
             running = list(self._running)
         for process in running:
             _end(process)
+        _end_marked(self._folder)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -182,6 +188,35 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
     process.wait()
+
+
+def _end_marked(mark: str) -> None:
+    """End what has left the group that it was started in, where the system lets it be found."""
+    entry = f"{_MARK}={mark}".encode()
+    for _ in range(_MOST_SWEEPS):  # what is found may just have started another
+        marked = [process for process in _processes() if entry in _environment_of(process)]
+        if not marked:
+            return
+        for process in marked:
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                os.kill(process, signal.SIGKILL)
+
+
+def _processes() -> list[int]:
+    """Return the processes of this machine, on Linux."""
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return []
+
+
+def _environment_of(process: int) -> list[bytes]:
+    """Return the variables that a process was started with; none for another user's."""
+    try:
+        with open(f"/proc/{process}/environ", "rb") as stream:
+            return stream.read().split(b"\0")
+    except OSError:
+        return []
 
 
 def _report(file: str) -> dict[str, Any] | None:

@@ -104,7 +104,8 @@ class _Trial:
     def _settings(self, field: Field) -> Iterator[dict[str, Any]]:
         """Yield the example, and what differs from it in one other option."""
         yield {}
-        for other in self._fields:
+        # Switches come first: where an option needs another one, that is it most often.
+        for other in sorted(self._fields, key=lambda other: other.annotation is not bool):
             if other.option != field.option:
                 for value in itertools.islice(other_values(self._subject, other), _MOST_TRIED):
                     yield {other.option: value}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from noether_core.errors import SummaryError
 from noether_core.nn import Summary, attend_in_parts
-from noether_core.nn.parts import gather_parts
+from noether_core.nn.parts import gather_in_parts
 from noether_core.testing.comparing import check_close, check_refused
 from noether_core.testing.contract import check
 from noether_core.testing.subject import Subject
@@ -91,7 +91,7 @@ def _gradient(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def _gathered(module: nn.Module, parts: Iterable[Tensor]) -> list[Summary]:
     """Return what each part contributes in the last round, after all contributed before."""
     parts, last = list(parts), module
-    summaries = gather_parts(module, parts)
+    summaries = gather_in_parts(module, parts)
     return [last.gather(part, *summaries[:-1]) for part in parts]  # type: ignore[operator]
 
 
@@ -119,7 +119,7 @@ def _numbers(summary: Summary) -> Tensor:
 def _check_bytes(subject: Subject, module: nn.Module) -> None:
     """Check that a summary is no larger for more tokens."""
     few, many = (
-        gather_parts(module, [subject.arguments(module, tokens=tokens)["x"]])
+        gather_in_parts(module, [subject.arguments(module, tokens=tokens)["x"]])
         for tokens in (subject.sizes.tokens, 16 * subject.sizes.tokens)
     )
     sizes = [sum(each.nbytes for each in summaries) for summaries in (few, many)]
@@ -133,7 +133,7 @@ def _check_bytes(subject: Subject, module: nn.Module) -> None:
 def _check_refusals(subject: Subject, module: nn.Module) -> None:
     """Check that a summary of another module, or of another batch, is refused by name."""
     x, other = subject.arguments(module)["x"], subject.module(seed=1)
-    summaries = gather_parts(module, [x])
+    summaries = gather_in_parts(module, [x])
     problem = f"{subject.type}: a summary that another module gathered is read"
     check_refused(lambda: other.read(x, *summaries), SummaryError, "summary", problem)  # type: ignore[operator]
     problem = f"{subject.type}: a summary of another batch is read"

@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=FLAREAttentionConfig,
         module="noether_plugins.attention.flare.module:FLAREAttention",
         interface="self",
-        capabilities=("key_padding_mask", "token_specs", "deterministic", "permutation", "summary"),
+        capabilities=("key_padding_mask", "token_specs", "summary", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         reference="Puri et al., FLARE, 2025 (arXiv 2508.12594)",

@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=FLAREPlusPlusAttentionConfig,
         module="noether_plugins.attention.flare_plusplus.module:FLAREPlusPlusAttention",
         interface="self",
-        capabilities=("key_padding_mask", "deterministic", "permutation", "summary"),
+        capabilities=("key_padding_mask", "summary", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         reference="Puri et al., FLARE++, 2026 (arXiv 2608.11519)",

@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=TransolverAttentionConfig,
         module="noether_plugins.attention.transolver.module:TransolverAttention",
         interface="self",
-        capabilities=("key_padding_mask", "deterministic", "permutation", "summary"),
+        capabilities=("key_padding_mask", "summary", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         reference="Wu et al., Transolver, 2024 (arXiv 2402.02366)",

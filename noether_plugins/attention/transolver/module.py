@@ -20,7 +20,7 @@ from noether_core.nn import (
 )
 from noether_core.nn.layers import plain_linear, plain_linears
 from noether_core.nn.noise import Drawing
-from noether_core.nn.operators import dtype_of_weights, without_autocast
+from noether_core.nn.operators import dtype_of_weights, exact_product
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
 _FIRST_TEMPERATURE = 0.5
@@ -221,14 +221,9 @@ class TransolverAttention(nn.Module):
         weight = plain.weight.t() / temperature
         bias = None if plain.bias is None else plain.bias / temperature
         if states.dtype == torch.float16:
-            with without_autocast(states.device):
-                return _soft_slices(states.float(), weight, bias)
-        return _soft_slices(states, weight, bias)
-
-
-def _soft_slices(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return the softmax over slices of a linear map, ``(heads, head_dim, slices)``, of states."""
-    logits = states @ weight
-    if bias is not None:
-        logits += bias
-    return logits.softmax(dim=-1)
+            logits = exact_product(states.float(), weight)
+        else:
+            logits = states @ weight
+        if bias is not None:
+            logits = logits.add_(bias)
+        return logits.softmax(dim=-1)

@@ -13,7 +13,7 @@ def noether_attention_variant() -> AttentionVariant:
         config=TransolverPlusPlusAttentionConfig,
         module="noether_plugins.attention.transolver_plusplus.module:TransolverPlusPlusAttention",
         interface="self",
-        capabilities=("key_padding_mask", "deterministic", "permutation", "summary"),
+        capabilities=("key_padding_mask", "summary", "deterministic", "permutation"),
         time_exponent=1,
         memory_exponent=1,
         reference="Luo et al., Transolver++, 2025 (arXiv 2502.02414)",

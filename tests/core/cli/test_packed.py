@@ -14,7 +14,12 @@ import pytest
 import noether_core
 
 SOURCE = Path(noether_core.__file__).parents[1]
-ENTRY_POINTS = "[noether.attention]\ntransolver = noether_plugins.attention.transolver\n"
+ENTRY_POINTS = """\
+[noether.attention]
+transolver = noether_plugins.attention.transolver
+[noether.command]
+run = noether_plugins.workbench.command
+"""
 FORMS = ("source", "archive", "bytecode")
 
 _LIBRARIES = ("attr", "attrs", "cattr", "cattrs", "pluggy", "yaml", "annotated_types")
@@ -43,7 +48,11 @@ def packed(tmp_path_factory):
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
 
     ignored = shutil.ignore_patterns("__pycache__")
-    for name in ("noether_core", "noether_plugins/attention/transolver"):
+    for name in (
+        "noether_core",
+        "noether_plugins/attention/transolver",
+        "noether_plugins/workbench",
+    ):
         shutil.copytree(SOURCE / name, folder / "source" / name, ignore=ignored)
     for package in ("noether_plugins", "noether_plugins/attention"):
         shutil.copy(SOURCE / package / "__init__.py", folder / "source" / package)
@@ -99,6 +108,22 @@ def test_commands_work_in_every_form(run, form, tmp_path):
     assert every["properties"]["type"]["enum"][0] == "transolver"
     assert run(form, "show", "transolver").returncode == 0
 
+    (steps,) = [
+        line for line in run(form, "run", "--help").stdout.splitlines() if ".steps:" in line
+    ]
+    assert steps == "  training.steps: an integer of at least 1; 700 if left out"
+
     done = run(form, "new", "acme-packed")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "acme-packed" / "pyproject.toml").is_file()
+
+
+def test_a_part_that_was_not_packed_is_named_with_the_way_to_take_it_along(packed, run, tmp_path):
+    shutil.copytree(packed / "source", packed / "partial", dirs_exist_ok=True)
+    (packed / "partial" / "noether_core" / "cli" / "list.py").unlink()
+    done = run("partial", "list")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "noether: noether_core.cli.list is missing from this installation"
+    )
+    assert "--collect-submodules noether_core" in done.stderr

@@ -9,7 +9,7 @@ import torch
 from torch._decomp import get_decompositions
 
 from noether_core.errors import DerivativeError
-from noether_core.nn.operators import define_operator
+from noether_core.nn.operators import define_operator, exact_product
 
 
 def keep(ctx, inputs, output):
@@ -104,3 +104,31 @@ def test_the_first_call_imports_no_compiler():
     is_imported, names = json.loads(found.stdout.splitlines()[-1])
     assert not is_imported
     assert {"attend_through_slices", "attend_to_neighbours"} <= set(names)
+
+
+def test_an_exact_product_has_every_derivative():
+    left = torch.randn(2, 3, 1, 2, dtype=torch.float64, requires_grad=True)
+    right = torch.randn(3, 2, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(exact_product(left, right), left @ right)
+    assert torch.autograd.gradcheck(exact_product, (left, right), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(exact_product, (left, right))
+    each = torch.vmap(torch.func.grad(lambda one: exact_product(one, right).sin().sum()))(left)
+    torch.testing.assert_close(each, ((left @ right).cos() @ right.mT))
+
+
+def test_autocast_casts_no_exact_product_forward_or_backward():
+    left, right = torch.full((1, 1), 1e6, requires_grad=True), torch.full((1, 1), 1e-3)
+    with torch.autocast("cpu", torch.float16):
+        y = exact_product(left, right)
+        (gradient,) = torch.autograd.grad(y, left, torch.full((1, 1), 1e6))
+    assert y.item() == pytest.approx(1e3)
+    assert gradient.item() == pytest.approx(1e3)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated")
+def test_an_exact_product_is_traced_and_compiled():
+    left, right = torch.randn(5, 7), torch.randn(7, 2)
+    traced = torch.jit.trace(exact_product, (left, right))
+    compiled = torch.compile(exact_product, backend="eager", fullgraph=True)
+    for made in (traced, compiled):
+        assert torch.equal(made(left, right), left @ right)

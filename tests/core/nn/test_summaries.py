@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from noether_core import AttentionConfig, structure
-from noether_core.errors import SummaryError
+from noether_core.errors import SavedModuleError, SummaryError
 from noether_core.nn import Attended, Summary, Summed
 
 BATCH, QUERIES, TOKENS, WIDTH = 2, 3, 11, 5
@@ -245,3 +245,76 @@ def test_graphs_of_compilers_take_and_return_it(module, x):
 
 def test_it_names_its_type_and_parts(module, x):
     assert repr(module.gather(x)) == "Summary(transolver: latents, sums)"
+
+
+@pytest.fixture
+def saved(module, x, tmp_path):
+    """Return a summary, and the file that it was saved to."""
+    summary, file = (
+        module.gather(x.detach(), seed=torch.tensor([7])),
+        tmp_path / "summary.safetensors",
+    )
+    summary.save(file)
+    return summary, file
+
+
+def twin_of(module, **options):
+    twin = Summing(**options).double()
+    twin.load_state_dict(module.state_dict())
+    return twin
+
+
+def test_a_file_holds_it_for_any_module_of_its_config_and_weights(module, x, saved):
+    summary, file = saved
+    twin = twin_of(module)
+    loaded = Summary.load(file, twin)
+    assert list(loaded.parts) == list(summary.parts)
+    assert all(map(torch.equal, tensors(loaded), tensors(summary)))
+    assert loaded.origin == summary.origin._replace(module=loaded.origin.module)
+    assert torch.equal(twin.read(x, loaded), module.read(x, summary))
+    with pytest.raises(SummaryError, match="gathered by another module"):
+        module.read(x, loaded)
+
+
+def test_equal_summaries_give_equal_files(module, saved, tmp_path):
+    summary, file = saved
+    summary.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"type": "flare"}, "was gathered by 'transolver', and the module is 'flare'"),
+        ({"num_slices": 7}, "was gathered by a 'transolver' of another config than the module's"),
+        ({}, "was gathered with other weights than the module has; load those, or gather anew"),
+    ],
+    ids=["type", "config", "weights"],
+)
+def test_a_file_is_refused_for_another_module(saved, options, message):
+    with pytest.raises(SummaryError, match=re.escape(f"{saved[1]} {message}")):
+        Summary.load(saved[1], Summing(**options).double())
+
+
+def test_every_flipped_bit_of_a_file_is_found(module, saved):
+    _, file = saved
+    content = file.read_bytes()
+    for place in (20, len(content) // 2, len(content) - 1):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(SavedModuleError, match=r"summary\.safetensors: "):
+            Summary.load(file, module)
+
+
+def test_files_of_others_are_refused(module, tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "other")
+    with pytest.raises(SavedModuleError, match="holds no saved summary"):
+        Summary.load(tmp_path / "other", module)
+
+
+def test_without_its_module_it_is_not_saved(x, tmp_path):
+    summary = copy.deepcopy(Summing().double().gather(x.detach()).detach())
+    with pytest.raises(SummaryError, match="the module that gathered it is gone or unknown"):
+        summary.save(tmp_path / "orphan")
+    assert not list(tmp_path.iterdir())

@@ -173,12 +173,14 @@ STARTS = """
 import subprocess, sys, time
 
 with open({file!r}, "w") as file:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    code = "import time; time.sleep(600)"
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session={detached})
     file.write(str(child.pid))
 {then}
 """
 
 
+@pytest.mark.parametrize("detached", [False, True])
 @pytest.mark.parametrize(
     ("then", "message"),
     [
@@ -188,9 +190,13 @@ with open({file!r}, "w") as file:
     ],
     ids=["hangs", "fails", "ends"],
 )
-def test_what_a_plugin_starts_is_ended_with_it_however_that_ends(site, tmp_path, then, message):
+def test_what_a_plugin_starts_is_ended_with_it_however_that_ends(
+    site, tmp_path, then, message, detached
+):
+    if detached and not Path("/proc/self/environ").exists():
+        pytest.skip("this system hides what a process has inherited")
     file = tmp_path / "started"
-    install(site, "acme", STARTS.format(file=str(file), then=then))
+    install(site, "acme", STARTS.format(file=str(file), then=then, detached=detached))
     (finding,) = diagnose(timeout=5).findings
     assert finding.message == message
     assert is_gone(int(file.read_text()))
@@ -357,3 +363,11 @@ def test_whether_a_class_stands_in_a_file_is_reported_by_its_source(site, source
 
 def test_what_is_no_source_is_left_to_those_who_import_it():
     assert complaint_about("sys:Module") is None
+
+
+def test_a_packaged_program_has_no_python_to_import_plugins_in(monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    found = diagnose()
+    assert found.outcomes == ()
+    (finding,) = [each for each in found.findings if each.check == "doctor"]
+    assert (finding.severity, finding.remedy[:10]) == ("warning", "run doctor")

@@ -151,8 +151,7 @@ def test_a_small_file_that_names_many_layers_is_refused_before_they_are_made(tmp
 
 def _sign(header):
     """Give a header the digest of what it says, as whoever forges one can."""
-    from noether_core.saving.contents import _digest
-    from noether_core.saving.header import TensorInfo
+    from noether_core.tensor_files.header import TensorInfo, header_digest
 
     metadata = header["__metadata__"]
     tensors = {
@@ -161,7 +160,7 @@ def _sign(header):
         if name != "__metadata__"
     }
     metadata.pop("noether.digest")
-    metadata["noether.digest"] = _digest(metadata, tensors)
+    metadata["noether.digest"] = header_digest(metadata, tensors)
 
 
 BAD_NAMES = ["module.safetensors/", "a\0b", "a\ud800b", "", "missing/module.safetensors", "."]

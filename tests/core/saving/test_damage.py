@@ -21,7 +21,7 @@ from noether_core import build, load_module, save
 from noether_core.errors import SavedModuleError
 from noether_core.saving.contents import contents_of
 from noether_core.saving.loading import _read
-from noether_core.saving.tensors import dtype_named
+from noether_core.tensor_files.tensors import dtype_named
 
 FOREIGN = "is no safetensors file, or a damaged one: "
 

@@ -27,6 +27,7 @@ from noether_core.nn import (
 )
 from noether_core.nn.groups import select_groups, split_groups
 from noether_plugins.attention.mixed.module import MixedAttention
+from noether_plugins.attention.transolver.module import TransolverAttention
 from tests.core.testing.sample_configs import (
     IgnoredConfig,
     LaxConfig,
@@ -337,6 +338,21 @@ class Forgetful(MixedAttention):
         )
         is_from_cache = any(spec.size is None for spec in token_specs)
         return y + 1e-3 * y.mean(-1, keepdim=True) if is_from_cache else y
+
+
+class Louder(TransolverAttention):
+    """Reads more than there is."""
+
+    def read(self, x, summary, *, key_padding_mask=None, first_token=0) -> Tensor:
+        options = {"key_padding_mask": key_padding_mask, "first_token": first_token}
+        return 1.01 * super().read(x, summary, **options)
+
+
+class Recounting(TransolverAttention):
+    """Counts the tokens of each part anew."""
+
+    def read(self, x, summary, *, key_padding_mask=None, first_token=0) -> Tensor:
+        return super().read(x, summary, key_padding_mask=key_padding_mask)
 
 
 class Deaf(SoundAttention):

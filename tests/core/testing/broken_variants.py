@@ -20,6 +20,9 @@ from tests.core.testing.torch_config import HeavyConfig
 GROUPED = registry().get("mixed")
 """A sound variant of grouped tokens."""
 
+GATHERING = registry().get("transolver")
+"""A sound variant that gathers and reads."""
+
 BROKEN = {
     "config_round_trip": with_module("Rounded", config=RoundedConfig),
     "config_is_strict": with_module("Lax", config=LaxConfig),
@@ -55,6 +58,8 @@ BROKEN = {
     "kv_cache": with_module("Forgetful", GROUPED),
     "refuses_wrong_shapes": with_module("Broadcasting"),
     "refuses_wrong_dtypes": with_module("Casting"),
+    "summary": with_module("Louder", GATHERING),
+    "summary_draws": with_module("Recounting", GATHERING),
     "gradients_are_right": with_module("Steeper"),
     "second_derivatives": with_module("Bending", memory_exponent=2),
     "forward_mode": with_module("Opposite", memory_exponent=2),

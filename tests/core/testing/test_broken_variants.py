@@ -8,7 +8,7 @@ import pytest
 
 from noether_core.testing import CHECKS, Subject, check_variant
 from tests.core.testing.broken_clauses import FROZEN, MORE, SILENT
-from tests.core.testing.broken_variants import BROKEN, GROUPED
+from tests.core.testing.broken_variants import BROKEN, GATHERING, GROUPED
 from tests.core.testing.sample_configs import PLACED, SOUND
 
 SOUND_VARIANTS = {
@@ -58,7 +58,7 @@ def test_sound_variants_pass_everything(name):
 
 
 def test_every_check_applies_to_some_sound_variant():
-    subjects = [Subject.of(variant) for variant in SOUND_VARIANTS.values()]
+    subjects = [Subject.of(variant) for variant in (*SOUND_VARIANTS.values(), GATHERING)]
     for check in CHECKS.values():
         assert any(check.is_implied_by(subject) for subject in subjects), check.name
 
@@ -81,7 +81,7 @@ def test_nothing_else_fails_for_a_broken_variant():
 
 def test_every_check_has_its_broken_variant_and_caught_it():
     assert list(BROKEN) == list(CHECKS)
-    assert len({id(variant) for variant in BROKEN.values()}) == len(CHECKS) == 47
+    assert len({id(variant) for variant in BROKEN.values()}) == len(CHECKS) == 49
     if _caught.total() == len(CHECKS):  # all of them ran in this process
         assert _caught == Counter(CHECKS.keys())
 

@@ -44,7 +44,7 @@ def result_and_gradients(module, x, cotangent, *, is_autocast=False):
     leaf = x.clone().requires_grad_()
     with torch.autocast("cpu", torch.float16, enabled=is_autocast):
         y = module(leaf)
-    y.backward(cotangent.to(y.dtype))
+        y.backward(cotangent.to(y.dtype))  # which autocast acts on, too
     return {"y": y, "x": leaf.grad} | {key: p.grad for key, p in module.named_parameters()}
 
 

@@ -11,8 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from noether_core import ConfigError, build
 from noether_core.errors import DerivativeError
 from noether_core.nn import draw_seed, dropout_at, slices
+from noether_core.nn.slices import forms, operator
 from noether_core.nn.slices.decomposition import run_at_once
 from noether_core.nn.slices.operator import _attend, _attend_backward, run_backward, run_forward
+from noether_core.nn.slices.steps import SliceSumGradients
 from noether_core.nn.slices.tiles import split_into_tiles
 from noether_core.testing.measuring import Consumption, Operations
 
@@ -330,20 +332,24 @@ def operands_of(module, x, *, is_folded=False, chunk=4):
 
 
 def test_the_operator_keeps_the_rules_of_torch():
-    for options in (VARIANTS["transolver"], VARIANTS["transolver, folded"]):
-        operands, settings = operands_of(
-            make(options), tokens(), is_folded="folded" in str(options)
-        )
+    for name in ("transolver", "transolver, folded"):
+        module = make(VARIANTS[name])
+        operands, settings = operands_of(module, tokens(), is_folded=module.is_folded)
         leaves = [None if each is None else each.requires_grad_() for each in operands]
         torch.library.opcheck(_attend, (*leaves, *settings))
+        torch.library.opcheck(operator._gather, (*leaves, *settings))
+        with torch.no_grad():
+            outputs = run_forward(operands, settings).sums.features
+        outputs.requires_grad_()
+        torch.library.opcheck(operator._read_out, (outputs, *leaves, *settings))
 
 
 @each_variant
 def test_what_other_formats_are_given_computes_the_same(options, monkeypatch):
     module, found = make(options, chunk_size=4, dropout=0.3).train(), []
-    real_attend = slices.attend_through_slices
+    real_attend = forms.attend_through_slices
     monkeypatch.setattr(
-        slices, "attend_through_slices", lambda *given: found.append(given) or real_attend(*given)
+        forms, "attend_through_slices", lambda *given: found.append(given) or real_attend(*given)
     )
     with torch.no_grad():
         module(tokens(), key_padding_mask=REAL)
@@ -395,6 +401,28 @@ def test_the_counter_is_told_of_every_product(options):
     with FlopCounterMode(display=False) as told:
         _attend_backward(y, *sums, *operands, *settings)
     assert told.get_total_flops() == inner.get_total_flops()
+
+
+@each_variant
+def test_the_counter_is_told_of_every_product_of_each_half(options):
+    module, x = make(options), tokens()
+    is_folded = getattr(module, "is_folded", False)
+    operands, settings = operands_of(module, x, is_folded=is_folded)
+    y, sums = run_forward(operands, settings)
+    # What tokens get of a slice has the width of what they give to it.
+    halves = [
+        (operator.run_gather, operator._gather, ()),
+        (operator.run_gather_backward, operator._gather_backward, (SliceSumGradients(*sums),)),
+        (operator.run_read, operator._read_out, (sums.features,)),
+        (operator.run_read_backward, operator._read_backward, (y, sums.features)),
+    ]
+    for run, own, given in halves:
+        with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as inner:
+            run(*given, operands, settings)
+        tensors = given[0] if own is operator._gather_backward else given
+        with FlopCounterMode(display=False) as told:
+            own(*tensors, *operands, *settings)
+        assert told.get_total_flops() == inner.get_total_flops(), run.__name__
 
 
 @each_variant

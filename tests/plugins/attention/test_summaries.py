@@ -5,8 +5,7 @@ import torch
 
 from noether_core import build
 from noether_core.errors import SummaryError
-from noether_core.nn import attend_in_parts
-from noether_core.nn.parts import gather_parts
+from noether_core.nn import attend_in_parts, gather_in_parts
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 31, 5
 HIDDEN = HEADS * WIDTH
@@ -87,7 +86,7 @@ def test_parts_get_it_where_no_gradient_is_due(options, form):
 @each_variant
 def test_tokens_read_what_others_contributed(options):
     module, x, others = make(options).eval(), tokens(), tokens(7)
-    summaries = gather_parts(module, [x])
+    summaries = gather_in_parts(module, [x])
     y = module.read(others, *summaries)
     for index in (0, 6):
         alone = module.read(others[:, index : index + 1], *summaries)
@@ -97,7 +96,7 @@ def test_tokens_read_what_others_contributed(options):
 @each_variant
 def test_a_summary_counts_in_the_dtype_of_sums(options):
     module = make(options, dtype=torch.bfloat16).eval()
-    summaries = gather_parts(module, [tokens(dtype=torch.bfloat16)])
+    summaries = gather_in_parts(module, [tokens(dtype=torch.bfloat16)])
     parts = [part for summary in summaries for part in summary.parts.values()]
     assert {tensor.dtype for part in parts for tensor in part} == {torch.float32}
     assert module.read(tokens(dtype=torch.bfloat16), *summaries).dtype == torch.bfloat16

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from noether_core.errors import UnsavableModuleError
-from noether_core.saving.header import TensorInfo
+from noether_core.tensor_files.header import TensorInfo
 
 if TYPE_CHECKING:
     import torch

@@ -11,6 +11,7 @@ without gaps.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from noether_core.errors import SavedModuleError, shown
+from noether_core.schemas.accepted import canonical_json
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -102,6 +104,15 @@ def header_bytes(
         message = f"the header would have {len(text)} bytes, of at most {_LARGEST_HEADER}"
         raise SavedModuleError(file, message)
     return len(text).to_bytes(_LENGTH, "little") + text
+
+
+def header_digest(texts: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> str:
+    """Return the digest of all that a header says, digests of tensors among its texts included.
+
+    Where tensors lie is left to readers: bytes of another place have another digest.
+    """
+    table = {name: [info.dtype, list(info.shape)] for name, info in tensors.items()}
+    return hashlib.sha256(canonical_json([texts, table]).encode()).hexdigest()
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
