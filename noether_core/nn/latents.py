@@ -50,11 +50,6 @@ class LatentAttention(Protocol):
     def attn_scale(self) -> float | None:
         """Factor of the logits; None for ``1 / sqrt(head_dim)``."""
 
-    @property
-    def out_proj(self) -> nn.Module:
-        """The layer that writes the output."""
-        ...
-
 
 def is_dropping(module: LatentAttention) -> bool:
     """Return whether weights and features are dropped."""
@@ -218,35 +213,39 @@ def gather_tokens(
     return merge_chunks(queries, key_chunks(), scale=module.attn_scale, backend=module.backend)
 
 
-def hand_out(
-    module: LatentAttention,
-    keys: Tensor,
-    latents: Tensor,
-    gathered: Tensor,
-    drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
+def read_heads(
+    module: LatentAttention, queries: Tensor, keys: Tensor, values: Tensor, drawing: Drawing
 ) -> Tensor:
-    """Return the output of tokens that attend to latents, ``(batch, tokens, hidden_dim)``.
+    """Return the attention of tokens to a few others, ``(batch, heads, tokens, head_dim)``.
 
     Args:
         module: The attention.
-        keys: Of the tokens, ``(batch, heads, tokens, head_dim)``.
-        latents: ``(batch, heads, latents, head_dim)``.
-        gathered: What latents found, likewise.
-        drawing: Decides what is dropped, here and beside it.
+        queries: Of the tokens, ``(batch, heads, tokens, head_dim)``.
+        keys: Of latents or other few, ``(batch, heads, few, head_dim)``.
+        values: Likewise.
+        drawing: Decides which weights are dropped.
     """
+    scale = module.attn_scale
     if not is_dropping(module):
-        heads = attend(keys, latents, gathered, scale=module.attn_scale, backend=module.backend)
-        y: Tensor = module.out_proj(merge_heads(heads))
-        return y
-    heads = read_dropping(
-        keys,
-        latents,
-        gathered,
-        scale=module.attn_scale,
-        dropout=module.dropout,
-        drawing=drawing,
+        return attend(queries, keys, values, scale=scale, backend=module.backend)
+    return read_dropping(
+        queries, keys, values, scale=scale, dropout=module.dropout, drawing=drawing
     )
-    return drop_tokens(module.out_proj(merge_heads(heads)), module.dropout, drawing.beside(1))
+
+
+def write_output(
+    module: LatentAttention, heads: Tensor, layer: nn.Module, drawing: Drawing
+) -> Tensor:
+    """Return the output of tokens, ``(batch, tokens, hidden_dim)``.
+
+    Args:
+        module: The attention.
+        heads: What their heads found, ``(batch, heads, tokens, head_dim)``.
+        layer: Writes the output.
+        drawing: Decides which of its features are dropped.
+    """
+    y: Tensor = layer(merge_heads(heads))
+    return drop_tokens(y, module.dropout, drawing) if is_dropping(module) else y
 
 
 def hand_out_to(y: Tensor, chunks: Iterable[slice], num_heads: int, hand_out: HandOut) -> None:

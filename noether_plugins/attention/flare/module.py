@@ -29,11 +29,13 @@ from noether_core.nn.latents import (
     gather_all,
     gather_part,
     gather_tokens,
-    hand_out,
     hand_out_to,
+    read_heads,
     read_part,
     real_tokens,
+    write_output,
 )
+from noether_core.nn.noise import Drawing
 from noether_core.nn.operators import dtype_of_results
 from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
@@ -157,7 +159,7 @@ class FLAREAttention(nn.Module):
             real = _select(real, anchors, dim=1)
 
         gathered = gather_all(self, latents, own_keys, values, real=real, drawing=drawing)
-        return hand_out(self, keys, latents, gathered, drawing.beside(1))
+        return self._hand_out(keys, latents, gathered, drawing.beside(1))
 
     def gather(
         self,
@@ -226,8 +228,7 @@ class FLAREAttention(nn.Module):
         drawing = drawing_of(self, x, summary.seed, first_token)
         gathered = summary.parts["latents"][0].to(dtype_of_results(x))
         read = partial(
-            hand_out,
-            self,
+            self._hand_out,
             latents=self._latents(x.shape[0]),
             gathered=gathered,
             drawing=drawing.beside(1),
@@ -248,6 +249,17 @@ class FLAREAttention(nn.Module):
             latents = self.q_norm(latents)
         return latents.expand(batch, -1, -1, -1)
 
+    def _hand_out(
+        self,
+        keys: Tensor,
+        latents: Tensor,
+        gathered: Tensor,
+        drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
+    ) -> Tensor:
+        """Return the output of tokens, whose *keys* attend to the latents."""
+        heads = read_heads(self, keys, latents, gathered, drawing)
+        return write_output(self, heads, self.out_proj, drawing.beside(1))
+
     def _stream(
         self, x: Tensor, real: Tensor | None, anchors: GroupSplit | None, chunk_size: int
     ) -> Tensor:
@@ -266,7 +278,7 @@ class FLAREAttention(nn.Module):
         latents = self._latents(x.shape[0])
         chunks = list(chunks_of(attended, chunk_size))
         gathered = gather_tokens(self, latents, x, chunks, self._project, real=real, keys_out=y)
-        read = partial(hand_out, self, latents=latents, gathered=gathered.mean.to(y.dtype))
+        read = partial(self._hand_out, latents=latents, gathered=gathered.mean.to(y.dtype))
 
         # The rows of the result hold the keys until the output takes their place.
         hand_out_to(y, chunks, self.num_heads, read)

@@ -28,10 +28,12 @@ from noether_core.nn.latents import (
     gather_all,
     gather_part,
     gather_tokens,
-    hand_out,
     hand_out_to,
+    read_heads,
     read_part,
+    write_output,
 )
+from noether_core.nn.noise import Drawing
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums
 from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.flare_plusplus.config import FLAREPlusPlusAttentionConfig
@@ -154,7 +156,7 @@ class FLAREPlusPlusAttention(nn.Module):
 
         keys, values = self._project(x)
         gathered = gather(queries, keys, values, drawing=drawing.beside(1))
-        return hand_out(self, keys, queries, gathered, drawing.beside(2))
+        return self._hand_out(keys, queries, gathered, drawing.beside(2))
 
     def gather(
         self,
@@ -242,7 +244,7 @@ class FLAREPlusPlusAttention(nn.Module):
         gathered = second.parts["latents"][0].to(queries.dtype)
         drawing = drawing_of(self, x, first.seed, first_token)
         read = partial(
-            hand_out, self, latents=queries, gathered=gathered, drawing=drawing.beside(2)
+            self._hand_out, latents=queries, gathered=gathered, drawing=drawing.beside(2)
         )
         chunk_size = choose_latent_chunk_size(self, x, queries, gathered, width=self.hidden_dim)
         return read_part(x, self._project_keys, read, real=key_padding_mask, chunk_size=chunk_size)
@@ -288,6 +290,17 @@ class FLAREPlusPlusAttention(nn.Module):
         gates = self.gate_logit.to(wide).sigmoid().view(-1, 1, 1)
         return torch.addcmul(fixed.to(wide), gates, dynamic.to(wide)).to(dtype)
 
+    def _hand_out(
+        self,
+        keys: Tensor,
+        latents: Tensor,
+        gathered: Tensor,
+        drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
+    ) -> Tensor:
+        """Return the output of tokens, whose *keys* attend to the latents."""
+        heads = read_heads(self, keys, latents, gathered, drawing)
+        return write_output(self, heads, self.out_proj, drawing.beside(1))
+
     def _stream(self, x: Tensor, real: Tensor | None, chunk_size: int) -> Tensor:
         """Return the result for the tokens *x*, *chunk_size* of them at a time."""
         chunks = list(chunks_of([slice(0, x.shape[1])], chunk_size))
@@ -299,7 +312,7 @@ class FLAREPlusPlusAttention(nn.Module):
         gathered = gather_tokens(self, queries, x, chunks, self._project, real=real, keys_out=y)
 
         # The rows of the result hold the keys until the output takes their place.
-        read = partial(hand_out, self, latents=queries, gathered=gathered.mean.to(y.dtype))
+        read = partial(self._hand_out, latents=queries, gathered=gathered.mean.to(y.dtype))
         hand_out_to(y, chunks, self.num_heads, read)
         return y
 
