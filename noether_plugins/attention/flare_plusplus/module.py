@@ -150,12 +150,12 @@ class FLAREPlusPlusAttention(nn.Module):
 
         if key_padding_mask is not None:
             x = zero_padding(x, key_padding_mask)
-        gather = partial(gather_all, self, real=key_padding_mask)
-        found = gather(self._first_queries(x.shape[0]), *self._first_keys(x), drawing=drawing)
+        find = partial(gather_all, self, real=key_padding_mask)
+        found = find(self._first_queries(x.shape[0]), *self._first_keys(x), drawing=drawing)
 
         keys, values = self._project(x)
         queries = self._queries(found, keys.dtype)
-        gathered = gather(queries, keys, values, drawing=drawing.beside(1))
+        gathered = find(queries, keys, values, drawing=drawing.beside(1))
         return self._hand_out(keys, queries, gathered, drawing.beside(2))
 
     def gather(
