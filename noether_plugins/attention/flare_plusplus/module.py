@@ -94,7 +94,7 @@ class FLAREPlusPlusAttention(nn.Module):
 
         self.q0_norm = _norm(own)
         self.k_norm = _norm(own) if own.k_norm else None
-        # Norms without weights are no modules: in small calls each costs as much as what it calls.
+        # Norms without weights are no modules: small calls would spend a percent on calling them.
         self.first_norm = _norm_without_weights(own)
         self.q_fixed_norm = self.first_norm if own.q_fixed_norm else None
 
