@@ -18,7 +18,7 @@ from noether_core.nn.partial_attention import (
     has_fused_kernel,
     merge_chunks,
 )
-from noether_core.nn.streaming import choose_chunk_size, chunks_of
+from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size, chunks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -77,6 +77,9 @@ def choose_latent_chunk_size(
         others: Other tensors that may need gradients.
         width: The most numbers that a token becomes in its layers.
     """
+    chosen = module.chunk_size
+    if x.shape[1] <= FEWEST_STREAMED and chosen is None:  # as small calls find out soonest
+        return None
     if is_dropping(module) or module.backend == "flex":
         # It returns no sums of weights, by which chunks are merged.
         return None
@@ -88,7 +91,7 @@ def choose_latent_chunk_size(
         *others,
         width=max(width, held_logits),
         least=module.num_latents,
-        chosen=module.chunk_size,
+        chosen=chosen,
     )
 
 

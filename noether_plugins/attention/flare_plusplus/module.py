@@ -150,10 +150,14 @@ class FLAREPlusPlusAttention(nn.Module):
 
         if key_padding_mask is not None:
             x = zero_padding(x, key_padding_mask)
-        find = partial(gather_all, self, real=key_padding_mask)
-        found = find(self._first_queries(x.shape[0]), *self._first_keys(x), drawing=drawing)
-
+        # All before the first attention, which would else wait for pages of memory anew.
+        first_keys, first_values = self._first_keys(x)
         keys, values = self._project(x)
+
+        find = partial(gather_all, self, real=key_padding_mask)
+        first_queries = self._first_queries(x.shape[0])
+        found = find(first_queries, first_keys, first_values, drawing=drawing)
+
         queries = self._queries(found, keys.dtype)
         gathered = find(queries, keys, values, drawing=drawing.beside(1))
         return self._hand_out(keys, queries, gathered, drawing.beside(2))
