@@ -18,7 +18,7 @@ from noether_core.nn.partial_attention import (
     has_fused_kernel,
     merge_chunks,
 )
-from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size, chunks_of
+from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size, chunks_of, is_traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -78,8 +78,8 @@ def choose_latent_chunk_size(
         width: The most numbers that a token becomes in its layers.
     """
     chosen = module.chunk_size
-    if x.shape[1] <= FEWEST_STREAMED and chosen is None:  # as small calls find out soonest
-        return None
+    if is_traced() or (chosen is None and x.shape[1] <= FEWEST_STREAMED):
+        return None  # small calls spend no time on the rest
     if is_dropping(module) or module.backend == "flex":
         # It returns no sums of weights, by which chunks are merged.
         return None
