@@ -103,14 +103,18 @@ class FLAREPlusPlusAttention(nn.Module):
         self.k_proj = nn.Linear(hidden_dim, hidden_dim, bias=own.bias)
         self.v_proj = nn.Linear(hidden_dim, hidden_dim, bias=own.bias)
         self.out_proj = nn.Linear(hidden_dim, hidden_dim, bias=own.bias)
-        init_weights_(self, own.init_weights, output=self.out_proj)
-        if own.init_weights != "zeros":
-            self._start_near_identity(zero_bias=own.init_weights != "torch")
+        self._start_layers()
 
-    def _start_near_identity(self, *, zero_bias: bool) -> None:
+    def _start_layers(self) -> None:
+        """Start keys and values near to the tokens, where weights are not to be zeros."""
+        mode = self.config.init_weights
+        if mode == "zeros":
+            init_weights_(self, mode, output=self.out_proj)
+            return
+        init_weights_(self.out_proj, mode, output=self.out_proj)
         for layer in (self.k0_proj, self.v0_proj, self.k_proj, self.v_proj):
             if layer is not None:
-                start_with_(layer, _near_identity_, zero_bias=zero_bias)
+                start_with_(layer, _near_identity_, zero_bias=mode != "torch")
 
     def extra_repr(self) -> str:
         """Return type and sizes, for the repr."""
