@@ -22,6 +22,7 @@ from noether_core.nn import (
     zero_padding,
 )
 from noether_core.nn.cache import join_key_values
+from noether_core.nn.domains import DomainRuns, DomainTokens, by_domain
 from noether_core.nn.groups import (
     GroupSplit,
     Selection,
@@ -60,7 +61,7 @@ class MixedAttention(QKVAttention):
 
     def __init__(self, config: AttentionConfig) -> None:
         concrete = structure(config, MixedAttentionConfig)
-        super().__init__(concrete)
+        super().__init__(concrete, num_types=concrete.num_types)
         self.backend = concrete.backend
 
     def forward(
@@ -113,13 +114,13 @@ class MixedAttention(QKVAttention):
 
         if not plan.calls:
             # No group has tokens.
-            return self.project_output(self.project_queries(x))
+            return self._output(self._queries(x, plan), plan)
 
         if plan.is_whole:
             return self._attend_at_once(x, plan, key_padding_mask, freqs)
 
         results = self._attend_by_calls(x, plan, key_padding_mask, freqs, kv_cache)
-        return self.project_output(_in_order_of_input(results, plan.queries))
+        return self._output(_in_order_of_input(results, plan.queries), plan)
 
     def _plan(
         self,
@@ -137,13 +138,15 @@ class MixedAttention(QKVAttention):
         if patterns is not None and not callable(patterns):
             patterns = listed(patterns, "attention_patterns", "AttentionPattern")
         if torch.compiler.is_compiling():
-            return plan_for(layout_of(specs), patterns_as_names(patterns), tokens, storing)
+            names = patterns_as_names(patterns)
+            return plan_for(layout_of(specs), names, tokens, storing, self.num_types)
 
         # Equal tuples are compared faster than they are hashed.
         given = (specs, patterns, tokens, storing)
         last = self._last
         if last is None or last.given != given:
-            plan = remembered_plan(layout_of(specs), patterns_as_names(patterns), tokens, storing)
+            names = patterns_as_names(patterns)
+            plan = remembered_plan(layout_of(specs), names, tokens, storing, self.num_types)
             self._last = last = _LastCall(given, plan)
         return last.plan
 
@@ -158,14 +161,15 @@ class MixedAttention(QKVAttention):
             freqs = _stacked_freqs(freqs, x.shape[0], parts)
             key_freqs = _stacked_freqs(key_freqs, x.shape[0], parts)
 
+        attended = _with_domains(tokens, plan.key_runs)
         # No name holds queries, keys and values, so that their memory is free for the output.
         result = self._kernel(
-            self.project_queries(x, freqs, parts=parts),
-            self.project_keys(tokens, key_freqs, parts=parts),
-            self.project_values(tokens, parts=parts),
+            self._queries(x, plan, freqs, parts=parts),
+            self.project_keys(attended, key_freqs, parts=parts),
+            self.project_values(attended, parts=parts),
             real,
         )
-        return self.project_output(result, parts=parts)
+        return self._output(result, plan, parts=parts)
 
     def _attend_by_calls(
         self,
@@ -176,7 +180,9 @@ class MixedAttention(QKVAttention):
         cache: KVCache | None,
     ) -> list[Tensor]:
         """Return the results of the calls of the kernel, ``(batch, heads, queries, head_dim)``."""
-        queries = self.project_queries(x, freqs)
+        if cache is not None and plan.domains is not None:
+            cache.agree_on_domains(plan.domains)
+        queries = self._queries(x, plan, freqs)
         cached = [self._cached(call.cached, cache, queries) for call in plan.calls]
         fresh = self._fresh(x, plan, real, freqs) if plan.fresh else None
 
@@ -196,6 +202,15 @@ class MixedAttention(QKVAttention):
             results.append(self._kernel(split_queries.take(of_queries), *join_key_values(attended)))
         return results
 
+    def _queries(
+        self, x: Tensor, plan: Plan, freqs: Frequencies | None = None, *, parts: int = 1
+    ) -> Tensor:
+        tokens = _with_domains(x, plan.query_runs)
+        return self.project_queries(tokens, freqs, parts=parts)
+
+    def _output(self, heads: Tensor, plan: Plan, *, parts: int = 1) -> Tensor:
+        return self.project_output(heads, parts=parts, runs=plan.query_runs)
+
     def _cached(
         self, names: tuple[str, ...], cache: KVCache | None, queries: Tensor
     ) -> KeyValues | None:
@@ -214,8 +229,9 @@ class MixedAttention(QKVAttention):
     ) -> _SplitKeyValues:
         """Return the keys and values of the groups that are attended to, and of no other."""
         tokens, real, freqs = _select(x, real, freqs, plan.attended)
-        keys = self.project_keys(tokens, freqs)
-        values = self.project_values(tokens)
+        attended = _with_domains(tokens, plan.key_runs)
+        keys = self.project_keys(attended, freqs)
+        values = self.project_values(attended)
         return _SplitKeyValues(KeyValues(keys, values, real), plan.key_lengths)
 
     def _kernel(self, queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None) -> Tensor:
@@ -223,6 +239,11 @@ class MixedAttention(QKVAttention):
         return attend(
             queries, keys, values, key_padding_mask=real, dropout=dropout, backend=self.backend
         )
+
+
+def _with_domains(tokens: Tensor, runs: DomainRuns | None) -> Tensor | DomainTokens:
+    """Return *tokens* as the layers take them: split, where domains have weights of their own."""
+    return tokens if runs is None else by_domain(tokens, runs)
 
 
 class _LastCall(NamedTuple):

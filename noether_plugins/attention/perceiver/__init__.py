@@ -18,6 +18,7 @@ def noether_attention_variant() -> AttentionVariant:
             "key_padding_mask",
             "rope",
             "kv_cache",
+            "token_specs",
             "deterministic",
             "permutation",
         ),
