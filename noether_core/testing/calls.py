@@ -217,6 +217,12 @@ def groups_for(
     return {**small, f"domain{domains - 1}_queries": None}
 
 
+def have_domains(config: AttentionConfig, groups: Mapping[str, int | None]) -> bool:
+    """Return whether the *groups* of a record are of as many domains as a config wants."""
+    domains = domains_of(config)
+    return not groups or domains in (None, len(one_of_each_domain(groups)))
+
+
 def one_of_each_domain(groups: Mapping[str, int | None]) -> dict[str, int | None]:
     """Return a group of each domain that may be of any size; anchors, where there are such."""
     chosen: dict[str, str] = {}

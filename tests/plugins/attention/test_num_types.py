@@ -13,8 +13,10 @@ from torch import nn
 
 from noether_core import AnyAttention, AttentionPattern, TokenGroupError, TokenSpec, build, registry
 from noether_core.errors import CacheError
-from noether_core.nn import KVCache, RopeFrequency
+from noether_core.nn import KVCache, RopeFrequency, layers
+from noether_core.nn.domains import DomainTokens
 from noether_core.testing import check_variant
+from noether_plugins.attention.perceiver import module as perceiver_module
 from tests.plugins.attention.adapters import AdaptedLinear, linear_layers, replaced
 from tests.plugins.attention.formulas import (
     assert_same_numbers,
@@ -329,3 +331,10 @@ def test_the_kit_finds_no_fault(variant, checks):
     typed = attrs.evolve(record, example={**record.example, "num_types": 2})
     report = check_variant(typed, only=checks)
     assert report.counts["failed"] == report.counts["error"] == 0, report
+
+
+def test_the_kit_finds_domains_that_share_their_weights(monkeypatch):
+    for module in (layers, perceiver_module):
+        monkeypatch.setattr(module, "by_domain", lambda x, _: DomainTokens((x,), (0,)))
+    (outcome,) = check_variant("perceiver", only=["token_specs"]).failures
+    assert "with num_types, a token gets the same in another domain" in outcome.message
