@@ -20,6 +20,7 @@ SUBJECTS = (
     "kernels",
     "slices",
     "latents",
+    "summaries",
     "anchors",
     "irregular_nat",
     "compiled",
@@ -27,7 +28,7 @@ SUBJECTS = (
 )
 """In the order in which they are measured; each is a file of this folder."""
 
-LONG = ("limits",)
+LONG = ("limits", "large")
 """Subjects that take minutes and most of a machine's memory, and are measured where they are named.
 """
 
