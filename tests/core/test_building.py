@@ -225,7 +225,7 @@ def test_a_misspelt_option_is_refused_with_the_nearest_one():
 @pytest.mark.parametrize(
     ("option", "owners"),
     [
-        ("num_slices", "transolver, transolver_plusplus"),
+        ("use_gumbel_softmax", "transolver_plusplus"),
         ("kv_dim", "perceiver"),
         ("branches", "cross_anchor, "),
     ],

@@ -98,8 +98,8 @@ def test_doctor_reports_how_long_every_import_takes(diagnosis):
     times = {row["plugin"]: row["milliseconds"] for row in diagnosis["imports"]}
     ended = {f"{plugin.distribution}:{plugin.type}" for plugin in ENDING}
     assert {name for name, time in times.items() if time is None} == ended
-    assert times["hostile-slow:slow"] > 700
-    assert 0 < times["hostile-sound:sound"] < 700
+    assert times["hostile-slow:slow"] > 650
+    assert 0 < times["hostile-sound:sound"] < 650
     assert [time for time in times.values() if time] == sorted(
         (time for time in times.values() if time), reverse=True
     )
@@ -166,6 +166,7 @@ def test_what_is_blocked_is_neither_imported_nor_found_at_fault(sandbox):
     assert diagnosis["findings"] == []
     assert "hostile-hangs:hangs" not in {row["plugin"] for row in diagnosis["imports"]}
     notes = {row["type"]: row["note"] for row in sandbox.json("list", NOETHER_BLOCK=blocked)}
-    assert {name for name, note in notes.items() if note == "blocked"} == ALL.keys() - {"sound"}
+    allowed = {name for name, note in notes.items() if note != "blocked"}
+    assert notes.keys() - allowed == ALL.keys() - {"sound"}
     code = "import json, noether_core\nprint(json.dumps(len(noether_core.json_schema()['allOf'])))"
-    assert sandbox.python(code, NOETHER_BLOCK=blocked) == 11
+    assert sandbox.python(code, NOETHER_BLOCK=blocked) == len(allowed)

@@ -44,7 +44,10 @@ class Outcome:
     """Why it cannot be used; None where it can."""
 
     milliseconds: float | None = None
-    """Time of the import, less that for Python and Noether; None where it did not come back."""
+    """Time of the import, less that for Python and Noether, and less waiting for a processor.
+
+    None where it did not come back.
+    """
 
     imports_torch: bool = False
     """Whether torch came along."""

@@ -76,7 +76,7 @@ def test_list_shows_blocked_plugins_as_such(run):
     notes = {row["type"]: row["note"] for row in rows if row["distribution"] == "noether-attention"}
     assert [name for name, note in notes.items() if note] == ["transolver"]
     assert notes["transolver"] == "blocked"
-    assert len(notes) == 10
+    assert notes["flare"] == ""
 
 
 def test_list_survives_a_broken_plugin_and_reports_it_on_request(run, installed):
@@ -206,7 +206,7 @@ def test_validate_is_silent_about_nothing(run, tmp_path):
 PLACED = """\
 blocks:
   - attention: {type: transolver, hidden_dim: 256, num_heads: 8}
-  - attention: {type: flare, hidden_dim: 256, num_heads: 7, num_slices: 64}
+  - attention: {type: flare, hidden_dim: 256, num_heads: 7, radius: 64}
   - mlp: 3
   - attention: {type: perceiver, hidden_dim: 256, num_heads: 8}
 """
@@ -223,8 +223,8 @@ def test_validate_finds_configs_within_a_file_and_reports_all(run, tmp_path):
     assert done.stderr == (
         "model.yaml:3:58: blocks[1].attention.num_heads: 7 does not divide hidden_dim 256; "
         "4 and 8 do\n"
-        "model.yaml:3:61: blocks[1].attention.num_slices: unknown option of 'flare'; "
-        "'num_slices' is an option of transolver, transolver_plusplus\n"
+        "model.yaml:3:61: blocks[1].attention.radius: unknown option of 'flare'; "
+        "'radius' is an option of irregular_nat\n"
         "model.yaml:4:5: blocks[2].attention: nothing stands here\n"
     )
 
@@ -240,7 +240,7 @@ def test_validate_says_where_each_config_stands_as_data(run, tmp_path):
     ]
     assert [problem["path"] for problem in result["problems"]] == [
         "blocks[1].attention.num_heads",
-        "blocks[1].attention.num_slices",
+        "blocks[1].attention.radius",
         "blocks[2].attention",
     ]
 
