@@ -90,7 +90,7 @@ def test_every_problem_is_reported_where_the_block_has_it():
         "num_heads": 0,
         "use_rope": True,
         "attention_constructor": "transolver",
-        "attention_arguments": {"num_slices": "many", "num_latents": 3},
+        "attention_arguments": {"num_slices": "many", "latent_init_std": 3},
     }
     assert told(block) == [
         "hidden_dim: missing: an integer of at least 1 is required",
@@ -98,8 +98,8 @@ def test_every_problem_is_reported_where_the_block_has_it():
         "use_rope: expected False, got True: slices have no position to rotate by",
         "attention_arguments.num_slices: expected an integer of at least 1, got 'many'",
         (
-            "attention_arguments.num_latents: unknown option of 'transolver'; 'num_latents' is "
-            "an option of flare"
+            "attention_arguments.latent_init_std: unknown option of 'transolver'; "
+            "'latent_init_std' is an option of flare"
         ),
     ]
 
