@@ -20,7 +20,6 @@ SUBJECTS = (
     "kernels",
     "slices",
     "latents",
-    "summaries",
     "anchors",
     "irregular_nat",
     "compiled",
@@ -28,7 +27,7 @@ SUBJECTS = (
 )
 """In the order in which they are measured; each is a file of this folder."""
 
-LONG = ("limits", "large")
+LONG = ("limits",)
 """Subjects that take minutes and most of a machine's memory, and are measured where they are named.
 """
 
