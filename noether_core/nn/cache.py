@@ -28,6 +28,11 @@ class KeyValues(NamedTuple):
     real: Tensor | None
     """``(batch, tokens)`` booleans, True for real tokens; None where all are."""
 
+    @classmethod
+    def merged(cls, parts: Sequence[KeyValues]) -> KeyValues:
+        """Return the keys and values of all *parts*, one behind the other."""
+        return join_key_values(parts)
+
 
 def join_key_values(groups: Sequence[KeyValues]) -> KeyValues:
     """Return the keys and values of *groups*, one behind the other.

@@ -74,6 +74,15 @@ def uniform_at(
     Returns:
         ``(*rows.shape, columns)``.
     """
+    return _bits_at(seed, rows, columns).to(dtype).mul_(2.0**-_BITS)
+
+
+_BITS = 24
+"""Bits of a number: what float32 holds exactly."""
+
+
+def _bits_at(seed: Tensor, rows: Tensor, columns: int) -> Tensor:
+    """Return the same numbers as integers from 0 to below ``2^24``."""
     # The seed is added first: compilers work out products of counters in advance, and not as
     # integers that wrap.
     keys = _scrambled((rows.to(torch.int64) + _scrambled(seed.view(()))) * _GOLDEN).unsqueeze(-1)
@@ -83,7 +92,7 @@ def uniform_at(
     bits = _xor_shifted_(low ^ offsets, 16).mul_(_MIX32[0]).add_(high)
     bits = _xor_shifted_(bits, 15).mul_(_MIX32[1])
     bits = _xor_shifted_(bits, 16)
-    return _shifted(bits, 8, 32).to(dtype).mul_(2.0**-24)
+    return _shifted(bits, 32 - _BITS, 32)
 
 
 def _scrambled(keys: Tensor) -> Tensor:
@@ -115,9 +124,9 @@ def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Ten
     """
     if not probability:
         return x
-    uniform = uniform_at(seed, rows, math.prod(x.shape[1:]))
+    is_dropped = _bits_at(seed, rows, math.prod(x.shape[1:])) < math.ceil(probability * 2**_BITS)
     scale = 1 / (1 - probability) if probability < 1 else 0.0
-    return x * ((uniform >= probability).view(x.shape).to(x.dtype) * scale)
+    return (x * scale).masked_fill(is_dropped.view(x.shape), 0.0)
 
 
 def token_rows(entries: int, tokens: int, device: torch.device, *, first: int = 0) -> Tensor:

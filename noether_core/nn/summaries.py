@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from noether_core.errors import SummaryError
+from noether_core.nn.cache import KeyValues
 
 if TYPE_CHECKING:
     import os
@@ -66,8 +67,8 @@ class Attended(NamedTuple):
         return cls(mean, (largest + total.log()).masked_fill(is_empty, -math.inf))
 
 
-Part = Summed | Attended
-"""A part of a summary, by how it is merged."""
+Part = Summed | Attended | KeyValues
+"""A part of a summary, by how it is merged: added, weighed, or put one behind the other."""
 
 
 class Origin(NamedTuple):
@@ -154,9 +155,10 @@ class Summary:
             return self
 
         merged: dict[str, Part] = {}
-        for name, part in self.parts.items():
-            alike: list[Any] = [part, *(other.parts[name] for other in others)]
-            merged[name] = type(part).merged(alike)
+        names = [name for each in (self, *others) for name in each.parts]
+        for name in dict.fromkeys(names):
+            alike: list[Any] = [each.parts[name] for each in (self, *others) if name in each.parts]
+            merged[name] = type(alike[0]).merged(alike)
         return Summary(merged, self.origin, self.seed)
 
     def check(self, module: nn.Module, x: Tensor, *, round: int = 1) -> None:
@@ -225,7 +227,7 @@ class Summary:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that its tensors take; they do not grow with the number of tokens."""
+        """Bytes that its tensors take; sums and means do not grow with the number of tokens."""
         return sum(tensor.nbytes for tensor in self._tensors())
 
     def __repr__(self) -> str:
@@ -241,7 +243,8 @@ class Summary:
 
     def _tensors(self) -> list[Tensor]:
         seeds = [] if self.seed is None else [self.seed]
-        return [tensor for part in self.parts.values() for tensor in part] + seeds
+        held = [tensor for part in self.parts.values() for tensor in part]
+        return [tensor for tensor in held if tensor is not None] + seeds
 
     def _check_module(
         self, module: weakref.ref[nn.Module] | None, config: AttentionConfig, who: str
@@ -289,21 +292,45 @@ def _described(config: AttentionConfig, other: AttentionConfig) -> str:
     return ", ".join(f"{name}={getattr(config, name)!r}" for name in differing)
 
 
-def _children(summary: Summary) -> tuple[list[Any], Origin]:
+class _Structure(NamedTuple):
+    """What a summary is but for its tensors."""
+
+    kinds: tuple[tuple[str, type[Part]], ...]
+    """Names of the parts, and their classes."""
+
+    origin: Origin
+
+
+def _children(summary: Summary) -> tuple[list[Any], _Structure]:
     # None is a leaf to torch, and functions of leaves expect tensors.
+    parts = {name: _tensors_of(part) for name, part in summary.parts.items()}
     seeds = [] if summary.seed is None else [summary.seed]
-    return [dict(summary.parts), seeds], summary.origin
+    kinds = tuple([(name, type(part)) for name, part in summary.parts.items()])
+    return [parts, seeds], _Structure(kinds, summary.origin)
 
 
-def _named_children(summary: Summary) -> tuple[list[Any], Origin]:
-    children, origin = _children(summary)
+def _tensors_of(part: Part) -> dict[str, Tensor]:
+    """Return the tensors of a part by the names of its fields."""
+    fields = zip(part._fields, part, strict=True)
+    return {name: tensor for name, tensor in fields if tensor is not None}
+
+
+def _named_children(summary: Summary) -> tuple[list[Any], _Structure]:
+    children, structure = _children(summary)
     names = [pytree.GetAttrKey("parts"), pytree.GetAttrKey("seed")]
-    return list(zip(names, children, strict=True)), origin
+    return list(zip(names, children, strict=True)), structure
 
 
-def _from_children(children: Iterable[Any], origin: Origin) -> Summary:
-    parts, seeds = children
-    return Summary(parts, origin, *seeds)
+def _from_children(children: Iterable[Any], structure: _Structure) -> Summary:
+    tensors, seeds = children
+    parts = {name: part_of(kind, tensors[name]) for name, kind in structure.kinds}
+    return Summary(parts, structure.origin, *seeds)
+
+
+def part_of(kind: type[Part], tensors: Mapping[str, Tensor]) -> Part:
+    """Return the part of a class that holds *tensors* by the names of its fields."""
+    values: Any = [tensors.get(field) for field in kind._fields]
+    return kind(*values)
 
 
 if Summary not in pytree.SUPPORTED_NODES:

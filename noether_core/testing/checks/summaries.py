@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from noether_core.errors import SummaryError
 from noether_core.nn import Summary, attend_in_parts
@@ -113,7 +114,7 @@ def _check_laws(subject: Subject, module: nn.Module) -> None:
 
 def _numbers(summary: Summary) -> Tensor:
     """Return all that a summary holds, in one row."""
-    return torch.cat([tensor.flatten() for part in summary.parts.values() for tensor in part])
+    return torch.cat([tensor.flatten() for tensor in pytree.tree_leaves(dict(summary.parts))])
 
 
 def _check_bytes(subject: Subject, module: nn.Module) -> None:
