@@ -11,7 +11,7 @@ from torch import Tensor
 from noether_core.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import nn
 
@@ -71,6 +71,26 @@ class KVCache:
         self._joined: dict[tuple[str, ...], KeyValues] = {}
         self._module: weakref.ref[nn.Module] | None = None
         self._domains: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        groups: Mapping[str, KeyValues],
+        *,
+        domains: tuple[str, ...] | None = None,
+    ) -> KVCache:
+        """Return a cache of groups that were gathered, for *module*; it copies nothing.
+
+        Args:
+            module: The attention that reads them.
+            groups: Their keys and values, by name.
+            domains: What `agree_on_domains` is to find.
+        """
+        cache = cls(keep_graph=True)
+        cache._groups.update(groups)
+        cache._module, cache._domains = weakref.ref(module), domains
+        return cache
 
     def __contains__(self, name: object) -> bool:
         return name in self._groups

@@ -14,6 +14,7 @@ from torch.utils.module_tracker import ModuleTracker
 
 from noether_core.nn.domains import DomainLinear, DomainRuns, DomainTokens, by_domain
 from noether_core.nn.initialisation import init_weights_
+from noether_core.nn.noise import Drawing, drop_tokens
 from noether_core.nn.norm import RMSNorm
 from noether_core.nn.rope import rotate
 from noether_core.nn.state_dicts import accept_fused_
@@ -237,6 +238,11 @@ class QKVAttention(nn.Module):
         """Return type and sizes, for the repr."""
         return describe(self.config)
 
+    @property
+    def drops(self) -> bool:
+        """Whether weights and features are dropped."""
+        return self.training and self.dropout > 0
+
     def project_queries(
         self, x: Tensor | DomainTokens, freqs: Frequencies | None = None, *, parts: int = 1
     ) -> Tensor:
@@ -254,7 +260,12 @@ class QKVAttention(nn.Module):
         return project_heads(x, self.v, self.num_heads, parts=parts)
 
     def project_output(
-        self, heads: Tensor, *, parts: int = 1, runs: DomainRuns | None = None
+        self,
+        heads: Tensor,
+        *,
+        parts: int = 1,
+        runs: DomainRuns | None = None,
+        drawing: Drawing | None = None,
     ) -> Tensor:
         """Return the output of tokens from the results of their heads.
 
@@ -264,13 +275,19 @@ class QKVAttention(nn.Module):
             heads: ``(batch * parts, heads, tokens / parts, head_dim)``.
             parts: As in `split_heads`.
             runs: The domains of the tokens, exactly where there are such.
+            drawing: Decides what is dropped by the number of a token; by its place in the call
+                where it is None.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
         """
         merged = merge_heads(heads, parts=parts)
         y: Tensor = self.proj(merged if runs is None else by_domain(merged, runs))
-        return functional.dropout(y, self.dropout) if self.training and self.dropout else y
+        if not self.drops:
+            return y
+        if drawing is not None:
+            return drop_tokens(y, self.dropout, drawing)
+        return functional.dropout(y, self.dropout)
 
 
 def _linear(

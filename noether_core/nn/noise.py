@@ -28,8 +28,17 @@ class Drawing(NamedTuple):
     seed: Tensor | None = None
     """What `draw_seed` returned; None where nothing is drawn."""
 
-    first_token: int = 0
-    """Number of the first of its tokens."""
+    first_token: int | Tensor = 0
+    """Number of the first of its tokens; or of each of them, ``(tokens,)``, where they are not in
+    a row.
+    """
+
+    def part(self, start: int) -> Drawing:
+        """Return what draws for the tokens from *start* on."""
+        first = self.first_token
+        if isinstance(first, Tensor):
+            return Drawing(self.seed, first[start:])
+        return Drawing(self.seed, first + start)
 
     def beside(self, number: int) -> Drawing:
         """Return what draws other numbers for the same tokens; *number* says which, from 1."""
@@ -129,7 +138,9 @@ def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Ten
     return (x * scale).masked_fill(is_dropped.view(x.shape), 0.0)
 
 
-def token_rows(entries: int, tokens: int, device: torch.device, *, first: int = 0) -> Tensor:
+def token_rows(
+    entries: int, tokens: int, device: torch.device, *, first: int | Tensor = 0
+) -> Tensor:
     """Return numbers of rows for tokens, ``(entries, tokens)``, whatever their total is.
 
     A token has the same ones however tokens are cut.
@@ -138,9 +149,11 @@ def token_rows(entries: int, tokens: int, device: torch.device, *, first: int = 
         entries: Samples, or samples times heads.
         tokens: Tokens of each.
         device: Where the numbers are.
-        first: Number of the first token.
+        first: Number of the first token, or of each of at least so many.
     """
     starts = torch.arange(entries, device=device) << _TOKEN_BITS
+    if isinstance(first, Tensor):
+        return starts.unsqueeze(-1) + first[:tokens]
     return starts.unsqueeze(-1) + torch.arange(first, first + tokens, device=device)
 
 

@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from noether_core.errors import SummaryError
 from noether_core.nn.cache import KeyValues
+from noether_core.schemas.frozen_mapping import EMPTY
 
 if TYPE_CHECKING:
     import os
@@ -90,6 +91,9 @@ class Origin(NamedTuple):
     dtype: torch.dtype
     """Dtype of the tokens."""
 
+    domains: tuple[str, ...] | None = None
+    """Domains of groups that have weights of their own, as they were counted."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)  # compilers see through it, and not through attrs
 class Summary:
@@ -126,6 +130,7 @@ class Summary:
         parts: Mapping[str, Part],
         round: int = 1,
         seed: Tensor | None = None,
+        domains: tuple[str, ...] | None = None,
     ) -> Self:
         """Return the summary that *module* gathered.
 
@@ -135,9 +140,11 @@ class Summary:
             parts: What they contribute.
             round: Which of the module's rounds this is, from 1.
             seed: Decides what is random in it.
+            domains: Domains of groups that have weights of their own, in the order of their
+                numbers.
         """
         config: Any = module.config
-        origin = Origin(weakref.ref(module), config, round, x.shape[0], x.dtype)
+        origin = Origin(weakref.ref(module), config, round, x.shape[0], x.dtype, domains)
         return cls(dict(parts), origin, seed)
 
     def merge(self, *others: Summary) -> Summary:
@@ -149,7 +156,8 @@ class Summary:
         """
         for other in others:
             self._check_module(other.origin.module, other.origin.config, "another one")
-            self._check_facts(other.facts(), "another one")
+            facts = other.facts() | {"domains": other.origin.domains}
+            self._check_facts(facts, "another one", {"domains": self.origin.domains})
             self._check_seed(other.seed)
         if not others:
             return self
@@ -177,6 +185,12 @@ class Summary:
         self._check_module(weakref.ref(module), config, "the call")
         wanted = {"batch": x.shape[0], "dtype": x.dtype, "round": round, "device": x.device}
         self._check_facts(wanted, "the call")
+
+    def owned_by(self, module: nn.Module) -> Summary:
+        """Return the summary as that of *module*, which has the module that gathered within it."""
+        config: Any = module.config
+        origin = self.origin._replace(module=weakref.ref(module), config=config)
+        return Summary(self.parts, origin, self.seed)
 
     def facts(self) -> dict[str, object]:
         """Return what summaries must have in common, by the words of messages."""
@@ -264,8 +278,10 @@ class Summary:
                 f"and {who} has {_described(config, own.config)}"
             )
 
-    def _check_facts(self, others: Mapping[str, object], who: str) -> None:
-        for fact, own in self.facts().items():
+    def _check_facts(
+        self, others: Mapping[str, object], who: str, more: Mapping[str, object] = EMPTY
+    ) -> None:
+        for fact, own in (self.facts() | dict(more)).items():
             if own != others[fact]:
                 raise SummaryError(
                     f"summary: it was gathered with {fact} {own}, and {who} has {others[fact]}"

@@ -61,6 +61,7 @@ def save_summary(summary: Summary, path: str | os.PathLike[str]) -> None:
         "round": origin.round,
         "batch": origin.batch,
         "dtype": dtype_name(origin.dtype),
+        "domains": None if origin.domains is None else list(origin.domains),
         "sha256": {tensor: digest_of(view) for tensor, view in content.items()},
     }
     texts = _FRAMEWORK | {_SUMMARY_KEY: canonical_json(facts)}
@@ -109,7 +110,8 @@ def load_summary(path: str | os.PathLike[str], module: nn.Module) -> Summary:
         (kind,) = (kind for field, kind in kinds.items() if field in fields[part])
         parts[part] = part_of(kind, fields[part])
     dtype: Any = dtype_named(facts["dtype"])
-    origin = Origin(weakref.ref(module), config, facts["round"], facts["batch"], dtype)
+    domains = None if facts["domains"] is None else tuple(facts["domains"])
+    origin = Origin(weakref.ref(module), config, facts["round"], facts["batch"], dtype, domains)
     return Summary(parts, origin, seed)
 
 

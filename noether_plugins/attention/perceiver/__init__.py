@@ -19,11 +19,13 @@ def noether_attention_variant() -> AttentionVariant:
             "rope",
             "kv_cache",
             "token_specs",
+            "summary",
             "deterministic",
             "permutation",
         ),
         time_exponent=2,
         memory_exponent=1,
+        summary_exponent=1,
         reference="Jaegle et al., Perceiver, 2021 (arXiv 2103.03206)",
         silent_options=("chunk_size",),
     )

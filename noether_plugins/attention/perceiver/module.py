@@ -15,6 +15,7 @@ from noether_core.nn import (
     KVCache,
     QKVAttention,
     StructuredMask,
+    Summary,
     attend,
     check_attn_mask,
     check_freqs,
@@ -27,7 +28,9 @@ from noether_core.nn import (
     zero_padding,
 )
 from noether_core.nn.domains import DomainRuns, by_domain, number_domains, runs_of
+from noether_core.nn.dropped_attention import read_dropping
 from noether_core.nn.groups import Layout
+from noether_core.nn.noise import Drawing, seed_for
 from noether_core.nn.operators import dtype_of_results
 from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks
 from noether_core.nn.streaming import chunks_of, is_traced
@@ -165,6 +168,87 @@ class PerceiverAttention(QKVAttention):
         )
 
         return self.project_output(heads, runs=runs)
+
+    def gather(
+        self,
+        kv: Tensor,
+        *,
+        key_padding_mask: Tensor | None = None,
+        k_freqs: Frequencies | None = None,
+        first_token: int = 0,  # noqa: ARG002  keys and values draw nothing
+        seed: Tensor | None = None,
+    ) -> Summary:
+        """Return the keys and values of tokens.
+
+        Args:
+            kv: ``(batch, keys, kv_dim)``.
+            key_padding_mask: As in `forward`.
+            k_freqs: As in `forward`.
+            first_token: Number of the first token, where *kv* is a part of the tokens.
+            seed: Decides what is dropped in training where they are read: the ``seed`` of another
+                part's summary. Drawn from torch's generator where it is None.
+
+        Returns:
+            Bytes that grow with the number of tokens.
+
+        Raises:
+            ShapeError: If a tensor is missing, or has another shape, dtype or device than it needs.
+            UnsupportedArgumentError: If *k_freqs* are given without ``use_rope``.
+        """
+        check_tokens(kv, self.kv_dim, name="kv", layer=self.k)
+        check_key_padding_mask(key_padding_mask, kv)
+        self._check_freqs(k_freqs, kv, "k_freqs")
+        group = self._project_pair(Tokens(kv, k_freqs, key_padding_mask))
+        seed = seed_for(kv, seed, is_random=self.drops)
+        return Summary.of(self, kv, parts={_GROUP: group}, seed=seed)
+
+    def read(
+        self,
+        q: Tensor,
+        summary: Summary,
+        *,
+        q_freqs: Frequencies | None = None,
+        token_specs: Sequence[TokenSpec] | None = None,
+        first_token: int = 0,
+    ) -> Tensor:
+        """Let every query token attend to what was gathered.
+
+        Args:
+            q: ``(batch, queries, hidden_dim)``.
+            summary: What `gather` returned, or those of several parts merged.
+            q_freqs: As in `forward`.
+            token_specs: As in `forward`.
+            first_token: Number of the first query, where *q* is a part of the queries.
+
+        Returns:
+            ``(batch, queries, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor is missing, or has another shape, dtype or device than it needs.
+            SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
+                another device.
+            TokenGroupError: As in `forward`.
+            UnsupportedArgumentError: If *q_freqs* are given without ``use_rope``.
+        """
+        check_tokens(q, self.hidden_dim, name="q", layer=self.q)
+        summary.check(self, q)
+        group: KeyValues = summary.parts[_GROUP]  # type: ignore[assignment]  # it is no other
+        if not self.drops:
+            cache = KVCache.of(self, {_GROUP: group})
+            return self.forward(q, None, q_freqs=q_freqs, kv_cache=cache, token_specs=token_specs)
+
+        self._check_freqs(q_freqs, q, "q_freqs")
+        runs = self._runs(token_specs, q)
+        drawing = Drawing(seed_for(q, summary.seed, is_random=True), first_token)
+        heads = read_dropping(
+            self._queries(Tokens(q, q_freqs, runs=runs)),
+            group.keys,
+            group.values,
+            key_padding_mask=group.real,
+            dropout=self.dropout,
+            drawing=drawing.beside(1),
+        )
+        return self.project_output(heads, runs=runs, drawing=drawing.beside(2))
 
     def _runs(self, token_specs: Sequence[TokenSpec] | None, q: Tensor) -> DomainRuns | None:
         """Return the domains of the queries; None where all share their weights."""
