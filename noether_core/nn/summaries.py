@@ -14,7 +14,6 @@ from torch.utils import _pytree as pytree
 
 from noether_core.errors import SummaryError
 from noether_core.nn.cache import KeyValues
-from noether_core.schemas.frozen_mapping import EMPTY
 
 if TYPE_CHECKING:
     import os
@@ -156,8 +155,8 @@ class Summary:
         """
         for other in others:
             self._check_module(other.origin.module, other.origin.config, "another one")
-            facts = other.facts() | {"domains": other.origin.domains}
-            self._check_facts(facts, "another one", {"domains": self.origin.domains})
+            self._check_facts(other.facts(), "another one")
+            self._check_domains(other)
             self._check_seed(other.seed)
         if not others:
             return self
@@ -278,14 +277,19 @@ class Summary:
                 f"and {who} has {_described(config, own.config)}"
             )
 
-    def _check_facts(
-        self, others: Mapping[str, object], who: str, more: Mapping[str, object] = EMPTY
-    ) -> None:
-        for fact, own in (self.facts() | dict(more)).items():
+    def _check_facts(self, others: Mapping[str, object], who: str) -> None:
+        for fact, own in self.facts().items():
             if own != others[fact]:
                 raise SummaryError(
                     f"summary: it was gathered with {fact} {own}, and {who} has {others[fact]}"
                 )
+
+    def _check_domains(self, other: Summary) -> None:
+        own, found = self.origin.domains, other.origin.domains
+        if own != found:
+            raise SummaryError(
+                f"summary: it was gathered with domains {own}, and another one has {found}"
+            )
 
     def _check_seed(self, other: Tensor | None) -> None:
         """Check that random numbers of two parts are those of one whole."""
