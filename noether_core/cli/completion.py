@@ -32,15 +32,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the code; return 0."""
-    import argcomplete  # type: ignore[import-not-found, unused-ignore]
+    from argcomplete.shell_integration import shellcode
 
-    print_text(argcomplete.shellcode(["noether"], shell=options.shell))
+    print_text(shellcode(["noether"], shell=options.shell))
     return GOOD
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
     """Answer a shell that asks what fits, and leave; it says in the environment that it does."""
-    import argcomplete  # type: ignore[import-not-found, unused-ignore]
+    import argcomplete
 
     for action in _actions_of(parser):
         if str(action.metavar).startswith("TYPE"):
