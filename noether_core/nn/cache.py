@@ -73,23 +73,16 @@ class KVCache:
         self._domains: tuple[str, ...] | None = None
 
     @classmethod
-    def of(
-        cls,
-        module: nn.Module,
-        groups: Mapping[str, KeyValues],
-        *,
-        domains: tuple[str, ...] | None = None,
-    ) -> KVCache:
+    def of(cls, module: nn.Module, groups: Mapping[str, KeyValues]) -> KVCache:
         """Return a cache of groups that were gathered, for *module*; it copies nothing.
 
         Args:
             module: The attention that reads them.
             groups: Their keys and values, by name.
-            domains: What `agree_on_domains` is to find.
         """
         cache = cls(keep_graph=True)
         cache._groups.update(groups)
-        cache._module, cache._domains = weakref.ref(module), domains
+        cache._module = weakref.ref(module)
         return cache
 
     def __contains__(self, name: object) -> bool:

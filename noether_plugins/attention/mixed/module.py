@@ -219,9 +219,10 @@ class MixedAttention(QKVAttention):
             tuple([name for name, _ in layout_of(own)]),
             tuple(summary.parts),
         )
-        # First, so that domains are counted as they were where these were gathered.
         specs = [*(TokenSpec(name, None) for name in gathered), *present]
-        plan = self._plan(specs, rule, x.shape[1], storing=True)
+        # Domains are counted as they were where these were gathered.
+        domains = summary.origin.domains or ()
+        plan = self._plan(specs, rule, x.shape[1], storing=True, domains=domains)
         x, freqs = self._checked(x, key_padding_mask, freqs)
         drawing = None
         if self.drops:
@@ -229,7 +230,7 @@ class MixedAttention(QKVAttention):
         if not plan.calls:
             return self._output(self._queries(x, plan), plan)
 
-        cache = KVCache.of(self, gathered, domains=summary.origin.domains)
+        cache = KVCache.of(self, gathered)
         results = self._attend_by_calls(x, plan, key_padding_mask, freqs, cache, drawing=drawing)
         return self._output(_in_order_of_input(results, plan.queries), plan, drawing=drawing)
 
@@ -247,6 +248,7 @@ class MixedAttention(QKVAttention):
         patterns: Sequence[AttentionPattern] | PatternRule | None,
         tokens: int,
         storing: bool,
+        domains: tuple[str, ...] = (),
     ) -> Plan:
         """Return what a call does with its groups.
 
@@ -258,14 +260,16 @@ class MixedAttention(QKVAttention):
             patterns = listed(patterns, "attention_patterns", "AttentionPattern")
         if torch.compiler.is_compiling():
             names = patterns_as_names(patterns)
-            return plan_for(layout_of(specs), names, tokens, storing, self.num_types)
+            return plan_for(layout_of(specs), names, tokens, storing, self.num_types, domains)
 
         # Equal tuples are compared faster than they are hashed.
-        given = (specs, patterns, tokens, storing)
+        given = (specs, patterns, tokens, storing, domains)
         last = self._last
         if last is None or last.given != given:
             names = patterns_as_names(patterns)
-            plan = remembered_plan(layout_of(specs), names, tokens, storing, self.num_types)
+            plan = remembered_plan(
+                layout_of(specs), names, tokens, storing, self.num_types, domains
+            )
             self._last = last = _LastCall(given, plan)
         return last.plan
 

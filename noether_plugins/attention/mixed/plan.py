@@ -84,6 +84,7 @@ def plan_for(
     tokens: int,
     storing: bool,
     num_types: int | None = None,
+    domains: tuple[str, ...] = (),
 ) -> Plan:
     """Return what a call does with its groups.
 
@@ -98,6 +99,7 @@ def plan_for(
         storing: Whether keys and values go into a cache; then those are made that no query of this
             call attends to.
         num_types: Domains that have weights of their own; None where all tokens share them.
+        domains: Those that were counted before, in the order of their numbers.
 
     Raises:
         TokenGroupError: If groups, patterns and tokens do not fit each other, or domains are not
@@ -130,16 +132,17 @@ def plan_for(
         stored=keys.selections[len(calls) :],
         is_whole=_is_whole(calls, fresh, storing),
     )
-    return plan if num_types is None else _by_domain(plan, layout, num_types)
+    return plan if num_types is None else _by_domain(plan, layout, num_types, domains)
 
 
 remembered_plan = functools.lru_cache(maxsize=256)(plan_for)
 """`plan_for`, worked out once for the same layout; graphs call the function itself."""
 
 
-def _by_domain(plan: Plan, layout: Layout, num_types: int) -> Plan:
-    """Return *plan* with what it says of domains."""
-    numbers = number_domains(layout, num_types)
+def _by_domain(plan: Plan, layout: Layout, num_types: int, known: tuple[str, ...]) -> Plan:
+    """Return *plan* with what it says of domains, counted behind those that are *known*."""
+    before = tuple([(domain, None) for domain in known])  # named as a group that has no tokens here
+    numbers = number_domains((*before, *layout), num_types)
     sizes = dict(layout)
     keys = [(name, sizes[name]) for name in plan.fresh]
     return plan._replace(

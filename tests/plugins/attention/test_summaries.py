@@ -233,6 +233,22 @@ def test_domains_that_were_counted_in_another_order_are_refused():
         one.merge(other)
 
 
+def test_a_summary_counts_domains_as_they_were_where_it_was_gathered():
+    """The first domain contributes nothing, and stands last among the groups that are read."""
+    module, x = make(GROUPED["mixed"], num_types=2).eval(), tokens(14)
+    groups = [TokenSpec("surface", 5), TokenSpec("volume", 9)]
+    to_volume = [AttentionPattern(["surface", "volume"], ["volume"])]
+    summary = module.gather(x, groups, to_volume)
+    assert list(summary.parts) == ["volume"]
+
+    y = module(x, groups, to_volume)
+    swapped = module.read(x.roll(-5, dims=1), summary, groups[::-1], to_volume)
+    torch.testing.assert_close(swapped, y.roll(-5, dims=1))
+    wake = [AttentionPattern(["surface", "volume", "wake"], ["volume"])]
+    with pytest.raises(TokenGroupError, match="are 3: 'surface', 'volume', 'wake'"):
+        module.read(x, summary, [groups[0], TokenSpec("wake", 9)], wake)
+
+
 def test_patterns_name_groups_of_the_call_and_of_the_summary():
     module, x = make(GROUPED["mixed"]).eval(), tokens(14)
     groups = [TokenSpec("surface", 5), TokenSpec("volume", 9)]
