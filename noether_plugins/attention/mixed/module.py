@@ -260,7 +260,9 @@ class MixedAttention(QKVAttention):
             patterns = listed(patterns, "attention_patterns", "AttentionPattern")
         if torch.compiler.is_compiling():
             names = patterns_as_names(patterns)
-            return plan_for(layout_of(specs), names, tokens, storing, self.num_types, domains)
+            return plan_for(
+                layout_of(specs), names, tokens, storing, num_types=self.num_types, domains=domains
+            )
 
         # Equal tuples are compared faster than they are hashed.
         given = (specs, patterns, tokens, storing, domains)
@@ -268,7 +270,7 @@ class MixedAttention(QKVAttention):
         if last is None or last.given != given:
             names = patterns_as_names(patterns)
             plan = remembered_plan(
-                layout_of(specs), names, tokens, storing, self.num_types, domains
+                layout_of(specs), names, tokens, storing, num_types=self.num_types, domains=domains
             )
             self._last = last = _LastCall(given, plan)
         return last.plan

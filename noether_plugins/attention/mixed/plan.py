@@ -83,6 +83,7 @@ def plan_for(
     patterns: tuple[Pattern, ...] | PatternRule | None,
     tokens: int,
     storing: bool,
+    *,
     num_types: int | None = None,
     domains: tuple[str, ...] = (),
 ) -> Plan:
