@@ -22,6 +22,27 @@ def linear(state: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
     )
 
 
+def mixed_with_context(
+    state: Mapping[str, Tensor], own: Tensor, rows: Tensor, context: Tensor, scale: float
+) -> Tensor:
+    """Mix what rows of heads have with what they get of a context, both as formulas have them.
+
+    Rows are ``(batch, heads, rows, width)``, and the context ``(batch, heads or 1, context tokens,
+    width)``.
+    """
+    queries = linear(state, "cross_q", rows)
+    keys, values = (
+        linear(state, f"cross_{name}", context).expand(*rows.shape[:2], -1, -1) for name in "kv"
+    )
+    logits = scale * torch.einsum("bhid,bhjd->bhij", queries, keys)
+    crossed = torch.einsum("bhij,bhjd->bhid", logits.softmax(-1), values)
+    if "state_mixing" in state:
+        share = 1 / (1 + (-state["state_mixing"]).exp())
+        return share * own + (1 - share) * crossed
+    z = linear(state, "concat_project.0", torch.cat([own, crossed], -1))
+    return z / 2 * (1 + (z / 2**0.5).erf())
+
+
 def rms_normed(x: Tensor, weight: Tensor) -> Tensor:
     """Divide by the root mean square, with the machine epsilon of float32."""
     return x / (x.square().mean(-1, keepdim=True) + 2.0**-23).sqrt() * weight
