@@ -18,4 +18,7 @@ def noether_attention_variant() -> AttentionVariant:
         memory_exponent=1,
         reference="Adams et al., GeoTransolver, 2025 (arXiv 2512.20399)",
         example={"hidden_dim": 8, "num_heads": 2, "num_slices": 4, "context_dim": 6},
+        origins={
+            "NVIDIA/physicsnemo": "noether_plugins.attention.gale.origins:PHYSICSNEMO",
+        },
     )

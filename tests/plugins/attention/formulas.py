@@ -86,3 +86,31 @@ def assert_same_numbers(
     )
     for gradient, gradient_wanted in pairs:
         torch.testing.assert_close(gradient, gradient_wanted, rtol=0, atol=10 * atol)
+
+
+@torch.no_grad()
+def assert_dropout_of_context(module: nn.Module, x: Tensor, context: Tensor) -> None:
+    """Check what a module drops of a context, for one sample.
+
+    The context alone counts in the result, of which some is dropped besides.
+    """
+    module.state_mixing.fill_(-1e3)
+    module.out_linear.weight.copy_(torch.eye(len(module.out_linear.weight)))
+    module.out_linear.bias.zero_()
+    kept = module.eval()(x, context=context)
+    draws = 2000
+    many, contexts = (each.expand(draws, *each.shape[1:]) for each in (x, context))
+    results = []
+    for seed in (5, 5, 6):
+        torch.manual_seed(seed)
+        results.append(module.train()(many, context=contexts))
+    assert torch.equal(results[0], results[1])
+    assert not torch.allclose(results[0], results[2])
+
+    # Every sample and every row has draws of its own, and their mean is what nothing drops.
+    drawn = results[0]
+    unless_dropped = kept / (1 - module.dropout)
+    assert not (torch.isclose(drawn, unless_dropped) | (drawn == 0)).all()
+    assert drawn.flatten(1).unique(dim=0).shape[0] > 0.99 * draws
+    error = drawn.std(dim=0) / draws**0.5
+    assert ((drawn.mean(dim=0) - kept[0]).abs() < 5 * error).all()

@@ -17,7 +17,12 @@ from noether_core.testing.measuring import Consumption
 from noether_plugins.attention.gale.config import GALEAttentionConfig
 from noether_plugins.attention.gale.module import GALEAttention
 from tests.plugins.attention.adapters import AdaptedLinear
-from tests.plugins.attention.formulas import assert_same_numbers, linear, mixed_with_context
+from tests.plugins.attention.formulas import (
+    assert_dropout_of_context,
+    assert_same_numbers,
+    linear,
+    mixed_with_context,
+)
 
 BATCH, HEADS, TOKENS, WIDTH, SLICES, CONTEXT, CONTEXT_WIDTH = 2, 3, 11, 5, 7, 17, 13
 HIDDEN = HEADS * WIDTH
@@ -283,3 +288,8 @@ def test_it_starts_with_slices_apart_and_an_even_mixture():
     module.reset_parameters()
     assert torch.equal(module.temperature, torch.full((1, 1, HEADS, 1), 0.5))
     assert module.state_mixing == 0
+
+
+def test_dropout_of_the_context_follows_the_seed_and_is_right_on_average():
+    module, context = make(dropout=0.3), context_of(CONTEXTS["of each head"])[:1]
+    assert_dropout_of_context(module, tokens()[:1], context)

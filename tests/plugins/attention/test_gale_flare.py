@@ -8,7 +8,12 @@ from noether_core.nn import attend_in_parts
 from noether_core.testing.measuring import Consumption
 from noether_plugins.attention.gale_flare.config import GALEFLAREAttentionConfig
 from noether_plugins.attention.gale_flare.module import GALEFLAREAttention
-from tests.plugins.attention.formulas import assert_same_numbers, linear, mixed_with_context
+from tests.plugins.attention.formulas import (
+    assert_dropout_of_context,
+    assert_same_numbers,
+    linear,
+    mixed_with_context,
+)
 
 BATCH, HEADS, TOKENS, WIDTH, LATENTS, CONTEXT, CONTEXT_WIDTH = 2, 3, 11, 5, 7, 17, 13
 HIDDEN = HEADS * WIDTH
@@ -144,3 +149,8 @@ def test_parameters_have_the_names_and_shapes_of_stored_weights():
 def test_latents_start_as_wide_as_normal_numbers():
     module = build("gale_flare", hidden_dim=64, num_heads=2, num_latents=256)
     assert 0.9 < module.q_global.std() < 1.1
+
+
+def test_dropout_of_the_context_follows_the_seed_and_is_right_on_average():
+    module, context = make(dropout=0.3), context_of(CONTEXTS["of each head"])[:1]
+    assert_dropout_of_context(module, tokens()[:1], context)
