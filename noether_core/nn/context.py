@@ -139,4 +139,4 @@ class ContextLayers(nn.Module):
             return mixed
         assert self.state_mixing is not None  # noqa: S101  one of both there is
         share = self.state_mixing.sigmoid().to(own.dtype)
-        return share * own + (1 - share) * crossed
+        return torch.lerp(crossed, own, share)

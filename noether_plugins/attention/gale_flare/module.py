@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,6 +35,8 @@ from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.gale_flare.config import GALEFLAREAttentionConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from noether_core.nn.context import ProjectedContext
 
 
@@ -127,18 +128,19 @@ class GALEFLAREAttention(ContextLayers):
 
         latents, drawing = self._latents(x.shape[0]), self._drawing(x)
         states = self._states(zero_padding(x, key_padding_mask))
+        keys, values = self._keys_and_values(states)
         if self._drops:
-            gathered = self._gather(latents, states, key_padding_mask, drawing).mean
+            gathered = self._gather(latents, keys, values, key_padding_mask, drawing).mean
         else:
             gathered = attend(
                 latents,
-                self.self_k(states),
-                self.self_v(states),
+                keys,
+                values,
                 key_padding_mask=key_padding_mask,
                 scale=self.attn_scale,
                 backend=self.backend,
             )
-        return self._hand_out(states, latents, gathered, projected, drawing)
+        return self._hand_out(states, keys, latents, gathered, projected, drawing)
 
     def gather(
         self,
@@ -170,8 +172,8 @@ class GALEFLAREAttention(ContextLayers):
 
         chunk_size = self._choose_chunk_size(x, None)
         if chunk_size is None:
-            states = self._states(zero_padding(x, key_padding_mask))
-            gathered = self._gather(latents, states, key_padding_mask, drawing)
+            keys, values = self._project(zero_padding(x, key_padding_mask))
+            gathered = self._gather(latents, keys, values, key_padding_mask, drawing)
         else:
             chunks = chunks_of([slice(0, x.shape[1])], chunk_size)
             real = key_padding_mask
@@ -216,11 +218,13 @@ class GALEFLAREAttention(ContextLayers):
         chunk_size = self._choose_chunk_size(x, projected)
         if chunk_size is None:
             states = self._states(zero_padding(x, key_padding_mask))
-            return self._hand_out(states, latents, gathered, projected, drawing)
+            keys = _by_head(self.self_k, states)
+            return self._hand_out(states, keys, latents, gathered, projected, drawing)
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
         for rows in chunks_of([slice(0, x.shape[1])], chunk_size):
             states = self._states(real_tokens(x, key_padding_mask, rows))
-            y[:, rows] = self._hand_out(states, latents, gathered, projected)
+            keys = _by_head(self.self_k, states)
+            y[:, rows] = self._hand_out(states, keys, latents, gathered, projected)
         return y
 
     @property
@@ -242,21 +246,28 @@ class GALEFLAREAttention(ContextLayers):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values, each ``(batch, heads, tokens, head_dim)``."""
-        states = self._states(x)
-        return self.self_k(states), self.self_v(states)
+        return self._keys_and_values(self._states(x))
+
+    def _keys_and_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values of what heads have, all ``(batch, heads, tokens, head_dim)``."""
+        return _by_head(self.self_k, states), _by_head(self.self_v, states)
 
     def _gather(
-        self, latents: Tensor, states: Tensor, real: Tensor | None, drawing: Drawing
+        self,
+        latents: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        real: Tensor | None,
+        drawing: Drawing,
     ) -> Attended:
         """Return what latents get of tokens, as a part of a summary."""
-        keys, values, scale = self.self_k(states), self.self_v(states), self.attn_scale
         if not self._drops:
             return attend_to_part(
                 latents,
                 keys,
                 values,
                 key_padding_mask=real,
-                scale=scale,
+                scale=self.attn_scale,
                 backend=self.backend,
             )
         return gather_dropping(
@@ -264,7 +275,7 @@ class GALEFLAREAttention(ContextLayers):
             keys,
             values,
             key_padding_mask=real,
-            scale=scale,
+            scale=self.attn_scale,
             dropout=self.dropout,
             drawing=drawing,
         )
@@ -279,27 +290,32 @@ class GALEFLAREAttention(ContextLayers):
         def project(tokens: Tensor) -> tuple[Tensor, Tensor]:
             states = self._states(tokens)
             y[:, next(rows)] = merge_heads(states)
-            return self.self_k(states), self.self_v(states)
+            return self._keys_and_values(states)
 
         latents = self._latents(x.shape[0])
         gathered = gather_tokens(self, latents, x, chunks, project, real=real).mean.to(y.dtype)
+
+        def hand_out(states: Tensor) -> Tensor:
+            keys = _by_head(self.self_k, states)
+            return self._hand_out(states, keys, latents, gathered, context)
+
         # The rows of the result hold the states until the output takes their place.
-        hand_out = partial(self._hand_out, latents=latents, gathered=gathered, context=context)
         hand_out_to(y, chunks, self.num_heads, hand_out)
         return y
 
-    def _hand_out(
+    def _hand_out(  # noqa: PLR0917  all of them are of one kind
         self,
         states: Tensor,
+        keys: Tensor,
         latents: Tensor,
         gathered: Tensor,
         context: ProjectedContext | None,
         drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
     ) -> Tensor:
         """Return the output of tokens, which attend to the latents and to a context."""
-        heads = self._attend(self.self_k(states), latents, gathered, drawing.beside(1))
+        heads = self._attend(keys, latents, gathered, drawing.beside(1))
         if context is not None:
-            queries = self.make_queries(states)
+            queries = _by_head(self.make_queries, states)
             crossed = self._attend(queries, *context, drawing.beside(3))
             heads = self.mix_with_context(heads, crossed)
         y: Tensor = self.out_linear(merge_heads(heads))
@@ -323,3 +339,11 @@ class GALEFLAREAttention(ContextLayers):
         if self._drops or (context is not None and is_recorded(*context)):
             return None
         return choose_latent_chunk_size(self, x, width=self.hidden_dim)
+
+
+def _by_head(layer: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
+    """Return what a layer that heads share makes of them, in the order in which they lie.
+
+    That is token by token, each with its heads: in another order they would be copied first.
+    """
+    return layer(states.transpose(1, 2)).transpose(1, 2)
