@@ -87,14 +87,15 @@ class ContextLayers(nn.Module):
         self.cross_k = nn.Linear(self.context_dim, width, bias=bias)
         self.cross_v = nn.Linear(self.context_dim, width, bias=bias)
         if config.mixing == "weighted":
-            self.state_mixing = nn.Parameter(torch.zeros(()))
+            self.state_mixing = nn.Parameter(torch.empty(()))
+            self.reset_mixing()
         else:
             layer = nn.Linear(2 * width, width, bias=bias)
             self.concat_project = nn.Sequential(layer, nn.GELU())
 
     def reset_mixing(self) -> None:
         """Mix in equal shares, as at first; layers have a function of their own."""
-        if self.state_mixing is not None:
+        if self.state_mixing is not None and not self.state_mixing.is_meta:
             nn.init.zeros_(self.state_mixing)
 
     def project_context(self, context: Tensor | None, x: Tensor) -> ProjectedContext | None:
