@@ -31,6 +31,8 @@ FAMILIES = {
     "transolver_plusplus": "slices",
     "flare": "latents",
     "flare_plusplus": "latents",
+    "gale": "slices",
+    "gale_flare": "latents",
     "irregular_nat": "neighbours",
     "self_anchor": "anchors",
     "cross_anchor": "anchors",
@@ -43,6 +45,8 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "transolver_plusplus": {"num_slices": 64},
     "flare": {"num_latents": 64},
     "flare_plusplus": {"num_latents": 64},
+    "gale": {"num_slices": 64},
+    "gale_flare": {"num_latents": 64},
     "irregular_nat": {"max_degree": 16, "radius": 1.0},
     "self_anchor": {"branches": ("surface", "volume")},
 }
