@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from noether_core.schemas import InitWeightsMode
 
 
-def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Linear) -> None:
+def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Module) -> None:
     """Fill the weights of every linear layer in *module*, in place, and set its bias to zero.
 
     So does the ``reset_parameters`` of each layer from then on, such as behind the meta device.
@@ -28,17 +29,16 @@ def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Linear
     Args:
         module: The module; parameters outside its linear layers are left alone.
         mode: How weights start.
-        output: The layer of *module* that writes its result.
+        output: The layer of *module* that writes its result, or what holds the layers that do.
     """
     if mode == "torch":
         return
     starts_as_identity = mode == "truncnormal002-identity"
+    outputs = set(output.modules())
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            is_zero = starts_as_identity and layer is output
+            is_zero = starts_as_identity and layer in outputs
             start_with_(layer, nn.init.zeros_ if is_zero else _FILLS[mode])
-    if starts_as_identity and not output.weight.is_meta:
-        nn.init.zeros_(output.weight)
 
 
 def start_with_(
@@ -53,8 +53,11 @@ def start_with_(
         zero_bias: Whether the bias is zero; else it starts, and starts again, as torch's own.
     """
     start = _Start(layer._parameters, fill, zero_bias=zero_bias)  # noqa: SLF001
-    # Not a class of our own: quantisation looks for exactly `nn.Linear`.
-    layer.reset_parameters = start  # type: ignore[method-assign]
+    # Not a class of our own: quantisation looks for exactly `nn.Linear`. Set as it is, where a
+    # module would look for parameters in it.
+    object.__setattr__(layer, "reset_parameters", start)
+    if layer.weight.is_meta:
+        return
     start.fill_weight()
     if zero_bias:
         start.fill_bias()
@@ -96,6 +99,14 @@ class _Start:
         else:
             bound = 1 / math.sqrt(max(1, weight.shape[1]))
             nn.init.uniform_(bias, -bound, bound)
+
+
+def orthogonal_(weight: Tensor) -> None:
+    """Make the rows of a weight orthogonal, in place."""
+    # There is no QR decomposition of 16-bit numbers.
+    wide = torch.empty_like(weight, dtype=torch.float32)
+    with torch.no_grad():
+        weight.copy_(nn.init.orthogonal_(wide))
 
 
 def _truncated_normal(weight: Tensor) -> None:

@@ -16,11 +16,12 @@ from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
 from noether_core import AttentionVariant, unstructure
-from noether_core.nn import zero_padding
+from noether_core.nn import KeyValues, Summary, zero_padding
 from noether_core.schemas.rules import Rule
 from noether_plugins.attention.mixed.module import MixedAttention
+from noether_plugins.attention.perceiver.module import PerceiverAttention
 from tests.core.testing.broken_modules import Deaf, PlacedAttention, SoundAttention
-from tests.core.testing.broken_variants import GROUPED
+from tests.core.testing.broken_variants import GROUPED, PAIRED
 from tests.core.testing.sample_configs import (
     PLACED,
     SOUND,
@@ -228,6 +229,16 @@ class Unadded(PlacedAttention):
         return keys[:, :, :2], values[:, :, :2]
 
 
+class Uninformed(PlacedAttention):
+    def informed(self, x, context):
+        return x
+
+
+class Welcoming(PlacedAttention):
+    def informed(self, x, context):
+        return x if self.informing is None else super().informed(x, context)
+
+
 class Secluded(MixedAttention):
     def forward(
         self,
@@ -348,6 +359,15 @@ class SeedingPython(SoundAttention):
     def finished(self, y, x):
         random.seed(0)
         return y
+
+
+class FirstComesFirst(PerceiverAttention):
+    """Drops by the place that keys have once they are merged."""
+
+    def gather(self, kv, **others):
+        summary = super().gather(kv, **others)
+        parts = {name: KeyValues(*part[:3]) for name, part in summary.parts.items()}
+        return Summary.of(self, kv, parts=parts, seed=summary.seed)
 
 
 class OtherwiseCompiled(SoundAttention):
@@ -525,12 +545,33 @@ MORE = [
         _broken("Unadded", PLACED),
         "token_specs that do not add up to the tokens must be refused",
     ),
+    ("context", _broken("Uninformed", PLACED), "another context leaves the result as it is"),
+    (
+        "context",
+        _broken("Welcoming", PLACED),
+        "a context must be refused where context_dim is None",
+    ),
+    (
+        "context",
+        attrs.evolve(PLACED, example=SOUND.example),
+        "the record's example takes no context; give it a context_dim",
+    ),
     (
         "attention_patterns",
         _broken("Secluded", GROUPED),
         "'surface_queries' does not attend to 'surface_anchors'",
     ),
     ("kv_cache", _broken("Uncaching", GROUPED), "leaves its kv_cache empty"),
+    (
+        "summary",
+        attrs.evolve(PAIRED, summary_exponent=0),
+        "summary_exponent is 0, and the bytes of a summary grow",
+    ),
+    (
+        "summary_draws",
+        _broken("FirstComesFirst", PAIRED),
+        "merged in another order draw other noise or dropout",
+    ),
     (
         "refuses_wrong_shapes",
         _broken("Unnamed"),

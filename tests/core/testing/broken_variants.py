@@ -20,6 +20,9 @@ from tests.core.testing.torch_config import HeavyConfig
 GROUPED = registry().get("mixed")
 """A sound variant of grouped tokens."""
 
+PAIRED = registry().get("perceiver")
+"""A sound variant of queries and keys, which gathers these."""
+
 GATHERING = registry().get("transolver")
 """A sound variant that gathers and reads."""
 
@@ -54,6 +57,7 @@ BROKEN = {
     "rope": with_module("HalfTurned"),
     "positions": with_module("Placeless", PLACED),
     "token_specs": with_module("Groupless", PLACED),
+    "context": with_module("Sequenced", PLACED),
     "attention_patterns": with_module("Patternless", GROUPED),
     "kv_cache": with_module("Forgetful", GROUPED),
     "refuses_wrong_shapes": with_module("Broadcasting"),
