@@ -214,7 +214,7 @@ class QKVAttention(nn.Module):
         self.v = nn.Linear(key_width, hidden_dim, bias=config.bias)
         self.proj = nn.Linear(hidden_dim, hidden_dim, bias=config.bias)
         self.q_norm = RMSNorm(self.head_dim) if config.qk_norm else None
-        self.k_norm = RMSNorm(self.head_dim) if config.qk_norm else None
+        self.k_norm: nn.Module | None = RMSNorm(self.head_dim) if config.qk_norm else None
         init_weights_(self, config.init_weights, output=self.proj)
 
         if kv_dim is None:

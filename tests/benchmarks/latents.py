@@ -1,13 +1,13 @@
-"""What flare and perceiver cost over their bare operations, and what streaming holds."""
+"""What attention through latents or sums costs over bare operations; what streaming holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, scaled_dot_product_attention
+from torch.nn.functional import elu, gelu, layer_norm, linear, scaled_dot_product_attention
 
 from noether_core import build
 from tests.benchmarks.pairs import Bound, Claim, bound, compare, device, peak_bytes
@@ -30,7 +30,7 @@ def claims(*, quick: bool) -> list[Claim | Bound]:
     sizes = [16, 512] if quick else [16, 4_096, 65_536]
     ratios = [
         _compare(name, tokens, backward=backward, quick=quick)
-        for name in ("flare", "perceiver")
+        for name in _BARE
         for tokens in sizes
         for backward in (False, True)
     ]
@@ -111,6 +111,40 @@ def _bare_perceiver(module: nn.Module) -> Function:
     return forward
 
 
+def _bare_linear(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+
+    def forward(x: Tensor) -> Tensor:
+        queries, keys, values = _projected(module, x)
+        queries, keys = elu(queries) + 1, elu(keys) + 1
+        totals = queries @ keys.sum(dim=2).unsqueeze(-1)
+        return _merged(queries @ (keys.transpose(-2, -1) @ values) / totals, module.proj)
+
+    return forward
+
+
+def _bare_galerkin(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+
+    def normed(heads: Tensor, norm: nn.Module) -> Tensor:
+        normed = layer_norm(heads, heads.shape[-1:])
+        return torch.addcmul(norm.bias.unsqueeze(1), normed, norm.weight.unsqueeze(1))
+
+    def forward(x: Tensor) -> Tensor:
+        queries, keys, values = _projected(module, x)
+        keys, values = normed(keys, module.k_norm), normed(values, module.v_norm)
+        means = keys.transpose(-2, -1) @ values / x.shape[1]
+        return _merged(queries @ means, module.proj)
+
+    return forward
+
+
+def _projected(module: nn.Module, x: Tensor) -> Iterator[Tensor]:
+    """Yield queries, keys and values."""
+    for layer in (module.q, module.k, module.v):
+        yield _heads(linear(x, layer.weight, layer.bias))
+
+
 def _heads(x: Tensor) -> Tensor:
     return x.view(*x.shape[:2], _HEADS, -1).transpose(1, 2)
 
@@ -139,21 +173,27 @@ def _streaming(name: str, tokens: int) -> Callable[[], object]:
     return lambda: module(*tensors)
 
 
-_TENSORS = {"flare": 1, "perceiver": 2}
+_TENSORS = {"flare": 1, "perceiver": 2, "linear": 1, "galerkin": 1}
 
 _BARE: dict[str, Callable[[nn.Module], Function]] = {
     "flare": _bare_flare,
     "perceiver": _bare_perceiver,
+    "linear": _bare_linear,
+    "galerkin": _bare_galerkin,
 }
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "flare": {"hidden_dim": _WIDTH, "num_heads": _HEADS, "num_latents": _LATENTS},
     "perceiver": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
+    "linear": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
+    "galerkin": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
 }
 
 _STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
     "flare": lambda tokens: [(1, tokens, _WIDTH)],
     "perceiver, many queries": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
     "perceiver, many keys": lambda tokens: [(1, _READ, _WIDTH), (1, tokens, _WIDTH)],
+    "linear": lambda tokens: [(1, tokens, _WIDTH)],
+    "galerkin": lambda tokens: [(1, tokens, _WIDTH)],
 }
 """Shapes of what the modules are given; the result has the first."""

@@ -30,6 +30,8 @@ FAMILIES = {
     "transolver": "slices",
     "transolver_plusplus": "slices",
     "flare": "latents",
+    "linear": "sums",
+    "galerkin": "sums",
     "irregular_nat": "neighbours",
     "self_anchor": "anchors",
     "cross_anchor": "anchors",
