@@ -104,6 +104,7 @@ class AnyAttention(nn.Module):
         self._type = own.type
         self._taken = _arguments_taken(self.variant.capabilities, self.attention)
         self._anchor_rule = _anchor_rule(own, AnchorCount.of(anchors))
+        self._has_domains = getattr(own, "num_types", None) is not None
         _check_widths(own)
         self.rope = self._rope(own)
 
@@ -140,7 +141,9 @@ class AnyAttention(nn.Module):
                 token attends to another, or numbers added to the logits; or a structured mask.
             groups: Sizes of groups by name, in the order of the tokens: ``{"surface": 1000,
                 "volume": 3000}``. Without them, all tokens are one group, of which variants with
-                several branches deal one token to each branch in turn.
+                several branches deal one token to each branch in turn. Under ``num_types`` the
+                name up to the first underscore is the domain of a group, whose weights it has, and
+                where there are branches, that of its branch; domains are counted in their order.
             context: Tokens of another kind for variants that take a context.
 
         Returns:
@@ -168,6 +171,8 @@ class AnyAttention(nn.Module):
         if positions is not None:
             positions = zero_padding(positions, key_padding_mask)
         freqs = self._frequencies(positions)
+        if groups is None and self._has_domains:
+            groups = {ONE_GROUP: x.shape[1]}
         shared = {
             "attn_mask": attn_mask,
             "key_padding_mask": key_padding_mask,

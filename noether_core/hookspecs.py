@@ -87,6 +87,10 @@ class AttentionVariant(Schema):
     memory_exponent: Annotated[float, Ge(0)] | None = None
     """Exponent of the number of tokens in the memory of a forward pass, likewise."""
 
+    summary_exponent: Annotated[float, Ge(0)] = 0
+    """Exponent of the number of tokens in the bytes of what ``gather`` returns: 0 for a fixed size.
+    """
+
     summary: str = ""
     """The idea in one line; the first line of the config's docstring where it is left out."""
 

@@ -30,7 +30,7 @@ from noether_core.nn.masks import (
 )
 from noether_core.nn.noise import draw_seed, dropout_at, uniform_at
 from noether_core.nn.norm import RMSNorm
-from noether_core.nn.parts import attend_in_parts, gather_in_parts
+from noether_core.nn.parts import attend_in_parts, gather_in_parts, read_in_parts
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
@@ -72,6 +72,7 @@ __all__ = [
     "layout_of",
     "merge_heads",
     "project_heads",
+    "read_in_parts",
     "read_slices",
     "rotate",
     "split_heads",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from noether_core.errors import CacheError, MaskError, ShapeError, UnsupportedArgumentError
 from noether_core.nn.cache import KVCache
+from noether_core.nn.domains import DomainLinear
 from noether_core.nn.layers import Projection, plain_linear
 from noether_core.nn.masks import Causal, Packed, SlidingWindow
 from noether_core.nn.operators import is_autocast
@@ -214,6 +215,10 @@ def check_device(tensor: Tensor, beside: Tensor, name: str, *, which: str = "tok
 
 def _check_like_weights(x: Tensor, layer: nn.Module, name: str) -> None:
     """Check that *x* has the dtype and the device of the weights of *layer*, where it is plain."""
+    if type(layer) is DomainLinear:
+        for own in layer.children():
+            _check_like_weights(x, own, name)
+        return
     own = layer.project if type(layer) is Projection else layer
     if type(own) is not nn.Linear:
         return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from noether_core.schemas import InitWeightsMode
 
 
-def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Linear) -> None:
+def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Module) -> None:
     """Fill the weights of every linear layer in *module*, in place, and set its bias to zero.
 
     So does the ``reset_parameters`` of each layer from then on, such as behind the meta device.
@@ -28,17 +28,16 @@ def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Linear
     Args:
         module: The module; parameters outside its linear layers are left alone.
         mode: How weights start.
-        output: The layer of *module* that writes its result.
+        output: The layer of *module* that writes its result, or what holds the layers that do.
     """
     if mode == "torch":
         return
     starts_as_identity = mode == "truncnormal002-identity"
+    outputs = set(output.modules())
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            is_zero = starts_as_identity and layer is output
+            is_zero = starts_as_identity and layer in outputs
             start_with_(layer, nn.init.zeros_ if is_zero else _FILLS[mode])
-    if starts_as_identity and not output.weight.is_meta:
-        nn.init.zeros_(output.weight)
 
 
 def start_with_(

@@ -238,27 +238,34 @@ class Subject:
             batch=sizes.batch if batch is None else batch,
             tokens=sizes.tokens if tokens is None else tokens,
             queries=sizes.queries if queries is None else queries,
-            groups=self.variant.example_groups if groups is None else groups,
+            groups=self.groups(module) if groups is None else groups,
             has_positions=self.honours("positions"),
             generator=torch.Generator().manual_seed(seed),
         )
         return calls.moved(call.arguments(), self.device, dtype)
 
+    def groups(self, module: nn.Module | None = None) -> Mapping[str, int | None]:
+        """Return the groups of a smallest call of *module*, or of one of the example."""
+        config = self.config() if module is None else config_of(module)
+        return calls.groups_for(config, self.variant.example_groups)
+
     def larger_call(self, steps: int, *, batch: int | None = None) -> dict[str, Any]:
         """Return a call of the example, every number of tokens larger by so many steps."""
-        groups, sizes = calls.larger_groups(self.variant.example_groups, steps), self.sizes
+        groups, sizes = calls.larger_groups(self.groups(), steps), self.sizes
         is_grouped = self.variant.interface == "tokens"
+        # Compilers take a size of one for a constant.
+        more = 2 * (calls.domains_of(self.config()) or 0)
         return self.arguments(
             tokens=sum(groups.values()) if is_grouped else sizes.tokens + 7 * steps,
-            queries=sizes.queries + 5 * steps,
+            queries=sizes.queries + more + 5 * steps,
             batch=batch,
-            groups=groups,
+            groups=groups if is_grouped else None,
         )
 
     def optional(self, argument: str, arguments: Mapping[str, Any]) -> Any:
         """Return a value for an argument that *arguments* lack, one that changes the result."""
         queries, keys = arguments[self.signature.queries], arguments[self.signature.keys]
-        return calls.optional_value(argument, queries, keys, self.variant.example_groups)
+        return calls.optional_value(argument, queries, keys, self.groups())
 
     def each_call(self, module: nn.Module, **settings: Any) -> Iterator[dict[str, Any]]:
         """Yield arguments for *module*: what it needs, then also each thing that it honours."""

@@ -146,7 +146,7 @@ def _planned(module: SliceAttention, call: Call) -> tuple[Call, Streamed | None]
         dropout=dropout,
         num_heads=module.num_heads,
         tile_size=size,
-        first_token=first_token,
+        first_token=first_token,  # type: ignore[arg-type]  # in a row
     )
     return call, Streamed(streamed.operands, settings)
 

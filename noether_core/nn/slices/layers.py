@@ -171,11 +171,11 @@ class _Parts:
         self._x = CutTokens(call.x, self._count)
 
     def __iter__(self) -> Iterator[Call]:
-        x, is_real, (seed, first), _ = self._call
+        x, is_real, drawing, _ = self._call
         spans = chunks_of([slice(0, x.shape[1])], self._count)
         for own, span in zip(self._x, spans, strict=True):
             real = None if is_real is None else is_real[:, span]
-            yield Call(own, real, Drawing(seed, first + span.start))
+            yield Call(own, real, drawing.part(span.start))
 
 
 def _real_tokens(call: Call) -> Tensor:

@@ -92,9 +92,10 @@ def check_positions(subject: Subject) -> None:
 
 @check("token_specs")
 def check_token_specs(subject: Subject) -> None:
-    """`token_specs` must add up to the tokens, and change the result where a call needs none."""
+    """`token_specs` must add up to the tokens, and act: with `num_types`, or where not needed."""
     module, arguments = subject.module(), subject.arguments()
-    specs = calls.specs_of(subject.variant.example_groups, subject.sizes.tokens)
+    count = arguments[subject.signature.queries].shape[1]
+    specs = calls.specs_of(subject.groups(), count)
     last = specs[-1]
     wrong = [*specs[:-1], TokenSpec(last.name, (last.size or 0) + 1)]
     problem = f"{subject.type}: token_specs that do not add up to the tokens must be refused"
@@ -105,13 +106,43 @@ def check_token_specs(subject: Subject) -> None:
         problem,
     )
 
-    if "token_specs" not in subject.signature.required:
+    if subject.is_sound(num_types=_DOMAINS):
+        _check_domains(subject)
+    elif "token_specs" not in subject.signature.required:
         grouped = subject.call(module, {**arguments, "token_specs": specs})
         if are_alike(grouped, subject.call(module, arguments)):
             raise subject.failure(
                 "token_specs leave the result as it is; use them, do not declare them, or name "
                 "groups that matter in the record's example_groups"
             )
+
+
+def _check_domains(subject: Subject) -> None:
+    """Check that each domain of groups has weights of its own under the option `num_types`."""
+    module = subject.module(num_types=_DOMAINS)
+    groups = calls.one_of_each_domain(subject.groups(module))
+    if len(groups) != _DOMAINS:
+        return  # the example has other domains
+    arguments = subject.arguments(module)
+    count = arguments[subject.signature.queries].shape[1]
+    first, last = calls.specs_of(groups, count)
+    one, other = (
+        subject.call(module, {**arguments, "token_specs": specs})
+        for specs in ([first, last], _one_moved(first, last))
+    )
+    if are_alike(one, other):
+        raise subject.failure(
+            "with num_types, a token gets the same in another domain; give each domain weights "
+            "of its own, or call the option something else"
+        )
+
+
+def _one_moved(first: TokenSpec, last: TokenSpec) -> list[TokenSpec]:
+    """Return two groups after the first took a token from the last."""
+    return [
+        TokenSpec(first.name, (first.size or 0) + 1),
+        TokenSpec(last.name, (last.size or 0) - 1),
+    ]
 
 
 @check("attention_patterns", needs="gradients")
@@ -165,7 +196,7 @@ def _later_call(subject: Subject, arguments: calls.Arguments) -> tuple[dict[str,
         later = {key: value for key, value in arguments.items() if key != "k_freqs"}
         return {**later, "kv": None}, torch.arange(subject.sizes.queries, device=subject.device)
 
-    specs, groups = arguments["token_specs"], subject.variant.example_groups or calls.GROUPS
+    specs, groups = arguments["token_specs"], subject.groups()
     cached = {name for name, size in groups.items() if size is not None} or {specs[-1].name}
     kept = [
         torch.arange(span.start, span.stop)
@@ -179,6 +210,10 @@ def _later_call(subject: Subject, arguments: calls.Arguments) -> tuple[dict[str,
         TokenSpec(spec.name, None) if spec.name in cached else spec for spec in specs
     ]
     return later, rows
+
+
+_DOMAINS = 2
+"""Domains with weights of their own, where there is an option for it."""
 
 
 @attrs.frozen

@@ -79,6 +79,7 @@ OPTIONAL = {
         "q_freqs": "rope",
         "k_freqs": "rope",
         "kv_cache": "kv_cache",
+        "token_specs": "token_specs",
     },
     "tokens": {
         "attention_patterns": "attention_patterns",

@@ -33,6 +33,9 @@ PATTERNS = [
     AttentionPattern(("surface_queries",), ("volume_anchors",)),
     AttentionPattern(("volume_anchors",), ("volume_anchors", "surface_anchors")),
 ]
+DOMAINS = {"mixed": {"num_types": 2}}
+"""Options by which groups of a variant have weights of their own, in some of the tests."""
+
 every_variant = pytest.mark.parametrize(
     "variant", ["mixed", "self_anchor", "cross_anchor", "joint_anchor"]
 )
@@ -75,7 +78,7 @@ def test_ten_layouts_take_two_graphs_and_one_if_they_are_known_to_differ(variant
 
 @pytest.mark.parametrize("variant", ["mixed", "self_anchor"])
 def test_compiled_gradients_are_those_of_eager_calls(variant):
-    module = make(variant, qk_norm=True)
+    module = make(variant, qk_norm=True, **DOMAINS.get(variant, {}))
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
     for sizes in LAYOUTS[:2]:
         arguments, _ = call(variant, sizes)
@@ -102,7 +105,8 @@ def exported(variant, path, **options):
 @pytest.mark.parametrize("rope", sampled([True, False], True))
 @every_variant
 def test_an_exported_file_takes_groups_of_other_sizes(variant, rope, tmp_path):
-    module, loaded = exported(variant, tmp_path / "module.pt2", use_rope=rope)
+    options = {"use_rope": rope, **DOMAINS.get(variant, {})}
+    module, loaded = exported(variant, tmp_path / "module.pt2", **options)
     for sizes in LAYOUTS:
         arguments, freqs = call(variant, sizes, rope=rope)
         torch.testing.assert_close(

@@ -258,3 +258,22 @@ def test_what_does_not_fit_is_refused_by_name():
     assert refused(state, "attn.") == "no name starts with 'attn.'; the first is 'Attn.temperature'"
     assert refused({"model": state}).startswith("model: expected a tensor, got {")
     assert 'Missing key(s) in state_dict: "temperature"' in refused({})
+
+
+@pytest.mark.parametrize("variant", ["mixed", "self_anchor", "perceiver"])
+def test_weights_of_domains_that_were_trained_transposed_are_turned_over(variant):
+    branches = {"branches": ["surface", "volume"]} if variant == "self_anchor" else {}
+    module = build(variant, hidden_dim=DIM, num_heads=HEADS, num_types=2, **branches)
+    state = module.state_dict()
+    got = convert_state_dict(state, module.config, origin="reference", transposed=True)
+    assert got.keys() == state.keys()
+    of_domains = {name for name in state if ".weight." in name}
+    assert len(of_domains) == (4 if variant == "perceiver" else 8)
+    for name, value in state.items():
+        assert torch.equal(got[name], value.T if name in of_domains else value)
+
+
+def test_only_weights_of_domains_are_transposed():
+    module = build("mixed", hidden_dim=DIM, num_heads=HEADS)
+    with pytest.raises(ValueError, match=r"^transposed: .* num_types is None$"):
+        convert_state_dict(module.state_dict(), module.config, origin="reference", transposed=True)
