@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor, nn
 
 from noether_core.nn.noise import Drawing, drop_tokens, seed_for
-from noether_core.nn.operators import dtype_of_results, exact_product, is_autocast
+from noether_core.nn.operators import dtype_of_results, dtype_of_sums, exact_product, is_autocast
 from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size, chunks_of, is_traced
 from noether_core.nn.summaries import Summary
 
@@ -87,6 +87,12 @@ def read(module: SummingAttention, tokens: Tokens, summary: Summary, *, first_to
     if chunk_size is None:
         return _dropped(module, module.receive(tokens.usable(), summary.parts), drawing)
     return _read_chunks(module, tokens, summary.parts, drawing, chunk_size)
+
+
+def widened(x: Tensor) -> Tensor:
+    """Return *x* in the dtype of sums."""
+    wide = dtype_of_sums(x.dtype)
+    return x if x.dtype == wide else x.to(wide)  # a microsecond each, where there is nothing to do
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from noether_core.nn import (
     merge_heads,
     sums,
 )
-from noether_core.nn.operators import dtype_of_sums
 from noether_core.nn.tokens import Tokens
 from noether_plugins.attention.galerkin.config import GalerkinAttentionConfig
 
@@ -132,15 +131,13 @@ class GalerkinAttention(QKVAttention):
 
     def contribute(self, tokens: Tokens) -> dict[str, Part]:
         """Return the products and the number of tokens, padding left out."""
-        keys = self.project_keys(tokens.x)
-        wide = dtype_of_sums(keys.dtype)
-        values = self.v_norm(self.project_values(tokens.x)).to(wide)
-        keys = keys.to(wide)
+        keys = sums.widened(self.project_keys(tokens.x))
+        values = sums.widened(self.v_norm(self.project_values(tokens.x)))
         if tokens.real is not None:
             keys = keys.masked_fill(~tokens.real[:, None, :, None], 0.0)
         return {
             "products": Summed(sums.product(keys.transpose(-2, -1), values)),
-            "count": Summed(_count(tokens, wide)),
+            "count": Summed(_count(tokens, keys.dtype)),
         }
 
     def receive(self, tokens: Tokens, parts: Mapping[str, Part]) -> Tensor:
@@ -148,8 +145,10 @@ class GalerkinAttention(QKVAttention):
         queries = self.project_queries(tokens.x)
         products, count = parts["products"][0], parts["count"][0]
         means = products / count.clamp(min=1.0)
-        heads = sums.product(queries.to(means.dtype), means)
-        y: Tensor = self.proj(merge_heads(heads.to(queries.dtype)))
+        heads = sums.product(sums.widened(queries), means)
+        if heads.dtype != queries.dtype:
+            heads = heads.to(queries.dtype)
+        y: Tensor = self.proj(merge_heads(heads))
         return y
 
     def _checked(self, x: Tensor, key_padding_mask: Tensor | None) -> Tokens:
@@ -181,7 +180,9 @@ class HeadNorm(nn.Module):
         """Normalise *x*, ``(batch, heads, tokens, head_dim)``."""
         normed = functional.layer_norm(x, x.shape[-1:], eps=_EPS)
         weight, bias = self.weight.unsqueeze(1), self.bias.unsqueeze(1)
-        return torch.addcmul(bias.to(normed), normed, weight.to(normed))
+        if normed.dtype != weight.dtype:  # under autocast
+            weight, bias = weight.to(normed), bias.to(normed)
+        return torch.addcmul(bias, normed, weight)
 
 
 def _count(tokens: Tokens, dtype: torch.dtype) -> Tensor:

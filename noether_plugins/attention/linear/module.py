@@ -21,7 +21,6 @@ from noether_core.nn import (
     rotate,
     sums,
 )
-from noether_core.nn.operators import dtype_of_sums
 from noether_core.nn.partial_attention import attend_by_logits
 from noether_core.nn.tokens import Tokens
 from noether_plugins.attention.linear.config import LinearAttentionConfig
@@ -150,15 +149,12 @@ class LinearAttention(QKVAttention):
 
     def contribute(self, tokens: Tokens) -> dict[str, Part]:
         """Return the sums of tokens, padding left out."""
-        keys = self.project_keys(tokens.x)
-        wide = dtype_of_sums(keys.dtype)
-        values = self.project_values(tokens.x).to(wide)
+        keys = sums.widened(self.project_keys(tokens.x))
+        values = sums.widened(self.project_values(tokens.x))
         is_padding = None if tokens.real is None else ~tokens.real[:, None, :, None]
 
         if self.feature_map == "softmax":
-            logits = keys.to(wide, copy=True)
-            if is_padding is not None:
-                logits = logits.masked_fill(is_padding, -math.inf)
+            logits = keys.clone() if is_padding is None else keys.masked_fill(is_padding, -math.inf)
             return {"values": attend_by_logits(logits.transpose(-2, -1), values)}
 
         features = self._features(keys, tokens.freqs)
@@ -172,7 +168,7 @@ class LinearAttention(QKVAttention):
     def receive(self, tokens: Tokens, parts: Mapping[str, Part]) -> Tensor:
         """Return the output of tokens, from the sums of tokens."""
         queries = self.project_queries(tokens.x)
-        features = self._features(queries, tokens.freqs)
+        features = self._features(sums.widened(queries), tokens.freqs)
         if self.feature_map == "softmax":
             heads = sums.product(features, parts["values"][0])
         else:
@@ -180,12 +176,13 @@ class LinearAttention(QKVAttention):
             # Nothing was attended to, or features are too small for their dtype: zeros, and no NaN.
             total = total.masked_fill(total == 0, 1.0)
             heads = sums.product(features, parts["products"][0]) / total
-        y: Tensor = self.proj(merge_heads(heads.to(queries.dtype)))
+        if heads.dtype != queries.dtype:
+            heads = heads.to(queries.dtype)
+        y: Tensor = self.proj(merge_heads(heads))
         return y
 
     def _features(self, x: Tensor, freqs: Frequencies | None) -> Tensor:
-        """Return the features of queries or keys, in the dtype of sums; of queries for softmax."""
-        x = x.to(dtype_of_sums(x.dtype))
+        """Return the features of queries or keys; of queries alone for softmax."""
         if self.feature_map == "softmax":
             return x.softmax(dim=-1)
         if self.feature_map == "elu":
