@@ -22,6 +22,7 @@ from noether_core.nn import (
     sums,
 )
 from noether_core.nn.partial_attention import attend_by_logits
+from noether_core.nn.streaming import is_traced
 from noether_core.nn.tokens import Tokens
 from noether_plugins.attention.linear.config import LinearAttentionConfig
 
@@ -186,6 +187,8 @@ class LinearAttention(QKVAttention):
         if self.feature_map == "softmax":
             return x.softmax(dim=-1)
         if self.feature_map == "elu":
+            if is_traced():  # graphs take the gradient of elu to have other strides than it has
+                x = x.contiguous()
             features = functional.elu(x).add_(1.0)
         else:
             features = functional.relu(x) + _LEAST_FEATURE
