@@ -43,6 +43,7 @@ Capability = Literal[
     "rope",
     "positions",
     "token_specs",
+    "context",
     "attention_patterns",
     "kv_cache",
     "deterministic",
@@ -51,7 +52,8 @@ Capability = Literal[
 ]
 """What a variant honours: arguments of its interface; ``deterministic`` for equal numbers in
 evaluation, ``permutation`` for a result that follows its tokens in whatever order they come, and
-``summary`` for the methods ``gather`` and ``read``."""
+``summary`` for the methods ``gather`` and ``read``. A config that honours ``context`` has the
+option ``context_dim``, the width of its tokens, or None for a module that takes none."""
 
 
 ConfigClass = type[AttentionConfig]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -95,6 +96,14 @@ class _Start:
         else:
             bound = 1 / math.sqrt(max(1, weight.shape[1]))
             nn.init.uniform_(bias, -bound, bound)
+
+
+def orthogonal_(weight: Tensor) -> None:
+    """Make the rows of a weight orthogonal, in place."""
+    # There is no QR decomposition of 16-bit numbers.
+    wide = torch.empty_like(weight, dtype=torch.float32)
+    with torch.no_grad():
+        weight.copy_(nn.init.orthogonal_(wide))
 
 
 def _truncated_normal(weight: Tensor) -> None:

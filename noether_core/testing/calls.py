@@ -62,6 +62,7 @@ SIGNATURES: Mapping[Interface, Signature] = {
             "freqs": "rope",
             "positions": "positions",
             "token_specs": "token_specs",
+            "context": "context",
         },
     ),
     "cross": Signature(
@@ -102,6 +103,12 @@ GROUPS: Mapping[str, int | None] = {
     "volume_anchors": 4,
 }
 """Groups of tokens for a record that names none."""
+
+_OF_NO_TOKEN = frozenset({"context"})
+"""Arguments that belong to samples, and to none of their tokens."""
+
+_CONTEXT_TOKENS = 5
+"""Tokens of a context."""
 
 _COORDINATES = 3
 """Coordinates of a point, where no option ``input_dim`` says how many."""
@@ -267,7 +274,8 @@ def optional_value(
     """Return a sound value of an optional argument for a call with these tokens.
 
     Args:
-        argument: Any but frequencies and positions, which a call has where it needs them.
+        argument: Any but frequencies and positions, which a call has where it needs them, and a
+            context, which follows from the config.
         queries: Tokens that attend.
         keys: Tokens that are attended to.
         groups: Groups of a smallest call.
@@ -287,6 +295,16 @@ def optional_value(
     raise ValueError(f"there is no value for {argument}")
 
 
+def context_for(config: AttentionConfig, tokens: Tensor, *, seed: int = 6) -> Tensor | None:
+    """Return a context for a call with *tokens*; None for a config that takes none."""
+    width = getattr(config, "context_dim", None)
+    if width is None:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    shape = (tokens.shape[0], _CONTEXT_TOKENS, width)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(tokens)
+
+
 def _causal_mask(queries: Tensor, keys: Tensor) -> Tensor:
     """Return a mask by which a query attends to the keys before it, the first in any case."""
     shape = (queries.shape[1], keys.shape[1])
@@ -302,7 +320,8 @@ def _padding_mask(keys: Tensor) -> Tensor:
 
 def each_tensor(function: Callable[[Tensor], Any], arguments: Arguments) -> dict[str, Any]:
     """Return *arguments* with every tensor replaced by what *function* makes of it."""
-    return on_tokens(lambda tensor, _: function(tensor), arguments)
+    whole = {name: function(arguments[name]) for name in arguments.keys() & _OF_NO_TOKEN}
+    return {**on_tokens(lambda tensor, _: function(tensor), arguments), **whole}
 
 
 def on_tokens(function: Callable[[Tensor, bool], Any], arguments: Arguments) -> dict[str, Any]:
@@ -315,7 +334,9 @@ def on_tokens(function: Callable[[Tensor, bool], Any], arguments: Arguments) -> 
     changed = {}
     for name, value in arguments.items():
         is_of_queries = name in _OF_QUERIES
-        if isinstance(value, Tensor):
+        if name in _OF_NO_TOKEN:
+            changed[name] = value
+        elif isinstance(value, Tensor):
             changed[name] = function(value, is_of_queries)
         elif isinstance(value, tuple) and all(isinstance(item, Tensor) for item in value):
             # Real frequencies are a pair of tensors, of cosines and of sines.

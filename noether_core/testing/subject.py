@@ -119,7 +119,8 @@ class Subject:
     def sizes(self) -> calls.Sizes:
         """How large small calls are."""
         config = self.config()
-        widths = (config.head_dim, getattr(config, "kv_dim", None))
+        widths: list[object] = [config.head_dim]
+        widths += [getattr(config, name, None) for name in ("kv_dim", "context_dim")]
         return calls.Sizes.unlike([*self.given().values(), *widths])
 
     def honours(self, capability: Capability) -> bool:
@@ -262,9 +263,16 @@ class Subject:
             groups=groups if is_grouped else None,
         )
 
-    def optional(self, argument: str, arguments: Mapping[str, Any]) -> Any:
-        """Return a value for an argument that *arguments* lack, one that changes the result."""
+    def optional(
+        self, argument: str, arguments: Mapping[str, Any], module: nn.Module | None = None
+    ) -> Any:
+        """Return a value for an argument that *arguments* lack, one that changes the result.
+
+        None where *module*, or one of the example, takes no such argument by its config.
+        """
         queries, keys = arguments[self.signature.queries], arguments[self.signature.keys]
+        if argument == "context":
+            return calls.context_for(self.config() if module is None else config_of(module), keys)
         return calls.optional_value(argument, queries, keys, self.groups())
 
     def each_call(self, module: nn.Module, **settings: Any) -> Iterator[dict[str, Any]]:
@@ -275,8 +283,11 @@ class Subject:
             # Rotations are needed or refused; what is promised in vain fails a check of its own.
             if capability == "rope" or argument in plain or argument not in declared:
                 continue
-            if self.honours(capability):
-                yield {**plain, argument: self.optional(argument, plain)}
+            if not self.honours(capability):
+                continue
+            value = self.optional(argument, plain, module)
+            if value is not None:
+                yield {**plain, argument: value}
 
     def call(self, module: nn.Module, arguments: Mapping[str, Any], *, seed: int = 0) -> Tensor:
         """Return what *module* makes of copies of *arguments*; noise is drawn from *seed*.

@@ -30,6 +30,8 @@ FAMILIES = {
     "transolver": "slices",
     "transolver_plusplus": "slices",
     "flare": "latents",
+    "gale": "slices",
+    "gale_flare": "latents",
     "linear": "sums",
     "galerkin": "sums",
     "irregular_nat": "neighbours",
@@ -43,6 +45,8 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "transolver": {"num_slices": 64},
     "transolver_plusplus": {"num_slices": 64},
     "flare": {"num_latents": 64},
+    "gale": {"num_slices": 64},
+    "gale_flare": {"num_latents": 64},
     "irregular_nat": {"max_degree": 16, "radius": 1.0},
     "self_anchor": {"branches": ("surface", "volume")},
 }

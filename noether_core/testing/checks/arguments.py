@@ -145,6 +145,41 @@ def _one_moved(first: TokenSpec, last: TokenSpec) -> list[TokenSpec]:
     ]
 
 
+@check("context")
+def check_context(subject: Subject) -> None:
+    """`context` changes the result, whatever the order of its tokens; and needs `context_dim`.
+
+    A context may have the heads behind the batch, each with its own tokens.
+    """
+    module, arguments = subject.module(), subject.arguments()
+    context = subject.optional("context", arguments)
+    if context is None:
+        raise subject.failure("the record's example takes no context; give it a context_dim")
+    y = subject.call(module, {**arguments, "context": context})
+    if are_alike(subject.call(module, {**arguments, "context": context + 1}), y):
+        raise subject.failure("another context leaves the result as it is; use it")
+
+    reversed_context = context.flip(1)
+    problem = "the order of the tokens of a context changes the result"
+    got = subject.call(module, {**arguments, "context": reversed_context})
+    check_close(got, y, f"{subject.type}: {problem}")
+
+    by_head = context.unsqueeze(1).repeat(1, subject.config().num_heads, 1, 1)
+    problem = "a context of every head that is the same for all changes the result"
+    got = subject.call(module, {**arguments, "context": by_head})
+    check_close(got, y, f"{subject.type}: {problem}")
+    _check_context_needs_width(subject, context)
+
+
+def _check_context_needs_width(subject: Subject, context: Tensor) -> None:
+    if not subject.is_sound(context_dim=None):
+        return
+    module = subject.module(context_dim=None)
+    arguments = {**subject.arguments(module), "context": context}
+    problem = f"{subject.type}: a context must be refused where context_dim is None"
+    check_refused(lambda: subject.call(module, arguments), NoetherError, "context", problem)
+
+
 @check("attention_patterns", needs="gradients")
 def check_attention_patterns(subject: Subject) -> None:
     """Tokens attend to the groups that their pattern in `attention_patterns` names alone."""
@@ -231,6 +266,7 @@ class _Wrong:
 _TOKENS = ("x", "q", "kv")
 _FREQUENCIES = ("freqs", "q_freqs", "k_freqs")
 _MASK, _PADDING, _POSITIONS = ("attn_mask",), ("key_padding_mask",), ("positions",)
+_CONTEXT = ("context",)
 
 _WRONG_SHAPES = (
     _Wrong(_TOKENS, "two axes", lambda tokens: tokens[0]),
@@ -243,6 +279,9 @@ _WRONG_SHAPES = (
     _Wrong(_MASK, "five axes", lambda mask: mask[None, None, None]),
     _Wrong(_POSITIONS, "too few tokens", lambda points: points[:, :-1]),
     _Wrong(_POSITIONS, "two axes", lambda points: points[0]),
+    _Wrong(_CONTEXT, "two axes", lambda context: context[0]),
+    _Wrong(_CONTEXT, "another width", lambda context: context[..., :-1]),
+    _Wrong(_CONTEXT, "one sample for many", lambda context: context[:1]),
     _Wrong(_FREQUENCIES, "too few tokens", lambda freqs: freqs[:, :-1]),
     _Wrong(_FREQUENCIES, "too wide", lambda freqs: torch.cat([freqs, freqs], dim=-1)),
 )
@@ -253,6 +292,7 @@ _WRONG_DTYPES = (
     _Wrong(_PADDING, "floating numbers", lambda mask: mask.double()),
     _Wrong(_MASK, "integers", lambda mask: mask.long()),
     _Wrong(_POSITIONS, "integers", lambda points: points.long()),
+    _Wrong(_CONTEXT, "integers", lambda context: context.long()),
     _Wrong(_FREQUENCIES, "real numbers", lambda freqs: freqs.real),
 )
 
