@@ -24,6 +24,7 @@ from noether_core.schemas.schema import plan_of
 from noether_core.structuring.documents import read
 from noether_plugins.workbench.experiment import Experiment
 from tests.core.generated import EXAMPLES, INSTALLED, configs_of
+from tests.sampling import ONE_OF_EACH_FORM, sampled
 
 FORMATS = ("yaml", "toml", "json")
 TEXTS = {
@@ -47,13 +48,13 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("config_class", INSTALLED.values(), ids=INSTALLED)
+@pytest.mark.parametrize("name", sampled(INSTALLED, *ONE_OF_EACH_FORM))
 @given(data=st.data())
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30
 )
-def test_a_config_comes_back_equal_from_every_format(config_class, data, tmp_path):
-    config = data.draw(configs_of(config_class))
+def test_a_config_comes_back_equal_from_every_format(name, data, tmp_path):
+    config = data.draw(configs_of(INSTALLED[name]))
     for suffix, defaults in itertools.product(FORMATS, (True, False)):
         path = tmp_path / f"attention.{suffix}"
         dump(config, path, defaults=defaults)
