@@ -102,8 +102,9 @@ class AnyAttention(nn.Module):
         # Read once: compilers trace plain attributes, and no records.
         self._interface = self.variant.interface
         self._type = own.type
-        self._taken = _arguments_taken(self.variant.capabilities, self.attention)
+        self._taken = _arguments_taken(self.variant.capabilities, self.attention, own)
         self._anchor_rule = _anchor_rule(own, AnchorCount.of(anchors))
+        self._has_domains = getattr(own, "num_types", None) is not None
         _check_widths(own)
         self.rope = self._rope(own)
 
@@ -140,8 +141,11 @@ class AnyAttention(nn.Module):
                 token attends to another, or numbers added to the logits; or a structured mask.
             groups: Sizes of groups by name, in the order of the tokens: ``{"surface": 1000,
                 "volume": 3000}``. Without them, all tokens are one group, of which variants with
-                several branches deal one token to each branch in turn.
-            context: Tokens of another kind for variants that take a context.
+                several branches deal one token to each branch in turn. Under ``num_types`` the
+                name up to the first underscore is the domain of a group, whose weights it has, and
+                where there are branches, that of its branch; domains are counted in their order.
+            context: ``(batch, context tokens, context_dim)``: tokens of another kind, for variants
+                that take a context where their config says how wide it is.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
@@ -168,6 +172,8 @@ class AnyAttention(nn.Module):
         if positions is not None:
             positions = zero_padding(positions, key_padding_mask)
         freqs = self._frequencies(positions)
+        if groups is None and self._has_domains:
+            groups = {ONE_GROUP: x.shape[1]}
         shared = {
             "attn_mask": attn_mask,
             "key_padding_mask": key_padding_mask,
@@ -298,15 +304,20 @@ def _check_widths(config: AttentionConfig) -> None:
         raise ConfigError([problem])
 
 
-def _arguments_taken(capabilities: tuple[str, ...], module: nn.Module) -> frozenset[str]:
+def _arguments_taken(
+    capabilities: tuple[str, ...], module: nn.Module, config: AttentionConfig
+) -> frozenset[str]:
     """Return the arguments that a variant honours.
 
     Its ``forward`` declares them. An extension may have wrapped it in one that takes anything;
-    behind that, the record knows.
+    behind that, the record knows. A context is not taken where a config with the
+    option ``context_dim`` does not say how wide it is.
     """
     declared = inspect.signature(module.forward).parameters
     rotations = _ROTATIONS if "rope" in capabilities else ()
-    return frozenset((*declared, *capabilities, *rotations))
+    taken = frozenset((*declared, *capabilities, *rotations))
+    takes_context = getattr(config, "context_dim", 1) is not None
+    return taken if takes_context else taken - {"context"}
 
 
 def _anchor_rule(config: AttentionConfig, count: AnchorCount) -> AnchorRule | None:

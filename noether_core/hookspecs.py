@@ -43,6 +43,7 @@ Capability = Literal[
     "rope",
     "positions",
     "token_specs",
+    "context",
     "attention_patterns",
     "kv_cache",
     "deterministic",
@@ -51,7 +52,8 @@ Capability = Literal[
 ]
 """What a variant honours: arguments of its interface; ``deterministic`` for equal numbers in
 evaluation, ``permutation`` for a result that follows its tokens in whatever order they come, and
-``summary`` for the methods ``gather`` and ``read``."""
+``summary`` for the methods ``gather`` and ``read``. A config that honours ``context`` has the
+option ``context_dim``, the width of its tokens, or None for a module that takes none."""
 
 
 ConfigClass = type[AttentionConfig]
@@ -86,6 +88,10 @@ class AttentionVariant(Schema):
 
     memory_exponent: Annotated[float, Ge(0)] | None = None
     """Exponent of the number of tokens in the memory of a forward pass, likewise."""
+
+    summary_exponent: Annotated[float, Ge(0)] = 0
+    """Exponent of the number of tokens in the bytes of what ``gather`` returns: 0 for a fixed size.
+    """
 
     summary: str = ""
     """The idea in one line; the first line of the config's docstring where it is left out."""

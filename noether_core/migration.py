@@ -25,6 +25,7 @@ def convert_state_dict(
     *,
     origin: str,
     prefix: str = "",
+    transposed: bool = False,
     registry: Registry | None = None,
 ) -> dict[str, Tensor]:
     """Return the weights of another implementation as ``build(config)`` loads them.
@@ -44,6 +45,8 @@ def convert_state_dict(
         config: The config of the module that is to load them.
         origin: Where they were trained: ``"reference"``, or an origin that the variant knows.
         prefix: Start of the names of this attention among those of a whole model.
+        transposed: Whether weights of single domains are stored the other way around, as the
+            reference framework trains them on domains of equal sizes.
         registry: Where the type is looked up; the process-wide one where it is None.
 
     Returns:
@@ -52,7 +55,8 @@ def convert_state_dict(
     Raises:
         StateDictError: If a tensor is missing, has another shape, or fits none of the module.
         ConfigError: If *config* is wrong.
-        ValueError: If the variant knows no such *origin*.
+        ValueError: If the variant knows no such *origin*, or no domain has weights of its own that
+            could be *transposed*.
     """
     known = default_registry() if registry is None else registry
     module = build(config, device="meta", registry=known)
@@ -69,7 +73,7 @@ def convert_state_dict(
     for name in biases:
         weight = converted[f"{name.removesuffix('bias')}weight"]
         converted[name] = weight.new_zeros(converted[name].shape)
-    return converted
+    return {**converted, **_transposed(module, converted)} if transposed else converted
 
 
 def _is_one_of(name: str, patterns: Iterable[str]) -> bool:
@@ -109,6 +113,21 @@ def _renamed(state: Mapping[str, Tensor], names: Origin) -> Iterator[tuple[str, 
             if name.startswith(f"{theirs}.")
         )
         yield next(found, name), tensor
+
+
+def _transposed(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of single domains in *state*, transposed.
+
+    Raises:
+        ValueError: If *module* has no such weights.
+    """
+    from noether_core.nn.domains import DomainLinear
+
+    layers = [name for name, layer in module.named_modules() if isinstance(layer, DomainLinear)]
+    if not layers:
+        raise ValueError("transposed: is for the weights of domains, and num_types is None")
+    starts = tuple(f"{name}.weight." for name in layers)
+    return {name: tensor.mT for name, tensor in state.items() if name.startswith(starts)}
 
 
 def _take(module: nn.Module, state: Mapping[str, Tensor], *, strict: bool = False) -> list[str]:

@@ -4,12 +4,14 @@ from noether_core.nn.attention import attend
 from noether_core.nn.cache import KeyValues, KVCache
 from noether_core.nn.checks import (
     check_attn_mask,
+    check_context,
     check_freqs,
     check_key_padding_mask,
     check_kv_cache,
     check_positions,
     check_tokens,
 )
+from noether_core.nn.context import ContextLayers
 from noether_core.nn.groups import group_sizes, layout_of
 from noether_core.nn.initialisation import init_weights_
 from noether_core.nn.layers import (
@@ -30,7 +32,7 @@ from noether_core.nn.masks import (
 )
 from noether_core.nn.noise import draw_seed, dropout_at, uniform_at
 from noether_core.nn.norm import RMSNorm
-from noether_core.nn.parts import attend_in_parts, gather_in_parts
+from noether_core.nn.parts import attend_in_parts, gather_in_parts, read_in_parts
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
@@ -39,6 +41,7 @@ from noether_core.nn.summaries import Attended, Summary, Summed
 __all__ = [
     "Attended",
     "Causal",
+    "ContextLayers",
     "Frequencies",
     "KVCache",
     "KeyValues",
@@ -56,6 +59,7 @@ __all__ = [
     "attend_in_parts",
     "attend_slices",
     "check_attn_mask",
+    "check_context",
     "check_freqs",
     "check_key_padding_mask",
     "check_kv_cache",
@@ -72,6 +76,7 @@ __all__ = [
     "layout_of",
     "merge_heads",
     "project_heads",
+    "read_in_parts",
     "read_slices",
     "rotate",
     "split_heads",

@@ -11,7 +11,7 @@ from torch import Tensor
 from noether_core.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import nn
 
@@ -27,6 +27,11 @@ class KeyValues(NamedTuple):
 
     real: Tensor | None
     """``(batch, tokens)`` booleans, True for real tokens; None where all are."""
+
+    @classmethod
+    def merged(cls, parts: Sequence[KeyValues]) -> KeyValues:
+        """Return the keys and values of all *parts*, one behind the other."""
+        return join_key_values(parts)
 
 
 def join_key_values(groups: Sequence[KeyValues]) -> KeyValues:
@@ -65,6 +70,20 @@ class KVCache:
         # What groups that were read together are views of, by their names.
         self._joined: dict[tuple[str, ...], KeyValues] = {}
         self._module: weakref.ref[nn.Module] | None = None
+        self._domains: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, module: nn.Module, groups: Mapping[str, KeyValues]) -> KVCache:
+        """Return a cache of groups that were gathered, for *module*; it copies nothing.
+
+        Args:
+            module: The attention that reads them.
+            groups: Their keys and values, by name.
+        """
+        cache = cls(keep_graph=True)
+        cache._groups.update(groups)
+        cache._module = weakref.ref(module)
+        return cache
 
     def __contains__(self, name: object) -> bool:
         return name in self._groups
@@ -82,7 +101,13 @@ class KVCache:
             name: self._own(group) if name in together else group
             for name, group in self._groups.items()
         }
-        return {"keep_graph": self.keep_graph, "_groups": groups, "_joined": {}, "_module": None}
+        return {
+            "keep_graph": self.keep_graph,
+            "_groups": groups,
+            "_joined": {},
+            "_module": None,
+            "_domains": self._domains,
+        }
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {group.keys.shape[2]}" for name, group in self._groups.items())
@@ -102,6 +127,24 @@ class KVCache:
         self._groups.clear()
         self._joined.clear()
         self._module = None
+
+    def agree_on_domains(self, names: tuple[str, ...]) -> None:
+        """Check that domains are counted as by the call that began to fill the cache.
+
+        Args:
+            names: The domains that have weights of their own, in the order in which they are
+                counted.
+
+        Raises:
+            CacheError: If they were counted in another order.
+        """
+        if not self._groups:
+            self._domains = names
+        elif self._domains not in (None, names):
+            raise CacheError(
+                f"kv_cache: was filled with the domains {_quoted(self._domains)}, in this order, "
+                f"and this call counts {_quoted(names)}; name them in the order of the cache"
+            )
 
     def store(self, module: nn.Module, name: str, group: KeyValues) -> None:
         """Keep copies of the keys and values of a group.
@@ -213,6 +256,10 @@ def _views_of(joined: KeyValues, groups: Sequence[KeyValues]) -> list[KeyValues]
     for group, key, value, mask in zip(groups, keys, values, masks, strict=True):
         views.append(KeyValues(key, value, None if group.real is None else mask))
     return views
+
+
+def _quoted(names: Sequence[str] | None) -> str:
+    return ", ".join(map(repr, names or ()))
 
 
 def _check_fit(name: str, keys: Tensor, queries: Tensor) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from noether_core.errors import CacheError, MaskError, ShapeError, UnsupportedArgumentError
 from noether_core.nn.cache import KVCache
+from noether_core.nn.domains import DomainLinear
 from noether_core.nn.layers import Projection, plain_linear
 from noether_core.nn.masks import Causal, Packed, SlidingWindow
 from noether_core.nn.operators import is_autocast
@@ -86,6 +87,46 @@ def check_positions(positions: Tensor | None, x: Tensor, input_dim: int) -> Tens
         raise ShapeError(f"positions: got {positions.dtype}, wanted a floating dtype")
     check_device(positions, x, "positions")
     return positions
+
+
+def check_context(
+    context: Tensor,
+    x: Tensor,
+    context_dim: int,
+    num_heads: int,
+    *,
+    layer: nn.Module | None = None,
+) -> None:
+    """Check that *context* holds tokens that those of *x* may attend to beside each other.
+
+    Args:
+        context: The tokens.
+        x: The tokens of the call, ``(batch, tokens, hidden_dim)``.
+        context_dim: Width of a token of the context.
+        num_heads: Number of heads.
+        layer: The linear layer that the context meets first, as `check_tokens` takes it.
+
+    Raises:
+        ShapeError: If *context* is no dense tensor, neither ``(batch, context tokens,
+            context_dim)`` nor ``(batch, num_heads, context tokens, context_dim)`` of floating
+            numbers, or on another device.
+    """
+    batch = x.shape[0]
+    wanted = f"(batch, context tokens, context_dim) = ({batch}, ..., {context_dim})"
+    if not is_dense(context):
+        raise not_dense(context, "context", wanted)
+
+    leading = context.shape[:-2]
+    if context.shape[-1:] != (context_dim,) or leading not in ((batch,), (batch, num_heads)):
+        raise ShapeError(
+            f"context: got shape {tuple(context.shape)}, wanted {wanted}, "
+            f"or with {num_heads} heads behind the batch"
+        )
+    if not context.is_floating_point():
+        raise ShapeError(f"context: got {context.dtype}, wanted a floating dtype")
+    check_device(context, x, "context")
+    if layer is not None:
+        _check_like_weights(context, layer, "context")
 
 
 def check_key_padding_mask(
@@ -214,6 +255,10 @@ def check_device(tensor: Tensor, beside: Tensor, name: str, *, which: str = "tok
 
 def _check_like_weights(x: Tensor, layer: nn.Module, name: str) -> None:
     """Check that *x* has the dtype and the device of the weights of *layer*, where it is plain."""
+    if type(layer) is DomainLinear:
+        for own in layer.children():
+            _check_like_weights(x, own, name)
+        return
     own = layer.project if type(layer) is Projection else layer
     if type(own) is not nn.Linear:
         return

@@ -6,19 +6,15 @@ A token drops the same weights however tokens are cut, where kernels draw by the
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from noether_core.nn.noise import Drawing, drop_tokens
-from noether_core.nn.operators import dtype_of_results, dtype_of_weights
+from noether_core.nn.operators import dtype_of_results
 from noether_core.nn.partial_attention import KeyChunk, attend_by_products
 from noether_core.nn.streaming import recomputed
 from noether_core.nn.summaries import Attended
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _BYTES_IN_CACHE = 1 << 23
 """Bytes of the weights that are made at once on a CPU."""
@@ -68,47 +64,51 @@ def gather_dropping(
     # Views of one split: the gradient of each slice by itself would be a tensor of all tokens.
     splits = torch.split(keys, count, dim=2), torch.split(values, count, dim=2)
     masks = [None] * len(splits[0]) if mask is None else torch.split(mask, count, dim=-1)
-    parts = [KeyChunk(*part) for part in zip(*splits, masks, strict=True)]
-    drawings = _drawings(drawing, count)
-    return Attended.merged(
-        [recomputed(attend_to, part, own) for part, own in zip(parts, drawings, strict=False)]
-    )
+    merged = []
+    for number, part in enumerate(zip(*splits, masks, strict=True)):
+        own = drawing.part(number * count)
+        merged.append(recomputed(attend_to, KeyChunk(*part), own))
+    return Attended.merged(merged)
 
 
 def read_dropping(
     queries: Tensor,
-    latents: Tensor,
-    gathered: Tensor,
+    keys: Tensor,
+    values: Tensor,
     *,
-    scale: float | None,
+    key_padding_mask: Tensor | None = None,
+    scale: float | None = None,
     dropout: float,
     drawing: Drawing,
 ) -> Tensor:
-    """Return the attention of tokens to latents, ``(batch, heads, tokens, width)``.
+    """Return the attention of tokens to keys, ``(batch, heads, tokens, width)``.
 
     Args:
         queries: ``(batch, heads, tokens, head_dim)``.
-        latents: ``(batch, heads, latents, head_dim)``, the keys.
-        gathered: ``(batch, heads, latents, width)``, the values.
-        scale: As in `gather_dropping`, and so are the others.
+        keys: ``(batch, heads, keys, head_dim)``.
+        values: ``(batch, heads, keys, width)``.
+        key_padding_mask: ``(batch, keys)`` booleans, True for real keys.
+        scale: As in `gather_dropping`.
         dropout: Probability of dropping a weight.
-        drawing: Decides which.
+        drawing: Decides which, by the number of a token and the place of a key.
     """
-    queries, latents, gathered, scale = _as_computed(queries, latents, gathered, scale)
-    wide = dtype_of_weights(queries.dtype)
+    queries, keys, values, scale = _as_computed(queries, keys, values, scale)
+    mask = None if key_padding_mask is None else key_padding_mask[:, None, None]
 
     def read(own_queries: Tensor, own: Drawing) -> Tensor:
-        logits = (own_queries * scale).to(wide) @ latents.to(wide).transpose(-2, -1)
-        kept = drop_tokens(logits.softmax(dim=-1).to(wide), dropout, own)
-        return (kept @ gathered.to(wide)).to(queries.dtype)
+        part = KeyChunk(keys, values, mask)
 
-    count = _tokens_at_once(latents)
+        def drop(weights: Tensor) -> Tensor:
+            return drop_tokens(weights, dropout, own)
+
+        return attend_by_products(own_queries, *part, scale, drop=drop).mean.to(queries.dtype)
+
+    count = _tokens_at_once(keys)
     if queries.shape[2] <= count:
         return read(queries, drawing)
     parts = torch.split(queries, count, dim=2)  # views of one split, as above
-    drawings = _drawings(drawing, count)
     return torch.cat(
-        [recomputed(read, part, own) for part, own in zip(parts, drawings, strict=False)], dim=2
+        [recomputed(read, own, drawing.part(i * count)) for i, own in enumerate(parts)], dim=2
     )
 
 
@@ -120,15 +120,7 @@ def _as_computed(
     return queries, keys.to(queries), values.to(queries), scale
 
 
-def _drawings(drawing: Drawing, count: int) -> Iterator[Drawing]:
-    """Yield what draws for *count* tokens, for as many behind them, and so on."""
-    first = drawing.first_token
-    while True:
-        yield Drawing(drawing.seed, first)
-        first += count
-
-
 def _tokens_at_once(latents: Tensor) -> int:
-    """Return how many tokens' weights are made at once."""
+    """Return how many tokens are computed at once, with a weight for each of *latents*."""
     available = _BYTES_IN_CACHE if latents.device.type == "cpu" else _BYTES_TO_BE_BUSY
     return max(_LEAST, available // max(1, 4 * latents[..., 0].numel()))

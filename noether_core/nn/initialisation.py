@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from noether_core.schemas import InitWeightsMode
 
 
-def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Linear) -> None:
+def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Module) -> None:
     """Fill the weights of every linear layer in *module*, in place, and set its bias to zero.
 
     So does the ``reset_parameters`` of each layer from then on, such as behind the meta device.
@@ -28,17 +29,16 @@ def init_weights_(module: nn.Module, mode: InitWeightsMode, *, output: nn.Linear
     Args:
         module: The module; parameters outside its linear layers are left alone.
         mode: How weights start.
-        output: The layer of *module* that writes its result.
+        output: The layer of *module* that writes its result, or what holds the layers that do.
     """
     if mode == "torch":
         return
     starts_as_identity = mode == "truncnormal002-identity"
+    outputs = set(output.modules())
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            is_zero = starts_as_identity and layer is output
+            is_zero = starts_as_identity and layer in outputs
             start_with_(layer, nn.init.zeros_ if is_zero else _FILLS[mode])
-    if starts_as_identity and not output.weight.is_meta:
-        nn.init.zeros_(output.weight)
 
 
 def start_with_(
@@ -96,6 +96,14 @@ class _Start:
         else:
             bound = 1 / math.sqrt(max(1, weight.shape[1]))
             nn.init.uniform_(bias, -bound, bound)
+
+
+def orthogonal_(weight: Tensor) -> None:
+    """Make the rows of a weight orthogonal, in place."""
+    # There is no QR decomposition of 16-bit numbers.
+    wide = torch.empty_like(weight, dtype=torch.float32)
+    with torch.no_grad():
+        weight.copy_(nn.init.orthogonal_(wide))
 
 
 def _truncated_normal(weight: Tensor) -> None:

@@ -12,7 +12,9 @@ from torch.nn import functional
 from torch.nn.modules import module as torch_module
 from torch.utils.module_tracker import ModuleTracker
 
+from noether_core.nn.domains import DomainLinear, DomainRuns, DomainTokens, by_domain
 from noether_core.nn.initialisation import init_weights_
+from noether_core.nn.noise import Drawing, drop_tokens
 from noether_core.nn.norm import RMSNorm
 from noether_core.nn.rope import rotate
 from noether_core.nn.state_dicts import accept_fused_
@@ -57,7 +59,7 @@ def merge_heads(x: Tensor, *, parts: int = 1) -> Tensor:
 
 
 def project_heads(
-    x: Tensor,
+    x: Tensor | DomainTokens,
     layer: nn.Module,
     num_heads: int,
     *,
@@ -68,7 +70,7 @@ def project_heads(
     """Return the queries, keys or values of every head: projected, then normalised, then rotated.
 
     Args:
-        x: ``(batch, tokens, width)``.
+        x: ``(batch, tokens, width)``, or what else *layer* takes.
         layer: Projects tokens to ``num_heads * head_dim`` features.
         num_heads: Number of heads.
         norm: Normalises each head over ``head_dim``, where it is given.
@@ -192,14 +194,21 @@ class QKVAttention(nn.Module):
     ``k_norm`` are norms over a head with ``qk_norm``, and None without. Weights that were stacked
     into ``qkv`` load, or with *kv_dim* those that were stacked into ``kv``.
 
+    With *num_types* each is a `noether_core.nn.domains.DomainLinear`, and takes what
+    `noether_core.nn.domains.by_domain` makes of tokens. With a *kv_dim* only ``q`` and ``proj``
+    are: domains are those of the queries.
+
     Args:
         config: The concrete config of the variant.
         kv_dim: Width of the tokens of keys and values, where these are not those of the queries.
+        num_types: Domains that have weights of their own; None where all tokens share them.
     """
 
     config: AttentionConfig
 
-    def __init__(self, config: AttentionConfig, *, kv_dim: int | None = None) -> None:
+    def __init__(
+        self, config: AttentionConfig, *, kv_dim: int | None = None, num_types: int | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.hidden_dim = hidden_dim = config.hidden_dim
@@ -208,11 +217,14 @@ class QKVAttention(nn.Module):
         self.use_rope = config.use_rope
         self.dropout = config.dropout
 
+        self.num_types = num_types
+
         key_width = hidden_dim if kv_dim is None else kv_dim
-        self.q = nn.Linear(hidden_dim, hidden_dim, bias=config.bias)
-        self.k = nn.Linear(key_width, hidden_dim, bias=config.bias)
-        self.v = nn.Linear(key_width, hidden_dim, bias=config.bias)
-        self.proj = nn.Linear(hidden_dim, hidden_dim, bias=config.bias)
+        key_types = num_types if kv_dim is None else None
+        self.q = _linear(hidden_dim, hidden_dim, bias=config.bias, num_types=num_types)
+        self.k = _linear(key_width, hidden_dim, bias=config.bias, num_types=key_types)
+        self.v = _linear(key_width, hidden_dim, bias=config.bias, num_types=key_types)
+        self.proj = _linear(hidden_dim, hidden_dim, bias=config.bias, num_types=num_types)
         self.q_norm = RMSNorm(self.head_dim) if config.qk_norm else None
         self.k_norm = RMSNorm(self.head_dim) if config.qk_norm else None
         init_weights_(self, config.init_weights, output=self.proj)
@@ -226,23 +238,35 @@ class QKVAttention(nn.Module):
         """Return type and sizes, for the repr."""
         return describe(self.config)
 
+    @property
+    def drops(self) -> bool:
+        """Whether weights and features are dropped."""
+        return self.training and self.dropout > 0
+
     def project_queries(
-        self, x: Tensor, freqs: Frequencies | None = None, *, parts: int = 1
+        self, x: Tensor | DomainTokens, freqs: Frequencies | None = None, *, parts: int = 1
     ) -> Tensor:
         """Return the queries of *x*, as `project_heads` makes them."""
         return project_heads(x, self.q, self.num_heads, norm=self.q_norm, freqs=freqs, parts=parts)
 
     def project_keys(
-        self, x: Tensor, freqs: Frequencies | None = None, *, parts: int = 1
+        self, x: Tensor | DomainTokens, freqs: Frequencies | None = None, *, parts: int = 1
     ) -> Tensor:
         """Return the keys of *x*, as `project_heads` makes them."""
         return project_heads(x, self.k, self.num_heads, norm=self.k_norm, freqs=freqs, parts=parts)
 
-    def project_values(self, x: Tensor, *, parts: int = 1) -> Tensor:
+    def project_values(self, x: Tensor | DomainTokens, *, parts: int = 1) -> Tensor:
         """Return the values of *x*, which are neither normalised nor rotated."""
         return project_heads(x, self.v, self.num_heads, parts=parts)
 
-    def project_output(self, heads: Tensor, *, parts: int = 1) -> Tensor:
+    def project_output(
+        self,
+        heads: Tensor,
+        *,
+        parts: int = 1,
+        runs: DomainRuns | None = None,
+        drawing: Drawing | None = None,
+    ) -> Tensor:
         """Return the output of tokens from the results of their heads.
 
         In training, its features are dropped with the probability ``dropout``.
@@ -250,9 +274,26 @@ class QKVAttention(nn.Module):
         Args:
             heads: ``(batch * parts, heads, tokens / parts, head_dim)``.
             parts: As in `split_heads`.
+            runs: The domains of the tokens, exactly where there are such.
+            drawing: Decides what is dropped by the number of a token; by its place in the call
+                where it is None.
 
         Returns:
             ``(batch, tokens, hidden_dim)``.
         """
-        y: Tensor = self.proj(merge_heads(heads, parts=parts))
-        return functional.dropout(y, self.dropout) if self.training and self.dropout else y
+        merged = merge_heads(heads, parts=parts)
+        y: Tensor = self.proj(merged if runs is None else by_domain(merged, runs))
+        if not self.drops:
+            return y
+        if drawing is not None:
+            return drop_tokens(y, self.dropout, drawing)
+        return functional.dropout(y, self.dropout)
+
+
+def _linear(
+    in_features: int, out_features: int, *, bias: bool, num_types: int | None
+) -> nn.Linear | DomainLinear:
+    """Return a linear layer for all tokens, or one for each domain."""
+    if num_types is None:
+        return nn.Linear(in_features, out_features, bias=bias)
+    return DomainLinear(in_features, out_features, bias=bias, num_types=num_types)

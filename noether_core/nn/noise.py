@@ -28,8 +28,17 @@ class Drawing(NamedTuple):
     seed: Tensor | None = None
     """What `draw_seed` returned; None where nothing is drawn."""
 
-    first_token: int = 0
-    """Number of the first of its tokens."""
+    first_token: int | Tensor = 0
+    """Number of the first of its tokens; or of each of them, ``(tokens,)``, where they are not in
+    a row.
+    """
+
+    def part(self, start: int) -> Drawing:
+        """Return what draws for the tokens from *start* on."""
+        first = self.first_token
+        if isinstance(first, Tensor):
+            return Drawing(self.seed, first[start:])
+        return Drawing(self.seed, first + start)
 
     def beside(self, number: int) -> Drawing:
         """Return what draws other numbers for the same tokens; *number* says which, from 1."""
@@ -74,6 +83,15 @@ def uniform_at(
     Returns:
         ``(*rows.shape, columns)``.
     """
+    return _bits_at(seed, rows, columns).to(dtype).mul_(2.0**-_BITS)
+
+
+_BITS = 24
+"""Bits of a number: what float32 holds exactly."""
+
+
+def _bits_at(seed: Tensor, rows: Tensor, columns: int) -> Tensor:
+    """Return the same numbers as integers from 0 to below ``2^24``."""
     # The seed is added first: compilers work out products of counters in advance, and not as
     # integers that wrap.
     keys = _scrambled((rows.to(torch.int64) + _scrambled(seed.view(()))) * _GOLDEN).unsqueeze(-1)
@@ -83,7 +101,7 @@ def uniform_at(
     bits = _xor_shifted_(low ^ offsets, 16).mul_(_MIX32[0]).add_(high)
     bits = _xor_shifted_(bits, 15).mul_(_MIX32[1])
     bits = _xor_shifted_(bits, 16)
-    return _shifted(bits, 8, 32).to(dtype).mul_(2.0**-24)
+    return _shifted(bits, 32 - _BITS, 32)
 
 
 def _scrambled(keys: Tensor) -> Tensor:
@@ -115,12 +133,14 @@ def dropout_at(x: Tensor, probability: float, seed: Tensor, rows: Tensor) -> Ten
     """
     if not probability:
         return x
-    uniform = uniform_at(seed, rows, math.prod(x.shape[1:]))
+    is_dropped = _bits_at(seed, rows, math.prod(x.shape[1:])) < math.ceil(probability * 2**_BITS)
     scale = 1 / (1 - probability) if probability < 1 else 0.0
-    return x * ((uniform >= probability).view(x.shape).to(x.dtype) * scale)
+    return (x * scale).masked_fill(is_dropped.view(x.shape), 0.0)
 
 
-def token_rows(entries: int, tokens: int, device: torch.device, *, first: int = 0) -> Tensor:
+def token_rows(
+    entries: int, tokens: int, device: torch.device, *, first: int | Tensor = 0
+) -> Tensor:
     """Return numbers of rows for tokens, ``(entries, tokens)``, whatever their total is.
 
     A token has the same ones however tokens are cut.
@@ -129,9 +149,11 @@ def token_rows(entries: int, tokens: int, device: torch.device, *, first: int = 
         entries: Samples, or samples times heads.
         tokens: Tokens of each.
         device: Where the numbers are.
-        first: Number of the first token.
+        first: Number of the first token, or of each of at least so many.
     """
     starts = torch.arange(entries, device=device) << _TOKEN_BITS
+    if isinstance(first, Tensor):
+        return starts.unsqueeze(-1) + first[:tokens]
     return starts.unsqueeze(-1) + torch.arange(first, first + tokens, device=device)
 
 

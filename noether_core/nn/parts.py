@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -38,8 +38,26 @@ def attend_in_parts(module: nn.Module, parts: Iterable[Part], **options: Any) ->
         SummaryError: If the module gathers nothing, or *parts* are none or cannot be gone through
             again.
     """
-    summaries = gather_in_parts(module, parts)
-    return _read_parts(module, parts, summaries, options)
+    return read_in_parts(module, parts, gather_in_parts(module, parts), **options)
+
+
+def read_in_parts(
+    module: nn.Module, parts: Iterable[Part], summaries: Sequence[Summary], **options: Any
+) -> Iterator[Tensor]:
+    """Return an iterator over what parts of tokens get of summaries, made one by one.
+
+    Args:
+        module: As in `attend_in_parts`.
+        parts: The tokens that read, gone through once.
+        summaries: What `gather_in_parts` returned, of these tokens or others.
+        **options: As in `attend_in_parts`.
+    """
+    read: Any = module.read
+    first_token = 0
+    for part in parts:
+        x, others = _arguments(part)
+        yield read(x, *summaries, **others, **options, first_token=first_token)
+        first_token += x.shape[1]
 
 
 def gather_in_parts(module: nn.Module, parts: Iterable[Part]) -> tuple[Summary, ...]:
@@ -85,16 +103,6 @@ def _gathered(gather: Any, parts: Iterable[Part], earlier: list[Summary]) -> Sum
     if merged is None:
         raise SummaryError("parts: there are none")
     return merged
-
-
-def _read_parts(
-    module: Any, parts: Iterable[Part], summaries: tuple[Summary, ...], options: dict[str, Any]
-) -> Iterator[Tensor]:
-    first_token = 0
-    for part in parts:
-        x, others = _arguments(part)
-        yield module.read(x, *summaries, **others, **options, first_token=first_token)
-        first_token += x.shape[1]
 
 
 def _arguments(part: Part) -> tuple[Tensor, dict[str, Any]]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from noether_core.errors import SummaryError
+from noether_core.nn.cache import KeyValues
 
 if TYPE_CHECKING:
     import os
@@ -66,8 +67,8 @@ class Attended(NamedTuple):
         return cls(mean, (largest + total.log()).masked_fill(is_empty, -math.inf))
 
 
-Part = Summed | Attended
-"""A part of a summary, by how it is merged."""
+Part = Summed | Attended | KeyValues
+"""A part of a summary, by how it is merged: added, weighed, or put one behind the other."""
 
 
 class Origin(NamedTuple):
@@ -88,6 +89,9 @@ class Origin(NamedTuple):
 
     dtype: torch.dtype
     """Dtype of the tokens."""
+
+    domains: tuple[str, ...] | None = None
+    """Domains of groups that have weights of their own, as they were counted."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # compilers see through it, and not through attrs
@@ -125,6 +129,7 @@ class Summary:
         parts: Mapping[str, Part],
         round: int = 1,
         seed: Tensor | None = None,
+        domains: tuple[str, ...] | None = None,
     ) -> Self:
         """Return the summary that *module* gathered.
 
@@ -134,9 +139,11 @@ class Summary:
             parts: What they contribute.
             round: Which of the module's rounds this is, from 1.
             seed: Decides what is random in it.
+            domains: Domains of groups that have weights of their own, in the order of their
+                numbers.
         """
         config: Any = module.config
-        origin = Origin(weakref.ref(module), config, round, x.shape[0], x.dtype)
+        origin = Origin(weakref.ref(module), config, round, x.shape[0], x.dtype, domains)
         return cls(dict(parts), origin, seed)
 
     def merge(self, *others: Summary) -> Summary:
@@ -149,14 +156,16 @@ class Summary:
         for other in others:
             self._check_module(other.origin.module, other.origin.config, "another one")
             self._check_facts(other.facts(), "another one")
+            self._check_domains(other)
             self._check_seed(other.seed)
         if not others:
             return self
 
         merged: dict[str, Part] = {}
-        for name, part in self.parts.items():
-            alike: list[Any] = [part, *(other.parts[name] for other in others)]
-            merged[name] = type(part).merged(alike)
+        names = [name for each in (self, *others) for name in each.parts]
+        for name in dict.fromkeys(names):
+            alike: list[Any] = [each.parts[name] for each in (self, *others) if name in each.parts]
+            merged[name] = type(alike[0]).merged(alike)
         return Summary(merged, self.origin, self.seed)
 
     def check(self, module: nn.Module, x: Tensor, *, round: int = 1) -> None:
@@ -175,6 +184,12 @@ class Summary:
         self._check_module(weakref.ref(module), config, "the call")
         wanted = {"batch": x.shape[0], "dtype": x.dtype, "round": round, "device": x.device}
         self._check_facts(wanted, "the call")
+
+    def owned_by(self, module: nn.Module) -> Summary:
+        """Return the summary as that of *module*, which has the module that gathered within it."""
+        config: Any = module.config
+        origin = self.origin._replace(module=weakref.ref(module), config=config)
+        return Summary(self.parts, origin, self.seed)
 
     def facts(self) -> dict[str, object]:
         """Return what summaries must have in common, by the words of messages."""
@@ -225,7 +240,7 @@ class Summary:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that its tensors take; they do not grow with the number of tokens."""
+        """Bytes that its tensors take; sums and means do not grow with the number of tokens."""
         return sum(tensor.nbytes for tensor in self._tensors())
 
     def __repr__(self) -> str:
@@ -241,7 +256,8 @@ class Summary:
 
     def _tensors(self) -> list[Tensor]:
         seeds = [] if self.seed is None else [self.seed]
-        return [tensor for part in self.parts.values() for tensor in part] + seeds
+        held = [tensor for part in self.parts.values() for tensor in part]
+        return [tensor for tensor in held if tensor is not None] + seeds
 
     def _check_module(
         self, module: weakref.ref[nn.Module] | None, config: AttentionConfig, who: str
@@ -268,6 +284,13 @@ class Summary:
                     f"summary: it was gathered with {fact} {own}, and {who} has {others[fact]}"
                 )
 
+    def _check_domains(self, other: Summary) -> None:
+        own, found = self.origin.domains, other.origin.domains
+        if own != found:
+            raise SummaryError(
+                f"summary: it was gathered with domains {own}, and another one has {found}"
+            )
+
     def _check_seed(self, other: Tensor | None) -> None:
         """Check that random numbers of two parts are those of one whole."""
         own = self.seed
@@ -289,21 +312,45 @@ def _described(config: AttentionConfig, other: AttentionConfig) -> str:
     return ", ".join(f"{name}={getattr(config, name)!r}" for name in differing)
 
 
-def _children(summary: Summary) -> tuple[list[Any], Origin]:
+class _Structure(NamedTuple):
+    """What a summary is but for its tensors."""
+
+    kinds: tuple[tuple[str, type[Part]], ...]
+    """Names of the parts, and their classes."""
+
+    origin: Origin
+
+
+def _children(summary: Summary) -> tuple[list[Any], _Structure]:
     # None is a leaf to torch, and functions of leaves expect tensors.
+    parts = {name: _tensors_of(part) for name, part in summary.parts.items()}
     seeds = [] if summary.seed is None else [summary.seed]
-    return [dict(summary.parts), seeds], summary.origin
+    kinds = tuple([(name, type(part)) for name, part in summary.parts.items()])
+    return [parts, seeds], _Structure(kinds, summary.origin)
 
 
-def _named_children(summary: Summary) -> tuple[list[Any], Origin]:
-    children, origin = _children(summary)
+def _tensors_of(part: Part) -> dict[str, Tensor]:
+    """Return the tensors of a part by the names of its fields."""
+    fields = zip(part._fields, part, strict=True)
+    return {name: tensor for name, tensor in fields if tensor is not None}
+
+
+def _named_children(summary: Summary) -> tuple[list[Any], _Structure]:
+    children, structure = _children(summary)
     names = [pytree.GetAttrKey("parts"), pytree.GetAttrKey("seed")]
-    return list(zip(names, children, strict=True)), origin
+    return list(zip(names, children, strict=True)), structure
 
 
-def _from_children(children: Iterable[Any], origin: Origin) -> Summary:
-    parts, seeds = children
-    return Summary(parts, origin, *seeds)
+def _from_children(children: Iterable[Any], structure: _Structure) -> Summary:
+    tensors, seeds = children
+    parts = {name: part_of(kind, tensors[name]) for name, kind in structure.kinds}
+    return Summary(parts, structure.origin, *seeds)
+
+
+def part_of(kind: type[Part], tensors: Mapping[str, Tensor]) -> Part:
+    """Return the part of a class that holds *tensors* by the names of its fields."""
+    values: Any = [tensors.get(field) for field in kind._fields]
+    return kind(*values)
 
 
 if Summary not in pytree.SUPPORTED_NODES:

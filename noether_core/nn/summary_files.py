@@ -45,8 +45,9 @@ def save_summary(summary: Summary, path: str | os.PathLike[str]) -> None:
 
     state: dict[str, Tensor] = {}
     for part, value in summary.parts.items():
-        for field, tensor in value._asdict().items():
-            state[f"{part}.{field}"] = tensor
+        for field, tensor in zip(value._fields, value, strict=True):
+            if tensor is not None:
+                state[f"{part}.{field}"] = tensor
     if summary.seed is not None:
         state["seed"] = summary.seed
 
@@ -60,6 +61,7 @@ def save_summary(summary: Summary, path: str | os.PathLike[str]) -> None:
         "round": origin.round,
         "batch": origin.batch,
         "dtype": dtype_name(origin.dtype),
+        "domains": None if origin.domains is None else list(origin.domains),
         "sha256": {tensor: digest_of(view) for tensor, view in content.items()},
     }
     texts = _FRAMEWORK | {_SUMMARY_KEY: canonical_json(facts)}
@@ -77,7 +79,8 @@ def load_summary(path: str | os.PathLike[str], module: nn.Module) -> Summary:
     """Return the summary in a file, for the module that is to read it; see `Summary.load`."""
     import weakref
 
-    from noether_core.nn.summaries import Attended, Origin, Part, Summary, Summed
+    from noether_core.nn.cache import KeyValues
+    from noether_core.nn.summaries import Attended, Origin, Part, Summary, Summed, part_of
 
     check_installed("loading a summary")
     name, config = os.fspath(path), _config_of(module)
@@ -97,16 +100,19 @@ def load_summary(path: str | os.PathLike[str], module: nn.Module) -> Summary:
     device = next((each.device for each in module.parameters()), None)
     moved = {tensor: value.to(device) for tensor, value in state.items()}
     seed = moved.pop("seed", None)
+    fields: dict[str, dict[str, Tensor]] = {}
+    for tensor, value in moved.items():
+        part, _, field = tensor.rpartition(".")
+        fields.setdefault(part, {})[field] = value
+    kinds: dict[str, type[Part]] = {"value": Summed, "mean": Attended, "keys": KeyValues}
     parts: dict[str, Part] = {}
-    for tensor in moved:
-        part = tensor.rpartition(".")[0]
-        if f"{part}.value" in moved:
-            parts[part] = Summed(moved[f"{part}.value"])
-        else:
-            parts[part] = Attended(moved[f"{part}.mean"], moved[f"{part}.log_mass"])
+    for part in sorted(fields):
+        (kind,) = (kind for field, kind in kinds.items() if field in fields[part])
+        parts[part] = part_of(kind, fields[part])
     dtype: Any = dtype_named(facts["dtype"])
-    origin = Origin(weakref.ref(module), config, facts["round"], facts["batch"], dtype)
-    return Summary(dict(sorted(parts.items())), origin, seed)
+    domains = None if facts["domains"] is None else tuple(facts["domains"])
+    origin = Origin(weakref.ref(module), config, facts["round"], facts["batch"], dtype, domains)
+    return Summary(parts, origin, seed)
 
 
 def weights_digest(module: nn.Module) -> str:

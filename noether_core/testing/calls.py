@@ -62,6 +62,7 @@ SIGNATURES: Mapping[Interface, Signature] = {
             "freqs": "rope",
             "positions": "positions",
             "token_specs": "token_specs",
+            "context": "context",
         },
     ),
     "cross": Signature(
@@ -72,6 +73,7 @@ SIGNATURES: Mapping[Interface, Signature] = {
             "q_freqs": "rope",
             "k_freqs": "rope",
             "kv_cache": "kv_cache",
+            "token_specs": "token_specs",
         },
         queries="q",
         keys="kv",
@@ -101,6 +103,12 @@ GROUPS: Mapping[str, int | None] = {
     "volume_anchors": 4,
 }
 """Groups of tokens for a record that names none."""
+
+_OF_NO_TOKEN = frozenset({"context"})
+"""Arguments that belong to samples, and to none of their tokens."""
+
+_CONTEXT_TOKENS = 5
+"""Tokens of a context."""
 
 _COORDINATES = 3
 """Coordinates of a point, where no option ``input_dim`` says how many."""
@@ -152,7 +160,7 @@ class Call:
         points = self._points(self.tokens)
         arguments: dict[str, Any] = {"x": self._numbers(self.tokens, self.config.hidden_dim)}
         if self.interface == "tokens":
-            arguments["token_specs"] = specs_of(self.groups, self.tokens)
+            arguments["token_specs"] = self._specs()
         if self.has_positions:
             arguments["positions"] = points
         if self.config.use_rope:
@@ -168,7 +176,17 @@ class Call:
         if self.config.use_rope:
             arguments["q_freqs"] = frequencies(self._points(self.queries), self.config.head_dim)
             arguments["k_freqs"] = frequencies(self._points(self.tokens), self.config.head_dim)
+        if domains_of(self.config) is not None:
+            arguments["token_specs"] = specs_of(one_of_each_domain(self.groups), self.queries)
         return arguments
+
+    def _specs(self) -> list[TokenSpec]:
+        specs = specs_of(self.groups, self.tokens)
+        domains = domains_of(self.config)
+        if domains is None or len({spec.domain for spec in specs if spec.size}) == domains:
+            return specs
+        # Of few tokens, groups of a fixed size may leave none for a domain behind them.
+        return specs_of(one_of_each_domain(self.groups), self.tokens)
 
     def _numbers(self, tokens: int, width: int) -> Tensor:
         return torch.randn(self.batch, tokens, width, generator=self.generator, dtype=torch.float64)
@@ -186,6 +204,40 @@ def frequencies(points: Tensor, head_dim: int) -> Any:
     fitting = max(1, min(points.shape[-1], head_dim // 2))
     rotation = RopeFrequency(head_dim, fitting).to(points.device)
     return rotation(points[..., :fitting].float())
+
+
+def domains_of(config: AttentionConfig) -> int | None:
+    """Return how many domains of groups have weights of their own; None where all share them."""
+    number: int | None = getattr(config, "num_types", None)
+    return number
+
+
+def groups_for(
+    config: AttentionConfig, groups: Mapping[str, int | None]
+) -> Mapping[str, int | None]:
+    """Return the *groups* of a record, or if it names none, groups of as many domains as needed."""
+    domains = domains_of(config)
+    if groups or domains in (None, len(one_of_each_domain(GROUPS))):
+        return groups or GROUPS
+    # All but the last are small, so that each has a token in shorter calls too.
+    small = {f"domain{number}_anchors": 1 for number in range(domains - 1)}
+    return {**small, f"domain{domains - 1}_queries": None}
+
+
+def have_domains(config: AttentionConfig, groups: Mapping[str, int | None]) -> bool:
+    """Return whether the *groups* of a record are of as many domains as a config wants."""
+    domains = domains_of(config)
+    return not groups or domains in (None, len(one_of_each_domain(groups)))
+
+
+def one_of_each_domain(groups: Mapping[str, int | None]) -> dict[str, int | None]:
+    """Return a group of each domain that may be of any size; anchors, where there are such."""
+    chosen: dict[str, str] = {}
+    for name, size in groups.items():
+        domain = TokenSpec(name, size).domain
+        if domain not in chosen or size is not None:
+            chosen[domain] = name
+    return dict.fromkeys(chosen.values())
 
 
 def specs_of(groups: Mapping[str, int | None], tokens: int) -> list[TokenSpec]:
@@ -222,12 +274,13 @@ def optional_value(
     """Return a sound value of an optional argument for a call with these tokens.
 
     Args:
-        argument: Any but frequencies and positions, which a call has where it needs them.
+        argument: Any but frequencies and positions, which a call has where it needs them, and a
+            context, which follows from the config.
         queries: Tokens that attend.
         keys: Tokens that are attended to.
         groups: Groups of a smallest call.
     """
-    specs = specs_of(groups, keys.shape[1])
+    specs = specs_of(groups, queries.shape[1])
     if argument == "attn_mask":
         return _causal_mask(queries, keys)
     if argument == "key_padding_mask":
@@ -240,6 +293,16 @@ def optional_value(
     if argument == "kv_cache":
         return KVCache()
     raise ValueError(f"there is no value for {argument}")
+
+
+def context_for(config: AttentionConfig, tokens: Tensor, *, seed: int = 6) -> Tensor | None:
+    """Return a context for a call with *tokens*; None for a config that takes none."""
+    width = getattr(config, "context_dim", None)
+    if width is None:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    shape = (tokens.shape[0], _CONTEXT_TOKENS, width)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(tokens)
 
 
 def _causal_mask(queries: Tensor, keys: Tensor) -> Tensor:
@@ -257,7 +320,8 @@ def _padding_mask(keys: Tensor) -> Tensor:
 
 def each_tensor(function: Callable[[Tensor], Any], arguments: Arguments) -> dict[str, Any]:
     """Return *arguments* with every tensor replaced by what *function* makes of it."""
-    return on_tokens(lambda tensor, _: function(tensor), arguments)
+    whole = {name: function(arguments[name]) for name in arguments.keys() & _OF_NO_TOKEN}
+    return {**on_tokens(lambda tensor, _: function(tensor), arguments), **whole}
 
 
 def on_tokens(function: Callable[[Tensor, bool], Any], arguments: Arguments) -> dict[str, Any]:
@@ -270,7 +334,9 @@ def on_tokens(function: Callable[[Tensor, bool], Any], arguments: Arguments) -> 
     changed = {}
     for name, value in arguments.items():
         is_of_queries = name in _OF_QUERIES
-        if isinstance(value, Tensor):
+        if name in _OF_NO_TOKEN:
+            changed[name] = value
+        elif isinstance(value, Tensor):
             changed[name] = function(value, is_of_queries)
         elif isinstance(value, tuple) and all(isinstance(item, Tensor) for item in value):
             # Real frequencies are a pair of tensors, of cosines and of sines.
@@ -307,7 +373,7 @@ def shortened(arguments: Arguments, tokens: int) -> dict[str, Any]:
         return tensor if is_of_queries else tensor[:, :tokens].contiguous()
 
     short = on_tokens(shorten, arguments)
-    if "token_specs" in short:
+    if "token_specs" in short and "q" not in short:  # beside queries, these are their groups
         short["token_specs"] = _shortened_groups(short["token_specs"], tokens)
     return short
 

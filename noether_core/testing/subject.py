@@ -119,7 +119,8 @@ class Subject:
     def sizes(self) -> calls.Sizes:
         """How large small calls are."""
         config = self.config()
-        widths = (config.head_dim, getattr(config, "kv_dim", None))
+        widths: list[object] = [config.head_dim]
+        widths += [getattr(config, name, None) for name in ("kv_dim", "context_dim")]
         return calls.Sizes.unlike([*self.given().values(), *widths])
 
     def honours(self, capability: Capability) -> bool:
@@ -238,27 +239,41 @@ class Subject:
             batch=sizes.batch if batch is None else batch,
             tokens=sizes.tokens if tokens is None else tokens,
             queries=sizes.queries if queries is None else queries,
-            groups=self.variant.example_groups if groups is None else groups,
+            groups=self.groups(module) if groups is None else groups,
             has_positions=self.honours("positions"),
             generator=torch.Generator().manual_seed(seed),
         )
         return calls.moved(call.arguments(), self.device, dtype)
 
+    def groups(self, module: nn.Module | None = None) -> Mapping[str, int | None]:
+        """Return the groups of a smallest call of *module*, or of one of the example."""
+        config = self.config() if module is None else config_of(module)
+        return calls.groups_for(config, self.variant.example_groups)
+
     def larger_call(self, steps: int, *, batch: int | None = None) -> dict[str, Any]:
         """Return a call of the example, every number of tokens larger by so many steps."""
-        groups, sizes = calls.larger_groups(self.variant.example_groups, steps), self.sizes
+        groups, sizes = calls.larger_groups(self.groups(), steps), self.sizes
         is_grouped = self.variant.interface == "tokens"
+        # Compilers take a size of one for a constant.
+        more = 2 * (calls.domains_of(self.config()) or 0)
         return self.arguments(
             tokens=sum(groups.values()) if is_grouped else sizes.tokens + 7 * steps,
-            queries=sizes.queries + 5 * steps,
+            queries=sizes.queries + more + 5 * steps,
             batch=batch,
-            groups=groups,
+            groups=groups if is_grouped else None,
         )
 
-    def optional(self, argument: str, arguments: Mapping[str, Any]) -> Any:
-        """Return a value for an argument that *arguments* lack, one that changes the result."""
+    def optional(
+        self, argument: str, arguments: Mapping[str, Any], module: nn.Module | None = None
+    ) -> Any:
+        """Return a value for an argument that *arguments* lack, one that changes the result.
+
+        None where *module*, or one of the example, takes no such argument by its config.
+        """
         queries, keys = arguments[self.signature.queries], arguments[self.signature.keys]
-        return calls.optional_value(argument, queries, keys, self.variant.example_groups)
+        if argument == "context":
+            return calls.context_for(self.config() if module is None else config_of(module), keys)
+        return calls.optional_value(argument, queries, keys, self.groups())
 
     def each_call(self, module: nn.Module, **settings: Any) -> Iterator[dict[str, Any]]:
         """Yield arguments for *module*: what it needs, then also each thing that it honours."""
@@ -268,8 +283,11 @@ class Subject:
             # Rotations are needed or refused; what is promised in vain fails a check of its own.
             if capability == "rope" or argument in plain or argument not in declared:
                 continue
-            if self.honours(capability):
-                yield {**plain, argument: self.optional(argument, plain)}
+            if not self.honours(capability):
+                continue
+            value = self.optional(argument, plain, module)
+            if value is not None:
+                yield {**plain, argument: value}
 
     def call(self, module: nn.Module, arguments: Mapping[str, Any], *, seed: int = 0) -> Tensor:
         """Return what *module* makes of copies of *arguments*; noise is drawn from *seed*.

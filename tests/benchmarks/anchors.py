@@ -1,4 +1,4 @@
-"""The anchor family against projecting everything and concatenating, and its bare operations."""
+"""The anchor family against projecting everything, its bare operations, and shared weights."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def claims(*, quick: bool) -> list[Claim]:
             _cached(variant, anchors, queries, rounds=rounds)
             for variant in ("self_anchor", "joint_anchor")
         ),
+        *_by_domain(_sizes(anchors, queries), rounds=rounds),
     ]
 
 
@@ -226,6 +227,44 @@ def _cached(variant: str, anchors: int, queries: int, *, rounds: int) -> Claim:
         partial(_forward, bare),
         rounds=rounds,
     )
+
+
+def _by_domain(sizes: Sizes, *, rounds: int) -> list[Claim]:
+    """Two domains of equal groups, each with weights of its own, against weights that both share.
+
+    In a batch of two, samples of a domain lie apart in memory.
+    """
+    found = []
+    for variant in ("self_anchor", "joint_anchor", "perceiver"):
+        for batch, backward in ((1, False), (1, True), (2, True)):
+            name = f"{variant}, weights for each domain / shared, {sum(sizes.values()):,} tokens"
+            of_batch = "" if batch == 1 else f", {batch} samples"
+            own, shared = (
+                _domain_step(variant, sizes, num_types=number, batch=batch, backward=backward)
+                for number in (len(_BRANCHES), None)
+            )
+            claim = f"{name}{of_batch}, {fact_of(backward)}"
+            found.append(compare(claim, 1.15, own, shared, rounds=rounds, longest=4))
+    return found
+
+
+def _domain_step(
+    variant: str, sizes: Sizes, *, num_types: int | None, batch: int, backward: bool
+) -> Step:
+    torch.manual_seed(0)
+    options = {} if variant == "perceiver" else {"branches": list(_BRANCHES)}
+    module = build(variant, hidden_dim=_WIDTH, num_heads=_HEADS, num_types=num_types, **options).to(
+        device()
+    )
+    count = sum(sizes.values())
+    x = torch.randn(batch, count, _WIDTH, device=device(), requires_grad=backward)
+    specs = [TokenSpec(*pair) for pair in sizes.items()]
+    if variant == "perceiver":
+        keys = torch.randn(batch, count // 5, _WIDTH, device=device())
+        call = partial(module, x, keys, token_specs=None if num_types is None else specs)
+    else:
+        call = partial(module, x, specs)
+    return partial(_forward_and_backward if backward else _forward, call)
 
 
 def _sizes(anchors: int, queries: int) -> Sizes:

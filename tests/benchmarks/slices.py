@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from noether_core import build
 from tests.benchmarks.machine import device
@@ -38,6 +39,7 @@ def claims(*, quick: bool) -> list[Claim | Growth]:
         ),
         *(_folding(slices, tokens, quick=quick) for slices in ((8,) if quick else (8, 24, 48))),
         *(_plusplus(fact, training, tokens, quick=quick) for fact, training in _PLUSPLUS),
+        *(_context(fact, tokens, quick=quick) for fact in facts),
         *(_memory(fact, tokens) for fact in facts),
         *(
             _working_bytes(name, fact, quick=quick)
@@ -50,6 +52,7 @@ def claims(*, quick: bool) -> list[Claim | Growth]:
 _PLUSPLUS: tuple[tuple[Fact, bool], ...] = (("forward", False), ("forward and backward", True))
 _STREAMED = ("transolver", "transolver_plusplus")
 _FEW = 16_384
+_CONTEXT = 1_024
 
 
 def _against_straightforward(
@@ -66,6 +69,42 @@ def _against_straightforward(
         rounds=2 if quick else 15,
         longest=15,
     )
+
+
+def _context(fact: Fact, tokens: int, *, quick: bool) -> Claim:
+    """Compare slices that attend to a context with those that do not, and attention to it alone."""
+    torch.manual_seed(0)
+    gale = build("gale", **_SIZES, num_slices=64, context_dim=_SIZES["hidden_dim"]).to(device())
+    parts = _SlicesAndContext().to(device())
+    context = _numbers(_CONTEXT)
+    steps = (
+        running(module, {"x": _numbers(tokens), "context": context}, fact)
+        for module in (gale, parts)
+    )
+    name = f"gale / transolver and attention to a context, {tokens:,} tokens, 64 slices, {fact}"
+    return compare(name, 1.1, *steps, rounds=2 if quick else 15, longest=8)
+
+
+class _SlicesAndContext(nn.Module):
+    """Attention through slices, and beside it bare attention of as many queries to a context."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width, heads = _SIZES["hidden_dim"], _SIZES["num_heads"]
+        self.slices = build("transolver", **_SIZES, num_slices=64)
+        self.rows = nn.Parameter(torch.randn(1, heads, 64, width // heads))
+        self.q = nn.Linear(width // heads, width // heads)
+        self.k, self.v = (nn.Linear(width, width // heads) for _ in range(2))
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Return what tokens get, and with gradients the sum of that and of what queries get."""
+        keys, values = (
+            layer(context).unsqueeze(1).expand(-1, _SIZES["num_heads"], -1, -1)
+            for layer in (self.k, self.v)
+        )
+        crossed = scaled_dot_product_attention(self.q(self.rows), keys, values)
+        y: torch.Tensor = self.slices(x)
+        return y.sum() + crossed.sum() if torch.is_grad_enabled() else y
 
 
 def _memory(fact: Fact, tokens: int) -> Claim:

@@ -30,6 +30,8 @@ FAMILIES = {
     "transolver": "slices",
     "transolver_plusplus": "slices",
     "flare": "latents",
+    "gale": "slices",
+    "gale_flare": "latents",
     "irregular_nat": "neighbours",
     "self_anchor": "anchors",
     "cross_anchor": "anchors",
@@ -41,6 +43,8 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "transolver": {"num_slices": 64},
     "transolver_plusplus": {"num_slices": 64},
     "flare": {"num_latents": 64},
+    "gale": {"num_slices": 64},
+    "gale_flare": {"num_latents": 64},
     "irregular_nat": {"max_degree": 16, "radius": 1.0},
     "self_anchor": {"branches": ("surface", "volume")},
 }

@@ -51,6 +51,8 @@ def _options(type, **options):
     example = dict(VARIANTS[type].example)
     if "branches" in example:
         example["branches"] = list(GROUPS)
+    if "context_dim" in example:
+        example["context_dim"] = None
     return {**example, "type": type, "hidden_dim": HEADS * WIDTH, "num_heads": HEADS, **options}
 
 
@@ -72,8 +74,8 @@ def _tokens(batch=BATCH, tokens=TOKENS, dtype=torch.float64):
     return x, torch.rand(batch, tokens, COORDINATES, generator=generator, dtype=dtype)
 
 
-def test_ten_types_are_built_in():
-    assert len(TYPES) == 10
+def test_types_of_every_interface_are_built_in():
+    assert {registry().get(name).interface for name in TYPES} == {"self", "cross", "tokens"}
 
 
 @every_type
@@ -87,6 +89,15 @@ def test_every_type_takes_the_same_call(type, groups):
     )
     assert y.shape == x.shape
     assert torch.allclose(y, attention(x, positions=positions, groups=groups))
+
+
+@pytest.mark.parametrize("type", _with("context"))
+def test_a_context_reaches_types_whose_config_says_how_wide_it_is(type):
+    attention = _attention(type, context_dim=5)
+    x, context = _tokens()[0], torch.randn(BATCH, 3, 5, dtype=torch.float64)
+    y = attention(x, context=context)
+    assert y.equal(attention.attention(x, context=context))
+    assert not torch.allclose(y, attention(x))
 
 
 @pytest.mark.parametrize("type", sorted(set(TYPES) - {"irregular_nat"}))

@@ -94,6 +94,7 @@ def refusal_of(name, option):
 def example_of(name, **options):
     """Return a module with every weight that its options can give it, and sizes that differ."""
     sizes = {"hidden_dim": 15, "num_heads": 3, "num_slices": 7, "num_latents": 11, "kv_dim": 13}
+    sizes["context_dim"] = 17
     sizes = {
         option: size
         for option, size in sizes.items()
@@ -171,15 +172,30 @@ def test_the_weights_are_those_of_the_module(name):
     }
 
     for weight, tensor in module.state_dict().items():
-        symbols = told[weight if weight in told else numbered(weight)].strip("()").split(", ")
-        assert tuple(int(sizes.get(symbol, symbol)) for symbol in symbols) == tensor.shape, weight
+        shape = told[weight if weight in told else numbered(weight)].strip("()")
+        symbols = shape.split(", ") if shape else []
+        assert tuple(size_of(symbol, sizes) for symbol in symbols) == tensor.shape, weight
+
+
+def size_of(symbol, sizes):
+    """Return a size that a page writes as a number, an option, or a multiple of one."""
+    factor, _, name = symbol.rpartition(" ")
+    return int(factor or 1) * int(sizes.get(name, name))
+
+
+OTHER_WEIGHTS = {
+    "flare": {"num_layers_k_proj": -1, "num_layers_v_proj": -1},
+    "gale": {"mixing": "concat_project"},
+    "gale_flare": {"mixing": "concat_project"},
+}
+"""Options with which modules have weights that others have not."""
 
 
 @every_variant
 def test_no_page_names_a_weight_that_does_not_exist(name):
     weights = example_of(name).state_dict().keys()
-    if name == "flare":
-        weights |= example_of(name, num_layers_k_proj=-1, num_layers_v_proj=-1).state_dict().keys()
+    if name in OTHER_WEIGHTS:
+        weights |= example_of(name, **OTHER_WEIGHTS[name]).state_dict().keys()
     assert weights_told(name).keys() <= weights | {numbered(weight) for weight in weights}
 
 

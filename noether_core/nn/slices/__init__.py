@@ -1,5 +1,6 @@
 """Soft groups, to which every token belongs in part: the steps, and the form for many tokens."""
 
+from noether_core.nn.slices.context import SliceContext
 from noether_core.nn.slices.forms import SliceAttention, Streamed, attend, gather, read
 from noether_core.nn.slices.layers import Weighed
 from noether_core.nn.slices.operator import (
@@ -16,9 +17,15 @@ from noether_core.nn.slices.plan import (
     folding_pays,
     logits_from_states,
     logits_from_tokens,
+    operands_of,
     stack_layers,
 )
-from noether_core.nn.slices.reference import attend_slices, gather_slices, read_slices
+from noether_core.nn.slices.reference import (
+    attend_slices,
+    gather_slices,
+    read_slices,
+    weigh_for_slices,
+)
 from noether_core.nn.slices.steps import soft_slices
 
 __all__ = [
@@ -26,6 +33,7 @@ __all__ = [
     "Operands",
     "Settings",
     "SliceAttention",
+    "SliceContext",
     "Streamed",
     "TemperatureActivation",
     "Weighed",
@@ -39,9 +47,11 @@ __all__ = [
     "gather_slices",
     "logits_from_states",
     "logits_from_tokens",
+    "operands_of",
     "read",
     "read_from_slices",
     "read_slices",
     "soft_slices",
     "stack_layers",
+    "weigh_for_slices",
 ]

@@ -54,6 +54,15 @@ class _Products(NamedTuple):
     pairs: int
     """One of slices with slices."""
 
+    cross_queries: int
+    """That which makes queries for the context; 0, as the next are, without one."""
+
+    crossing: int
+    """One of slices with tokens of the context."""
+
+    mixing: int
+    """That which mixes what slices get of each other and of the context; 0 without."""
+
     @property
     def weights(self) -> int:
         """Those that make slice weights."""
@@ -83,6 +92,7 @@ def backward_flops(*given: Any, **_: Any) -> int:
         read += own.slices + own.rows  # what tokens read, for the gradient of the output's weight
 
     mix = 4 * own.pairs + 2 * own.qkv + 4 * own.folded
+    mix += 4 * own.crossing + 2 * own.cross_queries + 2 * own.mixing
     weights = own.weights + own.output + own.features + 2 * own.slices
     sources = own.slices + 2 * own.features
     return read + _mix(own) + mix + weights + _through_weights(own) + sources
@@ -123,7 +133,8 @@ def _through_weights(own: _Products) -> int:
 
 def _mix(own: _Products) -> int:
     """Return the operations of attention among the slices, forward."""
-    return own.qkv + 2 * own.pairs + 2 * own.folded
+    of_context = own.cross_queries + 2 * own.crossing + own.mixing
+    return own.qkv + 2 * own.pairs + 2 * own.folded + of_context
 
 
 def _products(given: Sequence[Any]) -> _Products:
@@ -140,6 +151,9 @@ def _products(given: Sequence[Any]) -> _Products:
     rows = batch * tokens
     per_head = rows * settings.num_heads
     each_slice = batch * settings.num_heads * slices
+    context = 0 if operands.context_keys is None else operands.context_keys[2]
+    query_width = 0 if operands.context_query_weight is None else head_dim
+    mixed_width = 0 if operands.mixing_weight is None else operands.mixing_weight[1]
 
     return _Products(
         rows=_flops(rows, width, width),
@@ -153,6 +167,9 @@ def _products(given: Sequence[Any]) -> _Products:
         folded=_flops(each_slice, width, head_dim) if is_folded else 0,
         qkv=_flops(each_slice, head_dim, 3 * head_dim),
         pairs=_flops(each_slice, slices, head_dim),
+        cross_queries=_flops(each_slice, head_dim, query_width),
+        crossing=_flops(each_slice, context, head_dim),
+        mixing=_flops(each_slice, mixed_width, head_dim),
     )
 
 

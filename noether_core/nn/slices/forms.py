@@ -23,9 +23,11 @@ from noether_core.nn.slices.operator import (
     read_from_slices,
 )
 from noether_core.nn.slices.plan import Operands, Settings, SliceModule, choose_tile_size
+from noether_core.nn.slices.reference import EPS
 from noether_core.nn.summaries import Summary, Summed
 
 if TYPE_CHECKING:
+    from noether_core.nn.slices.context import SliceContext
     from noether_core.schemas import AttentionConfig
 
 
@@ -59,17 +61,40 @@ class SliceAttention(SliceLayers, SliceModule, Protocol):
         ...
 
 
-def attend(module: SliceAttention, x: Tensor, is_real: Tensor | None) -> Tensor:
+def attend(
+    module: SliceAttention,
+    x: Tensor,
+    is_real: Tensor | None,
+    *,
+    context: SliceContext | None = None,
+    eps: float = EPS,
+) -> Tensor:
     """Return the output of attention through slices, ``(batch, tokens, hidden_dim)``.
 
     Args:
         module: The attention.
         x: ``(batch, tokens, hidden_dim)``.
         is_real: ``(batch, tokens)`` booleans; None where all tokens are real.
+        context: What slices attend to beside each other.
+        eps: Added to the sum of the weights of a slice.
     """
-    call, streamed = _planned(module, Call(x, is_real, Drawing(_seed(module, x))))
-    y = attend_by_layers(module, call) if streamed is None else attend_through_slices(*streamed)
+    drawing = Drawing(_seed(module, x))
+    call, streamed = _planned(module, Call(x, is_real, drawing, context=context, eps=eps))
+    y = attend_by_layers(module, call) if streamed is None else _streamed(module, call, streamed)
     return _dropped(module, y, call.drawing)
+
+
+def _streamed(module: SliceAttention, call: Call, streamed: Streamed) -> Tensor:
+    operands, settings = streamed
+    if call.context is None:
+        return attend_through_slices(operands, settings)
+    weights = call.context.weights(module.num_slices)
+    if weights is not None:
+        return attend_through_slices(operands._replace(**weights._asdict()), settings)
+
+    sums = gather_into_slices(operands, settings)
+    together = torch.cat([sums.features, sums.weights.unsqueeze(-1)], dim=-1)
+    return read_from_slices(mix_by_layers(module, together, call), operands, settings)
 
 
 def gather(
@@ -108,6 +133,8 @@ def read(
     is_real: Tensor | None,
     *,
     first_token: int,
+    context: SliceContext | None = None,
+    eps: float = EPS,
 ) -> Tensor:
     """Return what tokens get of what tokens gave to slices, ``(batch, tokens, hidden_dim)``.
 
@@ -117,10 +144,12 @@ def read(
         summary: What `gather` returned, or those of several parts merged.
         is_real: As in `gather`.
         first_token: As in `gather`.
+        context: As in `attend`.
+        eps: As in `attend`.
     """
     summary.check(module, x)  # type: ignore[arg-type]  # it is a module
-    seed = _seed(module, x, summary.seed)
-    call, streamed = _planned(module, Call(x, is_real, Drawing(seed, first_token)))
+    drawing = Drawing(_seed(module, x, summary.seed), first_token)
+    call, streamed = _planned(module, Call(x, is_real, drawing, context=context, eps=eps))
     features, weights = (summary.parts[name][0] for name in ("features", "weights"))
     mixed = mix_by_layers(module, torch.cat([features, weights], dim=-1), call)
     if streamed is None:
@@ -146,7 +175,8 @@ def _planned(module: SliceAttention, call: Call) -> tuple[Call, Streamed | None]
         dropout=dropout,
         num_heads=module.num_heads,
         tile_size=size,
-        first_token=first_token,
+        first_token=first_token,  # type: ignore[arg-type]  # in a row
+        eps=call.eps,
     )
     return call, Streamed(streamed.operands, settings)
 

@@ -17,6 +17,7 @@ from noether_core.nn.layers import merge_heads
 from noether_core.nn.noise import Drawing, seed_beside
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums
 from noether_core.nn.slices.reference import (
+    EPS,
     gather_slices,
     means_of,
     read_slices,
@@ -26,6 +27,8 @@ from noether_core.nn.streaming import chunks_of, is_traced, recomputed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from noether_core.nn.slices.context import SliceContext
 
 
 class Weighed(NamedTuple):
@@ -80,6 +83,12 @@ class Call(NamedTuple):
     size: int | None = None
     """Tokens of all samples that are computed at once; None for all."""
 
+    context: SliceContext | None = None
+    """What slices attend to beside each other."""
+
+    eps: float = EPS
+    """Added to the sum of the weights of a slice."""
+
 
 def attend_by_layers(layers: SliceLayers, call: Call) -> Tensor:
     """Return the output of attention through slices, ``(batch, tokens, hidden_dim)``.
@@ -125,9 +134,13 @@ def gather_by_layers(layers: SliceLayers, call: Call) -> Tensor:
 
 def mix_by_layers(layers: SliceLayers, sums: Tensor, call: Call) -> Tensor:
     """Return what slices get of each other, from what all tokens gave to them."""
-    return layers.mix(
-        means_of(sums).to(dtype_of_results(call.x)), seed_of_mixing(call.drawing.seed)
-    )
+    return _mixed(layers, means_of(sums, eps=call.eps).to(dtype_of_results(call.x)), call)
+
+
+def _mixed(layers: SliceLayers, means: Tensor, call: Call) -> Tensor:
+    seed = seed_of_mixing(call.drawing.seed)
+    mixed = layers.mix(means, seed)
+    return mixed if call.context is None else call.context.mix(means, mixed, seed)
 
 
 def seed_of_mixing(seed: Tensor | None) -> Tensor | None:
@@ -157,8 +170,8 @@ def _output_of(layers: SliceLayers, part: Call, mixed: Tensor) -> Tensor:
 def _attend_at_once(layers: SliceLayers, call: Call) -> Tensor:
     """Compute all tokens at once, and hold their slice weights."""
     weights, features = layers.weigh(_real_tokens(call), call.drawing)
-    gathered = gather_slices(weights, features(), call.is_real)
-    mixed = layers.mix(gathered, seed_of_mixing(call.drawing.seed))
+    gathered = gather_slices(weights, features(), call.is_real, eps=call.eps)
+    mixed = _mixed(layers, gathered, call)
     return layers.project(merge_heads(read_slices(weights, mixed, call.is_real)))
 
 
@@ -171,11 +184,11 @@ class _Parts:
         self._x = CutTokens(call.x, self._count)
 
     def __iter__(self) -> Iterator[Call]:
-        x, is_real, (seed, first), _ = self._call
+        x, is_real, drawing, *_ = self._call
         spans = chunks_of([slice(0, x.shape[1])], self._count)
         for own, span in zip(self._x, spans, strict=True):
             real = None if is_real is None else is_real[:, span]
-            yield Call(own, real, Drawing(seed, first + span.start))
+            yield Call(own, real, drawing.part(span.start))
 
 
 def _real_tokens(call: Call) -> Tensor:

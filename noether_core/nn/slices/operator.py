@@ -398,12 +398,14 @@ _OPERANDS = (
     "Tensor? feature_weight, Tensor? folded_feature_weight, Tensor? feature_bias, "
     "Tensor qkv_weight, Tensor? qkv_bias, Tensor out_weight, Tensor? out_bias, "
     "Tensor? temperature, Tensor? inner_weight, Tensor? inner_bias, Tensor? outer_weight, "
-    "Tensor? outer_bias"
+    "Tensor? outer_bias, Tensor? context_keys, Tensor? context_values, "
+    "Tensor? context_query_weight, Tensor? context_query_bias, Tensor? context_gate, "
+    "Tensor? mixing_weight, Tensor? mixing_bias"
 )
 _SETTINGS = (
     "Tensor? key_padding_mask, Tensor? noise_seed, Tensor? dropout_seed, float dropout, "
     "int num_heads, SymInt tile_size, bool logits_from_tokens, str temperature_activation, "
-    "SymInt first_token"
+    "SymInt first_token, float eps"
 )
 _COUNT = len(Operands._fields)
 

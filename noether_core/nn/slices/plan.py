@@ -14,6 +14,7 @@ from noether_core.nn.operators import (
     is_transformed,
     without_autocast,
 )
+from noether_core.nn.slices.reference import EPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +111,31 @@ class Operands(NamedTuple):
     outer_bias: Tensor | None = None
     """``(1,)``."""
 
+    context_keys: Tensor | None = None
+    """``(batch, heads, context tokens, d)``: keys of the context that slices attend to beside each
+    other. None, as the rest then is, without a context.
+    """
+
+    context_values: Tensor | None = None
+    """The same shape: its values."""
+
+    context_query_weight: Tensor | None = None
+    """``(d, d)``: makes the queries of the slices."""
+
+    context_query_bias: Tensor | None = None
+    """``(d,)``."""
+
+    context_gate: Tensor | None = None
+    """One number: its sigmoid is the share of what slices get of each other, and the rest that of
+    what they get of the context. None where `mixing_weight` mixes both.
+    """
+
+    mixing_weight: Tensor | None = None
+    """``(d, 2 d)``: mixes both, one behind the other."""
+
+    mixing_bias: Tensor | None = None
+    """``(d,)``."""
+
     def to(self, dtype: torch.dtype) -> Operands:
         """Return them in *dtype*, and those that each head has its own of in that of weights."""
         of_heads = dtype_of_weights(dtype)
@@ -169,6 +195,9 @@ class Settings(NamedTuple):
 
     first_token: int = 0
     """Number of the first token, by which noise is drawn."""
+
+    eps: float = EPS
+    """Added to the sum of the weights of a slice."""
 
 
 class LogitMap(NamedTuple):
@@ -250,6 +279,42 @@ def folding_pays(hidden_dim: int, num_heads: int, num_slices: int) -> bool:
     slices, and always for one head.
     """
     return 4 * num_slices * (num_heads - 1) < 3 * hidden_dim
+
+
+def operands_of(
+    x: Tensor,
+    *,
+    states: nn.Linear,
+    features: nn.Linear,
+    logits: LogitMap,
+    qkv: StackedLayers,
+    output: nn.Linear,
+    is_folded: bool,
+) -> Operands:
+    """Return the operands of slices that gather features which *features* makes.
+
+    Args:
+        x: ``(batch, tokens, D)``.
+        states: Makes what the logits are made from.
+        features: Makes what slices gather.
+        logits: What `logits_from_states` returned, with the same *is_folded*.
+        qkv: Makes queries, keys and values of the slices.
+        output: Makes the output of tokens.
+        is_folded: Whether features and output are made in the slices.
+    """
+    return Operands(
+        x,
+        logit_weight=logits.weight,
+        logit_bias=logits.bias,
+        state_weight=None if is_folded else states.weight,
+        feature_weight=None if is_folded else features.weight,
+        folded_feature_weight=features.weight if is_folded else None,
+        feature_bias=features.bias,
+        qkv_weight=qkv.weight,
+        qkv_bias=qkv.bias,
+        out_weight=output.weight,
+        out_bias=output.bias,
+    )
 
 
 class SliceModule(Protocol):

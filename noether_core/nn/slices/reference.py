@@ -9,11 +9,17 @@ import torch
 from torch.nn import functional
 
 from noether_core.nn.attention import attend
+from noether_core.nn.layers import plain_linear
 from noether_core.nn.noise import draw_seed, dropout_at
-from noether_core.nn.operators import exact_product, is_transformed, without_autocast
+from noether_core.nn.operators import (
+    dtype_of_weights,
+    exact_product,
+    is_transformed,
+    without_autocast,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from noether_core.schemas import Backend
 
@@ -21,10 +27,45 @@ EPS = 1e-5
 """Added to the sum of the weights of a slice, to which hardly any token may belong."""
 
 
+def weigh_for_slices(states: Tensor, layer: nn.Module, temperature: Tensor) -> Tensor:
+    """Return how much each token belongs to each slice, ``softmax(layer(states) / temperature)``.
+
+    The weights of a token add up to 1.
+
+    Args:
+        states: ``(batch, heads, tokens, head_dim)``.
+        layer: From ``head_dim`` to the slices.
+        temperature: ``(1, heads, 1, 1)``.
+
+    Returns:
+        ``(batch, heads, tokens, slices)``.
+    """
+    temperature = temperature.to(dtype_of_weights(temperature.dtype))
+    plain = plain_linear(layer)
+    if plain is None:
+        logits: Tensor = layer(states) / temperature
+        return logits.softmax(dim=-1)
+
+    # The temperature divides weight and bias rather than logits, which grow with the tokens.
+    weight = plain.weight.t() / temperature
+    bias = None if plain.bias is None else plain.bias / temperature
+    if states.dtype == torch.float16:
+        logits = exact_product(states.float(), weight)
+    else:
+        logits = states @ weight
+    if bias is not None:
+        logits = logits.add_(bias)
+    return logits.softmax(dim=-1)
+
+
 def gather_slices(
-    weights: Tensor, features: Tensor, key_padding_mask: Tensor | None = None
+    weights: Tensor,
+    features: Tensor,
+    key_padding_mask: Tensor | None = None,
+    *,
+    eps: float = EPS,
 ) -> Tensor:
-    """Return the mean of the features in each slice, ``sum_n w_ng f_n / (sum_n w_ng + 1e-5)``.
+    """Return the mean of the features in each slice, ``sum_n w_ng f_n / (sum_n w_ng + eps)``.
 
     Wu et al., Transolver, 2024 (arXiv 2402.02366), equation 2.
 
@@ -33,11 +74,12 @@ def gather_slices(
         features: ``(batch, heads, tokens, head_dim)``.
         key_padding_mask: ``(batch, tokens)`` booleans, True for real tokens. Padding adds to no
             slice.
+        eps: What is added to the sum of weights.
 
     Returns:
         ``(batch, heads, slices, head_dim)``.
     """
-    means = means_of(sum_into_slices(weights, features, key_padding_mask))
+    means = means_of(sum_into_slices(weights, features, key_padding_mask), eps=eps)
     return means.to(features.dtype) if features.dtype == torch.float16 else means
 
 
@@ -60,9 +102,9 @@ def sum_into_slices(weights: Tensor, features: Tensor, key_padding_mask: Tensor 
     return exact_product(by_slice, counted) if is_narrow else by_slice @ counted
 
 
-def means_of(sums: Tensor) -> Tensor:
+def means_of(sums: Tensor, *, eps: float = EPS) -> Tensor:
     """Return the means of the features that `sum_into_slices` summed."""
-    return sums[..., :-1] / (sums[..., -1:] + EPS)
+    return sums[..., :-1] / (sums[..., -1:] + eps)
 
 
 def attend_slices(

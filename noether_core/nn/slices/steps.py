@@ -14,13 +14,15 @@ from torch.nn import functional
 
 from noether_core.nn.noise import gumbel, token_rows, uniform_at
 from noether_core.nn.operators import dtype_of_sums, dtype_of_weights
-from noether_core.nn.slices.reference import EPS, drop_slice_weights
+from noether_core.nn.slices.context import attend_to_context, context_backward_
+from noether_core.nn.slices.reference import drop_slice_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
+    from noether_core.nn.slices.context import ContextSteps
     from noether_core.nn.slices.plan import Operands, Settings, TemperatureActivation
     from noether_core.nn.slices.tiles import OperandGradients, Tile
 
@@ -438,8 +440,11 @@ class MixedSlices(NamedTuple):
     kept: Tensor
     """The weights after dropout."""
 
+    context: ContextSteps | None
+    """Those of attention to a context; None without."""
+
     attended: Tensor
-    """What the slices get of each other, of the width of a head."""
+    """What the slices get of each other, and of the context, of the width of a head."""
 
     outputs: Tensor
     """What a token gets of a slice; with folded weights, its part of the output."""
@@ -457,7 +462,8 @@ def empty_sums(operands: Operands, settings: Settings) -> SliceSums:
 
 def mix_slices(sums: SliceSums, operands: Operands, settings: Settings) -> MixedSlices:
     """Return the steps from sums over tokens to what a token gets of each slice."""
-    means = summed_features(sums, operands, settings) / (sums.weights + EPS).unsqueeze(-1)
+    totals = (sums.weights + settings.eps).unsqueeze(-1)
+    means = summed_features(sums, operands, settings) / totals
 
     # The few products here cost nothing beside those of tokens, and stay in the bits of the sums.
     qkv_bias = None if operands.qkv_bias is None else operands.qkv_bias.to(means.dtype)
@@ -468,9 +474,12 @@ def mix_slices(sums: SliceSums, operands: Operands, settings: Settings) -> Mixed
     weights = logits.softmax(dim=-1)
     kept = _drop(weights, settings)
     attended = kept @ values
+    context = attend_to_context(means, attended, operands, settings)
+    if context is not None:
+        attended = context.mixed
 
     outputs = outputs_of(attended, operands, settings)
-    return MixedSlices(means, queries, keys, values, weights, kept, attended, outputs)
+    return MixedSlices(means, queries, keys, values, weights, kept, context, attended, outputs)
 
 
 def summed_features(sums: SliceSums, operands: Operands, settings: Settings) -> Tensor:
@@ -518,6 +527,12 @@ def mix_slices_backward_(  # noqa: PLR0917  all of them are of one kind
         grads.out_weight.add_(grad_by_head.transpose(0, 1).flatten(1))
         gradient = gradient @ _columns_of_heads(operands.out_weight, gradient, settings)
 
+    grad_means = torch.zeros_like(mixed.means)
+    if mixed.context is not None:
+        gradient, grad_means = context_backward_(
+            grads, gradient, mixed.context, mixed.means, operands, settings
+        )
+
     # The softmax backward, dl = w (dw - sum w dw).
     grad_weights = _drop(gradient @ mixed.values.transpose(-2, -1), settings)
     weighted = (grad_weights * mixed.weights).sum(dim=-1, keepdim=True)
@@ -531,8 +546,8 @@ def mix_slices_backward_(  # noqa: PLR0917  all of them are of one kind
     grads.qkv_weight.add_(flat.t() @ mixed.means.flatten(0, -2))
     grads.qkv_bias.add_(flat.sum(dim=0))
 
-    grad_means = grad_qkv @ operands.qkv_weight.to(grad_qkv.dtype)
-    grad_features = grad_means / (sums.weights + EPS).unsqueeze(-1)
+    grad_means += grad_qkv @ operands.qkv_weight.to(grad_qkv.dtype)
+    grad_features = grad_means / (sums.weights + settings.eps).unsqueeze(-1)
     grad_counts = -(grad_features * mixed.means).sum(dim=-1)
     if operands.feature_bias is not None:
         grad_bias = grad_features * sums.weights.unsqueeze(-1)

@@ -237,6 +237,13 @@ class OperandGradients(NamedTuple):
     inner_bias: GradientSum
     outer_weight: GradientSum
     outer_bias: GradientSum
+    context_keys: GradientSum
+    context_values: GradientSum
+    context_query_weight: GradientSum
+    context_query_bias: GradientSum
+    context_gate: GradientSum
+    mixing_weight: GradientSum
+    mixing_bias: GradientSum
 
 
 def zero_gradients(operands: Operands) -> OperandGradients:

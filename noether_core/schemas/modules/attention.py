@@ -219,6 +219,11 @@ def _items_of(value: Any) -> Iterable[tuple[str | int, Any]]:
     return enumerate(value) if isinstance(value, (list, tuple)) else ()
 
 
+def domain_of(name: str) -> str:
+    """Return the domain of a group of tokens by its name, as `TokenSpec.domain` does."""
+    return name.partition("_")[0]
+
+
 @attrs.frozen
 class TokenSpec(Schema):
     """A named group of consecutive tokens.
@@ -241,7 +246,7 @@ class TokenSpec(Schema):
     @property
     def domain(self) -> str:
         """The name before its first underscore: ``surface`` of ``surface_anchors``."""
-        return self.name.partition("_")[0]
+        return domain_of(self.name)
 
     @property
     def attn_type(self) -> str:

@@ -92,9 +92,10 @@ def check_positions(subject: Subject) -> None:
 
 @check("token_specs")
 def check_token_specs(subject: Subject) -> None:
-    """`token_specs` must add up to the tokens, and change the result where a call needs none."""
+    """`token_specs` must add up to the tokens, and act: with `num_types`, or where not needed."""
     module, arguments = subject.module(), subject.arguments()
-    specs = calls.specs_of(subject.variant.example_groups, subject.sizes.tokens)
+    count = arguments[subject.signature.queries].shape[1]
+    specs = calls.specs_of(subject.groups(), count)
     last = specs[-1]
     wrong = [*specs[:-1], TokenSpec(last.name, (last.size or 0) + 1)]
     problem = f"{subject.type}: token_specs that do not add up to the tokens must be refused"
@@ -105,13 +106,78 @@ def check_token_specs(subject: Subject) -> None:
         problem,
     )
 
-    if "token_specs" not in subject.signature.required:
+    if subject.is_sound(num_types=_DOMAINS):
+        _check_domains(subject)
+    elif "token_specs" not in subject.signature.required:
         grouped = subject.call(module, {**arguments, "token_specs": specs})
         if are_alike(grouped, subject.call(module, arguments)):
             raise subject.failure(
                 "token_specs leave the result as it is; use them, do not declare them, or name "
                 "groups that matter in the record's example_groups"
             )
+
+
+def _check_domains(subject: Subject) -> None:
+    """Check that each domain of groups has weights of its own under the option `num_types`."""
+    module = subject.module(num_types=_DOMAINS)
+    groups = calls.one_of_each_domain(subject.groups(module))
+    if len(groups) != _DOMAINS:
+        return  # the example has other domains
+    arguments = subject.arguments(module)
+    count = arguments[subject.signature.queries].shape[1]
+    first, last = calls.specs_of(groups, count)
+    one, other = (
+        subject.call(module, {**arguments, "token_specs": specs})
+        for specs in ([first, last], _one_moved(first, last))
+    )
+    if are_alike(one, other):
+        raise subject.failure(
+            "with num_types, a token gets the same in another domain; give each domain weights "
+            "of its own, or call the option something else"
+        )
+
+
+def _one_moved(first: TokenSpec, last: TokenSpec) -> list[TokenSpec]:
+    """Return two groups after the first took a token from the last."""
+    return [
+        TokenSpec(first.name, (first.size or 0) + 1),
+        TokenSpec(last.name, (last.size or 0) - 1),
+    ]
+
+
+@check("context")
+def check_context(subject: Subject) -> None:
+    """`context` changes the result, whatever the order of its tokens; and needs `context_dim`.
+
+    A context may have the heads behind the batch, each with its own tokens.
+    """
+    module, arguments = subject.module(), subject.arguments()
+    context = subject.optional("context", arguments)
+    if context is None:
+        raise subject.failure("the record's example takes no context; give it a context_dim")
+    y = subject.call(module, {**arguments, "context": context})
+    if are_alike(subject.call(module, {**arguments, "context": context + 1}), y):
+        raise subject.failure("another context leaves the result as it is; use it")
+
+    reversed_context = context.flip(1)
+    problem = "the order of the tokens of a context changes the result"
+    got = subject.call(module, {**arguments, "context": reversed_context})
+    check_close(got, y, f"{subject.type}: {problem}")
+
+    by_head = context.unsqueeze(1).repeat(1, subject.config().num_heads, 1, 1)
+    problem = "a context of every head that is the same for all changes the result"
+    got = subject.call(module, {**arguments, "context": by_head})
+    check_close(got, y, f"{subject.type}: {problem}")
+    _check_context_needs_width(subject, context)
+
+
+def _check_context_needs_width(subject: Subject, context: Tensor) -> None:
+    if not subject.is_sound(context_dim=None):
+        return
+    module = subject.module(context_dim=None)
+    arguments = {**subject.arguments(module), "context": context}
+    problem = f"{subject.type}: a context must be refused where context_dim is None"
+    check_refused(lambda: subject.call(module, arguments), NoetherError, "context", problem)
 
 
 @check("attention_patterns", needs="gradients")
@@ -165,7 +231,7 @@ def _later_call(subject: Subject, arguments: calls.Arguments) -> tuple[dict[str,
         later = {key: value for key, value in arguments.items() if key != "k_freqs"}
         return {**later, "kv": None}, torch.arange(subject.sizes.queries, device=subject.device)
 
-    specs, groups = arguments["token_specs"], subject.variant.example_groups or calls.GROUPS
+    specs, groups = arguments["token_specs"], subject.groups()
     cached = {name for name, size in groups.items() if size is not None} or {specs[-1].name}
     kept = [
         torch.arange(span.start, span.stop)
@@ -179,6 +245,10 @@ def _later_call(subject: Subject, arguments: calls.Arguments) -> tuple[dict[str,
         TokenSpec(spec.name, None) if spec.name in cached else spec for spec in specs
     ]
     return later, rows
+
+
+_DOMAINS = 2
+"""Domains with weights of their own, where there is an option for it."""
 
 
 @attrs.frozen
@@ -196,6 +266,7 @@ class _Wrong:
 _TOKENS = ("x", "q", "kv")
 _FREQUENCIES = ("freqs", "q_freqs", "k_freqs")
 _MASK, _PADDING, _POSITIONS = ("attn_mask",), ("key_padding_mask",), ("positions",)
+_CONTEXT = ("context",)
 
 _WRONG_SHAPES = (
     _Wrong(_TOKENS, "two axes", lambda tokens: tokens[0]),
@@ -208,6 +279,9 @@ _WRONG_SHAPES = (
     _Wrong(_MASK, "five axes", lambda mask: mask[None, None, None]),
     _Wrong(_POSITIONS, "too few tokens", lambda points: points[:, :-1]),
     _Wrong(_POSITIONS, "two axes", lambda points: points[0]),
+    _Wrong(_CONTEXT, "two axes", lambda context: context[0]),
+    _Wrong(_CONTEXT, "another width", lambda context: context[..., :-1]),
+    _Wrong(_CONTEXT, "one sample for many", lambda context: context[:1]),
     _Wrong(_FREQUENCIES, "too few tokens", lambda freqs: freqs[:, :-1]),
     _Wrong(_FREQUENCIES, "too wide", lambda freqs: torch.cat([freqs, freqs], dim=-1)),
 )
@@ -218,6 +292,7 @@ _WRONG_DTYPES = (
     _Wrong(_PADDING, "floating numbers", lambda mask: mask.double()),
     _Wrong(_MASK, "integers", lambda mask: mask.long()),
     _Wrong(_POSITIONS, "integers", lambda points: points.long()),
+    _Wrong(_CONTEXT, "integers", lambda context: context.long()),
     _Wrong(_FREQUENCIES, "real numbers", lambda freqs: freqs.real),
 )
 

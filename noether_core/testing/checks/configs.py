@@ -16,6 +16,7 @@ from noether_core.schemas.schema import plan_of
 from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.origins import origin_of
 from noether_core.structuring.structure import structure
+from noether_core.testing import calls
 from noether_core.testing.contract import NotApplicable, check
 from noether_core.testing.option_values import (
     example_value,
@@ -151,6 +152,8 @@ def _check_works(subject: Subject, field: Field, value: Any) -> None:
         changes["num_heads"] = 1  # one head divides any width
     if not subject.is_sound(**changes):  # other options, or a rule across them, leave it no room
         return
+    if not calls.have_domains(subject.config(**changes), subject.variant.example_groups):
+        return  # it is for calls with other groups
 
     problem = f"{field.option} takes {value}, and then"
     try:

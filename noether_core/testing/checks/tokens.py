@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -52,15 +54,18 @@ def check_permutation(subject: Subject) -> None:
 
     Within their groups, where tokens are grouped; queries and keys each by themselves.
     """
-    module = subject.module()
-    queries = torch.arange(subject.sizes.queries - 1, -1, -1, device=subject.device)
+    module, sizes = subject.module(), subject.sizes
     for arguments in subject.each_call(module):
         if "attn_mask" in arguments or "kv_cache" in arguments:
             continue
-        keys = _order(subject, arguments)
+        groups = [spec.size for spec in arguments.get("token_specs", [])]
+        if subject.signature.is_of_one_set:
+            keys = queries = _order(groups or [sizes.tokens], subject.device)
+        else:
+            queries = _order(groups or [sizes.queries], subject.device)
+            keys = _order([sizes.tokens], subject.device)
         permuted = _permuted(arguments, queries, keys)
-        rows = keys if subject.signature.is_of_one_set else queries
-        wanted = subject.call(module, arguments)[:, rows]
+        wanted = subject.call(module, arguments)[:, queries]
         problem = "permuted tokens do not get their results in the permuted order"
         check_close(
             subject.call(module, permuted), wanted, f"{subject.type}: {problem}; drop 'permutation'"
@@ -74,15 +79,14 @@ def _permuted(arguments: calls.Arguments, queries: Tensor, keys: Tensor) -> dict
     return calls.on_tokens(permute, arguments)
 
 
-def _order(subject: Subject, arguments: calls.Arguments) -> Tensor:
-    """Return an order of the tokens that leaves each in its group."""
+def _order(groups: Sequence[int], device: str) -> Tensor:
+    """Return an order of tokens that leaves each in its group, of so many."""
     generator = torch.Generator().manual_seed(2)
-    sizes = [spec.size for spec in arguments.get("token_specs", [])] or [subject.sizes.tokens]
     orders, start = [], 0
-    for size in sizes:
+    for size in groups:
         orders.append(start + torch.randperm(size, generator=generator))
         start += size
-    return torch.cat(orders).to(subject.device)
+    return torch.cat(orders).to(device)
 
 
 @check("attn_mask", needs="gradients")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import attrs
-from annotated_types import MinLen
+from annotated_types import Ge, MinLen
 
 from noether_core.schemas import AttentionConfig, Backend, Distinct
 
@@ -27,6 +27,11 @@ class MultiBranchAnchorAttentionConfig(AttentionConfig):
     backend: Backend = "auto"
     """Kernel that computes attention: torch's choice, or one by name; ``"math"`` has second
     derivatives.
+    """
+
+    num_types: Annotated[int, Ge(1)] | None = None
+    """Domains of groups that have weights of their own, by the names of groups before their first
+    underscore; None where all share them.
     """
 
 

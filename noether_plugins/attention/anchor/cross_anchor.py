@@ -18,11 +18,13 @@ def noether_attention_variant() -> AttentionVariant:
             "rope",
             "token_specs",
             "kv_cache",
+            "summary",
             "deterministic",
             "permutation",
         ),
         time_exponent=1,
         memory_exponent=1,
+        summary_exponent=1,
         reference="Alkin et al., AB-UPT, 2025 (arXiv 2502.09692)",
         example={"hidden_dim": 8, "num_heads": 2, "branches": ["surface", "volume"]},
         example_groups={

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from noether_core import AttentionConfig, TokenSpec, structure
 from noether_core.errors import UnsupportedArgumentError
-from noether_core.nn import Frequencies, KVCache, describe
+from noether_core.nn import Frequencies, KVCache, Summary, check_tokens, describe
 from noether_plugins.attention.anchor.config import (
     CrossAnchorAttentionConfig,
     JointAnchorAttentionConfig,
@@ -117,11 +117,7 @@ class MultiBranchAnchorAttention(nn.Module):
                 form that does not fit.
             UnsupportedArgumentError: If *freqs* are given without ``use_rope``.
         """
-        if freqs is not None and not self.use_rope:
-            # The attention below would refuse them too, and name 'mixed'.
-            reason = "RoPE usage mismatch: use_rope is false"
-            raise UnsupportedArgumentError(self.variant, "freqs", reason)
-
+        self._check_freqs(freqs)
         y: Tensor = self.mixed_attention(
             x,
             token_specs,
@@ -131,6 +127,98 @@ class MultiBranchAnchorAttention(nn.Module):
             kv_cache=kv_cache,
         )
         return y
+
+    def gather(
+        self,
+        x: Tensor,
+        token_specs: Sequence[TokenSpec],
+        *,
+        key_padding_mask: Tensor | None = None,
+        freqs: Frequencies | None = None,
+        first_token: int = 0,
+        seed: Tensor | None = None,
+    ) -> Summary:
+        """Return the keys and values of the anchors among tokens.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.
+            token_specs: The groups, in the order of *x*. One of size None is not in *x*.
+            key_padding_mask: As in `forward`.
+            freqs: As in `forward`.
+            first_token: Number of the first token, where *x* is a part of the tokens.
+            seed: Decides what is dropped in training where they are read: the ``seed`` of another
+                part's summary. Drawn from torch's generator where it is None.
+
+        Returns:
+            Bytes that grow with the number of anchors.
+
+        Raises:
+            TokenGroupError: As in `forward`, and its subclasses there.
+            ShapeError: As in `forward`.
+            UnsupportedArgumentError: As in `forward`.
+        """
+        self._check_freqs(freqs)
+        summary = self.mixed_attention.gather(
+            x,
+            token_specs,
+            self._rule,
+            key_padding_mask=key_padding_mask,
+            freqs=freqs,
+            first_token=first_token,
+            seed=seed,
+        )
+        return summary.owned_by(self)
+
+    def read(
+        self,
+        x: Tensor,
+        summary: Summary,
+        token_specs: Sequence[TokenSpec],
+        *,
+        key_padding_mask: Tensor | None = None,
+        freqs: Frequencies | None = None,
+        first_token: int = 0,
+    ) -> Tensor:
+        """Let the tokens of every group attend to the anchors that were gathered.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``: the groups one behind the other. They attend; what
+                they attend to is in *summary* alone.
+            summary: What `gather` returned, or those of several parts merged.
+            token_specs: The groups, in the order of *x*. One of size None is not in *x*.
+            key_padding_mask: As in `forward`.
+            freqs: As in `forward`.
+            first_token: Number of the first token, where *x* is a part of the tokens.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            TokenGroupError: As in `forward`, and its subclasses there; or if anchors are attended
+                to that *summary* does not hold.
+            SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
+                another device.
+            ShapeError: As in `forward`.
+            UnsupportedArgumentError: As in `forward`.
+        """
+        check_tokens(x, self.config.hidden_dim)
+        self._check_freqs(freqs)
+        summary.check(self, x)
+        return self.mixed_attention.read(
+            x,
+            summary.owned_by(self.mixed_attention),
+            token_specs,
+            self._rule,
+            key_padding_mask=key_padding_mask,
+            freqs=freqs,
+            first_token=first_token,
+        )
+
+    def _check_freqs(self, freqs: Frequencies | None) -> None:
+        if freqs is not None and not self.use_rope:
+            # The attention below would refuse them too, and name 'mixed'.
+            reason = "RoPE usage mismatch: use_rope is false"
+            raise UnsupportedArgumentError(self.variant, "freqs", reason)
 
 
 class SelfAnchorAttention(MultiBranchAnchorAttention):

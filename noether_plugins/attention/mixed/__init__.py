@@ -19,10 +19,12 @@ def noether_attention_variant() -> AttentionVariant:
             "token_specs",
             "attention_patterns",
             "kv_cache",
+            "summary",
             "deterministic",
             "permutation",
         ),
         time_exponent=2,
         memory_exponent=1,
+        summary_exponent=1,
         reference="Alkin et al., AB-UPT, 2025 (arXiv 2502.09692)",
     )

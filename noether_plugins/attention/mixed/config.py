@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import attrs
+from annotated_types import Ge
 
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 
@@ -16,3 +17,8 @@ class MixedAttentionConfig(DotProductAttentionConfig):
     # Mypy sees another literal than the parent's; it is another variant with the same options.
     type: Literal["mixed"] = "mixed"  # type: ignore[assignment]
     """Mixed attention."""
+
+    num_types: Annotated[int, Ge(1)] | None = None
+    """Domains of groups that have weights of their own, by the names of groups before their first
+    underscore; None where all share them.
+    """

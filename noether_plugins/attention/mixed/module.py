@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from noether_core.nn import (
     KeyValues,
     KVCache,
     QKVAttention,
+    Summary,
     attend,
     check_freqs,
     check_key_padding_mask,
@@ -22,6 +23,8 @@ from noether_core.nn import (
     zero_padding,
 )
 from noether_core.nn.cache import join_key_values
+from noether_core.nn.domains import DomainRuns, DomainTokens, by_domain
+from noether_core.nn.dropped_attention import read_dropping
 from noether_core.nn.groups import (
     GroupSplit,
     Selection,
@@ -29,8 +32,15 @@ from noether_core.nn.groups import (
     listed,
     select_groups,
 )
+from noether_core.nn.noise import Drawing, seed_for
+from noether_core.nn.operators import dtype_of_results
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
-from noether_plugins.attention.mixed.patterns import PatternRule, patterns_as_names
+from noether_plugins.attention.mixed.patterns import (
+    GatheredRule,
+    PatternRule,
+    name_gathered,
+    patterns_as_names,
+)
 from noether_plugins.attention.mixed.plan import Plan, plan_for, remembered_plan
 
 if TYPE_CHECKING:
@@ -60,7 +70,7 @@ class MixedAttention(QKVAttention):
 
     def __init__(self, config: AttentionConfig) -> None:
         concrete = structure(config, MixedAttentionConfig)
-        super().__init__(concrete)
+        super().__init__(concrete, num_types=concrete.num_types)
         self.backend = concrete.backend
 
     def forward(
@@ -104,22 +114,133 @@ class MixedAttention(QKVAttention):
         check_tokens(x, self.hidden_dim, layer=self.q)
         check_kv_cache(kv_cache)
         plan = self._plan(token_specs, attention_patterns, x.shape[1], kv_cache is not None)
-        check_key_padding_mask(key_padding_mask, x)
-        check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
-
-        if key_padding_mask is not None:
-            x = zero_padding(x, key_padding_mask)
-            freqs = zero_padding(freqs, key_padding_mask)
+        x, freqs = self._checked(x, key_padding_mask, freqs)
 
         if not plan.calls:
             # No group has tokens.
-            return self.project_output(self.project_queries(x))
+            return self._output(self._queries(x, plan), plan)
 
         if plan.is_whole:
             return self._attend_at_once(x, plan, key_padding_mask, freqs)
 
         results = self._attend_by_calls(x, plan, key_padding_mask, freqs, kv_cache)
-        return self.project_output(_in_order_of_input(results, plan.queries))
+        return self._output(_in_order_of_input(results, plan.queries), plan)
+
+    def gather(
+        self,
+        x: Tensor,
+        token_specs: Sequence[TokenSpec],
+        attention_patterns: Sequence[AttentionPattern] | PatternRule | None = None,
+        *,
+        key_padding_mask: Tensor | None = None,
+        freqs: Frequencies | None = None,
+        first_token: int = 0,  # noqa: ARG002  keys and values draw nothing
+        seed: Tensor | None = None,
+    ) -> Summary:
+        """Return the keys and values of the groups that a pattern attends to.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``: the groups one behind the other.
+            token_specs: The groups, in the order of *x*. One of size None is not in *x*, and counts
+                where patterns name it, and for its domain.
+            attention_patterns: As in `forward`.
+            key_padding_mask: As in `forward`.
+            freqs: As in `forward`.
+            first_token: Number of the first token, where *x* is a part of the tokens.
+            seed: Decides what is dropped in training where they are read: the ``seed`` of another
+                part's summary. Drawn from torch's generator where it is None.
+
+        Returns:
+            Bytes that grow with the number of tokens; a part of a group is one too.
+
+        Raises:
+            TokenGroupError: If groups, patterns and tokens do not fit each other.
+            ShapeError: As in `forward`.
+            UnsupportedArgumentError: As in `forward`.
+        """
+        check_tokens(x, self.hidden_dim, layer=self.q)
+        plan = self._plan(token_specs, attention_patterns, x.shape[1], storing=True)
+        x, freqs = self._checked(x, key_padding_mask, freqs)
+
+        groups = dict.fromkeys([name for name, size in layout_of(token_specs) if size is None])
+        nothing = x.new_zeros(x.shape[0], self.num_heads, 0, self.head_dim)
+        nothing = nothing.to(dtype_of_results(x))
+        parts = {name: KeyValues(nothing, nothing, None) for name in groups}
+        if plan.fresh:
+            fresh = self._fresh(x, plan, key_padding_mask, freqs)
+            for name, pieces in zip(plan.fresh, plan.stored, strict=True):
+                parts[name] = fresh.take(pieces)
+        in_order = {name: parts[name] for name, _ in layout_of(token_specs) if name in parts}
+        seed = seed_for(x, seed, is_random=self.drops)
+        return Summary.of(self, x, parts=in_order, seed=seed, domains=plan.domains)
+
+    def read(
+        self,
+        x: Tensor,
+        summary: Summary,
+        token_specs: Sequence[TokenSpec],
+        attention_patterns: Sequence[AttentionPattern] | PatternRule | None = None,
+        *,
+        key_padding_mask: Tensor | None = None,
+        freqs: Frequencies | None = None,
+        first_token: int = 0,
+    ) -> Tensor:
+        """Let the tokens of every group attend to the groups that were gathered.
+
+        Args:
+            x: ``(batch, tokens, hidden_dim)``: the groups one behind the other. They attend; what
+                they attend to is in *summary* alone.
+            summary: What `gather` returned, or those of several parts merged.
+            token_specs: The groups, in the order of *x*. One of size None is not in *x*, and counts
+                where patterns name it.
+            attention_patterns: Which groups attend to which, of those in *x* and in *summary*.
+            key_padding_mask: As in `forward`.
+            freqs: As in `forward`.
+            first_token: Number of the first token, where *x* is a part of the tokens.
+
+        Returns:
+            ``(batch, tokens, hidden_dim)``.
+
+        Raises:
+            TokenGroupError: If groups, patterns and tokens do not fit each other, or a group is
+                attended to that *summary* does not hold.
+            SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
+                another device.
+            ShapeError: As in `forward`.
+            UnsupportedArgumentError: As in `forward`.
+        """
+        check_tokens(x, self.hidden_dim, layer=self.q)
+        summary.check(self, x)
+        own = listed(token_specs, "token_specs", "TokenSpec")
+        present = [spec for spec in own if spec.size is not None]
+        gathered: Any = {name_gathered(name): part for name, part in summary.parts.items()}
+        rule = GatheredRule(
+            patterns_as_names(attention_patterns),
+            tuple([name for name, _ in layout_of(own)]),
+            tuple(summary.parts),
+        )
+        specs = [*(TokenSpec(name, None) for name in gathered), *present]
+        # Domains are counted as they were where these were gathered.
+        domains = summary.origin.domains or ()
+        plan = self._plan(specs, rule, x.shape[1], storing=True, domains=domains)
+        x, freqs = self._checked(x, key_padding_mask, freqs)
+        drawing = None
+        if self.drops:
+            drawing = Drawing(seed_for(x, summary.seed, is_random=True), first_token)
+        if not plan.calls:
+            return self._output(self._queries(x, plan), plan)
+
+        cache = KVCache.of(self, gathered)
+        results = self._attend_by_calls(x, plan, key_padding_mask, freqs, cache, drawing=drawing)
+        return self._output(_in_order_of_input(results, plan.queries), plan, drawing=drawing)
+
+    def _checked(
+        self, x: Tensor, real: Tensor | None, freqs: Frequencies | None
+    ) -> tuple[Tensor, Frequencies | None]:
+        """Return tokens and frequencies without what padding holds, once they fit each other."""
+        check_key_padding_mask(real, x)
+        check_freqs(freqs, x, self.head_dim, variant="mixed", use_rope=self.use_rope)
+        return zero_padding(x, real), zero_padding(freqs, real)
 
     def _plan(
         self,
@@ -127,6 +248,7 @@ class MixedAttention(QKVAttention):
         patterns: Sequence[AttentionPattern] | PatternRule | None,
         tokens: int,
         storing: bool,
+        domains: tuple[str, ...] = (),
     ) -> Plan:
         """Return what a call does with its groups.
 
@@ -137,13 +259,19 @@ class MixedAttention(QKVAttention):
         if patterns is not None and not callable(patterns):
             patterns = listed(patterns, "attention_patterns", "AttentionPattern")
         if torch.compiler.is_compiling():
-            return plan_for(layout_of(specs), patterns_as_names(patterns), tokens, storing)
+            names = patterns_as_names(patterns)
+            return plan_for(
+                layout_of(specs), names, tokens, storing, num_types=self.num_types, domains=domains
+            )
 
         # Equal tuples are compared faster than they are hashed.
-        given = (specs, patterns, tokens, storing)
+        given = (specs, patterns, tokens, storing, domains)
         last = self._last
         if last is None or last.given != given:
-            plan = remembered_plan(layout_of(specs), patterns_as_names(patterns), tokens, storing)
+            names = patterns_as_names(patterns)
+            plan = remembered_plan(
+                layout_of(specs), names, tokens, storing, num_types=self.num_types, domains=domains
+            )
             self._last = last = _LastCall(given, plan)
         return last.plan
 
@@ -158,14 +286,15 @@ class MixedAttention(QKVAttention):
             freqs = _stacked_freqs(freqs, x.shape[0], parts)
             key_freqs = _stacked_freqs(key_freqs, x.shape[0], parts)
 
+        attended = _with_domains(tokens, plan.key_runs)
         # No name holds queries, keys and values, so that their memory is free for the output.
         result = self._kernel(
-            self.project_queries(x, freqs, parts=parts),
-            self.project_keys(tokens, key_freqs, parts=parts),
-            self.project_values(tokens, parts=parts),
+            self._queries(x, plan, freqs, parts=parts),
+            self.project_keys(attended, key_freqs, parts=parts),
+            self.project_values(attended, parts=parts),
             real,
         )
-        return self.project_output(result, parts=parts)
+        return self._output(result, plan, parts=parts)
 
     def _attend_by_calls(
         self,
@@ -174,9 +303,13 @@ class MixedAttention(QKVAttention):
         real: Tensor | None,
         freqs: Frequencies | None,
         cache: KVCache | None,
+        *,
+        drawing: Drawing | None = None,
     ) -> list[Tensor]:
         """Return the results of the calls of the kernel, ``(batch, heads, queries, head_dim)``."""
-        queries = self.project_queries(x, freqs)
+        if cache is not None and plan.domains is not None:
+            cache.agree_on_domains(plan.domains)
+        queries = self._queries(x, plan, freqs)
         cached = [self._cached(call.cached, cache, queries) for call in plan.calls]
         fresh = self._fresh(x, plan, real, freqs) if plan.fresh else None
 
@@ -186,15 +319,29 @@ class MixedAttention(QKVAttention):
                 cache.store(self, name, fresh.take(pieces))
 
         split_queries = SplitTokens(queries, plan.queries.lengths, 2)
+        drawings = _drawings(drawing, x, plan)
         results = []
-        for of_queries, of_keys, group in zip(
-            plan.queries.selections, plan.keys, cached, strict=True
+        for of_queries, of_keys, group, own in zip(
+            plan.queries.selections, plan.keys, cached, drawings, strict=True
         ):
             attended = [] if group is None else [group]
             if of_keys and fresh is not None:
                 attended.append(fresh.take(of_keys))
-            results.append(self._kernel(split_queries.take(of_queries), *join_key_values(attended)))
+            keys = join_key_values(attended)
+            results.append(self._kernel(split_queries.take(of_queries), *keys, own))
         return results
+
+    def _queries(
+        self, x: Tensor, plan: Plan, freqs: Frequencies | None = None, *, parts: int = 1
+    ) -> Tensor:
+        tokens = _with_domains(x, plan.query_runs)
+        return self.project_queries(tokens, freqs, parts=parts)
+
+    def _output(
+        self, heads: Tensor, plan: Plan, *, parts: int = 1, drawing: Drawing | None = None
+    ) -> Tensor:
+        own = None if drawing is None else drawing.beside(2)
+        return self.project_output(heads, parts=parts, runs=plan.query_runs, drawing=own)
 
     def _cached(
         self, names: tuple[str, ...], cache: KVCache | None, queries: Tensor
@@ -214,15 +361,42 @@ class MixedAttention(QKVAttention):
     ) -> _SplitKeyValues:
         """Return the keys and values of the groups that are attended to, and of no other."""
         tokens, real, freqs = _select(x, real, freqs, plan.attended)
-        keys = self.project_keys(tokens, freqs)
-        values = self.project_values(tokens)
+        attended = _with_domains(tokens, plan.key_runs)
+        keys = self.project_keys(attended, freqs)
+        values = self.project_values(attended)
         return _SplitKeyValues(KeyValues(keys, values, real), plan.key_lengths)
 
-    def _kernel(self, queries: Tensor, keys: Tensor, values: Tensor, real: Tensor | None) -> Tensor:
+    def _kernel(
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        real: Tensor | None,
+        drawing: Drawing | None = None,
+    ) -> Tensor:
         dropout = self.dropout if self.training else 0.0
+        if drawing is not None:
+            return read_dropping(
+                queries, keys, values, key_padding_mask=real, dropout=dropout, drawing=drawing
+            )
         return attend(
             queries, keys, values, key_padding_mask=real, dropout=dropout, backend=self.backend
         )
+
+
+def _drawings(drawing: Drawing | None, x: Tensor, plan: Plan) -> list[Drawing | None]:
+    """Return what draws for the queries of each call of the kernel, by the numbers of tokens."""
+    if drawing is None:
+        return [None] * len(plan.calls)
+    numbers = torch.arange(x.shape[1], device=x.device) + drawing.first_token
+    split = SplitTokens(numbers, plan.queries.lengths, 0)
+    seed = drawing.beside(1).seed
+    return [Drawing(seed, split.take(selection)) for selection in plan.queries.selections]
+
+
+def _with_domains(tokens: Tensor, runs: DomainRuns | None) -> Tensor | DomainTokens:
+    """Return *tokens* as the layers take them: split, where domains have weights of their own."""
+    return tokens if runs is None else by_domain(tokens, runs)
 
 
 class _LastCall(NamedTuple):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+import attrs
+
 from noether_core import AttentionPattern, TokenGroupError
 
 if TYPE_CHECKING:
@@ -25,6 +27,52 @@ PatternRule: TypeAlias = "Callable[[tuple[str, ...]], tuple[Pattern, ...]]"
 
 It is hashable, and equal to rules that make the same: plans are remembered by it.
 """
+
+
+def name_gathered(name: str) -> str:
+    """Return by what name a group that was gathered is attended to, beside its own tokens.
+
+    It is of the same domain.
+    """
+    return f"{name}_(gathered)"
+
+
+@attrs.frozen
+class GatheredRule:
+    """Makes the patterns of a call whose tokens attend to groups that were gathered, and no others.
+
+    It is called with the groups of the call, which have their own names, and those that were
+    gathered, which `name_gathered` names.
+    """
+
+    patterns: tuple[Pattern, ...] | PatternRule | None
+    """Which groups attend to which."""
+
+    named: tuple[str, ...]
+    """The groups that the call names."""
+
+    gathered: tuple[str, ...]
+    """The groups that were gathered."""
+
+    def __call__(self, groups: tuple[str, ...]) -> tuple[Pattern, ...]:
+        """Return which of *groups* attend to which."""
+        every = tuple(dict.fromkeys((*self.named, *self.gathered)))
+        patterns = self.patterns(every) if callable(self.patterns) else self.patterns
+        found = []
+        for queries, keys in patterns_for(every, patterns):
+            own = [name for name in queries if name in groups]
+            # Groups that have no tokens are queries too.
+            own += [name_gathered(name) for name in queries if name in self.gathered]
+            found.append(Pattern(tuple(own), tuple([self._gathered(name) for name in keys])))
+        return tuple(found)
+
+    def _gathered(self, name: str) -> str:
+        if name not in self.gathered:
+            raise TokenGroupError(
+                f"token_specs: {name!r} is attended to, and was not gathered; the summary holds "
+                f"{quoted_names(self.gathered)}"
+            )
+        return name_gathered(name)
 
 
 def patterns_as_names(

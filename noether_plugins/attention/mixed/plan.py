@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from noether_core.nn import group_sizes
+from noether_core.nn.domains import DomainRuns, number_domains, runs_of
 from noether_core.nn.groups import GroupSplit, Layout, Selection, split_groups
 from noether_plugins.attention.mixed.patterns import Pattern, PatternRule, patterns_for
 
@@ -65,9 +66,26 @@ class Plan(NamedTuple):
     is_whole: bool
     """Whether one call of the kernel takes all queries and all fresh keys, and no other keys."""
 
+    domains: tuple[str, ...] | None = None
+    """Domains that have weights of their own, in the order of their numbers; None where all tokens
+    share them.
+    """
+
+    query_runs: DomainRuns | None = None
+    """The input by domain."""
+
+    key_runs: DomainRuns | None = None
+    """The groups that are *fresh* by domain."""
+
 
 def plan_for(
-    layout: Layout, patterns: tuple[Pattern, ...] | PatternRule | None, tokens: int, storing: bool
+    layout: Layout,
+    patterns: tuple[Pattern, ...] | PatternRule | None,
+    tokens: int,
+    storing: bool,
+    *,
+    num_types: int | None = None,
+    domains: tuple[str, ...] = (),
 ) -> Plan:
     """Return what a call does with its groups.
 
@@ -81,9 +99,12 @@ def plan_for(
         tokens: Number of tokens of the input.
         storing: Whether keys and values go into a cache; then those are made that no query of this
             call attends to.
+        num_types: Domains that have weights of their own; None where all tokens share them.
+        domains: Those that were counted before, in the order of their numbers.
 
     Raises:
-        TokenGroupError: If groups, patterns and tokens do not fit each other.
+        TokenGroupError: If groups, patterns and tokens do not fit each other, or domains are not
+            as many.
     """
     if callable(patterns):
         patterns = patterns(tuple([name for name, _ in layout]))
@@ -102,7 +123,7 @@ def plan_for(
         wanted += [(name,) for name in fresh]
     keys = split_groups({name: present[name] for name in fresh}, wanted)
 
-    return Plan(
+    plan = Plan(
         calls=calls,
         queries=split_groups(present, [call.queries for call in calls]),
         fresh=fresh,
@@ -112,10 +133,24 @@ def plan_for(
         stored=keys.selections[len(calls) :],
         is_whole=_is_whole(calls, fresh, storing),
     )
+    return plan if num_types is None else _by_domain(plan, layout, num_types, domains)
 
 
 remembered_plan = functools.lru_cache(maxsize=256)(plan_for)
 """`plan_for`, worked out once for the same layout; graphs call the function itself."""
+
+
+def _by_domain(plan: Plan, layout: Layout, num_types: int, known: tuple[str, ...]) -> Plan:
+    """Return *plan* with what it says of domains, counted behind those that are *known*."""
+    before = tuple([(domain, None) for domain in known])  # named as a group that has no tokens here
+    numbers = number_domains((*before, *layout), num_types)
+    sizes = dict(layout)
+    keys = [(name, sizes[name]) for name in plan.fresh]
+    return plan._replace(
+        domains=tuple(numbers),
+        query_runs=runs_of(layout, numbers),
+        key_runs=runs_of(keys, numbers),
+    )
 
 
 def _calls(patterns: Sequence[Pattern], sizes: Mapping[str, int | None]) -> tuple[KernelCall, ...]:

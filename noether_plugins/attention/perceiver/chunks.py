@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from noether_core.nn import Frequencies, KVCache, StructuredMask
+from noether_core.nn.domains import DomainRuns, runs_within
 from noether_core.nn.partial_attention import has_fused_kernel
 from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size, is_traced
 
@@ -41,11 +42,15 @@ class Tokens(NamedTuple):
     real: Tensor | None = None
     """``(batch, tokens)`` booleans, or None where all are real."""
 
+    runs: DomainRuns | None = None
+    """Their domains, or None where all share their weights."""
+
     def take(self, span: slice) -> Tokens:
         """Return the tokens of a span."""
         x = self.x[:, span].contiguous()  # one copy, where every layer would make its own
         real = None if self.real is None else self.real[:, span]
-        return Tokens(x, _take_freqs(self.freqs, span), real)
+        runs = None if self.runs is None else runs_within(self.runs, span)
+        return Tokens(x, _take_freqs(self.freqs, span), real, runs)
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors that gradients may be due of."""

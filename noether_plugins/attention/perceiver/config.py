@@ -25,6 +25,11 @@ class PerceiverAttentionConfig(AttentionConfig):
     derivatives.
     """
 
+    num_types: Annotated[int, Ge(1)] | None = None
+    """Domains of queries that have weights of their own, by the names of groups before their first
+    underscore; None where all share them.
+    """
+
     chunk_size: Annotated[int, Ge(1)] | None = None
     """Tokens that are computed at once where gradients are not needed; None chooses by the sizes.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from noether_core import AttentionConfig, ShapeError, structure
+from noether_core import AttentionConfig, ShapeError, TokenGroupError, structure
 from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import (
     Frequencies,
@@ -15,6 +15,7 @@ from noether_core.nn import (
     KVCache,
     QKVAttention,
     StructuredMask,
+    Summary,
     attend,
     check_attn_mask,
     check_freqs,
@@ -22,11 +23,17 @@ from noether_core.nn import (
     check_kv_cache,
     check_tokens,
     combine_masks,
+    group_sizes,
+    layout_of,
     zero_padding,
 )
+from noether_core.nn.domains import DomainRuns, by_domain, number_domains, runs_of
+from noether_core.nn.dropped_attention import read_dropping
+from noether_core.nn.groups import Layout
+from noether_core.nn.noise import Drawing, seed_for
 from noether_core.nn.operators import dtype_of_results
 from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks
-from noether_core.nn.streaming import chunks_of
+from noether_core.nn.streaming import chunks_of, is_traced
 from noether_plugins.attention.perceiver.chunks import (
     Call,
     ChunkSizes,
@@ -38,7 +45,9 @@ from noether_plugins.attention.perceiver.chunks import (
 from noether_plugins.attention.perceiver.config import PerceiverAttentionConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from noether_core import TokenSpec
 
 _GROUP = "kv"
 """Name under which a cache keeps keys and values."""
@@ -77,7 +86,7 @@ class PerceiverAttention(QKVAttention):
         own = structure(config, PerceiverAttentionConfig)
         kv_dim = own.hidden_dim if own.kv_dim is None else own.kv_dim
         # Given at any width, so that weights stacked into `kv` load, and not into `qkv`.
-        super().__init__(own, kv_dim=kv_dim)
+        super().__init__(own, kv_dim=kv_dim, num_types=own.num_types)
         self.kv_dim = kv_dim
         self.backend = own.backend
 
@@ -91,6 +100,7 @@ class PerceiverAttention(QKVAttention):
         q_freqs: Frequencies | None = None,
         k_freqs: Frequencies | None = None,
         kv_cache: KVCache | None = None,
+        token_specs: Sequence[TokenSpec] | None = None,
     ) -> Tensor:
         """Let every query token attend to the tokens that the masks leave it.
 
@@ -109,6 +119,9 @@ class PerceiverAttention(QKVAttention):
             k_freqs: The same for the tokens of *kv*; exactly if ``use_rope`` and they are not
                 cached.
             kv_cache: Filled with the keys, values and padding of *kv*; read where *kv* is None.
+            token_specs: The groups of *q*, one behind the other; required with ``num_types``, which
+                gives those of each domain weights of their own. A group of size None is not in
+                *q*, and only counts its domain.
 
         Returns:
             ``(batch, queries, hidden_dim)``.
@@ -117,6 +130,8 @@ class PerceiverAttention(QKVAttention):
             ShapeError: If a tensor is missing, or has another shape, dtype or device than it needs.
             CacheError: If the cache holds nothing, what does not fit *q*, or what another module
                 made.
+            TokenGroupError: If *token_specs* do not fit *q*, are missing, or are of more domains
+                than ``num_types`` or of fewer.
             UnsupportedArgumentError: If frequencies are given without ``use_rope``, or *k_freqs* or
                 *key_padding_mask* without *kv*.
             UnsupportedBackendError: If the backend cannot serve the call.
@@ -130,15 +145,16 @@ class PerceiverAttention(QKVAttention):
             check_tokens(kv, self.kv_dim, name="kv", beside=q, layer=self.k)
             check_key_padding_mask(key_padding_mask, kv)
             self._check_freqs(k_freqs, kv, "k_freqs")
+        runs = self._runs(token_specs, q)
 
         dropout = self.dropout if self.training else 0.0
         attended = None if kv is None else Tokens(kv, k_freqs, key_padding_mask)
-        call = Call(Tokens(q, q_freqs), attended, attn_mask, kv_cache)
+        call = Call(Tokens(q, q_freqs, runs=runs), attended, attn_mask, kv_cache)
         sizes = None if dropout else choose_chunk_sizes(self, self.config, call)
         if sizes is not None:
             return self._stream(call, sizes)
 
-        queries = self.project_queries(q, q_freqs)
+        queries = self._queries(call.queries)
         keys, values, real = self._keys_and_values(call, queries)
 
         heads = attend(
@@ -151,7 +167,106 @@ class PerceiverAttention(QKVAttention):
             backend=self.backend,
         )
 
-        return self.project_output(heads)
+        return self.project_output(heads, runs=runs)
+
+    def gather(
+        self,
+        kv: Tensor,
+        *,
+        key_padding_mask: Tensor | None = None,
+        k_freqs: Frequencies | None = None,
+        first_token: int = 0,  # noqa: ARG002  keys and values draw nothing
+        seed: Tensor | None = None,
+    ) -> Summary:
+        """Return the keys and values of tokens.
+
+        Args:
+            kv: ``(batch, keys, kv_dim)``.
+            key_padding_mask: As in `forward`.
+            k_freqs: As in `forward`.
+            first_token: Number of the first token, where *kv* is a part of the tokens.
+            seed: Decides what is dropped in training where they are read: the ``seed`` of another
+                part's summary. Drawn from torch's generator where it is None.
+
+        Returns:
+            Bytes that grow with the number of tokens.
+
+        Raises:
+            ShapeError: If a tensor is missing, or has another shape, dtype or device than it needs.
+            UnsupportedArgumentError: If *k_freqs* are given without ``use_rope``.
+        """
+        check_tokens(kv, self.kv_dim, name="kv", layer=self.k)
+        check_key_padding_mask(key_padding_mask, kv)
+        self._check_freqs(k_freqs, kv, "k_freqs")
+        group = self._project_pair(Tokens(kv, k_freqs, key_padding_mask))
+        seed = seed_for(kv, seed, is_random=self.drops)
+        return Summary.of(self, kv, parts={_GROUP: group}, seed=seed)
+
+    def read(
+        self,
+        q: Tensor,
+        summary: Summary,
+        *,
+        q_freqs: Frequencies | None = None,
+        token_specs: Sequence[TokenSpec] | None = None,
+        first_token: int = 0,
+    ) -> Tensor:
+        """Let every query token attend to what was gathered.
+
+        Args:
+            q: ``(batch, queries, hidden_dim)``.
+            summary: What `gather` returned, or those of several parts merged.
+            q_freqs: As in `forward`.
+            token_specs: As in `forward`.
+            first_token: Number of the first query, where *q* is a part of the queries.
+
+        Returns:
+            ``(batch, queries, hidden_dim)``.
+
+        Raises:
+            ShapeError: If a tensor is missing, or has another shape, dtype or device than it needs.
+            SummaryError: If another module gathered *summary*, or in another batch or dtype, or on
+                another device.
+            TokenGroupError: As in `forward`.
+            UnsupportedArgumentError: If *q_freqs* are given without ``use_rope``.
+        """
+        check_tokens(q, self.hidden_dim, name="q", layer=self.q)
+        summary.check(self, q)
+        group: KeyValues = summary.parts[_GROUP]  # type: ignore[assignment]  # it is no other
+        if not self.drops:
+            cache = KVCache.of(self, {_GROUP: group})
+            return self.forward(q, None, q_freqs=q_freqs, kv_cache=cache, token_specs=token_specs)
+
+        self._check_freqs(q_freqs, q, "q_freqs")
+        runs = self._runs(token_specs, q)
+        drawing = Drawing(seed_for(q, summary.seed, is_random=True), first_token)
+        heads = read_dropping(
+            self._queries(Tokens(q, q_freqs, runs=runs)),
+            group.keys,
+            group.values,
+            key_padding_mask=group.real,
+            dropout=self.dropout,
+            drawing=drawing.beside(1),
+        )
+        return self.project_output(heads, runs=runs, drawing=drawing.beside(2))
+
+    def _runs(self, token_specs: Sequence[TokenSpec] | None, q: Tensor) -> DomainRuns | None:
+        """Return the domains of the queries; None where all share their weights."""
+        if token_specs is None:
+            if self.num_types is None:
+                return None
+            raise TokenGroupError(
+                "token_specs: got None, wanted the groups of q: num_types is "
+                f"{self.num_types}, and each domain of groups has weights of its own"
+            )
+        layout = layout_of(token_specs)
+        if is_traced():
+            return _runs_of_queries(layout, q.shape[1], self.num_types)
+        return _remembered_runs(layout, q.shape[1], self.num_types)
+
+    def _queries(self, tokens: Tokens) -> Tensor:
+        x = tokens.x if tokens.runs is None else by_domain(tokens.x, tokens.runs)
+        return self.project_queries(x, tokens.freqs)
 
     def _check_freqs(self, freqs: Frequencies | None, tokens: Tensor, name: str) -> None:
         check_freqs(
@@ -181,7 +296,7 @@ class PerceiverAttention(QKVAttention):
 
     def _project_pair(self, tokens: Tokens) -> KeyValues:
         """Return the keys and values of *tokens*."""
-        x, freqs, real = tokens
+        x, freqs, real, _ = tokens
         if real is not None:
             x, freqs = zero_padding(x, real), zero_padding(freqs, real)
         return KeyValues(self.project_keys(x, freqs), self.project_values(x), real)
@@ -193,7 +308,8 @@ class PerceiverAttention(QKVAttention):
         attend_from: Callable[[Tensor, Tensor | None], Tensor]
         if call.keys is None or sizes.keys is None:
             # A cache is held against queries, of which there are none yet.
-            kept = self._keys_and_values(call, self.project_queries(x[:, :0]))
+            none = call.queries.take(slice(0, 0))
+            kept = self._keys_and_values(call, self._queries(none))
             attend_from = functools.partial(self._attend_to_kept, kept)
         else:
             check_attn_mask(call.attn_mask, x, call.keys.x, self.num_heads)
@@ -202,8 +318,8 @@ class PerceiverAttention(QKVAttention):
         y = x.new_empty(x.shape, dtype=dtype_of_results(x))
         for span in chunks_of([slice(0, x.shape[1])], sizes.queries):
             tokens = call.queries.take(span)
-            queries = self.project_queries(tokens.x, tokens.freqs)
-            y[:, span] = self.project_output(attend_from(queries, take_queries(mask, span)))
+            heads = attend_from(self._queries(tokens), take_queries(mask, span))
+            y[:, span] = self.project_output(heads, runs=tokens.runs)
         return y
 
     def _attend_to_kept(self, kept: KeyValues, queries: Tensor, mask: Tensor | None) -> Tensor:
@@ -224,6 +340,15 @@ class PerceiverAttention(QKVAttention):
         for span in chunks_of([slice(0, tokens.x.shape[1])], size):
             keys, values, real = self._project_pair(tokens.take(span))
             yield KeyChunk(keys, values, combine_masks(take_keys(mask, span), real))
+
+
+def _runs_of_queries(layout: Layout, tokens: int, num_types: int | None) -> DomainRuns | None:
+    """Return the domains of *tokens* queries, whose groups are checked in any case."""
+    group_sizes(layout, tokens)
+    return None if num_types is None else runs_of(layout, number_domains(layout, num_types))
+
+
+_remembered_runs = functools.lru_cache(maxsize=256)(_runs_of_queries)
 
 
 def _check_cached_only(k_freqs: Frequencies | None, key_padding_mask: Tensor | None) -> None:

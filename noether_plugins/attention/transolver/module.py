@@ -18,9 +18,8 @@ from noether_core.nn import (
     project_heads,
     slices,
 )
-from noether_core.nn.layers import plain_linear, plain_linears
+from noether_core.nn.layers import plain_linears
 from noether_core.nn.noise import Drawing
-from noether_core.nn.operators import dtype_of_weights, exact_product
 from noether_plugins.attention.transolver.config import TransolverAttentionConfig
 
 _FIRST_TEMPERATURE = 0.5
@@ -172,24 +171,21 @@ class TransolverAttention(nn.Module):
         )
         qkv = slices.stack_layers(queries, keys, values)
 
-        operands = slices.Operands(
+        operands = slices.operands_of(
             x,
-            logit_weight=logits.weight,
-            logit_bias=logits.bias,
-            state_weight=None if self.is_folded else states.weight,
-            feature_weight=None if self.is_folded else features.weight,
-            folded_feature_weight=features.weight if self.is_folded else None,
-            feature_bias=features.bias,
-            qkv_weight=qkv.weight,
-            qkv_bias=qkv.bias,
-            out_weight=output.weight,
-            out_bias=output.bias,
+            states=states,
+            features=features,
+            logits=logits,
+            qkv=qkv,
+            output=output,
+            is_folded=self.is_folded,
         )
         return slices.Streamed(operands, slices.Settings(logits_from_tokens=self.is_folded))
 
     def weigh(self, x: Tensor, drawing: Drawing) -> slices.Weighed:  # noqa: ARG002
         """Return how much tokens belong to each slice, and their features."""
-        weights = self._slice_weights(x)
+        states = project_heads(x, self.in_project_x, self.num_heads)
+        weights = slices.weigh_for_slices(states, self.in_project_slice, self.temperature)
         return slices.Weighed(weights, lambda: project_heads(x, self.in_project_fx, self.num_heads))
 
     def mix(self, gathered: Tensor, seed: Tensor | None) -> Tensor:
@@ -204,26 +200,3 @@ class TransolverAttention(nn.Module):
         """Return the output of tokens, from what their heads read of the slices."""
         y: Tensor = self.proj(read)
         return y
-
-    def _slice_weights(self, x: Tensor) -> Tensor:
-        """Return how much each token belongs to each slice, ``(batch, heads, tokens, slices)``.
-
-        The weights of a token add up to 1.
-        """
-        states = project_heads(x, self.in_project_x, self.num_heads)
-        temperature = self.temperature.to(dtype_of_weights(self.temperature.dtype))
-        plain = plain_linear(self.in_project_slice)
-        if plain is None:
-            logits: Tensor = self.in_project_slice(states) / temperature
-            return logits.softmax(dim=-1)
-
-        # The temperature divides weight and bias rather than logits, which grow with the tokens.
-        weight = plain.weight.t() / temperature
-        bias = None if plain.bias is None else plain.bias / temperature
-        if states.dtype == torch.float16:
-            logits = exact_product(states.float(), weight)
-        else:
-            logits = states @ weight
-        if bias is not None:
-            logits = logits.add_(bias)
-        return logits.softmax(dim=-1)

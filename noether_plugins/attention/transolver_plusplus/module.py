@@ -20,7 +20,7 @@ from noether_core.nn import (
     split_heads,
     uniform_at,
 )
-from noether_core.nn.initialisation import start_with_
+from noether_core.nn.initialisation import orthogonal_, start_with_
 from noether_core.nn.layers import is_untouched, plain_linears
 from noether_core.nn.noise import Drawing, gumbel, token_rows
 from noether_core.nn.operators import dtype_of_sums
@@ -92,7 +92,7 @@ class TransolverPlusPlusAttention(nn.Module):
         if own.init_weights != "zeros":
             start_with_(
                 self.in_project_slice.project,
-                _start_apart_,
+                orthogonal_,
                 zero_bias=own.init_weights != "torch",
             )
         accept_fused_(self, fused="qkv", parts=("q", "k", "v"))
@@ -297,14 +297,6 @@ def uniform_of(logits: Tensor, drawing: Drawing) -> Tensor:
     rows = token_rows(batch * heads, tokens, logits.device, first=drawing.first_token)
     dtype = dtype_of_sums(logits.dtype)
     return uniform_at(drawing.seed, rows, columns, dtype=dtype).view(logits.shape)
-
-
-def _start_apart_(slices: Tensor) -> None:
-    """Make the weights of the slices orthogonal."""
-    # There is no QR decomposition of 16-bit numbers.
-    wide = torch.empty_like(slices, dtype=torch.float32)
-    with torch.no_grad():
-        slices.copy_(nn.init.orthogonal_(wide))
 
 
 def _is_plain_mlp(layers: nn.Module) -> bool:

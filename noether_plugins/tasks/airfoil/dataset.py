@@ -128,7 +128,7 @@ def sample(
     surface_positions, surface_normals, surface_pressures = draw_surface_tokens(
         rng, flow, n_surface
     )
-    volume_positions, volume_distances = draw_volume_positions(rng, flow.nodes, n_volume)
+    volume_positions, volume_distances = draw_volume_positions(rng, flow.outline, n_volume)
 
     return AirfoilSample(
         section=section,

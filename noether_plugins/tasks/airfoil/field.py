@@ -83,8 +83,8 @@ def evaluate_field(
 
 def _evaluate(flow: PanelFlow, points: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray]:
     """Return which points lie inside, their distances and the velocities there."""
-    away = distances(flow.nodes, points)
-    inside = is_inside(flow.nodes, points) | (away < _ON_SURFACE)
+    away = distances(flow.outline, points)
+    inside = is_inside(flow.outline, points) | (away < _ON_SURFACE)
     velocities = np.zeros_like(points)
     velocities[~inside] = flow.velocity(points[~inside])
     return inside, away, velocities

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from noether_core import AttentionConfig, structure
 from noether_core.errors import SavedModuleError, SummaryError
-from noether_core.nn import Attended, Summary, Summed
+from noether_core.nn import Attended, KeyValues, Summary, Summed
 
 BATCH, QUERIES, TOKENS, WIDTH = 2, 3, 11, 5
 SPLITS = [(11,), (4, 7), (0, 11), (11, 0), (1, 3, 0, 7), (1,) * 11, (0, 0, 11)]
@@ -227,7 +227,7 @@ def test_its_tensors_are_the_leaves_of_a_pytree(module, x):
     assert structure == pytree.tree_structure(module.gather(x[:, :4], seed=torch.tensor([7])))
 
     paths = [pytree.keystr(path) for path, _ in pytree.tree_flatten_with_path(summary)[0]]
-    assert paths[0] == ".parts['latents'].mean"
+    assert paths[0] == ".parts['latents']['mean']"
 
 
 def test_graphs_of_compilers_take_and_return_it(module, x):
@@ -318,3 +318,28 @@ def test_without_its_module_it_is_not_saved(x, tmp_path):
     with pytest.raises(SummaryError, match="the module that gathered it is gone or unknown"):
         summary.save(tmp_path / "orphan")
     assert not list(tmp_path.iterdir())
+
+
+def key_values(tokens, real=None):
+    return KeyValues(
+        torch.randn(BATCH, 1, tokens, WIDTH), torch.randn(BATCH, 1, tokens, WIDTH), real
+    )
+
+
+def test_keys_and_values_are_put_one_behind_the_other_by_group(module, x, tmp_path):
+    real = torch.ones(BATCH, 3, dtype=torch.bool)
+    surface, more, volume = key_values(7), key_values(3, real), key_values(5)
+    first = Summary.of(module, x, parts={"surface": surface})
+    second = Summary.of(module, x, parts={"surface": more, "volume.inner": volume})
+    merged = first.merge(second)
+    assert merged.parts["surface"].keys.shape[2] == 10
+    assert merged.parts["surface"].real.shape == (BATCH, 10)
+    assert merged.parts["volume.inner"] is not None
+    assert merged.nbytes == 4 * 2 * BATCH * 15 * WIDTH + 10 * BATCH
+
+    assert pytree.tree_map(lambda tensor: tensor, first).parts["surface"].real is None
+    merged.save(tmp_path / "groups")
+    loaded = Summary.load(tmp_path / "groups", module)
+    assert list(map(type, loaded.parts.values())) == [KeyValues, KeyValues]
+    assert all(map(torch.equal, tensors(loaded), tensors(merged)))
+    assert loaded.parts["volume.inner"].real is None

@@ -228,6 +228,16 @@ class Unadded(PlacedAttention):
         return keys[:, :, :2], values[:, :, :2]
 
 
+class Uninformed(PlacedAttention):
+    def informed(self, x, context):
+        return x
+
+
+class Welcoming(PlacedAttention):
+    def informed(self, x, context):
+        return x if self.informing is None else super().informed(x, context)
+
+
 class Secluded(MixedAttention):
     def forward(
         self,
@@ -524,6 +534,17 @@ MORE = [
         "token_specs",
         _broken("Unadded", PLACED),
         "token_specs that do not add up to the tokens must be refused",
+    ),
+    ("context", _broken("Uninformed", PLACED), "another context leaves the result as it is"),
+    (
+        "context",
+        _broken("Welcoming", PLACED),
+        "a context must be refused where context_dim is None",
+    ),
+    (
+        "context",
+        attrs.evolve(PLACED, example=SOUND.example),
+        "the record's example takes no context; give it a context_dim",
     ),
     (
         "attention_patterns",

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from noether_core import structure
+from noether_core.errors import UnsupportedArgumentError
 from noether_core.nn import (
     QKVAttention,
     attend,
     check_attn_mask,
+    check_context,
     check_freqs,
     check_key_padding_mask,
     check_positions,
@@ -31,6 +33,7 @@ from noether_plugins.attention.transolver.module import TransolverAttention
 from tests.core.testing.sample_configs import (
     IgnoredConfig,
     LaxConfig,
+    PlacedConfig,
     RoundedConfig,
     SoundConfig,
     UnboundedConfig,
@@ -109,10 +112,27 @@ class Bare(SoundAttention):
 
 
 class PlacedAttention(SoundAttention):
-    """Tokens attend to the anchors of their groups, after their positions were added to them."""
+    """Tokens attend to the anchors of their groups, after positions and context were added."""
 
-    def forward(self, x, *, positions=None, token_specs=None) -> Tensor:
+    config_class = PlacedConfig
+
+    def __init__(self, config: AttentionConfig) -> None:
+        super().__init__(config)
+        width = self.config.context_dim
+        self.informing = None if width is None else nn.Linear(width, self.hidden_dim)
+        init_weights_(self, self.config.init_weights, output=self.proj)
+
+    def forward(self, x, *, positions=None, token_specs=None, context=None) -> Tensor:
+        if context is not None:
+            x = self.informed(x, context)
         return self.attended(x, positions=positions, token_specs=token_specs)
+
+    def informed(self, x, context):
+        if self.informing is None:
+            raise UnsupportedArgumentError("sound", "context", "there is no context_dim")
+        check_tokens(x, self.hidden_dim)
+        check_context(context, x, self.config.context_dim, self.num_heads)
+        return x + self.informing(context).flatten(1, -2).mean(dim=1, keepdim=True)
 
     def check(self, x, attn_mask, key_padding_mask, freqs):
         check_tokens(x, self.hidden_dim)
@@ -294,6 +314,11 @@ class Placeless(PlacedAttention):
     def placed(self, x, positions):
         check_positions(positions, x, 3)
         return x
+
+
+class Sequenced(PlacedAttention):
+    def informed(self, x, context):
+        return super().informed(x, context[..., :1, :])
 
 
 class Groupless(PlacedAttention):

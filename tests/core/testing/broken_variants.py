@@ -54,6 +54,7 @@ BROKEN = {
     "rope": with_module("HalfTurned"),
     "positions": with_module("Placeless", PLACED),
     "token_specs": with_module("Groupless", PLACED),
+    "context": with_module("Sequenced", PLACED),
     "attention_patterns": with_module("Patternless", GROUPED),
     "kv_cache": with_module("Forgetful", GROUPED),
     "refuses_wrong_shapes": with_module("Broadcasting"),

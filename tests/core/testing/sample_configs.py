@@ -81,6 +81,14 @@ class SilentConfig(SoundConfig):
     """How much is logged."""
 
 
+@attrs.frozen(kw_only=True)
+class PlacedConfig(SoundConfig):
+    """Tokens have places and groups, and a context informs them."""
+
+    context_dim: Annotated[int, Ge(1)] | None = None
+    """Width of the tokens of a context."""
+
+
 SOUND = AttentionVariant(
     config=SoundConfig,
     module="tests.core.testing.broken_modules:SoundAttention",
@@ -96,10 +104,12 @@ SOUND = AttentionVariant(
 
 PLACED = attrs.evolve(
     SOUND,
+    config=PlacedConfig,
     module="tests.core.testing.broken_modules:PlacedAttention",
-    capabilities=("positions", "token_specs", "deterministic"),
+    capabilities=("positions", "token_specs", "context", "deterministic"),
+    example={"hidden_dim": 8, "num_heads": 2, "context_dim": 3},
 )
-"""Another, of tokens that have places and groups."""
+"""Another, of tokens that have places and groups, and a context."""
 
 
 def with_module(

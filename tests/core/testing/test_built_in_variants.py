@@ -13,10 +13,6 @@ BUILT_IN = [
 ]
 
 
-def test_there_are_ten():
-    assert len(BUILT_IN) == 10
-
-
 @pytest.mark.parametrize("name", sampled(BUILT_IN, *ONE_OF_EACH_FORM))
 def test_it_passes_every_check_that_its_record_implies(name):
     report = check_variant(name)

@@ -34,6 +34,12 @@ def test_groups_add_up_to_the_tokens_and_fixed_ones_stay(groups, tokens, sizes):
     assert sum(sizes) == tokens
 
 
+def test_a_context_belongs_to_samples_and_to_no_token():
+    arguments = {"x": torch.ones(2, 5, 3), "context": torch.ones(2, 7, 11)}
+    assert calls.shortened(arguments, 3)["context"] is arguments["context"]
+    assert calls.samples(arguments, slice(1))["context"].shape == (1, 7, 11)
+
+
 def test_a_shorter_call_cuts_its_keys_and_their_groups():
     arguments = {"x": torch.ones(2, 5, 3), "token_specs": [TokenSpec("a", 2), TokenSpec("b", 3)]}
     short = calls.shortened(arguments, 3)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BATCH, HEADS, TOKENS, WIDTH, KEYS = 2, 3, 11, 5, 7
 HIDDEN = HEADS * WIDTH
+CONTEXT_WIDTH = 13
 GROUPS = ("surface_queries", "surface_anchors", "volume_queries", "volume_anchors")
 """Groups of tokens; anchors stand last, where padding does."""
 
@@ -35,11 +36,15 @@ def of_interface(interface: str) -> list[str]:
 
 
 def options_of(name: str, **options: Any) -> dict[str, Any]:
-    """Return options in which every size is another prime; anchor attention gets two branches."""
+    """Return options in which every size is another prime; anchor attention gets two branches.
+
+    What may take a context takes none.
+    """
     declared = plan_of(VARIANTS[name].config).options
     sizes = {"hidden_dim": HIDDEN, "num_heads": HEADS}
     branches = {"branches": ["surface", "volume"]} if "branches" in declared else {}
-    return {**VARIANTS[name].example, **sizes, **branches, **options}
+    without_context = {"context_dim": None} if "context_dim" in declared else {}
+    return {**VARIANTS[name].example, **sizes, **branches, **without_context, **options}
 
 
 def make(name: str, **options: Any) -> nn.Module:
@@ -130,6 +135,7 @@ def optional_arguments(name: str) -> dict[str, tuple[str, dict[str, Any]]]:
             "freqs": ("rope", {"freqs": _turns(TOKENS)}),
             "positions": ("positions", {"positions": torch.rand(BATCH, TOKENS, 3)}),
             "token_specs": ("token_specs", {"token_specs": specs_of(TOKENS)}),
+            "context": ("context", {"context": torch.randn(BATCH, 4, CONTEXT_WIDTH)}),
         },
         "cross": {
             "attn_mask": (

@@ -17,6 +17,8 @@ STREAMED = {
     "transolver": {"chunk_size": 4},
     "transolver_plusplus": {"chunk_size": 4},
     "flare": {"chunk_size": 4},
+    "gale": {"chunk_size": 4},
+    "gale_flare": {"chunk_size": 4},
     "perceiver": {"chunk_size": 4},
 }
 CASES = [(name, {}) for name in VARIANTS] + list(STREAMED.items()) + [("irregular_nat", None)]

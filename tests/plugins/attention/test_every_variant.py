@@ -17,6 +17,7 @@ from noether_core.schemas import InitWeightsMode
 from noether_core.schemas.schema import plan_of
 from tests.plugins.attention.calls import (
     BATCH,
+    CONTEXT_WIDTH,
     HIDDEN,
     TOKENS,
     VARIANTS,
@@ -37,7 +38,10 @@ REAL = torch.arange(TOKENS) < torch.tensor([[7], [5]])
 every_variant = pytest.mark.parametrize("name", VARIANTS)
 every_masked_variant = pytest.mark.parametrize("name", having("key_padding_mask"))
 
-OWN_START = {"transolver_plusplus": {"in_project_slice.project"}}
+OWN_START = {
+    "transolver_plusplus": {"in_project_slice.project"},
+    "gale": {"in_project_slice"},
+}
 """Layers that start as their variant says in every mode but ``zeros``."""
 
 
@@ -80,6 +84,7 @@ OPTIONAL = {
         "q_freqs": "rope",
         "k_freqs": "rope",
         "kv_cache": "kv_cache",
+        "token_specs": "token_specs",
     },
     "tokens": {
         "attention_patterns": "attention_patterns",
@@ -359,14 +364,15 @@ for _name in VARIANTS:
 def test_an_argument_that_the_record_names_acts(name, argument):
     capability, given = optional_arguments(name)[argument]
     arguments = arguments_of(name, torch.float32)
-    module = make(name, use_rope=capability == "rope").eval()
+    options = {"context_dim": CONTEXT_WIDTH} if capability == "context" else {}
+    module = make(name, use_rope=capability == "rope", **options).eval()
 
     y = module(**arguments | given)
 
     if capability == "kv_cache":
         assert len(given["kv_cache"]) > 0
         return
-    without = make(name)
+    without = make(name, **options)
     without.load_state_dict(module.state_dict())
     assert not torch.allclose(y, without.eval()(**arguments), atol=1e-4)
 
@@ -549,7 +555,7 @@ def test_resetting_every_part_starts_a_module_as_its_config_says(name, mode):
     _refilled(module)
     for key, value in wanted.state_dict().items():
         own, deviation = module.state_dict()[key], value.std(correction=0).item()
-        assert own.abs().max() < 3, key
+        assert own.abs().max() < 5, key
         assert bool(own.any()) == bool(value.any()), key
         if value.numel() > 100:
             assert own.std(correction=0).item() == pytest.approx(deviation, rel=0.35), key

@@ -35,6 +35,9 @@ PATTERNS = [
 ]
 VARIANTS = ("mixed", "self_anchor", "cross_anchor", "joint_anchor")
 
+DOMAINS = {"mixed": {"num_types": 2}}
+"""Options by which groups of a variant have weights of their own, in some of the tests."""
+
 
 def make(variant, **options):
     branches = {} if variant == "mixed" else {"branches": ["surface", "volume"]}
@@ -73,7 +76,7 @@ def test_ten_layouts_take_two_graphs_and_one_if_they_are_known_to_differ(variant
 
 @pytest.mark.parametrize("variant", sampled(VARIANTS, "mixed"))
 def test_compiled_gradients_are_those_of_eager_calls(variant):
-    module = make(variant, qk_norm=True)
+    module = make(variant, qk_norm=True, **DOMAINS.get(variant, {}))
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
     for sizes in LAYOUTS[:2]:
         arguments, _ = call(variant, sizes)
@@ -100,7 +103,8 @@ def exported(variant, path, **options):
 @pytest.mark.parametrize("rope", sampled([True, False], True))
 @pytest.mark.parametrize("variant", sampled(VARIANTS, "mixed", "cross_anchor"))
 def test_an_exported_file_takes_groups_of_other_sizes(variant, rope, tmp_path):
-    module, loaded = exported(variant, tmp_path / "module.pt2", use_rope=rope)
+    options = {"use_rope": rope, **DOMAINS.get(variant, {})}
+    module, loaded = exported(variant, tmp_path / "module.pt2", **options)
     for sizes in LAYOUTS:
         arguments, freqs = call(variant, sizes, rope=rope)
         torch.testing.assert_close(

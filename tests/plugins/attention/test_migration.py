@@ -10,9 +10,10 @@ from torch.nn import functional
 from noether_core import build, structure
 from noether_core.errors import StateDictError
 from noether_core.migration import convert_state_dict
-from tests.plugins.attention.formulas import linear
+from tests.plugins.attention.formulas import linear, mixed_with_context
 
 BATCH, TOKENS, HEADS, WIDTH, SLICES, LATENTS = 2, 11, 3, 5, 7, 4
+CONTEXT_WIDTH = 13
 DIM = HEADS * WIDTH
 
 # Names and shapes of `state_dict()` of each class, recorded from its public code.
@@ -62,6 +63,39 @@ FLARE = {
     "v_proj.fc.bias": (DIM,),
     "out_proj.weight": (DIM, DIM),
     "out_proj.bias": (DIM,),
+}
+GALE = {
+    "temperature": (1, 1, HEADS, 1),
+    "state_mixing": (),
+    "in_project_x.weight": (DIM, DIM),
+    "in_project_x.bias": (DIM,),
+    "in_project_fx.weight": (DIM, DIM),
+    "in_project_fx.bias": (DIM,),
+    "in_project_slice.weight": (SLICES, WIDTH),
+    "in_project_slice.bias": (SLICES,),
+    "qkv_project.weight": (3 * WIDTH, WIDTH),
+    "out_linear.weight": (DIM, DIM),
+    "out_linear.bias": (DIM,),
+    "cross_q.weight": (WIDTH, WIDTH),
+    "cross_q.bias": (WIDTH,),
+    "cross_k.weight": (WIDTH, CONTEXT_WIDTH),
+    "cross_k.bias": (WIDTH,),
+    "cross_v.weight": (WIDTH, CONTEXT_WIDTH),
+    "cross_v.bias": (WIDTH,),
+}
+GALE_FA = {
+    "q_global": (1, HEADS, LATENTS, WIDTH),
+    "in_project_x.weight": (DIM, DIM),
+    "in_project_x.bias": (DIM,),
+    "self_k.weight": (WIDTH, WIDTH),
+    "self_k.bias": (WIDTH,),
+    "self_v.weight": (WIDTH, WIDTH),
+    "self_v.bias": (WIDTH,),
+    "out_linear.weight": (DIM, DIM),
+    "out_linear.bias": (DIM,),
+    **{name: shape for name, shape in GALE.items() if name.startswith("cross_")},
+    "concat_project.0.weight": (WIDTH, 2 * WIDTH),
+    "concat_project.0.bias": (WIDTH,),
 }
 
 
@@ -115,6 +149,28 @@ def flare(state, x):
     return linear(state, "out_proj", merged((keys @ latents.mT).softmax(-1) @ gathered))
 
 
+def gale(state, x, context):
+    states = heads(linear(state, "in_project_x", x))
+    temperature = state["temperature"].view(1, HEADS, 1, 1).clamp(0.5, 5)
+    weights = (linear(state, "in_project_slice", states) / temperature).softmax(-1)
+    sums = torch.einsum("bhng,bhnd->bhgd", weights, heads(linear(state, "in_project_fx", x)))
+    tokens = sums / (weights.sum(2) + 1e-2)[..., None]
+    q, k, v = (tokens @ state["qkv_project.weight"].mT).chunk(3, -1)
+    own = (q @ k.mT / WIDTH**0.5).softmax(-1) @ v
+    mixed = mixed_with_context(state, own, tokens, context[:, None], WIDTH**-0.5)
+    return linear(state, "out_linear", merged(torch.einsum("bhng,bhgd->bhnd", weights, mixed)))
+
+
+def gale_fa(state, x, context):
+    states = heads(linear(state, "in_project_x", x))
+    keys, values = linear(state, "self_k", states), linear(state, "self_v", states)
+    latents = state["q_global"]
+    own = (keys @ latents.mT).softmax(-1) @ ((latents @ keys.mT).softmax(-1) @ values)
+    return linear(
+        state, "out_linear", merged(mixed_with_context(state, own, states, context[:, None], 1.0))
+    )
+
+
 SIZES = {"n_hidden": DIM, "n_head": HEADS, "slice_num": SLICES}
 PUBLISHED = {
     "thuml/Transolver": (
@@ -142,6 +198,23 @@ PUBLISHED = {
             "act": "gelu",
         },
     ),
+    "NVIDIA/physicsnemo, GALE": (
+        GALE,
+        gale,
+        {"type": "gale", **SIZES, "context_dim": CONTEXT_WIDTH},
+    ),
+    "NVIDIA/physicsnemo, GALE_FA": (
+        GALE_FA,
+        gale_fa,
+        {
+            "type": "gale_flare",
+            "dim": DIM,
+            "heads": HEADS,
+            "n_global_queries": LATENTS,
+            "context_dim": CONTEXT_WIDTH,
+            "state_mixing_mode": "concat_project",
+        },
+    ),
 }
 
 
@@ -154,9 +227,10 @@ def weights_of(layout, prefix=""):
     }
 
 
-@pytest.mark.parametrize("origin", PUBLISHED)
-def test_published_weights_give_the_numbers_of_their_formula(origin):
-    layout, formula, options = PUBLISHED[origin]
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_published_weights_give_the_numbers_of_their_formula(published):
+    layout, formula, options = PUBLISHED[published]
+    origin = published.partition(",")[0]
     state = weights_of(layout, "blocks.3.Attn.")
     config = structure(options, origin=origin)
     converted = convert_state_dict(
@@ -168,9 +242,12 @@ def test_published_weights_give_the_numbers_of_their_formula(origin):
     module = build(config, dtype=torch.float64).eval()
     module.load_state_dict(converted)
 
-    x = torch.randn(BATCH, TOKENS, DIM, dtype=torch.float64)
-    wanted = formula({name.removeprefix("blocks.3.Attn."): state[name] for name in state}, x)
-    torch.testing.assert_close(module(x), wanted, rtol=0, atol=1e-12)
+    arguments = {"x": torch.randn(BATCH, TOKENS, DIM, dtype=torch.float64)}
+    if "context_dim" in options:
+        arguments["context"] = torch.randn(BATCH, 17, CONTEXT_WIDTH, dtype=torch.float64)
+    own = {name.removeprefix("blocks.3.Attn."): tensor for name, tensor in state.items()}
+    wanted = formula(own, **arguments)
+    torch.testing.assert_close(module(**arguments), wanted, rtol=0, atol=1e-12)
     assert converted.keys() == module.state_dict().keys()
     assert {tensor.dtype for tensor in converted.values()} == {torch.float64}
 
@@ -258,3 +335,22 @@ def test_what_does_not_fit_is_refused_by_name():
     assert refused(state, "attn.") == "no name starts with 'attn.'; the first is 'Attn.temperature'"
     assert refused({"model": state}).startswith("model: expected a tensor, got {")
     assert 'Missing key(s) in state_dict: "temperature"' in refused({})
+
+
+@pytest.mark.parametrize("variant", ["mixed", "self_anchor", "perceiver"])
+def test_weights_of_domains_that_were_trained_transposed_are_turned_over(variant):
+    branches = {"branches": ["surface", "volume"]} if variant == "self_anchor" else {}
+    module = build(variant, hidden_dim=DIM, num_heads=HEADS, num_types=2, **branches)
+    state = module.state_dict()
+    got = convert_state_dict(state, module.config, origin="reference", transposed=True)
+    assert got.keys() == state.keys()
+    of_domains = {name for name in state if ".weight." in name}
+    assert len(of_domains) == (4 if variant == "perceiver" else 8)
+    for name, value in state.items():
+        assert torch.equal(got[name], value.T if name in of_domains else value)
+
+
+def test_only_weights_of_domains_are_transposed():
+    module = build("mixed", hidden_dim=DIM, num_heads=HEADS)
+    with pytest.raises(ValueError, match=r"^transposed: .* num_types is None$"):
+        convert_state_dict(module.state_dict(), module.config, origin="reference", transposed=True)

@@ -1,11 +1,13 @@
 """Gather, merge and read: parts of the tokens get what one call with all of them gives."""
 
+import itertools
+
 import pytest
 import torch
 
-from noether_core import build
+from noether_core import AttentionPattern, TokenGroupError, TokenSpec, build
 from noether_core.errors import SummaryError
-from noether_core.nn import attend_in_parts
+from noether_core.nn import Summary, attend_in_parts, gather_in_parts, read_in_parts
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 31, 5
 HIDDEN = HEADS * WIDTH
@@ -160,3 +162,125 @@ def test_parts_are_made_anew_each_time_and_held_one_at_a_time():
     assert parts.made == 4
     next(results)
     assert parts.made == 5
+
+
+GROUPED = {
+    "mixed": {"type": "mixed"},
+    "self_anchor": {"type": "self_anchor", "branches": ("surface", "volume")},
+    "cross_anchor": {"type": "cross_anchor", "branches": ("surface", "volume")},
+    "joint_anchor": {"type": "joint_anchor", "branches": ("surface", "volume")},
+}
+SPECS = [
+    TokenSpec("surface_anchors", 5),
+    TokenSpec("surface_queries", 9),
+    TokenSpec("volume_anchors", 7),
+    TokenSpec("volume_queries", 10),
+]
+
+
+def specs_within(start, stop):
+    """Return the groups of some of the tokens, of size None where they have none."""
+    found, first = [], 0
+    for spec in SPECS:
+        shared = min(first + spec.size, stop) - max(first, start)
+        found.append(TokenSpec(spec.name, shared if shared > 0 else None))
+        first += spec.size
+    return found
+
+
+def grouped_parts(x, bounds=(0, 3, 11, 11, 31)):
+    return [
+        {"x": x[:, start:stop], "token_specs": specs_within(start, stop)}
+        for start, stop in itertools.pairwise(bounds)
+    ]
+
+
+@pytest.mark.parametrize("num_types", [None, 2])
+@pytest.mark.parametrize("options", GROUPED.values(), ids=GROUPED)
+def test_parts_of_groups_get_what_all_get_at_once(options, num_types):
+    module, x = make(options, num_types=num_types, qk_norm=True).eval(), tokens()
+    got = torch.cat(list(attend_in_parts(module, grouped_parts(x))), dim=1)
+    wanted = module(x, SPECS)
+    torch.testing.assert_close(results(module, x, got), results(module, x, wanted))
+
+
+def test_what_anchors_contribute_is_kept_in_a_file(tmp_path):
+    module, x = make(GROUPED["cross_anchor"], num_types=2).eval(), tokens()
+    (summary,) = gather_in_parts(module, grouped_parts(x))
+    assert list(summary.parts) == [
+        "surface_anchors",
+        "surface_queries",
+        "volume_anchors",
+        "volume_queries",
+    ]
+    assert summary.origin.domains == ("surface", "volume")
+    summary.detach().save(tmp_path / "anchors")
+
+    queries = [{"x": x[:, 21:], "token_specs": specs_within(21, 31)}]
+    loaded = Summary.load(tmp_path / "anchors", module)
+    (got,) = read_in_parts(module, queries, [loaded])
+    torch.testing.assert_close(got, module(x, SPECS)[:, 21:])
+
+
+def test_domains_that_were_counted_in_another_order_are_refused():
+    module, x = make(GROUPED["mixed"], num_types=2).eval(), tokens(3)
+    one = module.gather(x, [TokenSpec("surface", 3), TokenSpec("volume", None)])
+    other = module.gather(x, [TokenSpec("volume", 3), TokenSpec("surface", None)])
+    message = (
+        r"gathered with domains \('surface', 'volume'\), and another one has \('volume', 'surf"
+    )
+    with pytest.raises(SummaryError, match=message):
+        one.merge(other)
+
+
+def test_a_summary_counts_domains_as_they_were_where_it_was_gathered():
+    """The first domain contributes nothing, and stands last among the groups that are read."""
+    module, x = make(GROUPED["mixed"], num_types=2).eval(), tokens(14)
+    groups = [TokenSpec("surface", 5), TokenSpec("volume", 9)]
+    to_volume = [AttentionPattern(["surface", "volume"], ["volume"])]
+    summary = module.gather(x, groups, to_volume)
+    assert list(summary.parts) == ["volume"]
+
+    y = module(x, groups, to_volume)
+    swapped = module.read(x.roll(-5, dims=1), summary, groups[::-1], to_volume)
+    torch.testing.assert_close(swapped, y.roll(-5, dims=1))
+    wake = [AttentionPattern(["surface", "volume", "wake"], ["volume"])]
+    with pytest.raises(TokenGroupError, match="are 3: 'surface', 'volume', 'wake'"):
+        module.read(x, summary, [groups[0], TokenSpec("wake", 9)], wake)
+
+
+def test_patterns_name_groups_of_the_call_and_of_the_summary():
+    module, x = make(GROUPED["mixed"]).eval(), tokens(14)
+    groups = [TokenSpec("surface", 5), TokenSpec("volume", 9)]
+    patterns = [
+        AttentionPattern(["volume"], ["surface", "volume"]),
+        AttentionPattern(["surface"], ["surface"]),
+    ]
+    summary = module.gather(x, groups)
+    torch.testing.assert_close(
+        module.read(x, summary, groups, patterns), module(x, groups, patterns)
+    )
+
+    message = (
+        r"^token_specs: 'volume' is attended to, and was not gathered; the summary holds 'surface'$"
+    )
+    with pytest.raises(TokenGroupError, match=message):
+        module.read(x, module.gather(x[:, :5], groups[:1]), groups, patterns)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+def test_queries_in_parts_read_keys_and_values_that_came_in_parts(training):
+    module = make({"type": "perceiver"}, dropout=0.3).train(training)
+    q, kv = tokens(), tokens(19)
+    masks = REAL[:, :19].split_with_sizes([7, 0, 12], dim=1)
+    parts = [
+        {"x": x, "key_padding_mask": mask}
+        for x, mask in zip(kv.split_with_sizes([7, 0, 12], dim=1), masks, strict=True)
+    ]
+    torch.manual_seed(5)
+    summaries = gather_in_parts(module, parts)
+    whole = module.read(q, *summaries)
+    got = torch.cat(list(read_in_parts(module, q.split(9, dim=1), summaries)), dim=1)
+    torch.testing.assert_close(got, whole)
+    if not training:
+        torch.testing.assert_close(got, module(q, kv, key_padding_mask=REAL[:, :19]))

@@ -6,6 +6,7 @@ import torch
 from noether_core import AnyAttention, NoetherError
 from tests.plugins.attention.adapters import AdaptedLinear, linear_layers, replaced
 from tests.plugins.attention.calls import (
+    CONTEXT_WIDTH,
     HIDDEN,
     TOKENS,
     VARIANTS,
@@ -32,7 +33,9 @@ def wrong(value):
 def call_of(name):
     """Return every argument that a variant takes, and its module."""
     taken = VARIANTS[name].capabilities
-    module = make(name, **({"use_rope": True} if "rope" in taken else {})).eval()
+    options = {"use_rope": True} if "rope" in taken else {}
+    options |= {"context_dim": CONTEXT_WIDTH} if "context" in taken else {}
+    module = make(name, **options).eval()
     arguments = arguments_of(name, torch.float32)
     for key, (capability, values) in optional_arguments(name).items():
         if capability in taken and key != "positions":

@@ -20,7 +20,7 @@ def points_of(z):
 def cylinder(n_panels):
     """The unit circle from its rear stagnation point on: no circulation, by the Kutta condition."""
     angles = np.linspace(0, 2 * np.pi, n_panels + 1)
-    return points_of(np.exp(1j * angles[:-1])), angles
+    return close_contour(points_of(np.exp(1j * angles[:-1]))), angles
 
 
 @attrs.frozen
@@ -121,7 +121,7 @@ def test_lift_of_a_joukowski_section_is_exact_to_second_order(center):
     exact = Joukowski(center=center, angle_of_attack=5.0)
     errors = []
     for n_panels in (80, 160, 320):
-        flow = solve(points_of(exact.place(exact.circle(n_panels))))
+        flow = solve(close_contour(points_of(exact.place(exact.circle(n_panels)))))
         errors.append(abs(flow.circulation / exact.circulation - 1))
         assert flow.lift_coefficient(chord=4) == pytest.approx(-flow.circulation / 2)
 
@@ -133,7 +133,7 @@ def test_cp_of_a_joukowski_section_is_exact_up_to_its_cusp():
     errors = []
     for n_panels in (80, 160, 320):
         zeta = JOUKOWSKI.circle(n_panels)
-        flow = solve(points_of(JOUKOWSKI.place(zeta)))
+        flow = solve(close_contour(points_of(JOUKOWSKI.place(zeta))))
         exact = (
             1 - np.abs(JOUKOWSKI.velocity(zeta[1:])) ** 2
         )  # without the cusp, where the map has no derivative
@@ -151,7 +151,7 @@ def test_speed_at_a_cusp_is_the_same_on_both_sides_and_tends_to_the_exact_one():
     exact = abs(JOUKOWSKI.velocity(1 + 1e-6))
     errors = []
     for n_panels in (80, 160, 320):
-        speeds = solve(points_of(JOUKOWSKI.place(JOUKOWSKI.circle(n_panels)))).speeds
+        speeds = solve(close_contour(points_of(JOUKOWSKI.place(JOUKOWSKI.circle(n_panels))))).speeds
         assert speeds[0] == pytest.approx(-speeds[-1], abs=1e-9)
         errors.append(abs(speeds[-1] - exact))
 
@@ -167,7 +167,7 @@ def test_velocity_around_a_joukowski_section_is_exact_to_second_order():
 
     errors = []
     for n_panels in (80, 160, 320):
-        flow = solve(points_of(JOUKOWSKI.place(JOUKOWSKI.circle(n_panels))))
+        flow = solve(close_contour(points_of(JOUKOWSKI.place(JOUKOWSKI.circle(n_panels)))))
         errors.append(np.abs(flow.velocity(points_of(JOUKOWSKI.place(zeta))) - exact).max())
 
     assert errors[1] < 1e-3
@@ -324,7 +324,7 @@ def test_velocity_on_a_node_is_refused_with_the_point():
 
 def test_a_contour_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"^points: 3 panels"):
-        solve(close_contour(cylinder(40)[0])[:3])
+        solve(cylinder(40)[0][:4])
 
 
 # Three panels, of three lengths, left open
