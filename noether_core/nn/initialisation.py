@@ -53,8 +53,11 @@ def start_with_(
         zero_bias: Whether the bias is zero; else it starts, and starts again, as torch's own.
     """
     start = _Start(layer._parameters, fill, zero_bias=zero_bias)  # noqa: SLF001
-    # Not a class of our own: quantisation looks for exactly `nn.Linear`.
-    layer.reset_parameters = start  # type: ignore[method-assign]
+    # Not a class of our own: quantisation looks for exactly `nn.Linear`. Set as it is, where a
+    # module would look for parameters in it.
+    object.__setattr__(layer, "reset_parameters", start)
+    if layer.weight.is_meta:
+        return
     start.fill_weight()
     if zero_bias:
         start.fill_bias()

@@ -42,6 +42,8 @@ class Drawing(NamedTuple):
 
     def beside(self, number: int) -> Drawing:
         """Return what draws other numbers for the same tokens; *number* says which, from 1."""
+        if self.seed is None:
+            return self
         return Drawing(seed_beside(self.seed, number), self.first_token)
 
 

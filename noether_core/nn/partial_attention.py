@@ -245,9 +245,12 @@ def _fake(queries: Tensor, *_: object) -> tuple[Tensor, Tensor]:
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     *tensors, ctx.scale = inputs
     ctx.save_for_backward(*tensors, *output)
+    ctx.set_materialize_grads(False)  # where parts are not merged, none comes by the logarithms
 
 
-def _backward(ctx: Any, grad_mean: Tensor, grad_log_mass: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(
+    ctx: Any, grad_mean: Tensor | None, grad_log_mass: Tensor | None
+) -> tuple[Tensor | None, ...]:
     queries, keys, values, *_ = ctx.saved_tensors
     with torch.no_grad():
         gradients = _gradients(ctx, grad_mean, grad_log_mass)
@@ -256,26 +259,41 @@ def _backward(ctx: Any, grad_mean: Tensor, grad_log_mass: Tensor) -> tuple[Tenso
     return (*refuse_derivatives(gradients, reason, of=sources), None, None)
 
 
-def _gradients(ctx: Any, grad_mean: Tensor, grad_log_mass: Tensor) -> list[Tensor]:
+def _gradients(
+    ctx: Any, grad_mean: Tensor | None, grad_log_mass: Tensor | None
+) -> tuple[Tensor | None, ...]:
     """Return the gradients of queries, keys and values.
 
     The kernel knows the gradient of the mean alone. It takes the logits' to be ``w (g v^T - g o)``
     with weights ``w``, the mean ``o`` and its gradient ``g``; that of the logarithm of sums adds
     ``w h``. One feature more makes it so: it is 1 in ``g``, ``-h`` in ``o``, and zero elsewhere.
     """
-    queries, keys, values, mask, mean, log_mass = ctx.saved_tensors
-    dtype = queries.dtype
+    *tensors, mask, mean, log_mass = ctx.saved_tensors
+    if grad_mean is None:
+        if grad_log_mass is None:
+            return None, None, None
+        grad_mean = torch.zeros_like(mean)
+
+    dtype = tensors[0].dtype
+    grad_mean, mean = grad_mean.to(dtype), mean.to(dtype)
+    if grad_log_mass is not None:
+        grad_mean = _with_feature(grad_mean, 1.0)
+        tensors = [_with_feature(tensor, 0.0) for tensor in tensors]
+        mean = torch.cat([mean, -grad_log_mass.to(dtype)], dim=-1)
+
     gradients = _KERNEL_BACKWARD(
-        _with_feature(grad_mean.to(dtype), 1.0),
-        *[_with_feature(tensor, 0.0) for tensor in (queries, keys, values)],
-        torch.cat([mean.to(dtype), -grad_log_mass.to(dtype)], dim=-1),
+        grad_mean,
+        *tensors,
+        mean,
         log_mass.masked_fill(log_mass == -math.inf, 0.0).squeeze(-1),
         dropout_p=0.0,
         is_causal=False,
         attn_mask=None if mask is None else _as_numbers(mask, dtype),
         scale=ctx.scale,
     )
-    return [gradient[..., :-1] for gradient in gradients]
+    if grad_log_mass is None:
+        return tuple(gradients)
+    return tuple(gradient[..., :-1] for gradient in gradients)
 
 
 def _with_feature(x: Tensor, value: float) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, scaled_dot_product_attention
+from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
 from noether_core import build
 from tests.benchmarks.pairs import Bound, Claim, bound, compare, device, peak_bytes
@@ -112,6 +112,29 @@ def _residual_mlp(mlp: nn.Module, x: Tensor) -> Tensor:
     return linear(z, mlp.fc2.weight, mlp.fc2.bias) + z
 
 
+def _bare_flare_plusplus(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+    width = (_WIDTH // _HEADS,)
+    attend = scaled_dot_product_attention
+
+    def forward(x: Tensor) -> Tensor:
+        first_keys, keys, values = (
+            _heads(linear(x, layer.weight, layer.bias))
+            for layer in (module.k0_proj, module.k_proj, module.v_proj)
+        )
+        first_keys = layer_norm(first_keys, width)
+        keys = layer_norm(keys, width, module.k_norm.weight, module.k_norm.bias)
+
+        first = layer_norm(module.latent_q0, width, module.q0_norm.weight, module.q0_norm.bias)
+        dynamic = attend(first.unsqueeze(0), first_keys, first_keys)
+        gate = module.gate_logit.sigmoid()[:, None, None]
+        queries = layer_norm(module.latent_q_fixed, width) + gate * dynamic
+
+        return _merged(attend(keys, queries, attend(queries, keys, values)), module.out_proj)
+
+    return forward
+
+
 def _bare_gale_flare(module: nn.Module) -> Function:
     """Return the formula over the same parameters, with nothing checked."""
     latents, attend = module.q_global, scaled_dot_product_attention
@@ -178,18 +201,20 @@ def _streaming(name: str, tokens: int) -> Callable[[], object]:
     return lambda: call(*tensors)
 
 
-_TENSORS = {"flare": 1, "gale_flare": 2, "perceiver": 2}
+_TENSORS = {"flare": 1, "flare_plusplus": 1, "gale_flare": 2, "perceiver": 2}
 
 _WITH_CONTEXT = {"gale_flare"}
 
 _BARE: dict[str, Callable[[nn.Module], Function]] = {
     "flare": _bare_flare,
+    "flare_plusplus": _bare_flare_plusplus,
     "gale_flare": _bare_gale_flare,
     "perceiver": _bare_perceiver,
 }
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "flare": {"hidden_dim": _WIDTH, "num_heads": _HEADS, "num_latents": _LATENTS},
+    "flare_plusplus": {"hidden_dim": _WIDTH, "num_heads": _HEADS, "num_latents": _LATENTS},
     "gale_flare": {
         "hidden_dim": _WIDTH,
         "num_heads": _HEADS,
@@ -201,6 +226,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 _STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
     "flare": lambda tokens: [(1, tokens, _WIDTH)],
+    "flare_plusplus": lambda tokens: [(1, tokens, _WIDTH)],
     "gale_flare": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
     "perceiver, many queries": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
     "perceiver, many keys": lambda tokens: [(1, _READ, _WIDTH), (1, tokens, _WIDTH)],

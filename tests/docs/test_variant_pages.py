@@ -185,6 +185,7 @@ def size_of(symbol, sizes):
 
 OTHER_WEIGHTS = {
     "flare": {"num_layers_k_proj": -1, "num_layers_v_proj": -1},
+    "flare_plusplus": {"share_k0_v0": False},
     "gale": {"mixing": "concat_project"},
     "gale_flare": {"mixing": "concat_project"},
 }

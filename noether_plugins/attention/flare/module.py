@@ -11,31 +11,32 @@ from torch import Tensor, nn
 
 from noether_core import AttentionConfig, TokenGroupError, TokenSpec, structure
 from noether_core.nn import (
-    Attended,
     RMSNorm,
     Summary,
-    attend,
     check_key_padding_mask,
     check_tokens,
     describe,
     group_sizes,
     init_weights_,
     layout_of,
-    merge_heads,
     project_heads,
     zero_padding,
 )
-from noether_core.nn.dropped_attention import gather_dropping, read_dropping
 from noether_core.nn.groups import GroupSplit, select_groups, split_groups
 from noether_core.nn.latents import (
     choose_latent_chunk_size,
+    drawing_of,
+    gather_all,
+    gather_part,
     gather_tokens,
     hand_out_to,
+    read_heads,
+    read_part,
     real_tokens,
+    write_output,
 )
-from noether_core.nn.noise import Drawing, drop_tokens, seed_for
+from noether_core.nn.noise import Drawing
 from noether_core.nn.operators import dtype_of_results
-from noether_core.nn.partial_attention import attend_to_part
 from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.flare.config import FLAREAttentionConfig
 from noether_plugins.attention.flare.residual_mlp import residual_mlp
@@ -66,6 +67,9 @@ class FLAREAttention(nn.Module):
     Raises:
         ConfigError: If *config* is of another type, or an option is wrong.
     """
+
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
 
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
@@ -140,9 +144,9 @@ class FLAREAttention(nn.Module):
         check_tokens(x, self.hidden_dim, layer=self._first_layer())
         check_key_padding_mask(key_padding_mask, x)
         anchors = self._anchors(token_specs, x.shape[1])
-        drawing = self._drawing(x)
+        drawing = drawing_of(self, x)
 
-        chunk_size = self._choose_chunk_size(x)
+        chunk_size = choose_latent_chunk_size(self, x, width=self._widest)
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, anchors, chunk_size)
 
@@ -154,18 +158,8 @@ class FLAREAttention(nn.Module):
         if real is not None:
             real = _select(real, anchors, dim=1)
 
-        if self._drops:
-            gathered = self._gather(latents, own_keys, values, real, drawing).mean
-        else:
-            gathered = attend(
-                latents,
-                own_keys,
-                values,
-                key_padding_mask=real,
-                scale=self.attn_scale,
-                backend=self.backend,
-            )
-        return self._hand_out(keys, latents, gathered, drawing)
+        gathered = gather_all(self, latents, own_keys, values, real=real, drawing=drawing)
+        return self._hand_out(keys, latents, gathered, drawing.beside(1))
 
     def gather(
         self,
@@ -192,17 +186,16 @@ class FLAREAttention(nn.Module):
         """
         check_tokens(x, self.hidden_dim, layer=self._first_layer())
         check_key_padding_mask(key_padding_mask, x)
-        drawing = self._drawing(x, seed, first_token)
-        latents = self._latents(x.shape[0])
-
-        chunk_size = self._choose_chunk_size(x)
-        if chunk_size is not None:
-            chunks = chunks_of([slice(0, x.shape[1])], chunk_size)
-            real = key_padding_mask
-            gathered = gather_tokens(self, latents, x, chunks, self._project, real=real)
-        else:
-            keys, values = self._project(zero_padding(x, key_padding_mask))
-            gathered = self._gather(latents, keys, values, key_padding_mask, drawing)
+        drawing = drawing_of(self, x, seed, first_token)
+        gathered = gather_part(
+            self,
+            self._latents(x.shape[0]),
+            x,
+            self._project,
+            real=key_padding_mask,
+            drawing=drawing,
+            chunk_size=choose_latent_chunk_size(self, x, width=self._widest),
+        )
         return Summary.of(self, x, parts={"latents": gathered}, seed=drawing.seed)
 
     def read(
@@ -232,34 +225,16 @@ class FLAREAttention(nn.Module):
         check_tokens(x, self.hidden_dim, layer=self._first_layer())
         check_key_padding_mask(key_padding_mask, x)
         summary.check(self, x)
-        drawing = self._drawing(x, summary.seed, first_token)
-        latents = self._latents(x.shape[0])
+        drawing = drawing_of(self, x, summary.seed, first_token)
         gathered = summary.parts["latents"][0].to(dtype_of_results(x))
-
-        chunk_size = self._choose_chunk_size(x)
-        if chunk_size is None:
-            keys = self._project_keys(zero_padding(x, key_padding_mask))
-            return self._hand_out(keys, latents, gathered, drawing)
-        y = x.new_empty(x.shape, dtype=dtype_of_results(x))
-        for rows in chunks_of([slice(0, x.shape[1])], chunk_size):
-            keys = self._project_keys(real_tokens(x, key_padding_mask, rows))
-            y[:, rows] = self._hand_out(keys, latents, gathered)
-        return y
-
-    @property
-    def _drops(self) -> bool:
-        """Whether weights and features are dropped."""
-        return self.training and self.dropout > 0
-
-    def _drawing(self, x: Tensor, seed: Tensor | None = None, first_token: int = 0) -> Drawing:
-        """Return by what a call draws what it drops."""
-        return Drawing(seed_for(x, seed, is_random=self._drops), first_token)
-
-    def _choose_chunk_size(self, x: Tensor) -> int | None:
-        """Return how many tokens are computed at once, None for all."""
-        if self._drops:
-            return None
-        return choose_latent_chunk_size(self, x, width=self._widest)
+        read = partial(
+            self._hand_out,
+            latents=self._latents(x.shape[0]),
+            gathered=gathered,
+            drawing=drawing.beside(1),
+        )
+        chunk_size = choose_latent_chunk_size(self, x, gathered, width=self._widest)
+        return read_part(x, self._project_keys, read, real=key_padding_mask, chunk_size=chunk_size)
 
     def _first_layer(self) -> nn.Module | None:
         """Return the layer that tokens meet first, or None where something may cast them before."""
@@ -274,34 +249,6 @@ class FLAREAttention(nn.Module):
             latents = self.q_norm(latents)
         return latents.expand(batch, -1, -1, -1)
 
-    def _gather(
-        self,
-        latents: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        real: Tensor | None,
-        drawing: Drawing,
-    ) -> Attended:
-        """Return what latents get of tokens, as a part of a summary."""
-        if not self._drops:
-            return attend_to_part(
-                latents,
-                keys,
-                values,
-                key_padding_mask=real,
-                scale=self.attn_scale,
-                backend=self.backend,
-            )
-        return gather_dropping(
-            latents,
-            keys,
-            values,
-            key_padding_mask=real,
-            scale=self.attn_scale,
-            dropout=self.dropout,
-            drawing=drawing,
-        )
-
     def _hand_out(
         self,
         keys: Tensor,
@@ -310,19 +257,8 @@ class FLAREAttention(nn.Module):
         drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
     ) -> Tensor:
         """Return the output of tokens, whose *keys* attend to the latents."""
-        if not self._drops:
-            heads = attend(keys, latents, gathered, scale=self.attn_scale, backend=self.backend)
-            y: Tensor = self.out_proj(merge_heads(heads))
-            return y
-        heads = read_dropping(
-            keys,
-            latents,
-            gathered,
-            scale=self.attn_scale,
-            dropout=self.dropout,
-            drawing=drawing.beside(1),
-        )
-        return drop_tokens(self.out_proj(merge_heads(heads)), self.dropout, drawing.beside(2))
+        heads = read_heads(self, keys, latents, gathered, drawing)
+        return write_output(self, heads, self.out_proj, drawing.beside(1))
 
     def _stream(
         self, x: Tensor, real: Tensor | None, anchors: GroupSplit | None, chunk_size: int
@@ -342,13 +278,13 @@ class FLAREAttention(nn.Module):
         latents = self._latents(x.shape[0])
         chunks = list(chunks_of(attended, chunk_size))
         gathered = gather_tokens(self, latents, x, chunks, self._project, real=real, keys_out=y)
-        hand_out = partial(self._hand_out, latents=latents, gathered=gathered.mean.to(y.dtype))
+        read = partial(self._hand_out, latents=latents, gathered=gathered.mean.to(y.dtype))
 
         # The rows of the result hold the keys until the output takes their place.
-        hand_out_to(y, chunks, self.num_heads, hand_out)
+        hand_out_to(y, chunks, self.num_heads, read)
         # The others have left no keys, as no latent attends to them.
         for rows in chunks_of(_between(attended, count), chunk_size):
-            y[:, rows] = hand_out(self._project_keys(real_tokens(x, real, rows)))
+            y[:, rows] = read(self._project_keys(real_tokens(x, real, rows)))
         return y
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -44,6 +44,9 @@ class TransolverAttention(nn.Module):
         ConfigError: If *config* is of another type, or an option is wrong.
     """
 
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
+
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
         self.config = structure(config, TransolverAttentionConfig)

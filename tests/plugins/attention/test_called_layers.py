@@ -17,6 +17,7 @@ STREAMED = {
     "transolver": {"chunk_size": 4},
     "transolver_plusplus": {"chunk_size": 4},
     "flare": {"chunk_size": 4},
+    "flare_plusplus": {"chunk_size": 4},
     "gale": {"chunk_size": 4},
     "gale_flare": {"chunk_size": 4},
     "perceiver": {"chunk_size": 4},

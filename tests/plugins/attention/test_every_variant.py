@@ -39,6 +39,7 @@ every_variant = pytest.mark.parametrize("name", VARIANTS)
 every_masked_variant = pytest.mark.parametrize("name", having("key_padding_mask"))
 
 OWN_START = {
+    "flare_plusplus": {"k0_proj", "k_proj", "v_proj"},
     "transolver_plusplus": {"in_project_slice.project"},
     "gale": {"in_project_slice"},
 }

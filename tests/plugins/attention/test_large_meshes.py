@@ -12,6 +12,7 @@ OPTIONS = {
     "transolver": {"num_slices": 7},
     "transolver_plusplus": {"num_slices": 7},
     "flare": {"num_latents": 7},
+    "flare_plusplus": {"num_latents": 7},
 }
 
 

@@ -25,6 +25,7 @@ VARIANTS = {
         "use_overparameterization": False,
         "temperature_activation": "exp",
     },
+    "flare_plusplus": {"type": "flare_plusplus", "num_latents": 7},
     "flare": {"type": "flare", "num_latents": 7, "latent_init_std": 1.0, "qk_norm": True},
 }
 FORMS = {"held": {}, "tiles of 4": {"chunk_size": 4}, "math": {"backend": "math"}}
@@ -87,18 +88,20 @@ def test_parts_get_it_where_no_gradient_is_due(options, form):
 @each_variant
 def test_tokens_read_what_others_contributed(options):
     module, x, others = make(options).eval(), tokens(), tokens(7)
-    y = module.read(others, module.gather(x))
+    summaries = gather_in_parts(module, [x])
+    y = module.read(others, *summaries)
     for index in (0, 6):
-        alone = module.read(others[:, index : index + 1], module.gather(x))
+        alone = module.read(others[:, index : index + 1], *summaries)
         torch.testing.assert_close(alone, y[:, index : index + 1])
 
 
 @each_variant
 def test_a_summary_counts_in_the_dtype_of_sums(options):
     module = make(options, dtype=torch.bfloat16).eval()
-    summary = module.gather(tokens(dtype=torch.bfloat16))
-    assert {tensor.dtype for part in summary.parts.values() for tensor in part} == {torch.float32}
-    assert module.read(tokens(dtype=torch.bfloat16), summary).dtype == torch.bfloat16
+    summaries = gather_in_parts(module, [tokens(dtype=torch.bfloat16)])
+    parts = [part for summary in summaries for part in summary.parts.values()]
+    assert {tensor.dtype for part in parts for tensor in part} == {torch.float32}
+    assert module.read(tokens(dtype=torch.bfloat16), *summaries).dtype == torch.bfloat16
 
 
 @each_variant
