@@ -21,6 +21,7 @@ STREAMED = {
     "gale": {"chunk_size": 4},
     "gale_flare": {"chunk_size": 4},
     "galerkin": {"chunk_size": 4},
+    "induced_set": {"chunk_size": 4},
     "linear": {"chunk_size": 4},
     "perceiver": {"chunk_size": 4},
 }
