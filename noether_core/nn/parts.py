@@ -23,7 +23,8 @@ def attend_in_parts(module: nn.Module, parts: Iterable[Part], **options: Any) ->
 
     What all tokens contribute is gathered before this returns; the results are made one by one.
     Memory holds one part at a time, and what is of fixed size. Results are those of one call of the
-    module with all tokens, to rounding, and to the last bit the same in noise and dropout.
+    module with all tokens, to rounding, and to the last bit the same in noise and dropout; but for
+    variants that gather keys and values, of which one call lets its kernel drop weights, others.
 
     Args:
         module: An attention with the capability ``summary``.
@@ -90,19 +91,28 @@ def gather_in_parts(module: nn.Module, parts: Iterable[Part]) -> tuple[Summary, 
 
 
 def _gathered(gather: Any, parts: Iterable[Part], earlier: list[Summary]) -> Summary:
-    """Return what all parts contribute in one round."""
-    merged: Summary | None = None
+    """Return what all parts contribute in one round.
+
+    Those of equally many parts are merged with each other: keys and values, which grow with their
+    tokens, are copied as often as the number of parts has doubled, and not once for each part.
+    """
+    held: list[tuple[int, Summary]] = []
     seed = earlier[0].seed if earlier else None
     first_token = 0
     for part in parts:
         x, others = _arguments(part)
         summary = gather(x, *earlier, **others, first_token=first_token, seed=seed)
-        merged = summary if merged is None else merged.merge(summary)
-        seed = merged.seed
+        seed = summary.seed
         first_token += x.shape[1]
-    if merged is None:
+        count = 1
+        while held and held[-1][0] == count:
+            _, before = held.pop()
+            summary, count = before.merge(summary), 2 * count
+        held.append((count, summary))
+    if not held:
         raise SummaryError("parts: there are none")
-    return merged
+    first, *rest = [summary for _, summary in held]
+    return first.merge(*rest)
 
 
 def _arguments(part: Part) -> tuple[Tensor, dict[str, Any]]:

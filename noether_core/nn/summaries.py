@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from noether_core.errors import SummaryError
-from noether_core.nn.cache import KeyValues
+from noether_core.nn.cache import KeyValues, join_key_values
 
 if TYPE_CHECKING:
     import os
@@ -67,7 +67,38 @@ class Attended(NamedTuple):
         return cls(mean, (largest + total.log()).masked_fill(is_empty, -math.inf))
 
 
-Part = Summed | Attended | KeyValues
+class NumberedKeyValues(NamedTuple):
+    """Keys and values of tokens whose numbers decide what is dropped when they are read."""
+
+    keys: Tensor
+    """As in `KeyValues`, and so are the next two."""
+
+    values: Tensor
+    real: Tensor | None
+
+    numbers: Tensor
+    """``(tokens,)``."""
+
+    @classmethod
+    def merged(cls, parts: Sequence[NumberedKeyValues]) -> NumberedKeyValues:
+        """Return those of all *parts*, one behind the other."""
+        joined = join_key_values([KeyValues(*part[:3]) for part in parts])
+        return cls(*joined, torch.cat([part.numbers for part in parts]))
+
+    def in_order(self) -> KeyValues:
+        """Return keys and values in the order of the numbers, however parts were merged."""
+        order = self.numbers.argsort(stable=True)
+        real = None if self.real is None else self.real[:, order]
+        return KeyValues(self.keys[:, :, order], self.values[:, :, order], real)
+
+
+def numbered(group: KeyValues, first_token: int) -> NumberedKeyValues:
+    """Return keys and values of tokens in a row, whose first has the number *first_token*."""
+    stop = first_token + group.keys.shape[2]
+    return NumberedKeyValues(*group, torch.arange(first_token, stop, device=group.keys.device))
+
+
+Part = Summed | Attended | KeyValues | NumberedKeyValues
 """A part of a summary, by how it is merged: added, weighed, or put one behind the other."""
 
 

@@ -80,7 +80,15 @@ def load_summary(path: str | os.PathLike[str], module: nn.Module) -> Summary:
     import weakref
 
     from noether_core.nn.cache import KeyValues
-    from noether_core.nn.summaries import Attended, Origin, Part, Summary, Summed, part_of
+    from noether_core.nn.summaries import (
+        Attended,
+        NumberedKeyValues,
+        Origin,
+        Part,
+        Summary,
+        Summed,
+        part_of,
+    )
 
     check_installed("loading a summary")
     name, config = os.fspath(path), _config_of(module)
@@ -104,10 +112,15 @@ def load_summary(path: str | os.PathLike[str], module: nn.Module) -> Summary:
     for tensor, value in moved.items():
         part, _, field = tensor.rpartition(".")
         fields.setdefault(part, {})[field] = value
-    kinds: dict[str, type[Part]] = {"value": Summed, "mean": Attended, "keys": KeyValues}
+    kinds: dict[str, type[Part]] = {
+        "value": Summed,
+        "mean": Attended,
+        "numbers": NumberedKeyValues,
+        "keys": KeyValues,
+    }
     parts: dict[str, Part] = {}
     for part in sorted(fields):
-        (kind,) = (kind for field, kind in kinds.items() if field in fields[part])
+        kind = next(kind for field, kind in kinds.items() if field in fields[part])
         parts[part] = part_of(kind, fields[part])
     dtype: Any = dtype_named(facts["dtype"])
     domains = None if facts["domains"] is None else tuple(facts["domains"])

@@ -33,8 +33,8 @@ def check_summary(subject: Subject) -> None:
     for arguments in _calls(subject, module):
         for sizes in _splits(subject.sizes.tokens):
             _check_split(subject, module, arguments, sizes)
-    _check_laws(subject, module)
     _check_bytes(subject, module)
+    _check_laws(subject, module)
     _check_refusals(subject, module)
 
 
@@ -50,6 +50,13 @@ def check_summary_draws(subject: Subject) -> None:
         problem = "parts of the tokens draw other noise or dropout than all of them at once"
         got = _in_parts(subject, module, arguments, sizes)
         check_close(got, wanted, f"{subject.type}: {problem}")
+
+    cut = _cut(subject, arguments, others[-1])
+    with subject.seeded(0):
+        summaries = _gathered_backwards(module, cut.contributing)
+        got = torch.cat(list(read_in_parts(module, cut.reading, summaries, **cut.shared)), dim=1)
+    problem = "parts that are merged in another order draw other noise or dropout"
+    check_close(got, wanted, f"{subject.type}: {problem}")
 
 
 def _calls(subject: Subject, module: nn.Module) -> Iterator[dict[str, Any]]:
@@ -170,6 +177,22 @@ def _gathered(module: Any, parts: list[dict[str, Any]]) -> list[Summary]:
         others = {name: value for name, value in part.items() if name != "x"}
         found.append(module.gather(part["x"], *earlier, **others))
     return found
+
+
+def _gathered_backwards(module: Any, parts: list[dict[str, Any]]) -> list[Summary]:
+    """Return what all parts contribute in each round, the last merged first."""
+    summaries: list[Summary] = []
+    for _ in range(getattr(module, "rounds", 1)):
+        found: list[Summary] = []
+        seed = summaries[0].seed if summaries else None
+        first_token = 0
+        for part in parts:
+            others = {name: value for name, value in part.items() if name != "x"}
+            drawn = {"first_token": first_token, "seed": seed}
+            found.append(module.gather(part["x"], *summaries, **others, **drawn))
+            seed, first_token = found[0].seed, first_token + part["x"].shape[1]
+        summaries.append(found[-1].merge(*reversed(found[:-1])))
+    return summaries
 
 
 def _check_laws(subject: Subject, module: nn.Module) -> None:

@@ -34,6 +34,7 @@ from noether_core.nn.groups import (
 )
 from noether_core.nn.noise import Drawing, seed_for
 from noether_core.nn.operators import dtype_of_results
+from noether_core.nn.summaries import Part, numbered
 from noether_plugins.attention.mixed.config import MixedAttentionConfig
 from noether_plugins.attention.mixed.patterns import (
     GatheredRule,
@@ -134,7 +135,7 @@ class MixedAttention(QKVAttention):
         *,
         key_padding_mask: Tensor | None = None,
         freqs: Frequencies | None = None,
-        first_token: int = 0,  # noqa: ARG002  keys and values draw nothing
+        first_token: int = 0,
         seed: Tensor | None = None,
     ) -> Summary:
         """Return the keys and values of the groups that a pattern attends to.
@@ -162,17 +163,23 @@ class MixedAttention(QKVAttention):
         plan = self._plan(token_specs, attention_patterns, x.shape[1], storing=True)
         x, freqs = self._checked(x, key_padding_mask, freqs)
 
-        groups = dict.fromkeys([name for name, size in layout_of(token_specs) if size is None])
+        layout = layout_of(token_specs)
         nothing = x.new_zeros(x.shape[0], self.num_heads, 0, self.head_dim)
         nothing = nothing.to(dtype_of_results(x))
-        parts = {name: KeyValues(nothing, nothing, None) for name in groups}
+        groups = {name: KeyValues(nothing, nothing, None) for name, size in layout if size is None}
         if plan.fresh:
             fresh = self._fresh(x, plan, key_padding_mask, freqs)
             for name, pieces in zip(plan.fresh, plan.stored, strict=True):
-                parts[name] = fresh.take(pieces)
-        in_order = {name: parts[name] for name, _ in layout_of(token_specs) if name in parts}
+                groups[name] = fresh.take(pieces)
+
+        parts: dict[str, Part] = {}
+        for name, size in layout:
+            if name in groups:
+                own = groups[name]
+                parts[name] = numbered(own, first_token) if self.drops else own
+            first_token += size or 0
         seed = seed_for(x, seed, is_random=self.drops)
-        return Summary.of(self, x, parts=in_order, seed=seed, domains=plan.domains)
+        return Summary.of(self, x, parts=parts, seed=seed, domains=plan.domains)
 
     def read(
         self,
@@ -213,11 +220,13 @@ class MixedAttention(QKVAttention):
         summary.check(self, x)
         own = listed(token_specs, "token_specs", "TokenSpec")
         present = [spec for spec in own if spec.size is not None]
-        gathered: Any = {name_gathered(name): part for name, part in summary.parts.items()}
+        # In an order that does not depend on that in which parts were merged.
+        groups: Any = dict(sorted(summary.parts.items()))
+        gathered = {name_gathered(name): part.in_order() for name, part in groups.items()}
         rule = GatheredRule(
             patterns_as_names(attention_patterns),
             tuple([name for name, _ in layout_of(own)]),
-            tuple(summary.parts),
+            tuple(groups),
         )
         specs = [*(TokenSpec(name, None) for name in gathered), *present]
         # Domains are counted as they were where these were gathered.

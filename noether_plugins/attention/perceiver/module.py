@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -34,6 +34,7 @@ from noether_core.nn.noise import Drawing, seed_for
 from noether_core.nn.operators import dtype_of_results
 from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks
 from noether_core.nn.streaming import chunks_of, is_traced
+from noether_core.nn.summaries import numbered
 from noether_plugins.attention.perceiver.chunks import (
     Call,
     ChunkSizes,
@@ -175,7 +176,7 @@ class PerceiverAttention(QKVAttention):
         *,
         key_padding_mask: Tensor | None = None,
         k_freqs: Frequencies | None = None,
-        first_token: int = 0,  # noqa: ARG002  keys and values draw nothing
+        first_token: int = 0,
         seed: Tensor | None = None,
     ) -> Summary:
         """Return the keys and values of tokens.
@@ -199,8 +200,9 @@ class PerceiverAttention(QKVAttention):
         check_key_padding_mask(key_padding_mask, kv)
         self._check_freqs(k_freqs, kv, "k_freqs")
         group = self._project_pair(Tokens(kv, k_freqs, key_padding_mask))
+        part = numbered(group, first_token) if self.drops else group
         seed = seed_for(kv, seed, is_random=self.drops)
-        return Summary.of(self, kv, parts={_GROUP: group}, seed=seed)
+        return Summary.of(self, kv, parts={_GROUP: part}, seed=seed)
 
     def read(
         self,
@@ -232,7 +234,8 @@ class PerceiverAttention(QKVAttention):
         """
         check_tokens(q, self.hidden_dim, name="q", layer=self.q)
         summary.check(self, q)
-        group: KeyValues = summary.parts[_GROUP]  # type: ignore[assignment]  # it is no other
+        part: Any = summary.parts[_GROUP]
+        group: KeyValues = part.in_order()
         if not self.drops:
             cache = KVCache.of(self, {_GROUP: group})
             return self.forward(q, None, q_freqs=q_freqs, kv_cache=cache, token_specs=token_specs)

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from noether_core import AttentionConfig, structure
 from noether_core.errors import SavedModuleError, SummaryError
 from noether_core.nn import Attended, KeyValues, Summary, Summed
+from noether_core.nn.summaries import numbered
 
 BATCH, QUERIES, TOKENS, WIDTH = 2, 3, 11, 5
 SPLITS = [(11,), (4, 7), (0, 11), (11, 0), (1, 3, 0, 7), (1,) * 11, (0, 0, 11)]
@@ -324,6 +325,22 @@ def key_values(tokens, real=None):
     return KeyValues(
         torch.randn(BATCH, 1, tokens, WIDTH), torch.randn(BATCH, 1, tokens, WIDTH), real
     )
+
+
+def test_numbered_keys_and_values_stand_in_their_order_however_they_were_merged(
+    module, x, tmp_path
+):
+    real = torch.tensor([[True, False, True]] * BATCH)
+    groups = [key_values(7), key_values(3, real), key_values(0)]
+    parts = [
+        Summary.of(module, x, parts={"kv": numbered(group, first)}, seed=torch.tensor([7]))
+        for group, first in zip(groups, [0, 7, 10], strict=True)
+    ]
+    wanted = KeyValues.merged(groups)
+    merged = parts[2].merge(parts[1], parts[0])
+    merged.save(tmp_path / "numbered")
+    for each in (merged, Summary.load(tmp_path / "numbered", module)):
+        assert all(map(torch.equal, each.parts["kv"].in_order(), wanted))
 
 
 def test_keys_and_values_are_put_one_behind_the_other_by_group(module, x, tmp_path):

@@ -16,11 +16,12 @@ from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
 from noether_core import AttentionVariant, unstructure
-from noether_core.nn import zero_padding
+from noether_core.nn import KeyValues, Summary, zero_padding
 from noether_core.schemas.rules import Rule
 from noether_plugins.attention.mixed.module import MixedAttention
+from noether_plugins.attention.perceiver.module import PerceiverAttention
 from tests.core.testing.broken_modules import Deaf, PlacedAttention, SoundAttention
-from tests.core.testing.broken_variants import GROUPED
+from tests.core.testing.broken_variants import GROUPED, PAIRED
 from tests.core.testing.sample_configs import (
     PLACED,
     SOUND,
@@ -360,6 +361,15 @@ class SeedingPython(SoundAttention):
         return y
 
 
+class FirstComesFirst(PerceiverAttention):
+    """Drops by the place that keys have once they are merged."""
+
+    def gather(self, kv, **others):
+        summary = super().gather(kv, **others)
+        parts = {name: KeyValues(*part[:3]) for name, part in summary.parts.items()}
+        return Summary.of(self, kv, parts=parts, seed=summary.seed)
+
+
 class OtherwiseCompiled(SoundAttention):
     def finished(self, y, x):
         return 1.1 * y if torch.compiler.is_compiling() else y
@@ -552,6 +562,16 @@ MORE = [
         "'surface_queries' does not attend to 'surface_anchors'",
     ),
     ("kv_cache", _broken("Uncaching", GROUPED), "leaves its kv_cache empty"),
+    (
+        "summary",
+        attrs.evolve(PAIRED, summary_exponent=0),
+        "summary_exponent is 0, and the bytes of a summary grow",
+    ),
+    (
+        "summary_draws",
+        _broken("FirstComesFirst", PAIRED),
+        "merged in another order draw other noise or dropout",
+    ),
     (
         "refuses_wrong_shapes",
         _broken("Unnamed"),

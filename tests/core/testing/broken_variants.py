@@ -20,6 +20,9 @@ from tests.core.testing.torch_config import HeavyConfig
 GROUPED = registry().get("mixed")
 """A sound variant of grouped tokens."""
 
+PAIRED = registry().get("perceiver")
+"""A sound variant of queries and keys, which gathers these."""
+
 GATHERING = registry().get("transolver")
 """A sound variant that gathers and reads."""
 
