@@ -68,6 +68,9 @@ class GALEFLAREAttention(ContextLayers):
 
     config: GALEFLAREAttentionConfig
 
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
+
     def __init__(self, config: AttentionConfig) -> None:
         own = structure(config, GALEFLAREAttentionConfig)
         super().__init__(own)
