@@ -52,6 +52,9 @@ class GalerkinAttention(QKVAttention):
         ConfigError: If *config* is of another type, or an option is wrong.
     """
 
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
+
     def __init__(self, config: AttentionConfig) -> None:
         own = structure(config, GalerkinAttentionConfig)
         super().__init__(own)

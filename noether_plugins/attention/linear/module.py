@@ -58,6 +58,9 @@ class LinearAttention(QKVAttention):
         ConfigError: If *config* is of another type, or an option is wrong.
     """
 
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
+
     def __init__(self, config: AttentionConfig) -> None:
         own = structure(config, LinearAttentionConfig)
         super().__init__(own)

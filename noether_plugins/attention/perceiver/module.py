@@ -83,6 +83,9 @@ class PerceiverAttention(QKVAttention):
 
     config: PerceiverAttentionConfig
 
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
+
     def __init__(self, config: AttentionConfig) -> None:
         own = structure(config, PerceiverAttentionConfig)
         kv_dim = own.hidden_dim if own.kv_dim is None else own.kv_dim
