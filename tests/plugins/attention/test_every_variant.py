@@ -234,6 +234,11 @@ def test_without_bias_no_linear_layer_has_one(name, bias):
     assert any(layer.bias is not None for layer in layers) is bias
 
 
+def test_modules_say_in_how_many_rounds_they_gather():
+    rounds = {name: make(name).rounds for name in having("summary")}
+    assert rounds == dict.fromkeys(rounds, 1) | {"flare_plusplus": 2}
+
+
 @pytest.mark.parametrize("name", having("deterministic"))
 def test_evaluation_is_deterministic(name):
     module, arguments = make(name, dropout=0.5).eval(), arguments_of(name, torch.float32)
