@@ -1,13 +1,13 @@
-"""What attention through latents and perceiver cost over bare operations; what streaming holds."""
+"""What attention through latents or sums costs over bare operations; what streaming holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
+from torch.nn.functional import elu, gelu, layer_norm, linear, scaled_dot_product_attention
 
 from noether_core import build
 from tests.benchmarks.pairs import Bound, Claim, bound, compare, device, peak_bytes
@@ -172,6 +172,57 @@ def _bare_perceiver(module: nn.Module) -> Function:
     return forward
 
 
+def _bare_linear(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+
+    def forward(x: Tensor) -> Tensor:
+        queries, keys, values = _projected(module, x)
+        queries, keys = elu(queries) + 1, elu(keys) + 1
+        totals = queries @ keys.sum(dim=2).unsqueeze(-1)
+        return _merged(queries @ (keys.transpose(-2, -1) @ values) / totals, module.proj)
+
+    return forward
+
+
+def _bare_galerkin(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+
+    def normed(heads: Tensor, norm: nn.Module) -> Tensor:
+        normed = layer_norm(heads, heads.shape[-1:])
+        return torch.addcmul(norm.bias.unsqueeze(1), normed, norm.weight.unsqueeze(1))
+
+    def forward(x: Tensor) -> Tensor:
+        queries, keys, values = _projected(module, x)
+        keys, values = normed(keys, module.k_norm), normed(values, module.v_norm)
+        means = keys.transpose(-2, -1) @ values / x.shape[1]
+        return _merged(queries @ means, module.proj)
+
+    return forward
+
+
+def _bare_induced_set(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+    gather, scatter = module.get_submodule("gather"), module.get_submodule("scatter")
+
+    def attended(layers: nn.Module, read: Tensor, x: Tensor) -> Tensor:
+        queries = _heads(linear(read, layers.q.weight, layers.q.bias))
+        keys = _heads(linear(x, layers.k.weight, layers.k.bias))
+        values = _heads(linear(x, layers.v.weight, layers.v.bias))
+        return _merged(scaled_dot_product_attention(queries, keys, values), layers.proj)
+
+    def forward(x: Tensor) -> Tensor:
+        points = attended(gather, module.latents.unsqueeze(0), x)
+        return attended(scatter, x, points)
+
+    return forward
+
+
+def _projected(module: nn.Module, x: Tensor) -> Iterator[Tensor]:
+    """Yield queries, keys and values."""
+    for layer in (module.q, module.k, module.v):
+        yield _heads(linear(x, layer.weight, layer.bias))
+
+
 def _heads(x: Tensor) -> Tensor:
     return x.view(*x.shape[:2], _HEADS, -1).transpose(1, 2)
 
@@ -201,7 +252,15 @@ def _streaming(name: str, tokens: int) -> Callable[[], object]:
     return lambda: call(*tensors)
 
 
-_TENSORS = {"flare": 1, "flare_plusplus": 1, "gale_flare": 2, "perceiver": 2}
+_TENSORS = {
+    "flare": 1,
+    "flare_plusplus": 1,
+    "gale_flare": 2,
+    "perceiver": 2,
+    "linear": 1,
+    "galerkin": 1,
+    "induced_set": 1,
+}
 
 _WITH_CONTEXT = {"gale_flare"}
 
@@ -210,6 +269,9 @@ _BARE: dict[str, Callable[[nn.Module], Function]] = {
     "flare_plusplus": _bare_flare_plusplus,
     "gale_flare": _bare_gale_flare,
     "perceiver": _bare_perceiver,
+    "linear": _bare_linear,
+    "galerkin": _bare_galerkin,
+    "induced_set": _bare_induced_set,
 }
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -222,6 +284,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "context_dim": _WIDTH,
     },
     "perceiver": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
+    "linear": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
+    "galerkin": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
+    "induced_set": {"hidden_dim": _WIDTH, "num_heads": _HEADS, "num_latents": _LATENTS},
 }
 
 _STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
@@ -230,5 +295,8 @@ _STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
     "gale_flare": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
     "perceiver, many queries": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
     "perceiver, many keys": lambda tokens: [(1, _READ, _WIDTH), (1, tokens, _WIDTH)],
+    "linear": lambda tokens: [(1, tokens, _WIDTH)],
+    "galerkin": lambda tokens: [(1, tokens, _WIDTH)],
+    "induced_set": lambda tokens: [(1, tokens, _WIDTH)],
 }
 """Shapes of what the modules are given; the result has the first."""
