@@ -67,6 +67,9 @@ class InducedSetAttention(nn.Module):
     attn_scale = None
     """Factor of the logits of both attentions: ``1 / sqrt(head_dim)``."""
 
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
+
     def __init__(self, config: AttentionConfig) -> None:
         super().__init__()
         self.config = own = structure(config, InducedSetAttentionConfig)
