@@ -14,10 +14,18 @@ ONE_OF_EACH_FORM = ("transolver", "self_anchor", "perceiver", "irregular_nat")
 
 
 def sampled(values: Iterable[Any], *every_time: Any) -> list[Any]:
-    """Return *values* for ``parametrize``, with those beside *every_time* marked as nightly."""
+    """Return *values* for ``parametrize``, with those beside *every_time* marked as nightly.
+
+    A tuple is a value for each of several arguments.
+    """
     cases = list(values)
     unknown = set(every_time) - set(cases)
     if unknown:
         raise ValueError(f"every_time: {sorted(unknown)} are none of the cases {cases}")
     by_night = pytest.mark.nightly
-    return [case if case in every_time else pytest.param(case, marks=by_night) for case in cases]
+    return [
+        case
+        if case in every_time
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=by_night)
+        for case in cases
+    ]

@@ -226,7 +226,7 @@ class QKVAttention(nn.Module):
         self.v = _linear(key_width, hidden_dim, bias=config.bias, num_types=key_types)
         self.proj = _linear(hidden_dim, hidden_dim, bias=config.bias, num_types=num_types)
         self.q_norm = RMSNorm(self.head_dim) if config.qk_norm else None
-        self.k_norm = RMSNorm(self.head_dim) if config.qk_norm else None
+        self.k_norm: nn.Module | None = RMSNorm(self.head_dim) if config.qk_norm else None
         init_weights_(self, config.init_weights, output=self.proj)
 
         if kv_dim is None:

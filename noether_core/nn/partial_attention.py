@@ -204,7 +204,20 @@ def attend_by_products(
         logits = queries.to(wide).mul(scale) @ keys.to(wide).transpose(-2, -1)
         if mask is not None:
             logits += mask if mask.dtype != torch.bool else _as_numbers(mask, wide)
+        return attend_by_logits(logits, values.to(wide), drop=drop)
 
+
+def attend_by_logits(
+    logits: Tensor, values: Tensor, *, drop: Callable[[Tensor], Tensor] | None = None
+) -> Attended:
+    """Return the mean of *values* by weights whose logits are known, and written over.
+
+    Args:
+        logits: ``(batch, heads, queries, keys)``, minus infinity where nothing is attended to.
+        values: ``(batch, heads, keys, width)``, of the same dtype.
+        drop: Drops weights; their sums still count them.
+    """
+    with without_autocast(logits.device):
         largest = _largest(logits.detach())
         is_empty = largest == -math.inf
         # Minus infinity minus itself is not a number.
@@ -214,7 +227,7 @@ def attend_by_products(
         # Ones in the place of empty sums, so that gradients are zeros and no NaN.
         total = weights.sum(-1, keepdim=True).masked_fill(is_empty, 1.0)
         kept = weights if drop is None else drop(weights)
-        mean = (kept @ values.to(wide)) / total
+        mean = (kept @ values) / total
         return Attended(mean, (largest + total.log()).masked_fill(is_empty, -math.inf))
 
 

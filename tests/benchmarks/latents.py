@@ -1,13 +1,13 @@
-"""What attention through latents and perceiver cost over bare operations; what streaming holds."""
+"""What attention through latents or sums costs over bare operations; what streaming holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
+from torch.nn.functional import elu, gelu, layer_norm, linear, scaled_dot_product_attention
 
 from noether_core import build
 from tests.benchmarks.pairs import Bound, Claim, bound, compare, device, peak_bytes
@@ -172,6 +172,40 @@ def _bare_perceiver(module: nn.Module) -> Function:
     return forward
 
 
+def _bare_linear(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+
+    def forward(x: Tensor) -> Tensor:
+        queries, keys, values = _projected(module, x)
+        queries, keys = elu(queries) + 1, elu(keys) + 1
+        totals = queries @ keys.sum(dim=2).unsqueeze(-1)
+        return _merged(queries @ (keys.transpose(-2, -1) @ values) / totals, module.proj)
+
+    return forward
+
+
+def _bare_galerkin(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+
+    def normed(heads: Tensor, norm: nn.Module) -> Tensor:
+        normed = layer_norm(heads, heads.shape[-1:])
+        return torch.addcmul(norm.bias.unsqueeze(1), normed, norm.weight.unsqueeze(1))
+
+    def forward(x: Tensor) -> Tensor:
+        queries, keys, values = _projected(module, x)
+        keys, values = normed(keys, module.k_norm), normed(values, module.v_norm)
+        means = keys.transpose(-2, -1) @ values / x.shape[1]
+        return _merged(queries @ means, module.proj)
+
+    return forward
+
+
+def _projected(module: nn.Module, x: Tensor) -> Iterator[Tensor]:
+    """Yield queries, keys and values."""
+    for layer in (module.q, module.k, module.v):
+        yield _heads(linear(x, layer.weight, layer.bias))
+
+
 def _heads(x: Tensor) -> Tensor:
     return x.view(*x.shape[:2], _HEADS, -1).transpose(1, 2)
 
@@ -201,7 +235,14 @@ def _streaming(name: str, tokens: int) -> Callable[[], object]:
     return lambda: call(*tensors)
 
 
-_TENSORS = {"flare": 1, "flare_plusplus": 1, "gale_flare": 2, "perceiver": 2}
+_TENSORS = {
+    "flare": 1,
+    "flare_plusplus": 1,
+    "gale_flare": 2,
+    "perceiver": 2,
+    "linear": 1,
+    "galerkin": 1,
+}
 
 _WITH_CONTEXT = {"gale_flare"}
 
@@ -210,6 +251,8 @@ _BARE: dict[str, Callable[[nn.Module], Function]] = {
     "flare_plusplus": _bare_flare_plusplus,
     "gale_flare": _bare_gale_flare,
     "perceiver": _bare_perceiver,
+    "linear": _bare_linear,
+    "galerkin": _bare_galerkin,
 }
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -222,6 +265,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "context_dim": _WIDTH,
     },
     "perceiver": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
+    "linear": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
+    "galerkin": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
 }
 
 _STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
@@ -230,5 +275,7 @@ _STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
     "gale_flare": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
     "perceiver, many queries": lambda tokens: [(1, tokens, _WIDTH), (1, _READ, _WIDTH)],
     "perceiver, many keys": lambda tokens: [(1, _READ, _WIDTH), (1, tokens, _WIDTH)],
+    "linear": lambda tokens: [(1, tokens, _WIDTH)],
+    "galerkin": lambda tokens: [(1, tokens, _WIDTH)],
 }
 """Shapes of what the modules are given; the result has the first."""

@@ -33,6 +33,8 @@ FAMILIES = {
     "flare_plusplus": "latents",
     "gale": "slices",
     "gale_flare": "latents",
+    "linear": "sums",
+    "galerkin": "sums",
     "irregular_nat": "neighbours",
     "self_anchor": "anchors",
     "cross_anchor": "anchors",

@@ -143,7 +143,8 @@ def test_such_plugins_may_be_looked_up_in_many_threads_at_once(sandbox):
 
 
 def test_doctor_finds_nothing_wrong_with_them(sandbox):
-    diagnosis = sandbox.json("doctor", "--slow", "5000", NOETHER_BLOCK=ITSELF.distribution)
+    blocked = f"noether-attention,{ITSELF.distribution}"
+    diagnosis = sandbox.json("doctor", "--slow", "5000", NOETHER_BLOCK=blocked)
     assert diagnosis["findings"] == []
 
 
@@ -162,8 +163,8 @@ print(json.dumps([*found, registry().get("sound").type]))
 """
     names = ["hostile-registers-itself:registers_itself", "in-process:registers_itself"]
     assert sandbox.python(code) == ["registers_itself", "registers_itself", names, "sound"]
-    curious = "hostile-asks-for-all"  # which imports it as well
-    (finding,) = sandbox.json("doctor", "--slow", "5000", NOETHER_BLOCK=curious)["findings"]
+    blocked = "noether-attention,hostile-asks-for-all"  # which imports it as well
+    (finding,) = sandbox.json("doctor", "--slow", "5000", NOETHER_BLOCK=blocked)["findings"]
     assert (finding["check"], finding["severity"]) == ("registers", "warning")
     assert finding["plugin"] == names[0]
     assert "registers 'registers_itself' in the process when it is imported" in finding["message"]

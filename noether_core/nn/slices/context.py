@@ -12,6 +12,7 @@ from torch.nn import functional
 from noether_core.nn.layers import is_untouched, plain_linear
 from noether_core.nn.noise import seed_beside
 from noether_core.nn.slices.reference import attend_slices, drop_slice_weights
+from noether_core.nn.streaming import is_traced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,11 +66,13 @@ class SliceContext(NamedTuple):
         """Return the weights of plain layers, or None where the operator is not to attend.
 
         That is where one of the layers must be called, or where the context is large: other kernels
-        hold no weight of each slice for each of its tokens.
+        hold no weight of each slice for each of its tokens. Compilers get one form for all sizes.
         """
         own, (keys, values) = self.layers, self.projected
         queries = None if own.cross_q is None else plain_linear(own.cross_q)
-        if queries is None or keys[..., 0].numel() * num_slices > _MOST_WEIGHTS:
+        if queries is None:
+            return None
+        if not is_traced() and keys[..., 0].numel() * num_slices > _MOST_WEIGHTS:
             return None
         mixing = None
         if own.concat_project is not None:

@@ -64,6 +64,9 @@ class MultiBranchAnchorAttention(nn.Module):
         ConfigError: If *config* is of another type, or an option is wrong.
     """
 
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
+
     variant: ClassVar[str]
     config_class: ClassVar[type[MultiBranchAnchorAttentionConfig]]
     patterns_of: ClassVar[staticmethod[[Branches], tuple[Pattern, ...]]]

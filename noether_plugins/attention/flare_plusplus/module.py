@@ -152,8 +152,7 @@ class FLAREPlusPlusAttention(nn.Module):
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, chunk_size)
 
-        if key_padding_mask is not None:
-            x = zero_padding(x, key_padding_mask)
+        x = zero_padding(x, key_padding_mask)
         # All before the first attention, which would else wait for pages of memory anew.
         first_keys, first_values = self._first_keys(x)
         keys, values = self._project(x)

@@ -49,6 +49,9 @@ class GALEAttention(ContextLayers):
 
     config: GALEAttentionConfig
 
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
+
     def __init__(self, config: AttentionConfig) -> None:
         own = structure(config, GALEAttentionConfig)
         super().__init__(own)

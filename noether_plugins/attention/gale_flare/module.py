@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,10 +10,8 @@ from torch import Tensor, nn
 
 from noether_core import AttentionConfig, structure
 from noether_core.nn import (
-    Attended,
     ContextLayers,
     Summary,
-    attend,
     check_key_padding_mask,
     check_tokens,
     describe,
@@ -21,16 +20,19 @@ from noether_core.nn import (
     project_heads,
     zero_padding,
 )
-from noether_core.nn.dropped_attention import gather_dropping, read_dropping
 from noether_core.nn.latents import (
     choose_latent_chunk_size,
+    drawing_of,
+    gather_all,
+    gather_part,
     gather_tokens,
     hand_out_to,
-    real_tokens,
+    read_heads,
+    read_part,
+    write_output,
 )
-from noether_core.nn.noise import Drawing, drop_tokens, seed_for
-from noether_core.nn.operators import dtype_of_results, is_recorded
-from noether_core.nn.partial_attention import attend_to_part
+from noether_core.nn.noise import Drawing
+from noether_core.nn.operators import dtype_of_results
 from noether_core.nn.streaming import chunks_of
 from noether_plugins.attention.gale_flare.config import GALEFLAREAttentionConfig
 
@@ -65,6 +67,9 @@ class GALEFLAREAttention(ContextLayers):
     """
 
     config: GALEFLAREAttentionConfig
+
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
 
     def __init__(self, config: AttentionConfig) -> None:
         own = structure(config, GALEFLAREAttentionConfig)
@@ -126,20 +131,11 @@ class GALEFLAREAttention(ContextLayers):
         if chunk_size is not None:
             return self._stream(x, key_padding_mask, projected, chunk_size)
 
-        latents, drawing = self._latents(x.shape[0]), self._drawing(x)
+        latents, drawing = self._latents(x.shape[0]), drawing_of(self, x)
         states = self._states(zero_padding(x, key_padding_mask))
         keys, values = self._keys_and_values(states)
-        if self._drops:
-            gathered = self._gather(latents, keys, values, key_padding_mask, drawing).mean
-        else:
-            gathered = attend(
-                latents,
-                keys,
-                values,
-                key_padding_mask=key_padding_mask,
-                scale=self.attn_scale,
-                backend=self.backend,
-            )
+        real = key_padding_mask
+        gathered = gather_all(self, latents, keys, values, real=real, drawing=drawing)
         return self._hand_out(states, keys, latents, gathered, projected, drawing)
 
     def gather(
@@ -167,17 +163,16 @@ class GALEFLAREAttention(ContextLayers):
         """
         check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
-        drawing = self._drawing(x, seed, first_token)
-        latents = self._latents(x.shape[0])
-
-        chunk_size = self._choose_chunk_size(x, None)
-        if chunk_size is None:
-            keys, values = self._project(zero_padding(x, key_padding_mask))
-            gathered = self._gather(latents, keys, values, key_padding_mask, drawing)
-        else:
-            chunks = chunks_of([slice(0, x.shape[1])], chunk_size)
-            real = key_padding_mask
-            gathered = gather_tokens(self, latents, x, chunks, self._project, real=real)
+        drawing = drawing_of(self, x, seed, first_token)
+        gathered = gather_part(
+            self,
+            self._latents(x.shape[0]),
+            x,
+            self._project,
+            real=key_padding_mask,
+            drawing=drawing,
+            chunk_size=self._choose_chunk_size(x),
+        )
         return Summary.of(self, x, parts={"latents": gathered}, seed=drawing.seed)
 
     def read(
@@ -211,30 +206,16 @@ class GALEFLAREAttention(ContextLayers):
         check_key_padding_mask(key_padding_mask, x)
         summary.check(self, x)
         projected = self.project_context(context, x)
-        drawing = self._drawing(x, summary.seed, first_token)
-        latents = self._latents(x.shape[0])
         gathered = summary.parts["latents"][0].to(dtype_of_results(x))
-
-        chunk_size = self._choose_chunk_size(x, projected)
-        if chunk_size is None:
-            states = self._states(zero_padding(x, key_padding_mask))
-            keys = _by_head(self.self_k, states)
-            return self._hand_out(states, keys, latents, gathered, projected, drawing)
-        y = x.new_empty(x.shape, dtype=dtype_of_results(x))
-        for rows in chunks_of([slice(0, x.shape[1])], chunk_size):
-            states = self._states(real_tokens(x, key_padding_mask, rows))
-            keys = _by_head(self.self_k, states)
-            y[:, rows] = self._hand_out(states, keys, latents, gathered, projected)
-        return y
-
-    @property
-    def _drops(self) -> bool:
-        """Whether weights and features are dropped."""
-        return self.training and self.dropout > 0
-
-    def _drawing(self, x: Tensor, seed: Tensor | None = None, first_token: int = 0) -> Drawing:
-        """Return by what a call draws what it drops."""
-        return Drawing(seed_for(x, seed, is_random=self._drops), first_token)
+        read = partial(
+            self._read_states,
+            latents=self._latents(x.shape[0]),
+            gathered=gathered,
+            context=projected,
+            drawing=drawing_of(self, x, summary.seed, first_token),
+        )
+        chunk_size = self._choose_chunk_size(x, projected, gathered)
+        return read_part(x, self._states, read, real=key_padding_mask, chunk_size=chunk_size)
 
     def _latents(self, batch: int) -> Tensor:
         """Return the latents, ``(batch, heads, num_latents, head_dim)``."""
@@ -252,34 +233,6 @@ class GALEFLAREAttention(ContextLayers):
         """Return keys and values of what heads have, all ``(batch, heads, tokens, head_dim)``."""
         return _by_head(self.self_k, states), _by_head(self.self_v, states)
 
-    def _gather(
-        self,
-        latents: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        real: Tensor | None,
-        drawing: Drawing,
-    ) -> Attended:
-        """Return what latents get of tokens, as a part of a summary."""
-        if not self._drops:
-            return attend_to_part(
-                latents,
-                keys,
-                values,
-                key_padding_mask=real,
-                scale=self.attn_scale,
-                backend=self.backend,
-            )
-        return gather_dropping(
-            latents,
-            keys,
-            values,
-            key_padding_mask=real,
-            scale=self.attn_scale,
-            dropout=self.dropout,
-            drawing=drawing,
-        )
-
     def _stream(
         self, x: Tensor, real: Tensor | None, context: ProjectedContext | None, chunk_size: int
     ) -> Tensor:
@@ -295,13 +248,22 @@ class GALEFLAREAttention(ContextLayers):
         latents = self._latents(x.shape[0])
         gathered = gather_tokens(self, latents, x, chunks, project, real=real).mean.to(y.dtype)
 
-        def hand_out(states: Tensor) -> Tensor:
-            keys = _by_head(self.self_k, states)
-            return self._hand_out(states, keys, latents, gathered, context)
-
         # The rows of the result hold the states until the output takes their place.
-        hand_out_to(y, chunks, self.num_heads, hand_out)
+        read = partial(self._read_states, latents=latents, gathered=gathered, context=context)
+        hand_out_to(y, chunks, self.num_heads, read)
         return y
+
+    def _read_states(
+        self,
+        states: Tensor,
+        latents: Tensor,
+        gathered: Tensor,
+        context: ProjectedContext | None,
+        drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
+    ) -> Tensor:
+        """Return the output of tokens of which there are the *states* alone."""
+        keys = _by_head(self.self_k, states)
+        return self._hand_out(states, keys, latents, gathered, context, drawing)
 
     def _hand_out(  # noqa: PLR0917  all of them are of one kind
         self,
@@ -310,35 +272,21 @@ class GALEFLAREAttention(ContextLayers):
         latents: Tensor,
         gathered: Tensor,
         context: ProjectedContext | None,
-        drawing: Drawing = Drawing(),  # noqa: B008  it cannot change
+        drawing: Drawing,
     ) -> Tensor:
         """Return the output of tokens, which attend to the latents and to a context."""
-        heads = self._attend(keys, latents, gathered, drawing.beside(1))
+        heads = read_heads(self, keys, latents, gathered, drawing.beside(1))
         if context is not None:
             queries = _by_head(self.make_queries, states)
-            crossed = self._attend(queries, *context, drawing.beside(3))
+            crossed = read_heads(self, queries, *context, drawing.beside(3))
             heads = self.mix_with_context(heads, crossed)
-        y: Tensor = self.out_linear(merge_heads(heads))
-        return drop_tokens(y, self.dropout, drawing.beside(2)) if self._drops else y
+        return write_output(self, heads, self.out_linear, drawing.beside(2))
 
-    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, drawing: Drawing) -> Tensor:
-        """Return the attention of tokens to a few others."""
-        if self._drops:
-            return read_dropping(
-                queries,
-                keys,
-                values,
-                scale=self.attn_scale,
-                dropout=self.dropout,
-                drawing=drawing,
-            )
-        return attend(queries, keys, values, scale=self.attn_scale, backend=self.backend)
-
-    def _choose_chunk_size(self, x: Tensor, context: ProjectedContext | None) -> int | None:
+    def _choose_chunk_size(
+        self, x: Tensor, context: ProjectedContext | None = None, *others: Tensor
+    ) -> int | None:
         """Return how many tokens are computed at once, None for all."""
-        if self._drops or (context is not None and is_recorded(*context)):
-            return None
-        return choose_latent_chunk_size(self, x, width=self.hidden_dim)
+        return choose_latent_chunk_size(self, x, *(context or ()), *others, width=self.hidden_dim)
 
 
 def _by_head(layer: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:

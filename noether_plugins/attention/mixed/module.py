@@ -66,6 +66,9 @@ class MixedAttention(QKVAttention):
         ConfigError: If *config* is of another type, or an option is wrong.
     """
 
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
+
     _last: _LastCall | None = None
     """What the last call was given, and its plan."""
 

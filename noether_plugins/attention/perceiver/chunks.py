@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from noether_core.nn import Frequencies, KVCache, StructuredMask
-from noether_core.nn.domains import DomainRuns, runs_within
+from noether_core.nn import KVCache, StructuredMask
 from noether_core.nn.partial_attention import has_fused_kernel
 from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size, is_traced
+from noether_core.nn.tokens import Tokens
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,37 +28,6 @@ adds a sixteenth."""
 
 _LEAST_KEYS = 512
 """Keys at once below which merging costs more than a twentieth of attending to them."""
-
-
-class Tokens(NamedTuple):
-    """Tokens of queries, or of keys and values, with what is known of each."""
-
-    x: Tensor
-    """``(batch, tokens, width)``."""
-
-    freqs: Frequencies | None
-    """What rotates them."""
-
-    real: Tensor | None = None
-    """``(batch, tokens)`` booleans, or None where all are real."""
-
-    runs: DomainRuns | None = None
-    """Their domains, or None where all share their weights."""
-
-    def take(self, span: slice) -> Tokens:
-        """Return the tokens of a span."""
-        x = self.x[:, span].contiguous()  # one copy, where every layer would make its own
-        real = None if self.real is None else self.real[:, span]
-        runs = None if self.runs is None else runs_within(self.runs, span)
-        return Tokens(x, _take_freqs(self.freqs, span), real, runs)
-
-    def tensors(self) -> list[Tensor]:
-        """Return the tensors that gradients may be due of."""
-        if self.freqs is None:
-            return [self.x]
-        if isinstance(self.freqs, Tensor):
-            return [self.x, self.freqs]
-        return [self.x, *self.freqs]
 
 
 class Call(NamedTuple):
@@ -187,11 +156,3 @@ def take_keys(mask: Tensor | None, span: slice) -> Tensor | None:
     if mask is None or mask.shape[-1] == 1:
         return mask
     return mask[..., span]
-
-
-def _take_freqs(freqs: Frequencies | None, span: slice) -> Frequencies | None:
-    if freqs is None:
-        return None
-    if isinstance(freqs, Tensor):
-        return freqs[..., span, :]
-    return tuple(angles[..., span, :] for angles in freqs)

@@ -35,10 +35,10 @@ from noether_core.nn.operators import dtype_of_results
 from noether_core.nn.partial_attention import KeyChunk, attend_to_chunks
 from noether_core.nn.streaming import chunks_of, is_traced
 from noether_core.nn.summaries import numbered
+from noether_core.nn.tokens import Tokens
 from noether_plugins.attention.perceiver.chunks import (
     Call,
     ChunkSizes,
-    Tokens,
     choose_chunk_sizes,
     take_keys,
     take_queries,
@@ -82,6 +82,9 @@ class PerceiverAttention(QKVAttention):
     """
 
     config: PerceiverAttentionConfig
+
+    rounds = 1
+    """Times that `gather` goes over the tokens."""
 
     def __init__(self, config: AttentionConfig) -> None:
         own = structure(config, PerceiverAttentionConfig)

@@ -140,7 +140,7 @@ raise OSError({BREAKING!r})
 def test_exceptions_and_warnings_of_plugins(tmp_path, site):
     site.install("acme-bad", attention={"bad": "acme_bad"}, files={"acme_bad.py": PLUGIN})
     (tmp_path / "bad.yaml").write_text("type: bad\nhidden_dim: 8\nnum_heads: 2\n")
-    environment = site.environment()
+    environment = site.environment(NOETHER_BLOCK="noether-attention")
     for arguments in (
         ["list", "--details"],
         ["validate", "bad.yaml"],

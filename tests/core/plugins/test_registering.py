@@ -7,6 +7,8 @@ import textwrap
 
 import pytest
 
+from tests.sampling import sampled
+
 REGISTERS = """
 from typing import Literal
 
@@ -112,7 +114,7 @@ def code(text):
     return "-c", textwrap.dedent(text)
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", sampled(["spawn", "forkserver"], "spawn"))
 def test_a_worker_does_not_know_the_type_and_says_how_to_register_it(run, method):
     result = run("works.py", method)
     assert result.returncode == 0, result.stderr
@@ -124,7 +126,7 @@ def test_a_worker_does_not_know_the_type_and_says_how_to_register_it(run, method
         assert HINT in message
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+@pytest.mark.parametrize("method", sampled(["spawn", "forkserver", "fork"], "forkserver"))
 def test_a_worker_that_imports_the_module_knows_the_type(run, method):
     result = run("works.py", method, NOETHER_REGISTER="toys")
     assert (result.returncode, result.stdout) == (0, "Toy\n" * 4), result.stderr

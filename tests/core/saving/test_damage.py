@@ -22,6 +22,7 @@ from noether_core.errors import SavedModuleError
 from noether_core.saving.contents import contents_of
 from noether_core.saving.loading import _read
 from noether_core.tensor_files.tensors import dtype_named
+from tests.sampling import sampled
 
 FOREIGN = "is no safetensors file, or a damaged one: "
 
@@ -63,23 +64,25 @@ def with_header(header: object, data: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
-def test_every_flipped_bit_is_found(content, file):
+@pytest.mark.parametrize("every", sampled([1, 11], 11))
+def test_every_flipped_bit_is_found(every, content, file):
     passed = []
-    for at in range(len(content)):
-        for bit in range(8):
-            damaged = bytearray(content)
-            damaged[at] ^= 1 << bit
-            file.write_bytes(damaged)
-            try:
-                _read(str(file))
-            except SavedModuleError:
-                continue
-            passed.append((at, bit))
+    for number in range(0, 8 * len(content), every):  # eleven apart, they are of bytes of all kinds
+        at, bit = divmod(number, 8)
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << bit
+        file.write_bytes(damaged)
+        try:
+            _read(str(file))
+        except SavedModuleError:
+            continue
+        passed.append((at, bit))
     assert passed == []
 
 
-def test_every_shorter_file_is_found(content, file):
-    for length in range(len(content)):
+@pytest.mark.parametrize("every", sampled([1, 5], 5))
+def test_every_shorter_file_is_found(every, content, file):
+    for length in range(0, len(content), every):
         file.write_bytes(content[:length])
         with pytest.raises(SavedModuleError):
             _read(str(file))

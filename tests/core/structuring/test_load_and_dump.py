@@ -24,8 +24,10 @@ from noether_core.schemas.schema import plan_of
 from noether_core.structuring.documents import read
 from noether_plugins.workbench.experiment import Experiment
 from tests.core.generated import EXAMPLES, INSTALLED, configs_of
+from tests.sampling import ONE_OF_EACH_FORM, sampled
 
 FORMATS = ("yaml", "toml", "json")
+BY_TYPE = {name.rpartition(":")[2]: config_class for name, config_class in INSTALLED.items()}
 TEXTS = {
     "yaml": (
         "type: transolver\nhidden_dim: 256\nnum_heads: 7\ndropout: 1.5  # far too much\n"
@@ -47,13 +49,13 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("config_class", INSTALLED.values(), ids=INSTALLED)
+@pytest.mark.parametrize("type", sampled(BY_TYPE, *ONE_OF_EACH_FORM))
 @given(data=st.data())
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30
 )
-def test_a_config_comes_back_equal_from_every_format(config_class, data, tmp_path):
-    config = data.draw(configs_of(config_class))
+def test_a_config_comes_back_equal_from_every_format(type, data, tmp_path):
+    config = data.draw(configs_of(BY_TYPE[type]))
     for suffix, defaults in itertools.product(FORMATS, (True, False)):
         path = tmp_path / f"attention.{suffix}"
         dump(config, path, defaults=defaults)

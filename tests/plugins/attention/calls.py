@@ -25,6 +25,13 @@ GROUPS = ("surface_queries", "surface_anchors", "volume_queries", "volume_anchor
 
 VARIANTS = {name: registry().get(name) for name in registry().types()}
 
+STREAMED = {
+    name: {"chunk_size": 4}
+    for name, variant in VARIANTS.items()
+    if "chunk_size" in plan_of(variant.config).options
+}
+"""Variants that compute tokens chunk by chunk, with options by which they do for a few of them."""
+
 
 def having(capability: str) -> list[str]:
     """Return the variants that promise something."""

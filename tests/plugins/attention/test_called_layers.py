@@ -11,17 +11,8 @@ from torch.nn.utils import parametrizations, prune, weight_norm
 from noether_core.testing.measuring import Consumption
 from noether_plugins.attention.irregular_nat import at_once, operation
 from tests.plugins.attention.adapters import AdaptedLinear, Wrapped, linear_layers, replaced
-from tests.plugins.attention.calls import VARIANTS, arguments_of, make
+from tests.plugins.attention.calls import STREAMED, VARIANTS, arguments_of, make
 
-STREAMED = {
-    "transolver": {"chunk_size": 4},
-    "transolver_plusplus": {"chunk_size": 4},
-    "flare": {"chunk_size": 4},
-    "flare_plusplus": {"chunk_size": 4},
-    "gale": {"chunk_size": 4},
-    "gale_flare": {"chunk_size": 4},
-    "perceiver": {"chunk_size": 4},
-}
 CASES = [(name, {}) for name in VARIANTS] + list(STREAMED.items()) + [("irregular_nat", None)]
 each_case = pytest.mark.parametrize(
     ("name", "options"),

@@ -2,6 +2,7 @@
 ones.
 """
 
+import itertools
 import os
 import shutil
 
@@ -36,10 +37,19 @@ IN_FULL = "aot_eager"
 
 GENERATED = "inductor"
 
-some_variants = pytest.mark.parametrize("name", sampled(VARIANTS, *ONE_OF_EACH_FORM))
-every_way = pytest.mark.parametrize(
-    ("dynamic", "most"), [(None, 2), (True, 1)], ids=["automatic", "dynamic"]
-)
+MOST = {"automatic": 2, "dynamic": 1}
+"""Graphs that many numbers of tokens take, by whether torch finds out that they differ or is told
+so.
+"""
+
+
+def in_every_way(names):
+    """Return the mark that compiles each of *names* with torch told and not; some every time."""
+    cases = itertools.product(names, MOST)
+    every_time = itertools.product(ONE_OF_EACH_FORM, ["automatic"])
+    return pytest.mark.parametrize(
+        ("name", "way"), sampled(cases, *every_time, ("transolver", "dynamic"))
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -93,26 +103,23 @@ def assert_compiled(module, each, *, most, dynamic=None, backend=IN_FULL, atol=1
     return graphs
 
 
-@some_variants
-@every_way
-def test_training_with_ten_numbers_of_tokens_needs_two_graphs(name, dynamic, most):
-    module = make(name, dropout=0.2).double().train()
-    graphs = assert_compiled(
-        module, [call_of(name, count) for count in COUNTS], most=most, dynamic=dynamic
-    )
-    assert graphs.count == most
+@in_every_way(VARIANTS)
+def test_training_with_ten_numbers_of_tokens_needs_two_graphs(name, way):
+    module, each = make(name, dropout=0.2).double().train(), [call_of(name, n) for n in COUNTS]
+    graphs = assert_compiled(module, each, most=MOST[way], dynamic=(way == "dynamic") or None)
+    assert graphs.count == MOST[way]
 
 
-@pytest.mark.parametrize("name", sampled(having("key_padding_mask"), *ONE_OF_EACH_FORM))
-@every_way
-def test_evaluation_with_padding_and_ten_numbers_of_tokens_needs_two_graphs(name, dynamic, most):
+@in_every_way(having("key_padding_mask"))
+def test_evaluation_with_padding_and_ten_numbers_of_tokens_needs_two_graphs(name, way):
     module = make(name).double().eval()
     each = [call_of(name, count, masked=True) for count in COUNTS]
-    assert assert_compiled(module, each, most=most, dynamic=dynamic).count == most
+    graphs = assert_compiled(module, each, most=MOST[way], dynamic=(way == "dynamic") or None)
+    assert graphs.count == MOST[way]
 
 
 @pytest.mark.parametrize("name", having("attn_mask"))
-@pytest.mark.parametrize("dtype", [torch.bool, torch.float64])
+@pytest.mark.parametrize("dtype", sampled([torch.bool, torch.float64], torch.float64))
 def test_masks_of_pairs_grow_with_the_tokens(name, dtype):
     module, each = make(name).double().train(), [call_of(name, count) for count in COUNTS[:5]]
     for arguments in each:
@@ -125,7 +132,7 @@ def test_masks_of_pairs_grow_with_the_tokens(name, dtype):
     assert_compiled(module, each, most=2)
 
 
-@pytest.mark.parametrize("name", having("rope"))
+@pytest.mark.parametrize("name", sampled(having("rope"), "dot_product", "self_anchor", "perceiver"))
 def test_rotated_tokens_grow_in_number(name):
     module, rotation = (
         make(name, hidden_dim=WIDE, use_rope=True).double().train(),
@@ -158,8 +165,11 @@ generates_code = pytest.mark.skipif(
 )
 
 
+# Of those with groups, mixed attention is run by the others, which take three times as long.
 @generates_code
-@some_variants
+@pytest.mark.parametrize(
+    "name", sampled(VARIANTS, "transolver", "mixed", "perceiver", "irregular_nat")
+)
 def test_generated_code_computes_the_same_forward_and_backward(name):
     module = make(name, dropout=0.2).train()
     each = [call_of(name, count, dtype=torch.float32) for count in COUNTS[:3]]

@@ -31,6 +31,7 @@ from tests.plugins.attention.calls import (
     options_of,
     shortened,
 )
+from tests.sampling import ONE_OF_EACH_FORM, sampled
 
 REAL = torch.arange(TOKENS) < torch.tensor([[7], [5]])
 
@@ -233,6 +234,11 @@ def test_without_bias_no_linear_layer_has_one(name, bias):
     assert any(layer.bias is not None for layer in layers) is bias
 
 
+def test_modules_say_in_how_many_rounds_they_gather():
+    rounds = {name: make(name).rounds for name in having("summary")}
+    assert rounds == dict.fromkeys(rounds, 1) | {"flare_plusplus": 2}
+
+
 @pytest.mark.parametrize("name", having("deterministic"))
 def test_evaluation_is_deterministic(name):
     module, arguments = make(name, dropout=0.5).eval(), arguments_of(name, torch.float32)
@@ -335,7 +341,7 @@ def test_weights_that_do_not_fit_are_reported_all_at_once(name):
     assert str(list(wanted)) in message
 
 
-@every_variant
+@pytest.mark.parametrize("name", sampled(VARIANTS, *ONE_OF_EACH_FORM))
 def test_it_compiles_whole_and_computes_the_same(name):
     module, arguments = make(name), arguments_of(name, torch.float32)
     masks = {"key_padding_mask": REAL} if name in having("key_padding_mask") else {}

@@ -15,8 +15,7 @@ from tests.sampling import ONE_OF_EACH_FORM, sampled
 FIRST, OTHERS = 29, (23, 67, 4001)
 """Tokens of the call that is exported, and those of later calls, one far larger."""
 
-every_variant = pytest.mark.parametrize("name", VARIANTS)
-every_masked_variant = pytest.mark.parametrize("name", having("key_padding_mask"))
+some_variants = pytest.mark.parametrize("name", sampled(VARIANTS, *ONE_OF_EACH_FORM))
 
 
 def axes_of(arguments):
@@ -38,7 +37,7 @@ def through_a_file(module, arguments, path):
         return torch.export.load(path).module()
 
 
-@pytest.mark.parametrize("name", sampled(VARIANTS, *ONE_OF_EACH_FORM))
+@some_variants
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "padded"])
 def test_an_exported_module_runs_from_its_file_with_other_numbers_of_tokens(name, masked, tmp_path):
     if masked and name not in having("key_padding_mask"):
@@ -51,7 +50,7 @@ def test_an_exported_module_runs_from_its_file_with_other_numbers_of_tokens(name
             torch.testing.assert_close(loaded(**arguments), module(**arguments), rtol=0, atol=1e-10)
 
 
-@every_variant
+@some_variants
 def test_a_file_holds_the_weights(name, tmp_path):
     module, arguments = make(name).double().eval(), call_of(name, FIRST)
     loaded = through_a_file(module, arguments, tmp_path / "module.pt2")
@@ -66,7 +65,7 @@ def test_a_file_holds_the_weights(name, tmp_path):
     torch.testing.assert_close(loaded(**arguments), wanted, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", of_interface("tokens"))
+@pytest.mark.parametrize("name", sampled(of_interface("tokens"), "self_anchor"))
 def test_groups_that_do_not_add_up_are_refused_by_an_exported_module_as_well(name, tmp_path):
     module = make(name).double().eval()
     loaded = through_a_file(module, call_of(name, FIRST), tmp_path / "module.pt2")
@@ -76,7 +75,7 @@ def test_groups_that_do_not_add_up_are_refused_by_an_exported_module_as_well(nam
         loaded(**{**arguments, "token_specs": [*specs, TokenSpec(last.name, last.size + 1)]})
 
 
-@every_variant
+@some_variants
 def test_training_is_exported_with_its_gradients(name, tmp_path):
     module, arguments = make(name).double().train(), call_of(name, FIRST)
     loaded = through_a_file(module, arguments, tmp_path / "module.pt2")

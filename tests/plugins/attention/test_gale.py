@@ -176,6 +176,16 @@ def test_the_operator_keeps_the_rules_of_torch_and_counts_what_a_context_takes(m
         torch.testing.assert_close(run_at_once(operands, settings).y, y, rtol=0, atol=1e-12)
 
 
+def test_a_graph_takes_contexts_of_any_size():
+    module, x, context = make(), tokens().detach(), torch.randn(BATCH, CONTEXT, CONTEXT_WIDTH)
+    sizes = {"x": {1: torch.export.Dim("tokens")}, "context": {1: torch.export.Dim("context")}}
+    arguments = {"context": context.double()}
+    graph = torch.export.export(module, (x,), arguments, dynamic_shapes=sizes, strict=False)
+    other = {"context": torch.randn(BATCH, 2, CONTEXT_WIDTH).double()}
+    got, wanted = graph.module()(x[:, :5], **other), module(x[:, :5], **other)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("layer", ["cross_q", "cross_k", "cross_v", "concat_project.0"])
 def test_an_adapter_on_a_layer_of_the_context_is_called_where_tokens_are_streamed(layer):
     module, x = make(**STREAMED, **CONCATENATED), tokens()

@@ -13,6 +13,8 @@ OPTIONS = {
     "transolver_plusplus": {"num_slices": 7},
     "flare": {"num_latents": 7},
     "flare_plusplus": {"num_latents": 7},
+    "galerkin": {},
+    "linear": {},
 }
 
 

@@ -8,9 +8,7 @@ from torch import distributed
 from torch.distributed.tensor import DTensor
 
 from tests.plugins.attention.adapters import linear_layers
-from tests.plugins.attention.calls import VARIANTS, arguments_of, make
-
-STREAMED = {name: {"chunk_size": 4} for name in ("transolver", "transolver_plusplus", "flare")}
+from tests.plugins.attention.calls import STREAMED, VARIANTS, arguments_of, make
 
 
 @pytest.fixture(scope="module")

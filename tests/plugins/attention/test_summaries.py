@@ -5,9 +5,10 @@ import itertools
 import pytest
 import torch
 
-from noether_core import AttentionPattern, TokenGroupError, TokenSpec, build
+from noether_core import AttentionPattern, TokenGroupError, TokenSpec, build, registry
 from noether_core.errors import SummaryError
 from noether_core.nn import Summary, attend_in_parts, gather_in_parts, read_in_parts
+from noether_core.schemas.schema import plan_of
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 31, 5
 HIDDEN = HEADS * WIDTH
@@ -27,8 +28,17 @@ VARIANTS = {
     },
     "flare_plusplus": {"type": "flare_plusplus", "num_latents": 7},
     "flare": {"type": "flare", "num_latents": 7, "latent_init_std": 1.0, "qk_norm": True},
+    "linear, elu": {"type": "linear", "qk_norm": True},
+    "linear, softmax": {"type": "linear", "feature_map": "softmax"},
+    "galerkin": {"type": "galerkin"},
 }
 FORMS = {"held": {}, "tiles of 4": {"chunk_size": 4}, "math": {"backend": "math"}}
+IN_FORMS = [
+    pytest.param(options, form, id=f"{name}, {kind}")
+    for name, options in VARIANTS.items()
+    for kind, form in FORMS.items()
+    if form.keys() <= plan_of(registry().get(options["type"]).config).options
+]
 
 each_variant = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 
@@ -67,8 +77,7 @@ def seeded(function, *arguments, **options):
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-@each_variant
+@pytest.mark.parametrize(("options", "form"), IN_FORMS)
 def test_parts_get_what_all_get_at_once_values_and_gradients(options, form, training):
     module = make(options, dropout=0.3 if training else 0.0, **form).train(training)
     x = tokens()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import torch
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 from noether_plugins.workbench.data import Batch
 from noether_plugins.workbench.experiment import DataConfig, Experiment, TrainingConfig
+from tests.plugins.workbench.forks import Forks
 
 NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 """The command beside the Python that runs the tests."""
@@ -34,9 +35,24 @@ def tiny(tmp_path: Path) -> Path:
     return file
 
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as forks:
+        yield forks
+
+
 @pytest.fixture
-def noether(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The real command, run in a folder of its own."""
+def noether(forks: Forks, tmp_path: Path) -> Run:
+    """The command, run in a folder of its own, in a process that has no torch to import."""
+    return lambda *arguments: forks.run([*map(str, arguments)], tmp_path)
+
+
+@pytest.fixture
+def whole_noether(tmp_path: Path) -> Run:
+    """The real command from its start, run in a folder of its own."""
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""The real command ``noether run``, from a file to a folder."""
+"""The command ``noether run``, from a file to a folder; some of it from its very start."""
 
 import json
 import os
@@ -19,8 +19,8 @@ NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 RUN = {"experiment.yaml", "weights.safetensors", "flow.png", "result.json"}
 
 
-def test_a_run_writes_its_result_weights_config_and_picture(noether, tiny, tmp_path):
-    done = noether("run", tiny)
+def test_a_run_writes_its_result_weights_config_and_picture(whole_noether, tiny, tmp_path):
+    done = whole_noether("run", tiny)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "tiny"
     assert {file.name for file in folder.iterdir()} == RUN
@@ -110,8 +110,8 @@ def test_help_says_every_option_of_an_experiment(noether):
         assert line in text
 
 
-def test_a_piped_run_prints_plain_lines_of_progress(noether, tiny):
-    lines = noether("run", tiny).stderr.splitlines()
+def test_a_piped_run_prints_plain_lines_of_progress(whole_noether, tiny):
+    lines = whole_noether("run", tiny).stderr.splitlines()
     assert [line for line in lines if line.startswith("step ")][-1].startswith("step 4/4: loss ")
     assert not any("\x1b" in line or "\r" in line for line in lines)
 
@@ -243,8 +243,8 @@ def test_bad_input_is_reported_without_a_traceback_and_writes_nothing(
     assert {entry.name for entry in tmp_path.iterdir()} == {"tiny.yaml"}
 
 
-def test_a_missing_file_is_reported_by_name(noether):
-    done = noether("run", "nowhere.yaml")
+def test_a_missing_file_is_reported_by_name(whole_noether):
+    done = whole_noether("run", "nowhere.yaml")
     assert done.returncode == 1
     assert "nowhere.yaml: cannot be read: No such file or directory" in done.stderr
 
