@@ -33,7 +33,7 @@ def claims(*, quick: bool) -> list[Bound]:
 
     A document may end in a config or in a ConfigError.
     """
-    found = functools.cache(functools.partial(_read_all, 2_000 if quick else 20_000))
+    found = functools.cache(functools.partial(_read_all, 200 if quick else 20_000))
     return [
         bound("slowest document, milliseconds for 10 kB", 50, lambda: _slowest(found())),
         bound("documents that raise another error", 0, lambda: _raising(found())),

@@ -13,6 +13,7 @@ T = TypeVar("T")
 class _Run(NamedTuple):
     is_plan: bool
     begins: Callable[[str], None]
+    is_quick: bool = False
 
 
 _UNWATCHED = _Run(is_plan=False, begins=lambda _: None)
@@ -21,9 +22,9 @@ _run = ContextVar("run", default=_UNWATCHED)
 
 
 @contextmanager
-def announcing(begins: Callable[[str], None]) -> Iterator[None]:
+def announcing(begins: Callable[[str], None], *, quick: bool = False) -> Iterator[None]:
     """Call *begins* with the name of each measurement before it is made."""
-    yield from _during(_Run(is_plan=False, begins=begins))
+    yield from _during(_Run(is_plan=False, begins=begins, is_quick=quick))
 
 
 @contextmanager
@@ -43,6 +44,11 @@ def _during(run: _Run) -> Iterator[None]:
 def begin(name: str) -> None:
     """Announce that a measurement begins."""
     _run.get().begins(name)
+
+
+def is_quick() -> bool:
+    """Return whether measurements need only run, whatever they find."""
+    return _run.get().is_quick
 
 
 def measured(measure: Callable[[], T], stand_in: T) -> T:

@@ -57,7 +57,7 @@ def measure(subject: str, *, quick: bool, report: Callable[[str], None]) -> list
 
     gc.collect()
     gc.freeze()  # what is there by now need not be looked through before each round
-    with announcing(begins):
+    with announcing(begins, quick=quick):
         return _claims(subject, quick=quick)
 
 
