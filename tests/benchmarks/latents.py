@@ -200,6 +200,23 @@ def _bare_galerkin(module: nn.Module) -> Function:
     return forward
 
 
+def _bare_induced_set(module: nn.Module) -> Function:
+    """Return the formula over the same parameters, with nothing checked."""
+    gather, scatter = module.get_submodule("gather"), module.get_submodule("scatter")
+
+    def attended(layers: nn.Module, read: Tensor, x: Tensor) -> Tensor:
+        queries = _heads(linear(read, layers.q.weight, layers.q.bias))
+        keys = _heads(linear(x, layers.k.weight, layers.k.bias))
+        values = _heads(linear(x, layers.v.weight, layers.v.bias))
+        return _merged(scaled_dot_product_attention(queries, keys, values), layers.proj)
+
+    def forward(x: Tensor) -> Tensor:
+        points = attended(gather, module.latents.unsqueeze(0), x)
+        return attended(scatter, x, points)
+
+    return forward
+
+
 def _projected(module: nn.Module, x: Tensor) -> Iterator[Tensor]:
     """Yield queries, keys and values."""
     for layer in (module.q, module.k, module.v):
@@ -242,6 +259,7 @@ _TENSORS = {
     "perceiver": 2,
     "linear": 1,
     "galerkin": 1,
+    "induced_set": 1,
 }
 
 _WITH_CONTEXT = {"gale_flare"}
@@ -253,6 +271,7 @@ _BARE: dict[str, Callable[[nn.Module], Function]] = {
     "perceiver": _bare_perceiver,
     "linear": _bare_linear,
     "galerkin": _bare_galerkin,
+    "induced_set": _bare_induced_set,
 }
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -267,6 +286,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "perceiver": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
     "linear": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
     "galerkin": {"hidden_dim": _WIDTH, "num_heads": _HEADS},
+    "induced_set": {"hidden_dim": _WIDTH, "num_heads": _HEADS, "num_latents": _LATENTS},
 }
 
 _STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
@@ -277,5 +297,6 @@ _STEPS: dict[str, Callable[[int], list[tuple[int, ...]]]] = {
     "perceiver, many keys": lambda tokens: [(1, _READ, _WIDTH), (1, tokens, _WIDTH)],
     "linear": lambda tokens: [(1, tokens, _WIDTH)],
     "galerkin": lambda tokens: [(1, tokens, _WIDTH)],
+    "induced_set": lambda tokens: [(1, tokens, _WIDTH)],
 }
 """Shapes of what the modules are given; the result has the first."""

@@ -35,6 +35,7 @@ FAMILIES = {
     "gale_flare": "latents",
     "linear": "sums",
     "galerkin": "sums",
+    "induced_set": "latents",
     "irregular_nat": "neighbours",
     "self_anchor": "anchors",
     "cross_anchor": "anchors",
@@ -49,6 +50,7 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "flare_plusplus": {"num_latents": 64},
     "gale": {"num_slices": 64},
     "gale_flare": {"num_latents": 64},
+    "induced_set": {"num_latents": 64},
     "irregular_nat": {"max_degree": 16, "radius": 1.0},
     "self_anchor": {"branches": ("surface", "volume")},
 }

@@ -14,6 +14,7 @@ OPTIONS = {
     "flare": {"num_latents": 7},
     "flare_plusplus": {"num_latents": 7},
     "galerkin": {},
+    "induced_set": {"num_latents": 7},
     "linear": {},
 }
 

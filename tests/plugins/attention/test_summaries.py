@@ -31,6 +31,7 @@ VARIANTS = {
     "linear, elu": {"type": "linear", "qk_norm": True},
     "linear, softmax": {"type": "linear", "feature_map": "softmax"},
     "galerkin": {"type": "galerkin"},
+    "induced_set": {"type": "induced_set", "num_latents": 7, "qk_norm": True},
 }
 FORMS = {"held": {}, "tiles of 4": {"chunk_size": 4}, "math": {"backend": "math"}}
 IN_FORMS = [
