@@ -20,6 +20,7 @@ SUBJECTS = (
     "kernels",
     "slices",
     "latents",
+    "summaries",
     "anchors",
     "irregular_nat",
     "compiled",

@@ -17,21 +17,25 @@ INTERFACES = ("self", "cross", "tokens")
 
 @pytest.fixture(scope="module")
 def packages(
-    tmp_path_factory: pytest.TempPathFactory, fresh_environment: FreshEnvironment
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    fresh_environment: FreshEnvironment,
 ) -> Iterator[Path]:
-    """The folder with a package of each interface, all of them installed."""
+    """The folder with a package of each interface that is looked at, all of them installed."""
     folder = tmp_path_factory.mktemp("new")
-    for interface in INTERFACES:
+    tests = [item for item in request.session.items if "packages" in item.fixturenames]
+    interfaces = sorted({item.callspec.params["interface"] for item in tests})
+    for interface in interfaces:
         written = fresh_environment.run(
             "noether", "new", f"acme-{interface}", "--interface", interface, cwd=folder
         )
         assert written.returncode == 0, written.stderr
     editable = [
-        part for interface in INTERFACES for part in ("-e", f"{folder / f'acme-{interface}'}[test]")
+        part for interface in interfaces for part in ("-e", f"{folder / f'acme-{interface}'}[test]")
     ]
     fresh_environment.pip("install", "-c", ROOT / "constraints.txt", *editable)
     yield folder
-    fresh_environment.pip("uninstall", "-y", *(f"acme-{interface}" for interface in INTERFACES))
+    fresh_environment.pip("uninstall", "-y", *(f"acme-{interface}" for interface in interfaces))
 
 
 @pytest.mark.parametrize("interface", sampled(INTERFACES, "tokens"))

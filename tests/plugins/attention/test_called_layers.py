@@ -12,6 +12,7 @@ from noether_core.testing.measuring import Consumption
 from noether_plugins.attention.irregular_nat import at_once, operation
 from tests.plugins.attention.adapters import AdaptedLinear, Wrapped, linear_layers, replaced
 from tests.plugins.attention.calls import STREAMED, VARIANTS, arguments_of, make
+from tests.sampling import sampled
 
 CASES = [(name, {}) for name in VARIANTS] + list(STREAMED.items()) + [("irregular_nat", None)]
 each_case = pytest.mark.parametrize(
@@ -211,7 +212,10 @@ def test_plusplus_gathers_and_reads_by_the_same_noise():
     torch.testing.assert_close(y, merged(**arguments))
 
 
-@pytest.mark.parametrize("name", ["transolver", "transolver_plusplus", "irregular_nat", "flare"])
+@pytest.mark.parametrize(
+    "name",
+    sampled(["transolver", "transolver_plusplus", "irregular_nat", "flare"], "transolver", "flare"),
+)
 def test_compiled_modules_call_adapters(name):
     module = make(name).double().eval()
     adapted = replaced(module, linear_layers(module), AdaptedLinear)
