@@ -131,6 +131,11 @@ def _highest() -> int:
     return _status("VmHWM")
 
 
+def own_bytes() -> int:
+    """Return the bytes that this process holds now and that are no pages of files, on Linux."""
+    return _status("RssAnon") if sys.platform == "linux" else 0
+
+
 def _status(name: str) -> int:
     found = re.search(
         rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE
