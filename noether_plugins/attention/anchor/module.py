@@ -248,8 +248,12 @@ class JointAnchorAttention(MultiBranchAnchorAttention):
     patterns_of = staticmethod(joint_patterns)
 
 
+@functools.lru_cache(maxsize=64)
 def _shared_options(config: MultiBranchAnchorAttentionConfig) -> MixedAttentionConfig:
-    """Return the config of the attention below: all options that it has in common with *config*."""
+    """Return the config of the attention below: all options that it has in common with *config*.
+
+    The blocks of a model have equal ones.
+    """
     names = _shared_names(type(config))  # type: ignore[arg-type]  # mypy takes the class for its instances
     return MixedAttentionConfig(**{name: getattr(config, name) for name in names})
 
