@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from noether_core.plugins.metadata import EntryPoint, searched_path
 from noether_core.regular_files import read_regular
 
-# By plain search for the usual ways of writing: to parse the ten plugins of this distribution
+# By plain search for the usual ways of writing: to parse the plugins of this distribution
 # would take a quarter of the time of the whole list.
 
 _HOOK = "\ndef noether_attention_variant("
