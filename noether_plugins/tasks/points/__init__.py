@@ -1,0 +1,1 @@
+"""Fields at points in your own files: meshes, tables and arrays."""
