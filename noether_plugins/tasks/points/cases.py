@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import glob
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def _matched(
     """Return the files that patterns match, in order, those left out that belong to another."""
     files: dict[Path, None] = {}
     for pattern in patterns:
-        found = sorted(map(Path, glob.glob(os.path.expanduser(pattern), recursive=True)))  # noqa: PTH207  a pattern may be absolute
+        found = _found(pattern)
         if not found:
             problems.append(f"{option}: {pattern}: matches no file")
         if found == [Path(pattern)] and found[0].is_dir():
@@ -110,6 +109,11 @@ def _matched(
         if partner != file
     }
     return [file for file in files if file not in partners]
+
+
+def _found(pattern: str) -> list[Path]:
+    # pathlib's own globs take no absolute patterns
+    return sorted(map(Path, glob.glob(str(Path(pattern).expanduser()), recursive=True)))  # noqa: PTH207
 
 
 def _overlaps(train: Iterable[Path], test: Iterable[Path]) -> list[str]:

@@ -9,7 +9,8 @@ import attrs
 from annotated_types import Ge, Interval, MaxLen, MinLen
 
 from noether_core import Problem
-from noether_core.schemas import EMPTY, Schema, invariant
+from noether_core.schemas import Schema, invariant
+from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.task import TaskConfig
 from noether_core.spelling import did_you_mean
 

@@ -194,7 +194,7 @@ def examine(reader: GroupReader, *, most_bytes: int) -> Contents:
     for parts in by_rows.values():
         look.through(reader, parts, problems)
     if shapes and not look.points and not problems:
-        problems.append("there are no points in it")
+        problems.append("positions: there are no points")
     is_whole = not problems and len(by_rows) == 1
     return Contents(
         look.points,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noether_core.regular_files import is_irregular
 from noether_core.spelling import did_you_mean
 from noether_plugins.tasks.points.cases import Case
 from noether_plugins.tasks.points.config import STEM, PointsConfig, named
@@ -120,19 +118,12 @@ def _read(path: str) -> Sequence[Row]:
         FileFault: If it cannot be read; it names the file.
     """
     try:
-        if is_irregular(path):
-            raise FileFault("is no regular file, but a pipe or a device")
-        name = os.path.basename(path).lower()
-        if name.endswith(csv_table.EXTENSIONS):
-            return list(csv_table.rows_of(path))
         file = open_file(path)
-        if not isinstance(file, parquet.ParquetFile):
-            raise FileFault("is no table of parameters, which are .csv or .parquet")
-        return list(file.rows())
+        if isinstance(file, (csv_table.CsvFile, parquet.ParquetFile)):
+            return list(file.rows())
     except FileFault as fault:
         raise FileFault(*(f"{path}: {text}" for text in fault.faults)) from fault
-    except OSError as error:
-        raise FileFault(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    raise FileFault(f"{path}: is no table of parameters, which are .csv or .parquet")
 
 
 def _missing(name: str, row: Row) -> str:

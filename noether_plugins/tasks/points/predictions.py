@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noether_core.atomic_writes import staged_folder
-from noether_core.tasks import Fields, Layout, Sample, TaskError
+from noether_core.tasks import Fields, Layout, Sample, TaskError, staged_folder
 from noether_plugins.tasks.points.cases import Case, case_of
 from noether_plugins.tasks.points.config import PointsConfig, PointsGroup, named
-from noether_plugins.tasks.points.contents import Contents, GroupReader, Part, Values, examine
+from noether_plugins.tasks.points.contents import Contents, GroupReader, Values, examine
 from noether_plugins.tasks.points.dataset import OpenFiles, as_points, refuse, told
-from noether_plugins.tasks.points.formats.source import Addition, FileFault
+from noether_plugins.tasks.points.formats.source import Addition, FileFault, Place
 from noether_plugins.tasks.points.parameters import Parameters
 
 _PREFIX = "predicted_"
@@ -111,17 +109,18 @@ def write(config: PointsConfig, file: Path, predicted: Fields, folder: Path) -> 
     with staged_folder(folder, last=next(reversed(targets.values())).name) as stage:
         for path, target in targets.items():
             try:
-                files.get(path).write(os.path.join(stage, target.name), additions[path])
+                files.get(path).write(str(Path(stage) / target.name), additions[path])
             except FileFault as fault:
                 raise TaskError("\n".join(told(path, fault.faults))) from fault
-        others = sorted(set(os.listdir(stage)) - {target.name for target in targets.values()})
+        written = {path.name for path in Path(stage).iterdir()}
+    others = sorted(written - {target.name for target in targets.values()})
     # some formats keep numbers in a file beside their own
     return (*targets.values(), *(folder / name for name in others))
 
 
 def _additions(group: PointsGroup, fields: Mapping[str, NDArray[Any]]) -> Iterator[Addition]:
     """Yield the arrays that hold predicted fields as the true ones are held."""
-    place = "cells" if group.positions == "cells" else "points"
+    place: Place = "cells" if group.positions == "cells" else "points"
     for name, values in fields.items():
         sources = named(group.fields)[name]
         numbers = np.asarray(values, dtype=np.float32)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, overload
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noether_core.tasks import Fields, Layout, Sample, Task
+from noether_plugins.tasks.lazy import LazySamples
 from noether_plugins.tasks.points import predictions
 from noether_plugins.tasks.points.config import PointsConfig
 from noether_plugins.tasks.points.contents import Values
@@ -58,7 +59,7 @@ class PointsTask(Task):
         Raises:
             TaskError: If anything is wrong with the files; it has every problem.
         """
-        return _Samples(self, self._dataset.train, _MOST_POINTS)
+        return self._samples(self._dataset.train, least=_MOST_POINTS)
 
     @property
     def test(self) -> Sequence[Sample]:
@@ -67,7 +68,16 @@ class PointsTask(Task):
         Raises:
             TaskError: If anything is wrong with the files; it has every problem.
         """
-        return _Samples(self, self._dataset.test, 0)
+        return self._samples(self._dataset.test, least=0)
+
+    def _samples(self, cases: Sequence[Known], least: int) -> Sequence[Sample]:
+        """Return cases that are read when they are looked at, each time the same points of each."""
+
+        def make(number: int) -> Sample:
+            rng = np.random.default_rng([self.seed, number])
+            return self._sample(cases[number], rng, least)
+
+        return LazySamples(len(cases), make, keep=False)
 
     def draw(self, number: int, rng: np.random.Generator) -> Sample:
         """Return a case to learn from, or some points of it, drawn from *rng*.
@@ -144,29 +154,3 @@ class PointsTask(Task):
             OSError: If the folder cannot be written to.
         """
         return predictions.write(self.config, Path(file), predicted, Path(folder))
-
-
-class _Samples(Sequence[Sample]):
-    """Cases that are read when they are looked at, each time the same points of each."""
-
-    def __init__(self, task: PointsTask, cases: Sequence[Known], least: int) -> None:
-        self._task = task
-        self._cases = cases
-        self._least = least
-
-    def __len__(self) -> int:
-        return len(self._cases)
-
-    @overload
-    def __getitem__(self, number: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[Sample]: ...
-
-    def __getitem__(self, number: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(number, slice):
-            return _Samples(self._task, self._cases[number], self._least)
-        known = self._cases[number]
-        # the name, and not the number, so that slices see the same points
-        rng = np.random.default_rng([self._task.seed, *known.case.name.encode()])
-        return self._task._sample(known, rng, self._least)  # noqa: SLF001  of the same file

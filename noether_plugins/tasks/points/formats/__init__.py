@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 from noether_core.regular_files import is_irregular
@@ -30,21 +30,34 @@ def open_file(path: str) -> File:
         FileFault: If it is no file, empty, damaged, or of no format that is known.
         MissingExtraError: If what reads its format is not installed.
     """
-    if os.path.isdir(path):
-        raise FileFault("is a folder")
+    check_regular(path)
+    try:
+        file: File = _class_for(path)(path)
+    except OSError as error:
+        raise FileFault((error.strerror or str(error)).lower()) from error
+    return file
+
+
+def check_regular(path: str) -> None:
+    """Refuse what is no file that holds something; nothing is opened.
+
+    Raises:
+        FileFault: If it is not there, a folder, a pipe, a device or empty.
+    """
     if is_irregular(path):
         raise FileFault("is no regular file, but a pipe or a device")
     try:
-        size = os.stat(path).st_size
-        if size == 0:
-            raise FileFault("is empty")
-        return _class_for(path)(path)
+        status = Path(path).stat()
     except OSError as error:
         raise FileFault((error.strerror or str(error)).lower()) from error
+    if Path(path).is_dir():
+        raise FileFault("is a folder")
+    if status.st_size == 0:
+        raise FileFault("is empty")
 
 
 def _class_for(path: str) -> Any:
-    name = os.path.basename(path).lower()
+    name = Path(path).name.lower()
     for extensions, cls in _CLASSES:
         if name.endswith(extensions):
             return cls

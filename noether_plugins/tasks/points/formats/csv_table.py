@@ -1,11 +1,12 @@
-"""Tables in text: `.csv` with commas, semicolons or tabs, read in parts and written line by line."""
+"""Tables in text: `.csv` with commas, semicolons or tabs, read in parts, written by lines."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
 import numpy as np
@@ -51,7 +52,7 @@ class CsvFile(File, Table):
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._path = Path(path)
         self._lines: list[list[int]] = []
         header = next(self._records(), _Record(1, "")).text
         if not header.strip():
@@ -120,12 +121,25 @@ class CsvFile(File, Table):
     def whole(self, name: str) -> NDArray[Any]:  # noqa: D102  inherited
         return constant_of(self, name)
 
+    def rows(self) -> Iterator[dict[str, str]]:
+        """Yield the rows of a small table as text by column.
+
+        Raises:
+            FileFault: If one has too few values, or too many.
+        """
+        for records in self._blocks():
+            for record in records:
+                values = self._values(record.text)
+                if len(values) != len(self._columns):
+                    raise FileFault(self._fault_of_length(record, values))
+                yield dict(zip(self._columns, values, strict=True))
+
     def write(self, path: str, additions: Sequence[Addition]) -> None:  # noqa: D102  inherited
-        with open(self._path, "rb") as file:
+        with self._path.open("rb") as file:
             has_mark = file.read(3) == b"\xef\xbb\xbf"
         encoding = "utf-8-sig" if has_mark else "utf-8"
         lines = iter(zip(*[addition.values.tolist() for addition in additions], strict=True))
-        with open(path, "w", encoding=encoding, newline="") as file:
+        with Path(path).open("w", encoding=encoding, newline="") as file:
             records = self._records()
             names = [_quoted(addition.name, self._separator) for addition in additions]
             file.write(self._extended(next(records).text, names))
@@ -155,7 +169,7 @@ class CsvFile(File, Table):
     def _records(self) -> Iterator[_Record]:
         """Yield all records, the names of the columns and lines without anything included."""
         # a byte order mark is no part of the first name; ends of lines stay as they are
-        with open(self._path, encoding="utf-8-sig", newline="") as file, _readable():
+        with self._path.open(encoding="utf-8-sig", newline="") as file, _readable():
             yield from _whole_records(file)
 
     def _blocks(self) -> Iterator[list[_Record]]:
@@ -209,8 +223,7 @@ class CsvFile(File, Table):
                 break
             values = self._values(record.text)
             if len(values) != len(self._columns):
-                counted = f"{len(values)} values, and there are {len(self._columns)} columns"
-                faults.append(f"line {record.line} has {counted}")
+                faults.append(self._fault_of_length(record, values))
                 continue
             for position, column in enumerate(columns):
                 number = self._number(values[column])
@@ -221,6 +234,9 @@ class CsvFile(File, Table):
                 else:
                     numbers[row, position] = number
         return numbers
+
+    def _fault_of_length(self, record: _Record, values: Sequence[str]) -> str:
+        return f"line {record.line} has {len(values)} values, expected {len(self._columns)}"
 
     def _number(self, text: str) -> float | None:
         text = text.strip()
@@ -243,7 +259,7 @@ def _whole_records(file: TextIO) -> Iterator[_Record]:
     number = 0
     lines: list[str] = []
     quotes = 0
-    for number, line in enumerate(file, start=1):  # noqa: B007  the last one is told below
+    for number, line in enumerate(file, start=1):
         lines.append(line)
         quotes += line.count('"')
         if quotes % 2 == 0:
@@ -281,21 +297,3 @@ def _raise(faults: Sequence[str]) -> None:
         faults = [*faults[:_MOST_FAULTS], "there is more like that, which is left out"]
     if faults:
         raise FileFault(*faults)
-
-
-def rows_of(path: str) -> Iterable[dict[str, str]]:
-    """Yield the rows of a small table as text by column.
-
-    Raises:
-        FileFault: If it is no table.
-    """
-    file = CsvFile(path)
-    for records in file._blocks():  # noqa: SLF001  a function of the same file
-        for record in records:
-            values = file._values(record.text)  # noqa: SLF001  likewise
-            if len(values) != len(file.names):
-                raise FileFault(
-                    f"line {record.line} has {len(values)} values, "
-                    f"and there are {len(file.names)} columns"
-                )
-            yield dict(zip(file.names, values, strict=True))

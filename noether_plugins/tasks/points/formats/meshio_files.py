@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noether_core import MissingExtraError
+from noether_core.errors import MissingExtraError
 from noether_plugins.tasks.points.formats.mesh import MeshTable
 from noether_plugins.tasks.points.formats.source import Addition, File, FileFault, Place
 
 _RELATIVE = 1e-6
 """Most that a number may differ once it was written, relatively: formats of text round."""
+
+_SECOND_CHOICES = {"gmsh": "gmsh22"}
+"""Versions of formats for what meshio cannot write in its first choice: Gmsh 4.1 without physical
+groups."""
+
+_BOOKKEEPING = frozenset({"gmsh:dim_tags"})
+"""Data of meshio's own, which not all versions of a format have."""
 
 
 def extensions() -> Sequence[str]:
@@ -77,14 +84,21 @@ class MeshioFile(File):
                 self._mesh.point_data[addition.name] = addition.values
             else:
                 self._mesh.cell_data[addition.name] = np.split(addition.values, ends[:-1])
-        _quietly(
-            "cannot be written",
-            lambda: meshio.write(path, self._mesh, file_format=self._format),
-        )
+        try:
+            self._write(path, self._format)
+        except FileFault:
+            if self._format not in _SECOND_CHOICES:
+                raise
+            self._write(path, _SECOND_CHOICES[self._format])
         again, _ = _read(meshio, path, self._format)
         lost = list(_differences(self._mesh, again))
         if lost:
             raise FileFault(f"its format does not keep {', '.join(lost)}; convert it to .vtu first")
+
+    def _write(self, path: str, kind: str) -> None:
+        import meshio  # noqa: PLC0415  it was there when the file was read
+
+        _quietly("cannot be written", lambda: meshio.write(path, self._mesh, file_format=kind))
 
 
 def _corners(cells: Any) -> Iterator[NDArray[Any]]:
@@ -146,6 +160,8 @@ def _differences(before: Any, after: Any) -> Iterator[str]:
     ):
         yield "the cells"
     for name, values in before.point_data.items():
+        if name in _BOOKKEEPING:
+            continue
         if name not in after.point_data or not _is_alike(values, after.point_data[name]):
             yield f"data at points, {name!r}"
     for name, blocks in before.cell_data.items():

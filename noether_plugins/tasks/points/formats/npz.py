@@ -7,7 +7,8 @@ import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class NpzFile(File, Table):
     """Arrays by name. Objects in them, which pickle would make, are refused."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._path = Path(path)
         with _readable(), zipfile.ZipFile(path) as archive:
             self._members = {
                 info.filename.removesuffix(_SUFFIX): info
@@ -115,14 +116,15 @@ class NpzFile(File, Table):
     def _mapped(self, name: str) -> NDArray[Any]:
         """Return an array whose numbers are read from the disk when they are looked at."""
         info, header = self._members[name], self._header(name)
-        with open(self._path, "rb") as file:
+        with self._path.open("rb") as file:
             file.seek(info.header_offset)
             lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         start = info.header_offset + _LOCAL_HEADER.size + sum(lengths) + header.length
-        order = "F" if header.is_fortran else "C"
-        return np.memmap(
+        order: Literal["C", "F"] = "F" if header.is_fortran else "C"
+        mapped: NDArray[Any] = np.memmap(
             self._path, header.dtype, mode="r", offset=start, shape=header.shape, order=order
         )
+        return mapped
 
     def _parts(self, name: str) -> Iterator[NDArray[Any]]:
         header = self._header(name)

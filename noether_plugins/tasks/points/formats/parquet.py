@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from noether_core import MissingExtraError
+from noether_core.errors import MissingExtraError
 from noether_plugins.tasks.points.formats.source import (
     CHUNK_ROWS,
     Addition,

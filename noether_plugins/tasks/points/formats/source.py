@@ -1,4 +1,4 @@
-"""What every format gives: tables of numbers, read whole, in parts or by rows; and a copy with more."""
+"""What every format gives: tables of numbers, in parts or by rows, and a copy with more."""
 
 from __future__ import annotations
 
@@ -157,7 +157,8 @@ def as_whole(name: str, array: NDArray[Any]) -> NDArray[Any]:
         raise FileFault(f"{name!r} holds no numbers, but {array.dtype}")
     if array.size == 0 or array.ndim > 2 or (array.ndim == 2 and len(array) != 1):  # noqa: PLR2004
         raise FileFault(f"{name!r} has the shape {array.shape}, expected one number or vector")
-    return as_table(array.reshape(1, -1))[0]
+    row: NDArray[Any] = as_table(array.reshape(1, -1))[0]
+    return row
 
 
 def constant_of(table: Table, name: str) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from noether_core import MissingExtraError
+from noether_core.errors import MissingExtraError
 from noether_plugins.tasks.points.formats.mesh import MeshTable
 from noether_plugins.tasks.points.formats.source import (
     Addition,
@@ -94,8 +94,7 @@ class VtkFile(File):
 
 def _connectivity(mesh: Any) -> Iterator[NDArray[Any]]:
     """Yield the points that the cells of a mesh are made of."""
-    kinds = [name for name in ("GetCells", "GetVerts", "GetLines", "GetPolys", "GetStrips")]
-    for kind in kinds:
+    for kind in ("GetCells", "GetVerts", "GetLines", "GetPolys", "GetStrips"):
         cells = getattr(mesh, kind, lambda: None)()
         if cells is not None:
             from vtkmodules.util.numpy_support import vtk_to_numpy  # noqa: PLC0415  an extra
