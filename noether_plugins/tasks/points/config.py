@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import attrs
 from annotated_types import Ge, Interval, MaxLen, MinLen
 
-from noether_core import Problem
+from noether_core import ConfigError, Problem, structure
 from noether_core.schemas import Schema, invariant
 from noether_core.schemas.frozen_mapping import EMPTY
+from noether_core.schemas.rules import Rule
 from noether_core.schemas.task import TaskConfig
 from noether_core.spelling import did_you_mean
 
@@ -95,6 +96,14 @@ class PointsConfig(TaskConfig):
     """Points of each group, or by group, that a step sees of a case, drawn anew at random; None
     for all."""
 
+    @classmethod
+    def rule_of(cls, option: str, annotation: Any) -> Rule:
+        """Return the rule of an option; plain mappings are groups as well, as records have them."""
+        rule = super().rule_of(option, annotation)
+        if option != "groups":
+            return rule
+        return Rule(rule.expected, lambda value: rule.check(_as_groups(value)))
+
     @invariant
     @staticmethod
     def some_files_are_held_out(test: Names | None, hold_out: float | None) -> Problem | None:
@@ -158,6 +167,23 @@ class PointsConfig(TaskConfig):
         if isinstance(self.points_per_sample, Mapping):
             return self.points_per_sample.get(group)
         return self.points_per_sample
+
+
+def _as_groups(value: Any) -> Any:
+    """Return groups, of which some are mappings of options."""
+    if not isinstance(value, Mapping):
+        return value
+    groups: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, group in value.items():
+        try:
+            is_plain = isinstance(group, Mapping)
+            groups[name] = structure(group, PointsGroup) if is_plain else group
+        except ConfigError as error:
+            problems.extend(problem.within(name) for problem in error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return groups
 
 
 def named(quantities: Quantities) -> dict[str, tuple[str, ...]]:

@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 
-from noether_core.tasks import TaskError, check_sample
+from noether_core.tasks import check_sample
 from tests.plugins.tasks.points.made import (
-    POINTS,
     WRITERS,
     arrays,
     task_of,
     write_cases,
-    write_csv,
-    write_npz,
-    write_vtk,
 )
 
 every_format = pytest.mark.parametrize("extension", WRITERS)
