@@ -80,7 +80,7 @@ def test_a_table_is_read_however_it_is_written(tmp_path, content):
         (
             "x,y,p\n1,2,NaN\n4,,inf\n1,1,\n",
             [
-                "volume.positions: 1 of 6 values are not finite; the first, nan, is at line 3, comp",
+                "volume.positions: 1 of 6 values are not finite; the first, nan, is at line 3",
                 "volume.p: 3 of 3 values are not finite; the first, nan, is at line 2",
             ],
         ),
