@@ -28,7 +28,7 @@ EXTENSIONS: Final = (".vtu", ".vtp", ".vtk", ".vts", ".vtr", ".vti")
 
 _TAIL_BYTES = 1 << 10
 
-_MESSAGE = re.compile(r"^(?:ERROR|Warning|Generic Warning): In .*, line \d+\n", re.MULTILINE)
+_MESSAGE = re.compile(r"^(ERROR|Warning|Generic Warning): In .*, line \d+\n", re.MULTILINE)
 _SPEAKER = re.compile(r"^\w+ \(0x[0-9a-f]+\): ", re.MULTILINE)
 
 
@@ -168,12 +168,16 @@ def _complaints_are_faults() -> Iterator[None]:
 
 
 def _first(printed: str | bytes | None) -> str:
-    """Return the first of VTK's messages, without its place in VTK."""
+    """Return the first of VTK's messages that is of an error, without its place in VTK."""
     if isinstance(printed, bytes):  # what it quotes of a file may be no text
         printed = printed.decode("utf-8", "replace")
-    messages = [text.strip() for text in _MESSAGE.split(printed or "")]
-    first = next(filter(None, messages), "")
-    return " ".join(_SPEAKER.sub("", first).split())
+    _, *parts = _MESSAGE.split(printed or "")
+    for kind, text in zip(parts[::2], parts[1::2], strict=True):
+        # VTK cannot read the range that it writes of an array with NaN, and does not need it
+        is_error = kind == "ERROR" or "error" in text.lower()
+        if is_error and "InformationKey" not in text:
+            return " ".join(_SPEAKER.sub("", text).split())
+    return ""
 
 
 def _invalid(warned: Sequence[warnings.WarningMessage]) -> str:
