@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 COMMANDS = {
-    "list": "attention variants or tasks that are installed, and who provides them",
+    "list": "attention variants that are installed, and who provides them; --tasks for tasks",
     "show": "one variant or task: its options, capabilities and reference; or one saved module",
     "why": "what a type means, and what speaks for and against each plugin that it may mean",
     "validate": "check config files; every problem is reported with its place",
