@@ -8,6 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from noether_core import TaskRecord, hookimpl
+from noether_plugins.tasks.airfoil.config import AirfoilTaskConfig
+
 if TYPE_CHECKING:
     from noether_plugins.tasks.airfoil.contours import as_contour as as_contour
     from noether_plugins.tasks.airfoil.contours import close_contour as close_contour
@@ -64,3 +67,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
+
+
+@hookimpl
+def noether_task() -> TaskRecord:
+    """Return the record of the task."""
+    return TaskRecord(
+        config=AirfoilTaskConfig,
+        module="noether_plugins.tasks.airfoil.task:AirfoilTask",
+        summary="ideal flow around aerofoils: pressure on them, velocity around them",
+        example={"n_train": 4, "n_test": 2, "n_surface": 8, "n_volume": 8},
+    )
