@@ -97,14 +97,20 @@ class AirfoilTask(Task):
     @cached_property
     def train(self) -> Sequence[Sample]:
         """Aerofoils to learn from."""
-        cases = self._cases(self.seed, 0)
-        return LazySamples(self.config.n_train, lambda number: _sample_of(number, cases(number)))
+        return self._samples(self._cases(self.seed, 0), self.config.n_train)
 
     @cached_property
     def test(self) -> Sequence[Sample]:
         """Held-out aerofoils; with files, of sections that none of the others has."""
-        cases = self._cases(self.seed + _HELD_OUT, 1)
-        return LazySamples(self.config.n_test, lambda number: _sample_of(number, cases(number)))
+        return self._samples(self._cases(self.seed + _HELD_OUT, 1), self.config.n_test)
+
+    def _samples(self, cases: Callable[[int], Case], count: int) -> Sequence[Sample]:
+        numbers = 5 * (self.config.n_surface + self.config.n_volume)
+        return LazySamples(
+            count,
+            lambda number: _sample_of(number, cases(number)),
+            size=numbers * np.dtype(np.float32).itemsize,
+        )
 
     def _cases(self, seed: int, part: int) -> Callable[[int], Case]:
         """Return what makes a case of its number; the files are read and checked here."""

@@ -1,0 +1,1 @@
+"""Flow through ground of random permeability, solved by finite volumes."""

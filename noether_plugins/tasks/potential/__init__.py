@@ -1,0 +1,1 @@
+"""Ideal flow past ellipsoids, in closed form."""
