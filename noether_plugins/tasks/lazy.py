@@ -19,13 +19,14 @@ class LazySamples(Sequence[Sample]):
         count: How many there are.
         make: Makes the one of a number, the same whenever it is called.
         size: Bytes that each takes. Those that were made are kept where all of them fit into
-            `MOST_KEPT`; otherwise each is made anew whenever it is indexed.
+            `MOST_KEPT`; otherwise, or where it is None, each is made anew whenever it is indexed.
     """
 
-    def __init__(self, count: int, make: Callable[[int], Sample], *, size: int) -> None:
+    def __init__(self, count: int, make: Callable[[int], Sample], *, size: int | None) -> None:
         self._numbers = range(count)
         self._make = make
-        self._kept: dict[int, Sample] | None = {} if count * size <= MOST_KEPT else None
+        is_kept = size is not None and count * size <= MOST_KEPT
+        self._kept: dict[int, Sample] | None = {} if is_kept else None
 
     def __len__(self) -> int:
         return len(self._numbers)
