@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from noether_core.any_attention import AnyAttention as AnyAttention
     from noether_core.building import build as build
-    from noether_core.building import make_task as make_task
     from noether_core.errors import AmbiguousTypeError as AmbiguousTypeError
     from noether_core.errors import ConfigError as ConfigError
     from noether_core.errors import MaskError as MaskError
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 _MODULES = {
     "AnyAttention": "any_attention",
     "build": "building",
-    "make_task": "building",
     "AmbiguousTypeError": "errors",
     "ConfigError": "errors",
     "MaskError": "errors",

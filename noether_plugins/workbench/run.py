@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from noether_core import NoetherError, PluginError, make_task
+from noether_core import NoetherError, PluginError
+from noether_core.building import make_task
 from noether_core.quoting import visible_lines
 from noether_core.tasks import Task
 from noether_plugins.workbench.data import prepare

@@ -58,23 +58,20 @@ _MODULES = {
 __all__ = sorted(_MODULES)  # noqa: PLE0605  derived, so that no name stands here a third time
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return globals()[name]
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
-
-
 @hookimpl
 def noether_task() -> TaskRecord:
     """Return the record of the task."""
     return TaskRecord(
         config=AirfoilTaskConfig,
         module="noether_plugins.tasks.airfoil.task:AirfoilTask",
-        summary="ideal flow around aerofoils: pressure on them, velocity around them",
-        example={"n_train": 4, "n_test": 2, "n_surface": 8, "n_volume": 8},
+        reference="Drela, XFOIL, 1989 (the panel method)",
+        example={"n_train": 4, "n_test": 2, "n_surface": 16, "n_volume": 24},
     )
+
+
+# No `__dir__` beside it: who looks for hooks looks at every name that it lists.
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return globals()[name]
