@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -179,7 +179,15 @@ class Data:
         return self.units.layout
 
 
-def prepare(task: Task, *, validation: float, seed: int, device: torch.device, memory: int) -> Data:
+def prepare(
+    task: Task,
+    *,
+    validation: float,
+    seed: int,
+    device: torch.device,
+    memory: int,
+    report: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005  says nothing
+) -> Data:
     """Check all samples of a task, and measure the units of those to learn from.
 
     Args:
@@ -189,6 +197,7 @@ def prepare(task: Task, *, validation: float, seed: int, device: torch.device, m
         seed: Seed of which these are.
         device: Where tensors are.
         memory: Bytes that samples may take for as long as the training lasts.
+        report: Called after each sample with the number of samples done, and of all.
 
     Raises:
         TaskError: If samples cannot be had or are not what the layout says; all of them are named.
@@ -200,7 +209,7 @@ def prepare(task: Task, *, validation: float, seed: int, device: torch.device, m
     kept = _Kept(0 if is_drawn else memory)
     most_points = 0
 
-    for number, sample in _checked(task, layout):
+    for number, sample in _checked(task, layout, report):
         if number not in aside:
             measurement.add(sample)
             most_points = max(most_points, _n_points(sample))
@@ -225,19 +234,24 @@ def split(n_samples: int, share: float, seed: int) -> tuple[tuple[int, ...], fro
     return tuple(number for number in range(n_samples) if number not in aside), aside
 
 
-def _checked(task: Task, layout: Layout) -> Iterator[tuple[int, Sample]]:
+def _checked(
+    task: Task, layout: Layout, report: Callable[[int, int], None]
+) -> Iterator[tuple[int, Sample]]:
     """Yield each training sample that is sound with its number.
 
     Raises:
         TaskError: At the end, if a training or held-out sample is not.
     """
     faults: list[str] = []
+    done, total = 0, len(task.train) + len(task.test)
     for which, samples in (("training", task.train), ("held-out", task.test)):
         if not len(samples):
             faults.append(f"there are no {which} samples")
         for number in range(len(samples)):
             if len(faults) >= _MOST_FAULTS:
                 break
+            done += 1
+            report(done, total)
             try:
                 sample = samples[number]
                 check_sample(sample, layout)

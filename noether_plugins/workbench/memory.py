@@ -136,13 +136,15 @@ def peak_memory(device: torch.device) -> int:
 
 def allowed_memory(experiment: Experiment) -> int:
     """Return the bytes that a run may take: its limit, or all that the machine has."""
-    machine = memory_of_machine()
+    there = memory_of_machine(experiment)
     limit = experiment.memory_limit
-    return machine if limit is None else int(min(machine, limit * _GIB))
+    return there if limit is None else int(min(there, limit * _GIB))
 
 
-def memory_of_machine() -> int:
-    """Return the bytes of main memory."""
+def memory_of_machine(experiment: Experiment) -> int:
+    """Return the bytes that there are where an experiment is computed, on the GPU or beside it."""
+    if experiment.training.device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_properties("cuda").total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -193,7 +195,7 @@ def check_within(
     allowed = allowed_memory(experiment)
     if need <= allowed:
         return
-    is_limited = allowed < memory_of_machine()
+    is_limited = allowed < memory_of_machine(experiment)
     source = "memory_limit" if is_limited else "the memory of this machine"
     raise OutOfMemoryError(
         f"the run needs at least {need / _GIB:.2f} GiB and {source} is {allowed / _GIB:.2f} GiB; "

@@ -42,8 +42,9 @@ from noether_plugins.workbench.outputs import (
     write_run,
 )
 from noether_plugins.workbench.picture import draw
-from noether_plugins.workbench.progress import progress
+from noether_plugins.workbench.progress import progress, slow_count
 from noether_plugins.workbench.training import Trainer
+from noether_plugins.workbench.trial import check_call
 
 _INTERRUPTED = 130
 
@@ -119,6 +120,7 @@ def _run_into(stage: Path, experiment: Experiment, device: torch.device) -> dict
     layout = task.layout
     check_fits(experiment, layout)
     check_weights(experiment, layout)
+    check_call(experiment.attention, experiment.model, layout)
     say(f"making the samples of {experiment.task.type}")
     data = prepare(
         task,
@@ -126,6 +128,7 @@ def _run_into(stage: Path, experiment: Experiment, device: torch.device) -> dict
         seed=experiment.seed,
         device=device,
         memory=allowed_memory(experiment) // 4,
+        report=slow_count("samples"),
     )
     check_batch(experiment, len(data.train))
 

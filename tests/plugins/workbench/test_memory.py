@@ -60,10 +60,10 @@ def test_weights_that_cannot_fit_are_refused_by_their_options(small):
 @pytest.mark.parametrize("limit", [None, 1e9])
 def test_no_run_may_take_more_than_the_machine_has_whatever_its_limit(small, limit):
     experiment = attrs.evolve(small, memory_limit=limit)
-    assert allowed_memory(experiment) == memory_of_machine()
-    check_within(memory_of_machine(), experiment)
+    assert allowed_memory(experiment) == memory_of_machine(experiment)
+    check_within(memory_of_machine(experiment), experiment)
     with pytest.raises(OutOfMemoryError, match="and the memory of this machine is"):
-        check_within(memory_of_machine() + 1, experiment)
+        check_within(memory_of_machine(experiment) + 1, experiment)
 
 
 def test_a_failed_allocation_is_known_from_other_errors():
