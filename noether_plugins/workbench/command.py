@@ -21,10 +21,10 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
     from noether_plugins.workbench.help import options_text
 
     parser.description = (
-        "Train a small transformer, whose attention the file names, on flow around aerofoils: "
-        "points on an aerofoil and around it go in, pressure and velocity come out. The data are "
-        "computed, nothing is downloaded. A folder gets the weights, the errors on held-out "
-        "aerofoils beside those of predicting the mean, a picture, and the experiment as it ran."
+        "Train a transformer, whose attention the file names, on the task that it names: points "
+        "in groups go in, fields at the points come out. A folder gets the weights, the errors on "
+        "held-out samples beside those of predicting the mean, a picture, and the experiment as "
+        "it ran."
     )
     parser.epilog = options_text(Experiment)
     parser.add_argument(

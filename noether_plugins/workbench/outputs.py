@@ -16,11 +16,11 @@ from safetensors.torch import save
 from noether_core import NoetherError, dump, registry, unstructure
 from noether_core.atomic_writes import staged_folder
 from noether_core.quoting import visible
-from noether_plugins.workbench.data import Units
+from noether_plugins.workbench.evaluation import Evaluation
 from noether_plugins.workbench.experiment import Experiment
-from noether_plugins.workbench.memory import peak_memory
 from noether_plugins.workbench.model import PointTransformer
-from noether_plugins.workbench.training import Training
+from noether_plugins.workbench.training import Trainer
+from noether_plugins.workbench.units import Units
 
 CONFIG = "experiment.yaml"
 WEIGHTS = "weights.safetensors"
@@ -29,7 +29,6 @@ RESULT = "result.json"
 """By this one a run is known to be whole: it is written last and replaced first."""
 
 _FILES = (CONFIG, WEIGHTS, PICTURE, RESULT)
-_LABELS = {"pressure": "Cp"}
 
 
 class OutputError(NoetherError, OSError):
@@ -129,37 +128,36 @@ def write_run(
 def _tensors(model: PointTransformer, units: Units) -> dict[str, torch.Tensor]:
     """Return the weights, and the units of the predictions."""
     tensors = dict(model.state_dict())
-    for name in units.means:
-        tensors[f"units.{name}.mean"] = units.means[name]
-        tensors[f"units.{name}.spread"] = units.spreads[name]
+    for name, array in units.arrays().items():
+        tensors[f"units.{name}"] = torch.from_numpy(array)
     return {name: value.contiguous() for name, value in tensors.items()}
 
 
 def result_of(
     experiment: Experiment,
-    model: PointTransformer,
-    training: Training,
-    errors: Mapping[str, float],
-    errors_of_mean: Mapping[str, float],
+    trainer: Trainer,
+    evaluation: Evaluation,
+    seconds: float,
+    step_memory: int | None,
 ) -> dict[str, Any]:
     """Return what is kept of a run besides its weights, as plain data."""
-    device = next(model.parameters()).device
-    steps = len(training.losses)
+    steps = trainer.steps_done
     return {
         "type": experiment.attention.type,
         "provider": registry().provider_of(experiment.attention).provider,
         "fingerprint": experiment.attention.fingerprint(),
         "experiment": unstructure(experiment),
-        "interrupted": steps < experiment.training.steps,
+        "interrupted": not trainer.is_done,
         "steps": steps,
-        "seconds_per_step": training.seconds / steps,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "peak_memory_bytes": peak_memory(device),
-        "relative_errors": dict(errors),
-        "relative_errors_of_mean": dict(errors_of_mean),
-        "losses": training.losses,
+        "seconds_per_step": seconds / steps,
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "step_memory_bytes": step_memory,
+        "relative_errors": evaluation.errors,
+        "relative_errors_of_mean": evaluation.errors_of_mean,
+        "losses": trainer.losses,
+        "validations": trainer.validations,
         "torch": torch.__version__,
-        "device": device.type,
+        "device": trainer.device.type,
     }
 
 
@@ -172,11 +170,13 @@ def summary(result: Mapping[str, Any], folder: Path) -> str:
     lines.append(f"{'relative L2 error':<20}{'model':>10}{'mean':>10}{'ratio':>10}")
     for name, error in result["relative_errors"].items():
         mean = result["relative_errors_of_mean"][name]
-        label = _LABELS.get(name, name)
-        lines.append(f"{label:<20}{error:>10.4f}{mean:>10.4f}{error / mean:>10.3f}")
+        if error is None:
+            lines.append(f"{name:<20}{'0 everywhere':>30}")
+        else:
+            lines.append(f"{name:<20}{error:>10.4f}{mean:>10.4f}{error / mean:>10.3f}")
 
     milliseconds = 1e3 * result["seconds_per_step"]
-    mebibytes = result["peak_memory_bytes"] / 2**20
-    lines.append(f"{milliseconds:.1f} ms per step, peak memory {mebibytes:,.0f} MiB")
+    mebibytes = (result["step_memory_bytes"] or 0) / 2**20
+    lines.append(f"{milliseconds:.1f} ms per step, which takes {mebibytes:,.0f} MiB")
     lines.append(f"written to {visible(str(folder))}/")
     return "\n".join(lines)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import sys
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 
 from noether_core import NoetherError, PluginError
+from noether_core.building import make_task
 from noether_core.quoting import visible_lines
-from noether_plugins.workbench.data import (
-    Batch,
-    Units,
-    as_batch,
-    held_out_aerofoils,
-    make_model,
-    training_set,
-)
-from noether_plugins.workbench.evaluation import mean_errors, model_errors
-from noether_plugins.workbench.experiment import Experiment
+from noether_core.tasks import Task
+from noether_plugins.workbench.data import prepare
+from noether_plugins.workbench.evaluation import evaluate, predictor
+from noether_plugins.workbench.experiment import Experiment, check_batch, check_fits
 from noether_plugins.workbench.memory import (
     OutOfMemoryError,
-    check_need,
+    StepMemory,
+    allowed_memory,
+    check_step,
+    check_weights,
     check_within,
     is_out_of_memory,
     peak_memory,
 )
+from noether_plugins.workbench.messages import say, say_result
 from noether_plugins.workbench.model import PointTransformer
 from noether_plugins.workbench.outputs import (
     PICTURE,
@@ -38,7 +42,9 @@ from noether_plugins.workbench.outputs import (
     write_run,
 )
 from noether_plugins.workbench.picture import draw
-from noether_plugins.workbench.training import Training, catch_interrupt, progress, train
+from noether_plugins.workbench.progress import progress, slow_count
+from noether_plugins.workbench.training import Trainer
+from noether_plugins.workbench.trial import check_call
 
 _INTERRUPTED = 130
 
@@ -69,7 +75,6 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
     is_reserved = output is None and not overwrite
     with staged(folder, overwrite=overwrite, is_reserved=is_reserved) as stage:
         try:
-            check_need(experiment)
             result = _run_into(stage, experiment, device)
         except (MemoryError, RuntimeError, PluginError) as error:
             if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
@@ -77,7 +82,7 @@ def run(experiment: Experiment, *, file: str, output: str | None, overwrite: boo
             raise OutOfMemoryError(
                 "an allocation failed; lower training.batch_size or attention.hidden_dim"
             ) from error
-    print(visible_lines(summary(result, folder)))
+    say_result(visible_lines(summary(result, folder)))
     return _INTERRUPTED if result["interrupted"] else 0
 
 
@@ -111,47 +116,76 @@ def _device(wanted: str) -> torch.device:
 
 
 def _run_into(stage: Path, experiment: Experiment, device: torch.device) -> dict[str, Any]:
-    data = experiment.data
-    print(
-        f"solving the flow around {data.n_train} + {data.n_test} aerofoils",
-        file=sys.stderr,
-        flush=True,
+    task = make_task(experiment.task, seed=experiment.seed)
+    layout = task.layout
+    check_fits(experiment, layout)
+    check_weights(experiment, layout)
+    check_call(experiment.attention, experiment.model, layout)
+    say(f"making the samples of {experiment.task.type}")
+    data = prepare(
+        task,
+        validation=experiment.training.validation,
+        seed=experiment.seed,
+        device=device,
+        memory=allowed_memory(experiment) // 4,
+        report=slow_count("samples"),
     )
-    batch = training_set(experiment).to(device)
-    aerofoils = held_out_aerofoils(experiment)
-    units = Units.of(batch)
+    check_batch(experiment, len(data.train))
 
     torch.manual_seed(experiment.seed)
-    model = make_model(experiment).to(device)
-    training = _train(model, batch, units, experiment)
+    model = PointTransformer(experiment.attention, experiment.model, layout).to(device)
+    check_step(experiment, data.most_points, is_padded=model.takes_padding)
+    trainer = Trainer(model, data, experiment.training, seed=experiment.seed)
+    seconds, step_memory = _train(trainer, experiment, device)
 
-    held_out = as_batch(aerofoils).to(device)
-    result = result_of(
-        experiment,
-        model,
-        training,
-        model_errors(model, held_out, units),
-        mean_errors(held_out, units),
-    )
-    (stage / PICTURE).write_bytes(draw(model, aerofoils, units, title=experiment.attention.type))
-    write_run(stage, experiment, model, units, result)
+    with trainer.learnt():
+        evaluation = evaluate(model, data.units, task.test)
+        result = result_of(experiment, trainer, evaluation, seconds, step_memory)
+        (stage / PICTURE).write_bytes(_picture(experiment, task, trainer))
+        write_run(stage, experiment, model, data.units, result)
     return result
 
 
-def _train(model: PointTransformer, batch: Batch, units: Units, experiment: Experiment) -> Training:
-    """Train until it is done or Ctrl-C is pressed, within the memory that the run may take."""
+def _picture(experiment: Experiment, task: Task, trainer: Trainer) -> bytes:
+    predict = predictor(trainer.model, trainer.data.units)
+    own = task.picture(predict)
+    if own is not None:
+        return own
+    sample = task.test[0]
+    return draw(sample, task.layout, predict(sample), title=experiment.attention.type)
+
+
+def _train(
+    trainer: Trainer, experiment: Experiment, device: torch.device
+) -> tuple[float, int | None]:
+    """Train until it is done or Ctrl-C is pressed; return the seconds and the bytes of a step."""
+    memory = StepMemory()
+    start = time.perf_counter()
     with progress(experiment.training.steps) as show, catch_interrupt() as is_interrupted:
+        while not trainer.is_done and not is_interrupted():
+            loss = memory.step(trainer)
+            check_within(peak_memory(device), experiment)
+            show(trainer.steps_done, loss, memory.bytes)
+    return time.perf_counter() - start, memory.bytes
 
-        def report(step: int, loss: float) -> None:
-            check_within(peak_memory(batch.device), experiment)
-            show(step, loss)
 
-        return train(
-            model,
-            batch,
-            units,
-            experiment.training,
-            seed=experiment.seed,
-            report=report,
-            is_interrupted=is_interrupted,
-        )
+@contextmanager
+def catch_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C was pressed; a second one interrupts as usual.
+
+    Signals reach only the main thread of a process; anywhere else the function returns False.
+    """
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+
+    def remember(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is the signal module's
+        pressed.set()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, remember)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -77,7 +77,7 @@ class PointsTask(Task):
             rng = np.random.default_rng([self.seed, number])
             return self._sample(cases[number], rng, least)
 
-        return LazySamples(len(cases), make, keep=False)
+        return LazySamples(len(cases), make, size=None)
 
     def draw(self, number: int, rng: np.random.Generator) -> Sample:
         """Return a case to learn from, or some points of it, drawn from *rng*.
