@@ -16,7 +16,7 @@ from noether_plugins.tasks.potential.ellipsoid import EllipsoidFlow, FloatArray
 _HELD_OUT = 1_000_003
 """Added to the seed for held-out bodies."""
 
-_VELOCITY = Quantity(width=3, label="velocity over stream")
+_VELOCITY = Quantity(width=3)
 
 LAYOUT = Layout(
     coordinates=3,
