@@ -63,6 +63,11 @@ class PotentialTask(Task):
         """Held-out bodies."""
         return self._samples(self.seed + _HELD_OUT, self.config.n_test)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether ``points_per_sample`` says so."""
+        return self.config.points_per_sample is not None
+
     def draw(self, number: int, rng: np.random.Generator) -> Sample:
         """Return a body to learn from; at points of its own, where ``points_per_sample`` is given.
 
