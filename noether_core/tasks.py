@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 from annotated_types import Ge, Gt, Interval, MinLen
 
+from noether_core.atomic_writes import write_whole
 from noether_core.errors import NoetherError
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.schema import Schema
@@ -31,6 +32,7 @@ __all__ = [
     "TaskConfig",
     "TaskError",
     "check_sample",
+    "write_whole",
 ]
 
 Fields = Mapping[str, Mapping[str, "NDArray[Any]"]]

@@ -88,18 +88,27 @@ class Source:
         return self._lines[start]
 
 
-@attrs.define(eq=False)
 class SourceMap:
-    """Where a value stands in the text, and where the values in it do."""
+    """Where a value stands in the text, and where the values in it do.
 
-    start: int
-    """Index of the value's first character."""
+    Args:
+        start: Index of the value's first character.
+        key_start: Index of its key's first character; None for the whole document and items of
+            lists.
+        parts: Maps of a mapping's values by key, of a list's items by position; None for a scalar.
+    """
 
-    key_start: int | None = None
-    """Index of its key's first character; None for the whole document and items of lists."""
+    __slots__ = ("key_start", "parts", "start")
 
-    parts: dict[str | int, SourceMap] | None = None
-    """Maps of a mapping's values by key, of a list's items by position; None for a scalar."""
+    def __init__(
+        self,
+        start: int,
+        key_start: int | None = None,
+        parts: dict[str | int, SourceMap] | None = None,
+    ) -> None:
+        self.start = start
+        self.key_start = key_start
+        self.parts = parts
 
     def find(self, keys: Iterable[str | int], *, at_key: bool) -> int:
         """Return the index of the value under *keys*, or of its key.
@@ -118,15 +127,19 @@ class SourceMap:
         return found.start
 
 
-@attrs.frozen(eq=False)
 class Document:
-    """What a text says, and where."""
+    """What a text says, and where.
 
-    data: Any
-    """Dicts, lists, text, numbers, booleans and None, none of it shared: it may be changed."""
+    Args:
+        data: Dicts, lists, text, numbers, booleans and None, none of it shared: it may be changed.
+        source: The text.
+        source_map: Finds where the values stand in it, which is only needed for problems.
+    """
 
-    _source: Source = attrs.field(repr=False)
-    _source_map: Callable[[], SourceMap] = attrs.field(repr=False)
+    def __init__(self, data: Any, source: Source, source_map: Callable[[], SourceMap]) -> None:
+        self.data = data
+        self._source = source
+        self._source_map = source_map
 
     def locate(self, problem: Problem) -> Problem:
         """Return *problem* with file, line, column and the line itself.

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-import attrs
-
 from noether_core.errors import MOST_PROBLEMS, Problem, shown
 from noether_core.schemas.frozen_mapping import MOST_DIGITS, is_writable
 from noether_core.structuring.documents.document import MOST_VALUES
@@ -26,12 +24,14 @@ _HALF: Final = "half of a character (a lone surrogate)"
 _Keys = tuple[str | int, ...]
 
 
-@attrs.frozen
 class Refused:
     """Stands in data for a value that its format can write and that plain data does not hold."""
 
-    message: str
-    suggestion: str | None = None
+    __slots__ = ("message", "suggestion")
+
+    def __init__(self, message: str, suggestion: str | None = None) -> None:
+        self.message = message
+        self.suggestion = suggestion
 
 
 class Limits(NamedTuple):

@@ -55,18 +55,20 @@ class _Anchored(NamedTuple):
     """How many values it is, those in it included."""
 
 
-@attrs.define
 class _Mapping:
     """A mapping while it is composed."""
 
-    data: dict[str, Any] = attrs.field(factory=dict)
-    parts: dict[str | int, SourceMap] = attrs.field(factory=dict)
+    __slots__ = ("data", "merge", "merged", "parts")
 
-    merged: list[_Composed] = attrs.field(factory=list)
-    """Mappings behind its merge key; the first of them goes before the others."""
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.parts: dict[str | int, SourceMap] = {}
 
-    merge: SourceMap | None = None
-    """Where its merge key stands, if it has one."""
+        self.merged: list[_Composed] = []
+        """Mappings behind its merge key; the first of them goes before the others."""
+
+        self.merge: SourceMap | None = None
+        """Where its merge key stands, if it has one."""
 
     def take_merged(self) -> None:
         """Take over what is merged and has no value of its own, with its location."""

@@ -4,7 +4,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from noether_plugins.tasks.airfoil.contours import FloatArray, distances, is_inside, node_normals
+from noether_plugins.tasks.airfoil.contours import (
+    FloatArray,
+    distances,
+    is_inside,
+    node_normals,
+    panel_lengths,
+)
 from noether_plugins.tasks.airfoil.geometry import (
     DEFAULT_PANELS,
     NacaSection,
@@ -40,18 +46,12 @@ _NEAR_REACH = 0.5  # chords from the surface to the farthest of them, which keep
 
 
 @attrs.frozen(eq=False)
-class AirfoilSample:
-    """One section, turned by its angle of attack, in a stream along +x.
+class AirfoilTokens:
+    """What is seen of the flow around a body in a stream along +x.
 
     Lengths are in chords; positions are in the frame of the stream, with the middle of the chord at
     (0.5, 0). So positions and normals show the angle of attack.
     """
-
-    section: NacaSection
-    """The section."""
-
-    angle_of_attack: float
-    """Degrees, positive nose up."""
 
     surface_positions: FloatArray
     """``(n_surface, 2)``, from the trailing edge over the upper side to the nose and back below."""
@@ -70,6 +70,17 @@ class AirfoilSample:
 
     volume_velocities: FloatArray
     """``(n_volume, 2)``: u and v over the free stream."""
+
+
+@attrs.frozen(eq=False)
+class AirfoilSample(AirfoilTokens):
+    """One section, turned by its angle of attack, and what is seen of its flow."""
+
+    section: NacaSection
+    """The section."""
+
+    angle_of_attack: float
+    """Degrees, positive nose up."""
 
 
 @attrs.frozen(eq=False)
@@ -122,17 +133,43 @@ def sample(
     _check_at_least("n_surface", n_surface, MIN_SURFACE_TOKENS)
     _check_at_least("n_volume", n_volume, 1)
     section = _draw_section(rng)
-    angle_of_attack = rng.uniform(*ANGLES_OF_ATTACK)
+    angle_of_attack = draw_angle(rng)
 
     flow = solve(turn_into_stream(naca_contour(section, n_panels), angle_of_attack))
-    surface_positions, surface_normals, surface_pressures = draw_surface_tokens(
-        rng, flow, n_surface
-    )
-    volume_positions, volume_distances = draw_volume_positions(rng, flow.outline, n_volume)
-
+    tokens = draw_tokens(rng, flow, n_surface=n_surface, n_volume=n_volume)
     return AirfoilSample(
-        section=section,
-        angle_of_attack=angle_of_attack,
+        section=section, angle_of_attack=angle_of_attack, **attrs.asdict(tokens, recurse=False)
+    )
+
+
+def draw_angle(rng: np.random.Generator) -> float:
+    """Draw an angle of attack in degrees."""
+    return rng.uniform(*ANGLES_OF_ATTACK)
+
+
+def draw_tokens(
+    rng: np.random.Generator,
+    flow: PanelFlow,
+    *,
+    n_surface: int,
+    n_volume: int,
+    ruler: FloatArray | None = None,
+) -> AirfoilTokens:
+    """Draw tokens on and around a body, and evaluate its flow there.
+
+    Args:
+        rng: Source of all randomness.
+        flow: The flow, in the frame of the stream.
+        n_surface: Number of surface tokens.
+        n_volume: Number of volume tokens.
+        ruler: Where along the body they are dense, as `ruler_of` says; None spreads them over
+            equally many panels.
+    """
+    surface_positions, surface_normals, surface_pressures = draw_surface_tokens(
+        rng, flow, n_surface, ruler
+    )
+    volume_positions, volume_distances = draw_volume_positions(rng, flow.outline, n_volume, ruler)
+    return AirfoilTokens(
         surface_positions=surface_positions,
         surface_normals=surface_normals,
         surface_pressures=surface_pressures,
@@ -197,28 +234,58 @@ def _draw_section(rng: np.random.Generator) -> NacaSection:
     )
 
 
+def ruler_of(flow: PanelFlow) -> FloatArray:
+    """Return a ruler that spreads tokens by length along a body, wherever its nodes lie.
+
+    They are denser at nose and tail: each side counts as the half circle over it, seen from which
+    length is (1 + cos b) / 2, as x is of the nodes of a NACA section. A base counts by its length.
+
+    Args:
+        flow: The flow around the body.
+
+    Returns:
+        ``(outline,)``: for each node of the outline, which share of tokens lies before it.
+    """
+    arc = np.concatenate([[0.0], np.cumsum(panel_lengths(flow.outline))])
+    tail = len(flow.nodes) - 1
+    middle = (flow.nodes[0] + flow.nodes[tail]) / 2
+    nose = int(np.hypot(*(flow.nodes - middle).T).argmax())
+
+    ruler = 2 * np.pi * arc / arc[tail]
+    above = arc[: nose + 1] / arc[nose]
+    below = (arc[nose : tail + 1] - arc[nose]) / (arc[tail] - arc[nose])
+    ruler[: nose + 1] = np.arccos(1 - 2 * above)
+    ruler[nose : tail + 1] = np.pi + np.arccos(1 - 2 * below)
+    return np.asarray(ruler / ruler[-1])
+
+
 def draw_surface_tokens(
-    rng: np.random.Generator, flow: PanelFlow, count: int
+    rng: np.random.Generator, flow: PanelFlow, count: int, ruler: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Draw points along a contour, in order: one in each of *count* stretches of it.
 
-    Stretches are of equally many panels, which are shorter at nose and tail, so points are denser
-    there. Everything is linear between nodes, as the surface speed is in the panel method; Cp is
-    made from the speed, so that it never exceeds 1.
+    Where panels are shorter at nose and tail, so are stretches of equally many; those of a ruler
+    always are. Everything is linear between nodes, as the surface speed is in the panel method; Cp
+    is made from the speed, so that it never exceeds 1. The base of a blunt tail, on which no speed
+    is known, gets none.
 
     Returns:
         Positions ``(count, 2)``, outward unit normals ``(count, 2)`` and pressure coefficients
         ``(count,)``.
     """
     n_panels = len(flow.nodes) - 1
-    where = (np.arange(count) + rng.random(count)) * n_panels / count
+    stretches = np.arange(count) + rng.random(count)
+    if ruler is None:
+        where = stretches * n_panels / count
+    else:
+        where = _along(ruler, stretches * ruler[n_panels] / count)
     positions, normals = _on_contour(flow.nodes, where)
     speeds = _between_nodes(flow.speeds[:, None], where)[:, 0]
     return positions, normals, 1.0 - speeds**2
 
 
 def draw_volume_positions(
-    rng: np.random.Generator, nodes: FloatArray, count: int
+    rng: np.random.Generator, nodes: FloatArray, count: int, ruler: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """Draw points in the fluid inside `BOX`.
 
@@ -231,7 +298,7 @@ def draw_volume_positions(
     positions, clearances = np.empty((0, 2)), np.empty(0)
     while len(positions) < count:
         # few are refused, so that one round does
-        candidates = _draw_candidates(rng, nodes, count + count // 8 + 8)
+        candidates = _draw_candidates(rng, nodes, count + count // 8 + 8, ruler)
         away = distances(nodes, candidates)
         accepted = (away >= CLEARANCE) & ~is_inside(nodes, candidates)
         positions = np.concatenate([positions, candidates[accepted]])
@@ -239,13 +306,23 @@ def draw_volume_positions(
     return positions[:count], clearances[:count]
 
 
-def _draw_candidates(rng: np.random.Generator, nodes: FloatArray, count: int) -> FloatArray:
+def _draw_candidates(
+    rng: np.random.Generator, nodes: FloatArray, count: int, ruler: FloatArray | None
+) -> FloatArray:
     """Draw points around a contour, some of which may lie in the body or too near."""
-    feet, normals = _on_contour(nodes, rng.uniform(0, len(nodes) - 1, count))
+    where = rng.uniform(0, len(nodes) - 1, count)
+    if ruler is not None:
+        where = _along(ruler, where / (len(nodes) - 1))
+    feet, normals = _on_contour(nodes, where)
     reach = np.exp(rng.uniform(np.log(CLEARANCE), np.log(_NEAR_REACH), count))
     near = feet + reach[:, None] * normals
     anywhere = np.stack([rng.uniform(low, high, count) for low, high in BOX], axis=1)
     return np.where(rng.random((count, 1)) < _NEAR_SHARE, near, anywhere)
+
+
+def _along(ruler: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return the fractional node numbers at which *shares* of a ruler lie."""
+    return np.interp(shares, ruler, np.arange(len(ruler), dtype=np.float64))
 
 
 def _on_contour(nodes: FloatArray, where: FloatArray) -> tuple[FloatArray, FloatArray]:

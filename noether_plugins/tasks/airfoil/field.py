@@ -60,10 +60,24 @@ def evaluate_field(
     Raises:
         ValueError: If a number is too small or *angle_of_attack* is not finite.
     """
+    contour = turn_into_stream(naca_contour(section, n_panels), angle_of_attack)
+    return evaluate_flow(solve(contour), rows=rows, columns=columns)
+
+
+def evaluate_flow(flow: PanelFlow, *, rows: int = 96, columns: int = 120) -> AirfoilField:
+    """Evaluate a flow on a grid over `BOX`.
+
+    Args:
+        flow: The flow, in the frame of the stream.
+        rows: Grid points in y, at least 2.
+        columns: Grid points in x, at least 2.
+
+    Raises:
+        ValueError: If a number is too small.
+    """
     for name, value in (("rows", rows), ("columns", columns)):
         if value < 2:  # noqa: PLR2004 (a range has two ends)
             raise ValueError(f"{name}: {value} is too small; give at least 2")
-    flow = solve(turn_into_stream(naca_contour(section, n_panels), angle_of_attack))
     (left, right), (bottom, top) = BOX
     positions = np.stack(
         np.meshgrid(np.linspace(left, right, columns), np.linspace(bottom, top, rows)), axis=-1

@@ -109,9 +109,10 @@ def solve(contour: ArrayLike) -> PanelFlow:
     the two sides of the tail agree (Kutta). All as in Drela, XFOIL (1989).
 
     A sharp trailing edge is one point but two nodes, so its equation counts once, and one more
-    closes the system: just inside the tail, no fluid moves along its bisector. The base of a blunt
-    one is a panel that carries vortices and sources of constant strength, in proportion to what the
-    speeds at its two ends differ by.
+    closes the system: just inside the tail, no fluid moves along its bisector. (Where the tail is
+    thin and curved, XFOIL's bisector may leave the body, and its numbers go wrong; here it stays
+    inside.) The base of a blunt one is a panel that carries vortices and sources of constant
+    strength, in proportion to what the speeds at its two ends differ by.
 
     A smooth body has its rear stagnation point at the first node: a cylinder whose contour starts
     downstream carries no circulation.
@@ -149,6 +150,7 @@ def solve(contour: ArrayLike) -> PanelFlow:
         matrix[:count, count - 1] -= influence
     else:
         # the trailing edge counts once
+        bisector = _within_tail(z, bisector)
         matrix[count - 1] = 0.0
         matrix[count - 1, :count] = _velocity_inside_tail(z, bisector)
         right[count - 1] = -bisector.real
@@ -205,6 +207,20 @@ def _of_sources(local: ComplexArray) -> FloatArray:
     # Where it is 0, any number will do for the logarithm, which meets that zero.
     squares = np.where(local == 0, 1.0, along**2 + inward**2)
     return np.asarray(along * np.arctan2(-along, inward) + inward * np.log(squares) / 2)
+
+
+def _within_tail(z: ComplexArray, bisector: complex) -> complex:
+    """Return the bisector of a sharp tail, or that of its last panels where it leaves the body.
+
+    It does so where the tail is thin and curved: the tangents at its end lean out of the polygon.
+    There, the condition would be one on the fluid outside, and speeds of hundreds come out.
+    """
+    first, last = z[1] - z[0], z[-2] - z[-1]
+    inward = -bisector
+    is_within = ((inward / first).imag > 0) != ((inward / last).imag > 0)
+    if is_within:
+        return bisector
+    return -complex(first / abs(first) + last / abs(last)) / 2
 
 
 def _velocity_inside_tail(z: ComplexArray, bisector: complex) -> FloatArray:

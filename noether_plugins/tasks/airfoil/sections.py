@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from noether_plugins.tasks.airfoil.contours import (
+    SHARP,
     FloatArray,
     as_contour,
     first_crossing,
@@ -22,7 +23,6 @@ from noether_plugins.tasks.airfoil.panels import solve
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
 
     from numpy.typing import ArrayLike
 
@@ -40,8 +40,13 @@ _HIGHEST_BASE = 0.25
 """Chords. An open contour whose ends are farther apart goes around nothing."""
 
 
-_NAME_LINES = 1
-"""Lines that may hold something else than points, at the start of a file."""
+_COMMENTS = ("#", "!")
+"""What lines begin with that hold no points."""
+
+_ANGLE = re.compile(r"\s*[#!]+\s*angle[ _]of[ _]attack\s*[:=]\s*(\S*)", re.IGNORECASE)
+
+_BLANKS = " \t,;\x1a\ufeff"
+"""What may stand around a point: separators, and the end of file of older systems."""
 
 _FEWEST_OF_A_SIDE = 3
 """Two whole numbers of at least this count points; coordinates are of the order of a chord."""
@@ -67,6 +72,9 @@ class Section(NamedTuple):
     nodes: FloatArray
     """``(count, 2)`` in chords, from the upper tail over the nose to the lower tail."""
 
+    angle_of_attack: float | None = None
+    """Degrees, where a comment says ``angle_of_attack: 4``."""
+
 
 def flow_around(nodes: ArrayLike, angle: float) -> SectionFlow:
     """Find lift and pressure of a section in ideal flow.
@@ -84,23 +92,51 @@ def flow_around(nodes: ArrayLike, angle: float) -> SectionFlow:
         ValueError: If the nodes are no contour of a section, cross each other or begin elsewhere
             than at the tail; or if *angle* is not finite.
     """
+    walk = walk_around(nodes)
+    flow = solve(turn_into_stream(walk.contour, angle))
+    return SectionFlow(flow.lift_of_pressure(), walk.at_nodes(flow.pressure_coefficients))
+
+
+class Walk(NamedTuple):
+    """How nodes go around a section."""
+
+    contour: FloatArray
+    """``(panels + 1, 2)``: counter-clockwise from tail to tail, the base of a blunt one open."""
+
+    base: int
+    """Where the nodes repeat one end of a base at the other: -1 before the first node of the
+    contour, 1 behind its last, and 0 where they do not.
+    """
+
+    is_turned: bool
+    """Whether they run clockwise."""
+
+    def at_nodes(self, values: FloatArray) -> FloatArray:
+        """Return values ``(panels + 1, ...)`` on the contour in the order of the nodes.
+
+        A node that is repeated has the values of the node that it repeats.
+        """
+        if self.base < 0:
+            values = np.concatenate([values[-1:], values])
+        elif self.base > 0:
+            values = np.concatenate([values, values[:1]])
+        return values[::-1] if self.is_turned else values
+
+
+def walk_around(nodes: ArrayLike) -> Walk:
+    """Find how nodes go around a section, as `flow_around` takes them.
+
+    Raises:
+        ValueError: If they are no contour of a section.
+    """
     contour = as_contour(nodes)
     is_turned = signed_area(np.asarray(nodes, dtype=np.float64)) < 0
-    given = _around_section(contour)
-    flow = solve(turn_into_stream(contour[given], angle))
-
-    pressure = np.empty(len(contour))
-    pressure[given] = flow.pressure_coefficients
-    # A blunt contour that repeats its first node has the pressure of that node there.
-    if given.start:
-        pressure[0] = pressure[-1]
-    elif given.stop is not None:
-        pressure[-1] = pressure[0]
-    return SectionFlow(flow.lift_of_pressure(), pressure[::-1] if is_turned else pressure)
+    base = _base_among(contour)
+    return Walk(contour[max(-base, 0) : len(contour) - max(base, 0)], base, is_turned)
 
 
-def _around_section(contour: FloatArray) -> slice:
-    """Return which nodes go from tail to tail, without a base that the contour runs along.
+def _base_among(contour: FloatArray) -> int:
+    """Return where a contour runs along its base: -1 at its start, 1 at its end, 0 nowhere.
 
     Raises:
         ValueError: If the contour crosses itself, is open, or begins elsewhere.
@@ -111,20 +147,20 @@ def _around_section(contour: FloatArray) -> slice:
         raise ValueError(f"points: panels cross or touch, {one} and {other}")
     if not np.array_equal(contour[0], contour[-1]):
         _check_base(contour)
-        return slice(0, None)
+        return 0
 
     turns = _turns(contour)
     if turns[0] < _TAIL and turns[-1] > _CORNER:
-        return slice(0, -1)
+        return 1
     if turns[0] < _TAIL and turns[1] > _CORNER:
-        return slice(1, None)
+        return -1
     sharpest = int(turns.argmax())
     if turns[0] < _CORNER < turns[sharpest]:
         raise ValueError(
             f"points: they begin at {_place(contour[0])}, which is not the tail; "
             f"begin at {_place(contour[sharpest])}"
         )
-    return slice(0, None)
+    return 0
 
 
 def _check_base(contour: FloatArray) -> None:
@@ -136,6 +172,8 @@ def _check_base(contour: FloatArray) -> None:
             f"points: the first, {_place(ends[0])}, and the last, {_place(ends[1])}, are "
             f"{height:.3g} apart; give a contour that goes around a section, from tail to tail"
         )
+    if height < SHARP * chord:  # rounded numbers: the tail is sharp, and its ends are one
+        return
     turns = _turns(outline(contour))
     if turns[0] > _SHARP_TURN and turns[-1] < np.pi - _SHARP_TURN:
         raise ValueError(
@@ -160,7 +198,8 @@ def read_section(path: str | os.PathLike[str]) -> Section:
 
     Both have a name in their first line, and a point in each other. Selig's run from the upper tail
     over the nose to the lower tail; Lednicer's say how many are above and how many below, and give
-    both from the nose to the tail. A point that follows an equal one is left out.
+    both from the nose to the tail. A point that follows an equal one is left out, and so is a line
+    that begins with ``#`` or ``!``; such a comment may say ``angle_of_attack: 4``.
 
     Args:
         path: The file.
@@ -170,20 +209,27 @@ def read_section(path: str | os.PathLike[str]) -> Section:
         OSError: If it cannot be opened.
     """
     path = Path(path)
-    # Old files have names in the code pages of their time.
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    rows = list(_rows(path, lines))
+    # Old files have names in the code pages of their time, and ends of lines of three systems.
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    angle = _angle_in(path, lines)
+    header, rows = _header_and_rows(path, lines)
     if not rows:
         raise ValueError(f"{path}: it holds no points; give a file of Selig's or Lednicer's format")
-    first = rows[0].line - 1
-    name = next((line.strip() for line in lines[:first] if line.strip()), path.stem)
 
-    upper = rows[0].x
     points = np.array([(row.x, row.y) for row in rows])
     if _counts(points[0]):
-        points = _joined(path, points[1:], int(upper), int(rows[0].y))
+        upper, lower = (int(count) for count in points[0])
+        if upper + lower == len(points) - 1:
+            points = np.concatenate([points[1 : upper + 1][::-1], points[upper + 1 :]])
+        elif header:
+            raise ValueError(
+                f"{path}: it says {upper} points above and {lower} below, and holds "
+                f"{len(points) - 1}"
+            )
+        else:  # a name such as 63 215
+            header, points = lines[rows[0].line - 1].strip(), points[1:]
     is_new = np.append(True, (np.diff(points, axis=0) != 0).any(axis=1))
-    return Section(name, points[is_new])
+    return Section(header or path.stem, points[is_new], angle)
 
 
 class _Row(NamedTuple):
@@ -192,34 +238,71 @@ class _Row(NamedTuple):
     y: float
 
 
-def _rows(path: Path, lines: list[str]) -> Iterator[_Row]:
-    """Yield the lines that hold two numbers, after those that hold the name."""
-    begun = False
+def _angle_in(path: Path, lines: list[str]) -> float | None:
+    """Return the angle of attack that a comment says, or None."""
     for number, line in enumerate(lines, start=1):
-        words = re.split(r"[\s,]+", line.strip(" \t,\x1a"))
-        if words == [""]:
+        words = _ANGLE.match(line)
+        if words is None:
             continue
-        try:
-            x, y = map(float, words)
-        except ValueError:
-            if not begun and number <= _NAME_LINES:
-                continue
+        angle = _number(words[1])
+        if angle is None or not np.isfinite(angle):
             raise ValueError(
-                f"{path}, line {number}: {line.strip()!r} is no point; give x and y"
-            ) from None
-        begun = True
-        yield _Row(number, x, y)
+                f"{path}, line {number}: {words[1]!r} is no angle of attack; give it in degrees"
+            )
+        return angle
+    return None
+
+
+def _header_and_rows(path: Path, lines: list[str]) -> tuple[str, list[_Row]]:
+    """Return the name, empty where there is none, and the lines that hold two numbers.
+
+    Notes may stand before the first of these and behind the last, and not between.
+    """
+    notes: list[tuple[int, str]] = []
+    rows: list[_Row] = []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip(_BLANKS)
+        if not text or text.startswith(_COMMENTS):
+            continue
+        words = re.split(r"[\s,;]+", text)
+        values = [value for word in words if (value := _number(word)) is not None]
+        if len(values) == len(words) == 2:  # noqa: PLR2004  x and y
+            rows.append(_Row(number, *values))
+        elif (rows or notes) and _is_faulty(words, values, is_header=not rows):
+            raise ValueError(f"{path}, line {number}: {text!r} is no point; give x and y")
+        else:
+            notes.append((number, text))
+
+    header = [text for number, text in notes if rows and number < rows[0].line]
+    between = [note for note in notes if rows and rows[0].line < note[0] < rows[-1].line]
+    if between:
+        number, text = between[0]
+        raise ValueError(f"{path}, line {number}: {text!r} is no point; give x and y")
+    for text in header[1:]:
+        if text.isdecimal() and int(text) != len(rows):
+            raise ValueError(f"{path}: it says {text} points, and holds {len(rows)}")
+    return (header or [""])[0], rows
+
+
+def _is_faulty(words: list[str], values: list[float], *, is_header: bool) -> bool:
+    """Return whether a line looks like a point with a slip rather than like a note.
+
+    A header may count points by one number, and bound a grid by four, as files of MSES do.
+    """
+    if _number(words[0]) is None:
+        return False
+    if len(values) < len(words):
+        return len(words) == 2  # noqa: PLR2004  x and y
+    return not is_header or len(words) == 3  # noqa: PLR2004  x, y and one too many
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
 
 
 def _counts(first: FloatArray) -> bool:
     """Return whether the first pair of numbers counts points, as in Lednicer's format."""
     return bool((first >= _FEWEST_OF_A_SIDE).all() and (first == first.round()).all())
-
-
-def _joined(path: Path, points: FloatArray, upper: int, lower: int) -> FloatArray:
-    """Return the points of two sides, both from the nose on, as one contour."""
-    if len(points) != upper + lower:
-        raise ValueError(
-            f"{path}: it says {upper} points above and {lower} below, and holds {len(points)}"
-        )
-    return np.concatenate([points[:upper][::-1], points[upper:]])

@@ -80,6 +80,27 @@ def test_an_open_tail_of_hardly_any_height_is_a_sharp_one():
     np.testing.assert_allclose(open_tail[2:-2], closed[2:-2], atol=5e-3)
 
 
+@pytest.mark.parametrize("gap", [1e-12, 1e-6])
+def test_a_tail_that_rounding_opens_is_a_sharp_one(gap):
+    nodes = SHARP.copy()
+    nodes[-1] -= [gap, 0.0]
+
+    np.testing.assert_allclose(
+        flow_around(nodes, 3.0).pressure[3:-3], flow_around(SHARP, 3.0).pressure[3:-3], atol=5e-3
+    )
+
+
+def test_a_thin_tail_that_curves_within_its_last_panels_changes_no_more_than_they_do():
+    nodes = SHARP * [1.0, 0.2]
+    nodes[:, 1] += 2.0 * np.maximum(nodes[:, 0] - 0.9, 0.0) ** 2
+
+    # of a quarter of the nodes, the tangents at the tail lean out of it
+    fine, coarse = flow_around(nodes, 0.0), flow_around(nodes[::4], 0.0)
+
+    assert coarse.lift == pytest.approx(fine.lift, rel=0.05)
+    assert coarse.pressure.min() > -4  # of a tail outside, Cp comes out as -60,000
+
+
 def test_a_mirrored_section_at_the_opposite_angle_has_the_opposite_lift():
     mirrored = OBLIQUE * [1, -1]
 
@@ -196,8 +217,26 @@ LEDNICER = (
 )
 
 
-@pytest.mark.parametrize("text", [SELIG, LEDNICER, SELIG.replace("\n", "\r\n"), SELIG + "\x1a"])
-def test_files_of_both_formats_give_the_same_section(text, tmp_path):
+POINTS = SELIG.split("\n", 1)[1]
+WRITTEN = {
+    "Selig": SELIG,
+    "Lednicer": LEDNICER,
+    "ends of lines of Windows": SELIG.replace("\n", "\r\n"),
+    "ends of lines of old Macs": SELIG.replace("\n", "\r"),
+    "an end of file of DOS": SELIG + "\x1a",
+    "a byte order mark": "\ufeff" + SELIG,
+    "separated by commas": SELIG.replace("  0.", ", 0."),
+    "notes behind": SELIG + "http://example.org/a section\n20 nov 2005\n",
+    "comments": "# made by hand\n" + SELIG.replace("\n", "\n! a comment 1 2\n"),
+    "a number of points": SELIG.replace("\n", "\n 101\n", 1),
+    "a grid of MSES": SELIG.replace("\n", "\n -2.0 3.0 -2.5 3.5\n", 1),
+    "a second line of names": SELIG.replace("\n", "\nMH 32\n", 1),
+    "points twice": SELIG.replace("\n", "\n  1.000000 0.010000\n", 1),
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
+def test_files_of_all_kinds_give_the_same_section(text, tmp_path):
     file = tmp_path / "section.dat"
     file.write_bytes(text.encode())
 
@@ -209,11 +248,32 @@ def test_files_of_both_formats_give_the_same_section(text, tmp_path):
 
 def test_a_file_may_have_no_name_or_one_of_another_code_page(tmp_path):
     file = tmp_path / "e423.dat"
-    file.write_text(SELIG.split("\n", 1)[1])
+    file.write_text(POINTS)
     assert read_section(file).name == "e423"
 
-    file.write_bytes(b"G\xf6ttingen\n" + SELIG.split("\n", 1)[1].encode())
+    file.write_bytes(b"G\xf6ttingen\n" + POINTS.encode())
     np.testing.assert_allclose(read_section(file).nodes, BLUNT, atol=1e-6)
+
+
+def test_a_name_of_two_numbers_is_no_count_of_points(tmp_path):
+    file = tmp_path / "section.dat"
+    file.write_text("63 215\n" + POINTS)
+
+    section = read_section(file)
+
+    assert section.name == "63 215"
+    np.testing.assert_allclose(section.nodes, BLUNT, atol=1e-6)
+
+
+@pytest.mark.parametrize("comment", ["# angle_of_attack: 4.5", "!Angle of attack = 4.5 degrees"])
+def test_a_comment_may_say_the_angle_of_attack(comment, tmp_path):
+    file = tmp_path / "section.dat"
+    file.write_text(f"{comment}\n{SELIG}")
+    assert read_section(file).angle_of_attack == 4.5
+
+    file.write_text(f"# angle_of_attack: steep\n{SELIG}")
+    with pytest.raises(ValueError, match=r"section\.dat, line 1: 'steep' is no angle of attack"):
+        read_section(file)
 
 
 @pytest.mark.parametrize(
@@ -221,8 +281,11 @@ def test_a_file_may_have_no_name_or_one_of_another_code_page(tmp_path):
     [
         ("", "holds no points"),
         ("A section\n", "holds no points"),
-        (SELIG + "end of file\n", "line 103: 'end of file' is no point"),
+        (SELIG.replace("\n", "\nhalf way\n"), "line 4: 'half way' is no point"),
         (SELIG + "0.1 0.2 0.3\n", "line 103: .* is no point"),
+        (SELIG + "0.1 O.2\n", "line 103: '0.1 O.2' is no point"),
+        (SELIG.replace("1.000000", "1,000000", 1), "line 2: .* is no point"),
+        (SELIG.replace("\n", "\n100\n", 1), "it says 100 points, and holds 101"),
         (LEDNICER.replace("51.       51.", "51.       40."), "51 points above and 40 below"),
     ],
 )
