@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import attrs
 
 from noether_core.errors import ConfigError, Difference, SavedModuleError
-from noether_core.provenance import Provenance
+from noether_core.provenance import Provenance, provenance_in
 from noether_core.saving.contents import compare_made, differences_of_parts
 from noether_core.saving.sealed import Kind, impossible, kind_of, sealed, unsealed
+from noether_core.schemas.accepted import accepted_by
 from noether_core.schemas.schema import Schema
 from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.structure import structure
@@ -83,6 +84,21 @@ class ReadRun(NamedTuple):
     header: Header
 
 
+def made_of(config: Any, registry: Any) -> Made:
+    """Return which plugin of this process a concrete config is of.
+
+    Args:
+        config: The config of a variant or of a task.
+        registry: Where types of its kind are looked up.
+    """
+    entry = registry.provider_of(config)
+    return Made(
+        provenance=provenance_in(registry.get(entry.qualified_name), entry),
+        schema=accepted_by(type(config)),
+        fingerprint=config.fingerprint(),
+    )
+
+
 def run_texts(
     contents: RunContents, tensors: Mapping[str, TensorInfo], kind: Kind
 ) -> dict[str, str]:
@@ -133,7 +149,7 @@ def read_run(path: str | os.PathLike[str]) -> ReadRun:
     return ReadRun(kind, run_contents(header.metadata, header.tensors, name, kind), header)
 
 
-def file_of_run(folder: str | os.PathLike[str]) -> str:
+def run_at(folder: str | os.PathLike[str]) -> str:
     """Return the file in a run's folder that says most of it.
 
     That is its weights; where it is not over, its last checkpoint.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -120,6 +121,8 @@ def _step(line: bytes) -> float:
 class Events:
     """The same for TensorBoard, in files beside the table.
 
+    What cannot be written is passed over: the table has it all.
+
     Args:
         folder: Where the files are.
         steps_done: Steps that are in them already; what comes behind is taken back.
@@ -130,25 +133,26 @@ class Events:
 
         self._writer: Any = SummaryWriter(str(folder), purge_step=steps_done + 1)  # type: ignore[no-untyped-call]
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._writer.close()
+
     @staticmethod
     def is_installed() -> bool:
         """Return whether TensorBoard is there, which brings what writes its files."""
         return find_spec("tensorboard") is not None
 
-    def add(self, step: int, values: dict[str, float | None]) -> None:
-        """Add the values of a step by name; None for those that it has not.
+    def add(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Add the values of a step by name; None for those that it has not."""
+        with suppress(OSError):
+            for name, value in values.items():
+                if value is not None:
+                    self._writer.add_scalar(name, value, step)
 
-        Raises:
-            OSError: If they cannot be written.
-        """
-        for name, value in values.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Write what is left, and end.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        self._writer.close()
+    def sync(self) -> None:
+        """Write what is held back."""
+        with suppress(OSError):
+            self._writer.flush()

@@ -6,6 +6,7 @@ in the folder `UNFINISHED` within, so that an older run stays whole beside it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
@@ -104,11 +105,11 @@ class RunFolder:
 
     Args:
         path: The folder.
-        handle: What keeps it, as `lock_folder` returned it.
+        handle: What keeps it, as `lock_folder` returned it; None for one that is only looked at.
         replaces: Digest of the result that may be replaced; None if there is none.
     """
 
-    def __init__(self, path: Path, handle: int, replaces: str | None) -> None:
+    def __init__(self, path: Path, handle: int | None = None, replaces: str | None = None) -> None:
         self.path = path
         self.replaces = replaces
         self._handle = handle
@@ -137,9 +138,34 @@ class RunFolder:
 
         It is not where somebody removed it meanwhile, or put another one into its place.
         """
+        if self._handle is None:
+            return False
+        if os.name != "posix":
+            return self.path.exists()
         with suppress(OSError):
             return os.path.samestat(self.path.stat(), os.fstat(self._handle))
         return False
+
+    def check_kept(self) -> None:
+        """Check that what is written to the folder is written where this process may.
+
+        Raises:
+            OSError: If somebody removed the folder, or put another one into its place.
+        """
+        if not self.is_kept:
+            raise FileNotFoundError(errno.ENOENT, f"{self.path} was removed or replaced")
+
+    def check_free(self) -> None:
+        """Check that nothing of a run is there, finished or not.
+
+        Raises:
+            OutputError: If there is; the message says how to go on.
+        """
+        if _files_of_run(self.path):
+            raise OutputError(f"{self.path}: already holds a run; {_OTHER}, or say --overwrite")
+        if self.checkpoint.exists():
+            ways = f"go on with it with --resume, begin anew with --overwrite, or {_OTHER}"
+            raise OutputError(f"{self.path}: holds an unfinished run; {ways}")
 
     def begin(self) -> Path:
         """Make the folder `unfinished` anew, without what an older run left, and return it.
@@ -157,12 +183,24 @@ class RunFolder:
         Raises:
             OSError: If it cannot be made.
         """
+        if not self.is_kept and not self.path.exists():
+            self._handle = _locked(self.path)  # somebody removed it, and nobody else has it
         if not self.is_kept:
-            return new_folder(self.path.absolute())
+            return new_folder(self.path)
         stage = self.unfinished / _STAGE
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir(parents=True)
         return stage
+
+    def copy_events(self, stage: Path) -> None:
+        """Let *stage* have what was written for TensorBoard so far.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        with suppress(FileNotFoundError):
+            for file in self.unfinished.glob(f"{EVENTS}*"):
+                _place(file, stage / file.name)
 
     def publish(self, stage: Path, *, is_over: bool) -> Path:
         """Let the files of *stage* become those of the run, all or none, and return its folder.
@@ -225,7 +263,7 @@ class RunFolder:
         if not self.is_kept:  # there it is already
             return stage
         try:
-            aside = new_folder(self.path.absolute())
+            aside = new_folder(self.path)
             for name in sorted(os.listdir(stage), key=lambda name: name == RESULT):
                 _move(stage / name, aside / name)
             stage.rmdir()
@@ -239,7 +277,9 @@ class RunFolder:
 
 
 @contextmanager
-def kept(folder: Path, *, overwrite: bool, resume: bool) -> Iterator[RunFolder]:
+def kept(
+    folder: Path, *, overwrite: bool, resume: bool, is_reserved: bool = False
+) -> Iterator[RunFolder]:
     """Yield a folder that no other run uses until the block ends.
 
     What was made for a run that wrote nothing is removed in the end.
@@ -248,27 +288,29 @@ def kept(folder: Path, *, overwrite: bool, resume: bool) -> Iterator[RunFolder]:
         folder: The folder, which need not be there.
         overwrite: Whether a run that is there, finished or not, may be replaced.
         resume: Whether it may be gone on with.
+        is_reserved: Whether the folder, and the one around it, were made for this run just now.
 
     Raises:
         OutputError: If the folder holds a run and neither may be, another run is at work in it, or
             it cannot be used.
     """
     _check(folder)
-    made = [parent for parent in folder.absolute().parents if not parent.exists()]
-    if not folder.exists() or not os.listdir(folder):
-        made.insert(0, folder.absolute())
-    handle = None
+    made = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
+    if is_reserved:
+        made = [folder, folder.parent]
+    handle = _locked(folder)
+    place = RunFolder(folder, handle)
     try:
-        handle = _locked(folder)
         _undo_half(folder)
+        place.replaces = _digest(folder / RESULT)
         if not overwrite and not resume:
-            _check_free(folder)
-        yield RunFolder(folder, handle, _digest(folder / RESULT))
+            place.check_free()
+        yield place
     finally:
-        _remove_leftovers(folder)
-        _remove_empty(made)
-        if handle is not None:
-            os.close(handle)
+        if place.is_kept:
+            _remove_leftovers(folder)
+            _remove_empty(made)
+        os.close(handle)
 
 
 def _check(folder: Path) -> None:
@@ -308,14 +350,6 @@ def unwritable(folder: Path, error: OSError) -> OutputError:
     """Return the error of a folder that cannot be written to."""
     reason = f"cannot be written: {error.strerror or error}"
     return OutputError(f"{folder}: {reason}; {_OTHER}")
-
-
-def _check_free(folder: Path) -> None:
-    if _files_of_run(folder):
-        raise OutputError(f"{folder}: already holds a run; {_OTHER}, or say --overwrite")
-    if (folder / UNFINISHED / CHECKPOINT).exists():
-        ways = f"go on with it with --resume, begin anew with --overwrite, or {_OTHER}"
-        raise OutputError(f"{folder}: holds an unfinished run; {ways}")
 
 
 def _undo_half(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 _ENDING = ("SIGTERM", "SIGHUP")
 
 
-class Terminated(BaseException):  # noqa: N818  as KeyboardInterrupt, which is no error either
+class Terminated(BaseException):
     """A signal other than Ctrl-C ends the run.
 
     Attributes:
@@ -42,6 +42,11 @@ class Signals:
 
         self._is_waiting = False
         self._is_patient = False
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether one came that is not Ctrl-C."""
+        return self.received not in (None, signal.SIGINT)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -81,9 +86,11 @@ class Signals:
 
     def handle(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  the signature is the signal module's
         """Note a signal, or raise what it stands for."""
-        is_second = self.received is not None
-        if self._is_waiting and (self._is_patient or not is_second or signum != signal.SIGINT):
-            self.received = self.received or signum
+        is_impatient = signum == signal.SIGINT and self.received is not None
+        if self._is_waiting and (self._is_patient or not is_impatient):
+            # Ctrl-C gives way to the others, which leave less time
+            if signum != signal.SIGINT or self.received is None:
+                self.received = signum
             return
         self.received = signum
         self.raise_received()
