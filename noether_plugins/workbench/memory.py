@@ -1,28 +1,129 @@
-"""Memory: what a run takes, and what it may take."""
+"""Memory: what a step takes, what a run may take, and what it needs at least."""
 
 from __future__ import annotations
 
 import os
 import resource
 import sys
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from noether_core import NoetherError, PluginError
-from noether_plugins.workbench.data import make_model
+from noether_core.tasks import Layout
 from noether_plugins.workbench.experiment import Experiment
+from noether_plugins.workbench.model import PointTransformer
+from noether_plugins.workbench.training import Trainer
 
 _GIB = 2**30
 _BYTES = 4
 
 # Needs are rounded down, so that nothing is refused that could fit.
 _COPIES_OF_WEIGHTS = 4  # the weights, their gradients and AdamW's two moments
-_NUMBERS_PER_TOKEN = 6  # of the solved aerofoils, in double and then in single precision
 _ACTIVATIONS_PER_BLOCK = 8  # widths of a token that any block keeps for its backward pass
 
 
 class OutOfMemoryError(NoetherError, MemoryError):
     """A run needs more memory than it may take."""
+
+
+class Peak:
+    """The most bytes that were allocated at once, beyond what was there before."""
+
+    bytes: int = 0
+
+
+@contextmanager
+def peak_of(device: torch.device) -> Iterator[Peak]:
+    """Measure what is done in the block: the most bytes of tensors that it holds at once.
+
+    On a GPU the allocator counts them. On a CPU each operation is looked at as it is computed,
+    which takes time: measure a step, not all. What an operation takes and gives back within itself
+    does not count there.
+    """
+    peak = Peak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated(device) - before
+        return
+    with _Allocations() as allocations:
+        yield peak
+    peak.bytes = allocations.most
+
+
+class _Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors that operations make, until these are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.most = 0
+        self._held = 0
+        self._sizes: dict[int, int] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = {_storage(leaf) for leaf in tree_leaves((args, kwargs))}
+        made = func(*args, **kwargs)
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, torch.Tensor) and _storage(leaf) not in given:
+                self._count(leaf.untyped_storage())
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata  # noqa: SLF001  what tells storages apart, not the objects around them
+        if key in self._sizes:
+            return
+        self._sizes[key] = storage.nbytes()
+        self._held += storage.nbytes()
+        self.most = max(self.most, self._held)
+        weakref.finalize(storage, self._let_go, key)
+
+    def _let_go(self, key: int) -> None:
+        self._held -= self._sizes.pop(key, 0)
+
+
+def _storage(leaf: object) -> int | None:
+    if not isinstance(leaf, torch.Tensor):
+        return None
+    number: int = leaf.untyped_storage()._cdata  # noqa: SLF001
+    return number
+
+
+class StepMemory:
+    """Measures what a step of a training takes, at the first two steps that it sees.
+
+    The second is the fuller one: from then on the optimizer keeps moments of the gradients.
+    """
+
+    def __init__(self) -> None:
+        self.bytes: int | None = None
+        """Most bytes that a step holds beyond the parameters and the data; None before one."""
+
+        self._left = 2
+
+    def step(self, trainer: Trainer) -> float:
+        """Update the weights of a trainer once; return the loss."""
+        if not self._left:
+            return trainer.step()
+        kept = trainer.bytes_kept
+        with peak_of(trainer.device) as peak:
+            loss = trainer.step()
+        self._left -= 1
+        self.bytes = kept + peak.bytes
+        return loss
 
 
 def peak_memory(device: torch.device) -> int:
@@ -45,27 +146,45 @@ def memory_of_machine() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def check_need(experiment: Experiment) -> None:
-    """Refuse an experiment that cannot fit, before anything is made.
+def check_weights(experiment: Experiment, layout: Layout) -> None:
+    """Refuse a model that cannot fit, before anything is made.
 
     Raises:
-        OutOfMemoryError: If its aerofoils, its weights or the activations of one batch, each
-            estimated from below, exceed what it may take.
+        OutOfMemoryError: If its weights, and what AdamW keeps of them, exceed what it may take.
+        PluginError: If the attention cannot be made.
     """
-    data, training = experiment.data, experiment.training
-    tokens = data.n_surface + data.n_volume
-
-    numbers = (data.n_train + data.n_test) * tokens * _NUMBERS_PER_TOKEN
-    check_within(numbers * _BYTES, experiment, "data.n_train")
-
-    weights = _n_weights(experiment) * _COPIES_OF_WEIGHTS
+    weights = _n_weights(experiment, layout) * _COPIES_OF_WEIGHTS
     check_within(weights * _BYTES, experiment, "attention.hidden_dim or model.depth")
 
-    widths = training.batch_size * tokens * experiment.model.depth * _ACTIVATIONS_PER_BLOCK
-    check_within(widths * experiment.attention.hidden_dim * _BYTES, experiment)
+
+def check_step(experiment: Experiment, n_points: int, *, is_padded: bool) -> None:
+    """Refuse a training whose largest step cannot fit, before it begins.
+
+    Args:
+        experiment: What is to be trained.
+        n_points: Points of the largest sample.
+        is_padded: Whether samples of a batch are filled up to the largest; where they are not, one
+            of them may be alone.
+
+    Raises:
+        OutOfMemoryError: If the activations, estimated from below, exceed what it may take.
+    """
+    training = experiment.training
+    at_once = training.batch_size // training.accumulate if is_padded else 1
+    bytes_each = 2 if training.precision == "bfloat16" else _BYTES
+    widths = at_once * n_points * experiment.model.depth * _ACTIVATIONS_PER_BLOCK
+    check_within(
+        widths * experiment.attention.hidden_dim * bytes_each,
+        experiment,
+        "training.batch_size or raise training.accumulate",
+    )
 
 
-def check_within(need: int, experiment: Experiment, remedy: str = "training.batch_size") -> None:
+def check_within(
+    need: int,
+    experiment: Experiment,
+    remedy: str = "training.batch_size or raise training.accumulate",
+) -> None:
     """Refuse to go on when *need* bytes are more than the experiment may take.
 
     Raises:
@@ -82,7 +201,7 @@ def check_within(need: int, experiment: Experiment, remedy: str = "training.batc
     )
 
 
-def _n_weights(experiment: Experiment) -> int:
+def _n_weights(experiment: Experiment, layout: Layout) -> int:
     """Count the parameters without making them.
 
     Raises:
@@ -90,7 +209,7 @@ def _n_weights(experiment: Experiment) -> int:
     """
     try:
         with torch.device("meta"):
-            model = make_model(experiment)
+            model = PointTransformer(experiment.attention, experiment.model, layout)
     except (OverflowError, RuntimeError, TypeError, PluginError) as error:
         if not _is_too_large(_raised_by_module(error)):
             raise

@@ -5,28 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import attrs
 import torch
 from torch import Tensor, nn
 
 from noether_core import AnyAttention, AttentionConfig
+from noether_core.tasks import Layout
 from noether_plugins.workbench.experiment import ModelConfig
 
 _OCTAVES = 5
 
 _COORDINATE_SCALE = 32.0
-"""Radians that the fastest rotation of ``use_rope`` turns per unit of length."""
-
-
-@attrs.frozen
-class PointGroup:
-    """What is known of each point of a group, and what is to be predicted there."""
-
-    n_features: int
-    """Numbers that are known of a point, its coordinates first."""
-
-    fields: Mapping[str, int]
-    """Width of each field to predict, by name."""
+"""Radians that the fastest rotation of ``use_rope`` turns per unit of normalised positions."""
 
 
 class PointTransformer(nn.Module):
@@ -39,55 +28,82 @@ class PointTransformer(nn.Module):
     Args:
         attention: The attention of every block, and the width.
         config: The rest of the transformer.
-        groups: The groups by name, in the order in which their points stand.
-        input_dim: Coordinates of a point.
+        layout: The groups in the order in which their points stand, and what is known and to be
+            predicted of each point.
     """
 
-    def __init__(
-        self,
-        attention: AttentionConfig,
-        config: ModelConfig,
-        groups: Mapping[str, PointGroup],
-        *,
-        input_dim: int,
-    ) -> None:
+    def __init__(self, attention: AttentionConfig, config: ModelConfig, layout: Layout) -> None:
         super().__init__()
         width = attention.hidden_dim
-        self.input_dim = input_dim
-        self.embeddings = nn.ModuleDict(
-            {name: TokenEmbedding(group.n_features, width) for name, group in groups.items()}
+        self.input_dim = layout.coordinates
+        self.groups = tuple(layout.groups)
+        self.fields = {
+            group: {name: field.width for name, field in own.fields.items()}
+            for group, own in layout.groups.items()
+        }
+        # Lists, since a group may have a name that an attribute of modules has.
+        self.embeddings = nn.ModuleList(
+            TokenEmbedding(_n_features(layout, group), width) for group in self.groups
         )
-        self.blocks = nn.ModuleList(
-            Block(attention, config, input_dim=input_dim) for _ in range(config.depth)
-        )
+        blocks = [Block(attention, config, input_dim=self.input_dim) for _ in range(config.depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width)
-        self.fields = {name: dict(group.fields) for name, group in groups.items()}
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(width, sum(fields.values())) for name, fields in self.fields.items()}
+        self.heads = nn.ModuleList(_head(width, self.fields[group]) for group in self.groups)
+        self.takes_padding = all(
+            "key_padding_mask" in block.attention.variant.capabilities for block in blocks
         )
+        """Whether samples of unequal sizes can be computed together."""
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(
+        self, features: Mapping[str, Tensor], real: Mapping[str, Tensor] | None = None
+    ) -> dict[str, dict[str, Tensor]]:
         """Predict the fields of a batch of samples.
 
         Args:
-            inputs: For each group ``(batch, points, n_features)``.
+            features: For each group ``(batch, points, features)``: the position first, then the
+                inputs of the point, then those of its sample.
+            real: For each group ``(batch, points)`` booleans, False for padding, whose predictions
+                mean nothing; None where all points are real.
 
         Returns:
-            For each field ``(batch, points of its group, width)``.
+            Fields by group and name, each ``(batch, points, width)``.
+
+        Raises:
+            UnsupportedArgumentError: If *real* is given and `takes_padding` is False.
         """
-        sizes = {name: inputs[name].shape[1] for name in self.embeddings}
-        positions = torch.cat([inputs[name][..., : self.input_dim] for name in sizes], dim=1)
-        x = torch.cat([embed(inputs[name]) for name, embed in self.embeddings.items()], dim=1)
+        sizes = {group: features[group].shape[1] for group in self.groups}
+        positions = torch.cat(
+            [features[group][..., : self.input_dim] for group in self.groups], dim=1
+        )
+        embedded = [
+            embed(features[group])
+            for group, embed in zip(self.groups, self.embeddings, strict=True)
+        ]
+        x = torch.cat(embedded, dim=1)
+        mask = None if real is None else torch.cat([real[group] for group in self.groups], dim=1)
 
         for block in self.blocks:
-            x = block(x, positions, sizes)
+            x = block(x, positions, sizes, mask)
 
-        fields: dict[str, Tensor] = {}
+        fields: dict[str, dict[str, Tensor]] = {}
         by_group = self.norm(x).split(list(sizes.values()), dim=1)
-        for tokens, (name, head) in zip(by_group, self.heads.items(), strict=True):
-            widths = self.fields[name]
-            fields.update(zip(widths, head(tokens).split(list(widths.values()), -1), strict=True))
+        for tokens, group, head in zip(by_group, self.groups, self.heads, strict=True):
+            widths = self.fields[group]
+            if widths:
+                parts = head(tokens).split(list(widths.values()), dim=-1)
+                fields[group] = dict(zip(widths, parts, strict=True))
         return fields
+
+
+def _n_features(layout: Layout, group: str) -> int:
+    """Return how many numbers are known of each point of a group, its coordinates among them."""
+    inputs = [*layout.groups[group].inputs.values(), *layout.inputs.values()]
+    return layout.coordinates + sum(quantity.width for quantity in inputs)
+
+
+def _head(width: int, fields: Mapping[str, int]) -> nn.Module:
+    """Return the layer of a group's fields; a group without any, which only informs, has none."""
+    return nn.Linear(width, sum(fields.values())) if fields else nn.Identity()
 
 
 class Block(nn.Module):
@@ -104,15 +120,20 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
-    def forward(self, x: Tensor, positions: Tensor, sizes: Mapping[str, int]) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Tensor, sizes: Mapping[str, int], real: Tensor | None = None
+    ) -> Tensor:
         """Return the tokens ``(batch, tokens, hidden_dim)`` after attention and MLP.
 
         Args:
             x: ``(batch, tokens, hidden_dim)``.
             positions: ``(batch, tokens, input_dim)``.
             sizes: Tokens of each group.
+            real: ``(batch, tokens)`` booleans, False for padding; None where there is none.
         """
-        x = x + self.attention(self.attention_norm(x), positions=positions, groups=sizes)
+        x = x + self.attention(
+            self.attention_norm(x), positions=positions, groups=sizes, key_padding_mask=real
+        )
         y: Tensor = x + self.mlp(self.mlp_norm(x))
         return y
 

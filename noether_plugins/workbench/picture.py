@@ -1,144 +1,165 @@
-"""What the picture of a run shows: Cp and speed of a held-out aerofoil, true and predicted."""
+"""What the picture of a run shows where its task draws none: fields of a held-out sample."""
 
 from __future__ import annotations
 
 import io
-import math
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.collections import PathCollection
+from matplotlib.colors import CenteredNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from noether_plugins.tasks.airfoil import (
-    BOX,
-    AirfoilBatch,
-    AirfoilField,
-    evaluate_field,
-    turn_to_chord,
-)
-from noether_plugins.workbench.data import Units, as_batch
-from noether_plugins.workbench.evaluation import predict
-from noether_plugins.workbench.model import PointTransformer
+from noether_core.tasks import Fields, Layout, Sample
 
-_INCHES = (13.5, 4.0)
+_MOST_ROWS = 8
+"""Fields that a picture shows; of more, the first."""
+
+_MOST_POINTS = 20_000
+"""Points of a group that are drawn; of more, some that are spread evenly over their order."""
+
+_COLUMN_INCHES, _ROW_INCHES = 4.2, 3.2
 _DOTS_PER_INCH = 130
+
+# From where points in space are looked at: right and forwards are seen askew, up is up.
+_RIGHT = np.array([0.8, -0.6, 0.0])
+_UP = np.array([0.3, 0.4, 0.866])
+_TOWARDS_VIEWER = np.cross(_RIGHT, _UP)
 
 FloatArray = NDArray[np.float64]
 
 
-def draw(model: PointTransformer, aerofoils: AirfoilBatch, units: Units, *, title: str) -> bytes:
-    """Return a PNG picture of the first of *aerofoils*.
+class _Row(NamedTuple):
+    """One field at the points that are drawn; of a vector its length."""
+
+    label: str
+    positions: FloatArray
+    true: FloatArray
+    predicted: FloatArray
+    difference: FloatArray
+    is_signed: bool
+
+
+def draw(sample: Sample, layout: Layout, predicted: Fields, *, title: str) -> bytes:
+    """Return a PNG picture of a sample: each of its fields, true, predicted and their difference.
+
+    Points on a line are drawn as curves, those in the plane as they lie, and those in space as seen
+    from a corner, the nearer before the farther.
 
     Args:
-        model: Predicts the fields.
-        aerofoils: Held-out aerofoils.
-        units: The units of the predictions.
+        sample: The sample, with its true fields.
+        layout: What it is made of.
+        predicted: What a model predicts for it.
         title: What stands above.
     """
-    section, angle = aerofoils.sections[0], float(aerofoils.angles_of_attack[0])
-    field = evaluate_field(section, angle)
-    pressure, speed = _predicted(model, aerofoils, units, field)
-
-    figure = Figure(figsize=_INCHES, layout="constrained")
-    pressure_axes, true_axes, predicted_axes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
-    figure.suptitle(
-        f"{title}: camber {section.camber:.1%} at {section.camber_position:.0%} of the chord, "
-        f"thickness {section.thickness:.1%}, angle of attack {angle:.1f} degrees"
-    )
-    _draw_pressure(
-        pressure_axes, field, aerofoils.surface_positions[0].astype(float), pressure, angle
-    )
-    true_speed = np.linalg.norm(field.velocities, axis=-1)
-    scale = Normalize(*np.quantile(true_speed[~field.is_inside], (0.002, 0.998)))
-    for axes, values, name in (
-        (true_axes, true_speed, "true"),
-        (predicted_axes, speed, "predicted"),
-    ):
-        image = _draw_speed(axes, field, values, scale)
-        axes.set_title(f"speed over free stream, {name}")
-    figure.colorbar(image, ax=[true_axes, predicted_axes], shrink=0.8)
+    rows = _rows(sample, layout, predicted)
+    size = (3 * _COLUMN_INCHES, max(1, len(rows)) * _ROW_INCHES + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(f"{title}: {sample.name}")
+    if rows:
+        grid = figure.subplots(len(rows), 3, squeeze=False)
+        for axes, row in zip(grid, rows, strict=True):
+            _draw_row(figure, axes, row)
 
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=_DOTS_PER_INCH)
     return content.getvalue()
 
 
-def _predicted(
-    model: PointTransformer, aerofoils: AirfoilBatch, units: Units, field: AirfoilField
-) -> tuple[FloatArray, FloatArray]:
-    """Return Cp at the surface tokens, and the speed on the grid.
-
-    The grid is shown to the model in handfuls of random points, as many as it learnt with.
-    """
-    first = as_batch(aerofoils).select(torch.tensor([0])).to(next(model.parameters()).device)
-    surface, volume = first.inputs["surface"], first.inputs["volume"]
-    n_volume = volume.shape[1]
-
-    # The grid points in the fluid, shuffled, and some of them twice so that every handful is full.
-    outside = np.flatnonzero(~field.is_inside)
-    n_handfuls = math.ceil(len(outside) / n_volume)
-    order = np.resize(np.random.default_rng(0).permutation(outside), n_handfuls * n_volume)
-    features = np.concatenate([field.positions, field.distances[..., None]], axis=-1)
-    points = torch.from_numpy(features.reshape(-1, 3)[order]).to(volume)
-    handfuls = {
-        "surface": surface.expand(n_handfuls, -1, -1),
-        "volume": points.reshape(n_handfuls, n_volume, 3),
-    }
-
-    pressure = predict(model, first.inputs, units)["pressure"].flatten()
-    speeds = predict(model, handfuls, units)["velocity"].norm(dim=-1).flatten()
-
-    speed = np.zeros(field.is_inside.size)
-    speed[order] = speeds.cpu().numpy()
-    return pressure.cpu().double().numpy(), speed.reshape(field.is_inside.shape)
+def _rows(sample: Sample, layout: Layout, predicted: Fields) -> list[_Row]:
+    rows: list[_Row] = []
+    for group, own in layout.groups.items():
+        points = sample.groups[group]
+        if not len(points):
+            continue
+        every = -(-len(points) // _MOST_POINTS)
+        positions = _doubles(points.positions[::every])
+        for name, field in own.fields.items():
+            true = _doubles(points.fields[name][::every])
+            guess = _doubles(predicted[group][name][::every])
+            label = f"{group}.{name}"
+            if field.label:
+                label += f" ({field.label})"
+            if field.unit:
+                label += f" [{field.unit}]"
+            row = _Row(
+                label=label,
+                positions=positions,
+                true=_scalar(true),
+                predicted=_scalar(guess),
+                difference=_scalar(guess - true),
+                is_signed=field.width == 1,
+            )
+            rows.append(row)
+    return rows[:_MOST_ROWS]
 
 
-def _draw_pressure(
-    axes: Axes, field: AirfoilField, positions: FloatArray, predicted: FloatArray, angle: float
-) -> None:
-    """Draw Cp over the chord, suction upwards as aerodynamicists do."""
-    chord = turn_to_chord(field.flow.nodes, angle)[:, 0]
-    axes.plot(chord, field.flow.pressure_coefficients, color="black", linewidth=1.2, label="true")
-    axes.plot(
-        turn_to_chord(positions, angle)[:, 0],
-        predicted,
-        ".",
-        color="tab:red",
-        markersize=5,
-        label="predicted",
+def _doubles(values: NDArray[Any]) -> FloatArray:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _scalar(values: FloatArray) -> FloatArray:
+    """Return numbers as they are, and the lengths of vectors."""
+    if values.shape[1] == 1:
+        return values[:, 0]
+    lengths: FloatArray = np.linalg.norm(values, axis=1)
+    return lengths
+
+
+def _draw_row(figure: Figure, axes: NDArray[Any], row: _Row) -> None:
+    names = ("true", "predicted", "difference")
+    values = (row.true, row.predicted, row.difference)
+    for one, name in zip(axes, names, strict=True):
+        one.set_title(f"{row.label}, {name}" if row.is_signed else f"|{row.label}|, {name}")
+    if row.positions.shape[1] == 1:
+        _draw_curves(axes, row.positions[:, 0], values)
+        return
+
+    drawn, order = _in_plane(row.positions)
+    scale = Normalize(*_range(row.true))
+    for one, numbers in zip(axes[:2], values[:2], strict=True):
+        image = _draw_points(one, drawn, numbers[order], scale, "viridis")
+    figure.colorbar(image, ax=[*axes[:2]], shrink=0.8)
+    if row.is_signed:
+        largest = max(float(np.abs(row.difference).max()), np.finfo(float).tiny)
+        away = _draw_points(axes[2], drawn, row.difference[order], CenteredNorm(0, largest), "RdBu")
+    else:
+        away = _draw_points(axes[2], drawn, row.difference[order], Normalize(vmin=0), "magma")
+    figure.colorbar(away, ax=axes[2], shrink=0.8)
+
+
+def _draw_curves(axes: NDArray[Any], places: FloatArray, values: tuple[FloatArray, ...]) -> None:
+    order = np.argsort(places)
+    for one, numbers in zip(axes, values, strict=True):
+        one.plot(places[order], numbers[order], ".-", markersize=3, linewidth=0.8)
+    lowest, highest = axes[0].get_ylim()
+    axes[1].set_ylim(lowest, highest)
+
+
+def _in_plane(positions: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
+    """Return where points are drawn, ``(points, 2)``, and their order: the farthest first."""
+    if positions.shape[1] == 2:  # noqa: PLR2004  already in a plane
+        return positions, np.arange(len(positions))
+    order = np.argsort(positions @ _TOWARDS_VIEWER)
+    return positions[order] @ np.stack([_RIGHT, _UP], axis=1), order
+
+
+def _range(values: FloatArray) -> tuple[float, float]:
+    """Return the range of almost all values: a few at a corner must not take all colours."""
+    low, high = np.quantile(values, (0.002, 0.998))
+    return float(low), float(high)
+
+
+def _draw_points(
+    axes: Axes, places: FloatArray, values: FloatArray, scale: Normalize, colours: str
+) -> PathCollection:
+    size = float(np.clip(4000 / len(places), 1, 30))
+    across, up = places.T
+    image = axes.scatter(
+        across, up, c=values, s=size, norm=scale, cmap=colours, linewidths=0, rasterized=True
     )
-    axes.invert_yaxis()
-    axes.set(xlabel="position along the chord", ylabel="pressure coefficient Cp")
-    axes.legend(frameon=False)
-
-
-def _draw_speed(axes: Axes, field: AirfoilField, speed: FloatArray, scale: Normalize) -> AxesImage:
-    (left, right), (bottom, top) = BOX
-    extent = (left, right, bottom, top)
-    image = axes.imshow(
-        _filled(speed, field.is_inside),
-        origin="lower",
-        extent=extent,
-        norm=scale,
-        cmap="viridis",
-        interpolation="bilinear",
-    )
-    axes.fill(*field.flow.nodes.T, color="white", edgecolor="black", linewidth=0.8)
+    axes.set_aspect("equal")
     axes.set(xticks=[], yticks=[])
     return image
-
-
-def _filled(values: FloatArray, is_inside: NDArray[np.bool_]) -> FloatArray:
-    """Continue the values of each column through the body, whose outline is drawn on top.
-
-    So nothing white shows beside the outline.
-    """
-    filled = values.copy()
-    rows = np.arange(len(values))
-    for column, inside in enumerate(is_inside.T):
-        filled[inside, column] = np.interp(rows[inside], rows[~inside], values[~inside, column])
-    return filled

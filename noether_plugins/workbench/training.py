@@ -1,29 +1,25 @@
-"""The training loop: deterministic from its seed, shown as it goes, and ended cleanly by Ctrl-C."""
+"""The training: one update after the other, the same again from its seed or from its state."""
 
 from __future__ import annotations
 
+import copy
 import math
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
-import attrs
 import torch
 from torch import Tensor, nn
 
 from noether_core import NoetherError
-from noether_plugins.workbench.data import Batch, Units
+from noether_plugins.workbench.data import Batch, Case, Cases, Data, collate, n_present
 from noether_plugins.workbench.experiment import TrainingConfig
 from noether_plugins.workbench.model import PointTransformer
 
 _LARGEST_GRADIENT = 1.0
 
-_LINES = 10
-"""Lines of progress that a run prints where there is no terminal, about."""
+Weights = dict[str, Any]
+"""The state dict of a model."""
 
 
 class DivergedError(NoetherError, ArithmeticError):
@@ -39,78 +35,254 @@ class DivergedError(NoetherError, ArithmeticError):
         return f"the loss is {self.loss} at step {self.step}; {remedy}"
 
 
-@attrs.frozen(eq=False)
-class Training:
-    """What a training gave besides the weights."""
+class Trainer:
+    """Fits a model to samples, step by step.
 
-    losses: list[float]
-    """Mean squared error of each step, in units of the fields' spread."""
-
-    seconds: float
-    """Time of all steps."""
-
-
-def train(
-    model: PointTransformer,
-    batch: Batch,
-    units: Units,
-    config: TrainingConfig,
-    *,
-    seed: int,
-    report: Callable[[int, float], None],
-    is_interrupted: Callable[[], bool],
-) -> Training:
-    """Fit *model* to the samples in *batch*.
+    Nothing in it depends on the time. A trainer that was made of equal arguments, and given the
+    `state` of another, goes on as that one does: on a CPU to the same numbers, bit for bit.
 
     Args:
-        model: The model, trained in place.
-        batch: Training samples, on the model's device.
-        units: The units of the predictions.
+        model: The model, trained in place; its device is where everything is computed.
+        data: What it learns from.
         config: How it learns.
         seed: Seed of the order of samples.
-        report: Called after every step with the number of steps done and the loss.
-        is_interrupted: Called after every step; True ends the training there.
-
-    Raises:
-        DivergedError: If a loss is not finite.
     """
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, config)
-    )
-    # A generator of its own: what a variant draws, such as dropout, does not change the batches.
-    generator = torch.Generator().manual_seed(seed)
-    losses: list[float] = []
-    start = time.perf_counter()
 
-    model.train()
-    for step in range(1, config.steps + 1):
-        rows = torch.randperm(len(batch), generator=generator)[: config.batch_size]
-        loss = _loss(model, batch.select(rows.to(batch.device)), units)
+    def __init__(
+        self, model: PointTransformer, data: Data, config: TrainingConfig, *, seed: int
+    ) -> None:
+        self.model, self.data, self.config = model, data, config
+        self.losses: list[float] = []
+        """Of each step the mean squared errors of all fields, added, in units of their spread."""
 
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
-        optimizer.step()
-        schedule.step()
+        self.validations: dict[int, float] = {}
+        """By step, the same of the samples that are kept aside."""
 
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise DivergedError(step, losses[-1])
-        report(step, losses[-1])
-        if is_interrupted():
-            break
-    return Training(losses, time.perf_counter() - start)
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        # A generator of its own: what a variant draws, such as dropout, changes no batches.
+        self._order = torch.Generator().manual_seed(seed)
+        self._average = None if config.ema is None else _parameters(model)
+        self._best: Weights | None = None
+        self.device = next(model.parameters()).device
+        """Where everything is computed."""
+
+        self._forward = torch.compile(model) if config.compile else model
+
+    @property
+    def steps_done(self) -> int:
+        """Updates so far."""
+        return len(self.losses)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether that is all of them."""
+        return self.steps_done >= self.config.steps
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.config.learning_rate * learning_rate_factor(self.steps_done, self.config)
+
+    @property
+    def bytes_kept(self) -> int:
+        """Bytes that are kept from step to step beside the weights: moments and the average."""
+        states = [*self._optimizer.state.values(), self._average or {}]
+        return sum(
+            value.nbytes for state in states for value in state.values() if torch.is_tensor(value)
+        )
+
+    def step(self) -> float:
+        """Update the weights once; return the loss before.
+
+        Raises:
+            DivergedError: If the loss is not finite; the weights are those from before.
+        """
+        step = self.steps_done + 1
+        train, config = self.data.train, self.config
+        rows = torch.randperm(len(train), generator=self._order)[: config.batch_size]
+        cases = [train.get(row, step) for row in rows.tolist()]
+
+        self.model.train()
+        loss = self._add_gradients(cases).item()
+        if not math.isfinite(loss):
+            self._optimizer.zero_grad(set_to_none=True)
+            raise DivergedError(step, loss)
+
+        nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+        self.losses.append(loss)
+        if self._average is not None:
+            self._update_average(self._average)
+        self._validate_if_due()
+        return loss
+
+    def _add_gradients(self, cases: Sequence[Case]) -> Tensor:
+        """Compute the gradient of the loss, part by part; return the loss."""
+        at_once = math.ceil(len(cases) / self.config.accumulate)
+        totals = n_present(cases)
+        losses: list[Tensor] = []
+        for part in self._parts(cases, at_once):
+            loss = self._share_of_loss(collate(part), totals)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def _share_of_loss(self, batch: Batch, totals: Mapping[str, int]) -> Tensor:
+        """Return what a part adds to the loss of all samples.
+
+        Args:
+            batch: The part.
+            totals: For each group, how many of all samples have points there.
+        """
+        with self._precision():
+            predicted = self._forward(batch.features, batch.real)
+        shares: list[Tensor] = []
+        for (group, _), loss in field_losses(predicted, batch).items():
+            shares.append(loss * (batch.n_present[group] / totals[group]))
+        if not shares:  # nothing to predict in this part
+            return torch.zeros((), device=self.device, requires_grad=True)
+        return torch.stack(shares).sum()
+
+    def _parts(self, cases: Sequence[Case], at_once: int) -> Iterator[Sequence[Case]]:
+        """Yield samples in parts; one by one where they need padding that the variant refuses."""
+        for start in range(0, len(cases), at_once):
+            part = cases[start : start + at_once]
+            if self.model.takes_padding or len({case.sizes for case in part}) == 1:
+                yield part
+            else:
+                yield from ([case] for case in part)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def _update_average(self, average: dict[str, Tensor]) -> None:
+        """Move the average of the weights towards those of this step."""
+        decay = min(self.config.ema or 0.0, (1 + self.steps_done) / (10 + self.steps_done))
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                average[name].lerp_(parameter, 1 - decay)
+
+    def _validate_if_due(self) -> None:
+        """Compute the loss on the samples kept aside, and keep the best weights."""
+        held_out, step = self.data.validation, self.steps_done
+        is_due = step % self.config.validation_steps == 0 or self.is_done
+        if held_out is None or not is_due:
+            return
+        with self._weights(self._averaged()):
+            loss = self._validation_loss(held_out)
+            if loss < min(self.validations.values(), default=math.inf):
+                self._best = _copied(self.model.state_dict())
+        self.validations[step] = loss
+
+    @torch.no_grad()
+    def _validation_loss(self, held_out: Cases) -> float:
+        self.model.eval()
+        losses: dict[tuple[str, str], list[float]] = {}
+        for row in range(len(held_out)):
+            batch = collate([held_out.get(row, step=0)])
+            with self._precision():
+                predicted = self.model(batch.features)
+            for field, loss in field_losses(predicted, batch).items():
+                losses.setdefault(field, []).append(loss.item())
+        return sum(math.fsum(each) / len(each) for each in losses.values())
+
+    @contextmanager
+    def learnt(self) -> Iterator[PointTransformer]:
+        """Yield the model with the weights that are to be used; behind it, the training can go on.
+
+        They are the best of those that were validated; elsewhere the moving average, where there is
+        one.
+        """
+        with self._weights(self._best or self._averaged()):
+            self.model.eval()
+            yield self.model
+
+    def _averaged(self) -> Weights | None:
+        """Return the moving average, with whatever else the model keeps; None without one."""
+        if self._average is None:
+            return None
+        return {**self.model.state_dict(), **self._average}
+
+    @contextmanager
+    def _weights(self, weights: Weights | None) -> Iterator[None]:
+        """Let the model have other weights for a while; None for its own."""
+        if weights is None:
+            yield
+            return
+        own = _copied(self.model.state_dict())
+        self.model.load_state_dict(weights)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the training goes on from: plain data and tensors, to be written.
+
+        The tensors are those in use, which the next step changes.
+        """
+        is_cuda = self.device.type == "cuda"
+        return {
+            "model": self.model.state_dict(),
+            "average": self._average,
+            "best": self._best,
+            "optimizer": self._optimizer.state_dict(),
+            "order": self._order.get_state(),
+            "random": torch.get_rng_state(),
+            "random_of_gpu": torch.cuda.get_rng_state(self.device) if is_cuda else None,
+            "losses": [*self.losses],
+            "validations": {**self.validations},
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.model.load_state_dict(state["model"])
+        self._average = _moved(state["average"], self.device)
+        self._best = _moved(state["best"], self.device)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._order.set_state(state["order"].cpu())
+        torch.set_rng_state(state["random"].cpu())
+        if state["random_of_gpu"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_of_gpu"].cpu(), self.device)
+        self.losses = [*state["losses"]]
+        self.validations = {**state["validations"]}
 
 
-def _loss(model: PointTransformer, batch: Batch, units: Units) -> Tensor:
-    """Return the mean squared errors of all fields, added."""
-    predicted = model(batch.inputs)
-    true = units.encode(batch.fields)
-    errors = [nn.functional.mse_loss(predicted[name], true[name]) for name in true]
-    return torch.stack(errors).sum()
+FieldLosses = dict[tuple[str, str], Tensor]
+"""A loss for each field, by its group and name."""
+
+
+def field_losses(predicted: Mapping[str, Mapping[str, Tensor]], batch: Batch) -> FieldLosses:
+    """Return the mean squared error of each field, over samples that have points there.
+
+    Each of these samples counts alike, however many points it has; padding does not count.
+    """
+    losses: FieldLosses = {}
+    for group, fields in batch.fields.items():
+        if not batch.n_present[group]:
+            continue
+        for name, true in fields.items():
+            values = predicted[group][name].float()
+            real = None if batch.real is None else batch.real[group]
+            losses[group, name] = _mean_squared_error(values, true, real)
+    return losses
+
+
+def _mean_squared_error(values: Tensor, true: Tensor, real: Tensor | None) -> Tensor:
+    if real is None:
+        return nn.functional.mse_loss(values, true)
+    errors = torch.where(real[..., None], values - true, 0.0)
+    counts = real.sum(dim=1)
+    means = errors.square().mean(dim=-1).sum(dim=1) / counts.clamp(min=1)
+    return means.sum() / (counts > 0).sum()
 
 
 def learning_rate_factor(step: int, config: TrainingConfig) -> float:
@@ -124,58 +296,23 @@ def learning_rate_factor(step: int, config: TrainingConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
 
 
-@contextmanager
-def progress(steps: int) -> Iterator[Callable[[int, float], None]]:
-    """Yield a function that shows the steps done and the loss on standard error.
-
-    On a terminal it moves a bar, elsewhere it prints a line now and then.
-    """
-    if not sys.stderr.isatty():
-        yield lambda step, loss: _print_line(step, loss, steps)
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=steps)
-        yield lambda step, loss: bar.update(task, completed=step, description=f"loss {loss:.4f}")
+def _parameters(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
 
 
-def _print_line(step: int, loss: float, steps: int) -> None:
-    if step in (1, steps) or step % max(1, steps // _LINES) == 0:
-        print(f"step {step}/{steps}: loss {loss:.4f}", file=sys.stderr, flush=True)
+def _copied(weights: Weights) -> Weights:
+    """Return a copy of a state dict, in which there may be more than tensors."""
+    return {
+        name: value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in weights.items()
+    }
 
 
-@contextmanager
-def catch_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C was pressed; a second one interrupts as usual.
-
-    Signals reach only the main thread of a process; anywhere else the function returns False.
-    """
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
-        return
-
-    def remember(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  the signature is the signal module's
-        pressed.set()
-        signal.signal(signal.SIGINT, previous)
-
-    previous = signal.signal(signal.SIGINT, remember)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, previous)
+def _moved(weights: Weights | None, device: torch.device) -> Weights | None:
+    """Return a copy of a state dict on a device."""
+    if weights is None:
+        return None
+    return {
+        name: value.to(device, copy=True) if isinstance(value, Tensor) else value
+        for name, value in weights.items()
+    }
