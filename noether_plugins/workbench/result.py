@@ -22,7 +22,7 @@ def result_of(
     evaluation: Evaluation | None,
     *,
     seconds: float,
-    step_memory: int,
+    step_memory: int | None,
 ) -> dict[str, Any]:
     """Return what is kept of a run besides its weights, as plain data.
 
@@ -31,10 +31,9 @@ def result_of(
         trainer: Its training, as far as it came.
         evaluation: Errors on held-out samples; None if Ctrl-C came before they were known.
         seconds: Time of all steps.
-        step_memory: Bytes that a step takes.
+        step_memory: Bytes that a step takes; None if none was done here.
     """
     attention, task = experiment.attention, experiment.task
-    device = next(trainer.model.parameters()).device
     known = registry()
     validations = trainer.validations
     return {
@@ -51,13 +50,13 @@ def result_of(
         "seconds_per_step": seconds / trainer.steps_done,
         "parameters": sum(each.numel() for each in trainer.model.parameters()),
         "step_memory_bytes": step_memory,
-        "peak_memory_bytes": peak_memory(device),
+        "peak_memory_bytes": peak_memory(trainer.device),
         "relative_errors": {} if evaluation is None else evaluation.errors,
         "relative_errors_of_mean": {} if evaluation is None else evaluation.errors_of_mean,
         "losses": trainer.losses,
         "validation_losses": {str(step): loss for step, loss in validations.items()},
         "torch": torch.__version__,
-        "device": device.type,
+        "device": trainer.device.type,
     }
 
 
@@ -74,7 +73,7 @@ def summary(result: Mapping[str, Any], folder: Path) -> str:
 
     lines += table_of_errors(result["relative_errors"], result["relative_errors_of_mean"])
     milliseconds = 1e3 * result["seconds_per_step"]
-    mebibytes = result["step_memory_bytes"] / 2**20
+    mebibytes = (result["step_memory_bytes"] or 0) / 2**20
     lines.append(f"{milliseconds:.1f} ms per step, which takes {mebibytes:,.0f} MiB")
     lines.append(f"written to {visible(str(folder))}/")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import time
@@ -23,19 +24,19 @@ from noether_core.saving.runs import RESULT, WEIGHTS, RunContents, differences_o
 from noether_core.tasks import Fields, Sample, Task
 from noether_plugins.workbench.checkpoints import read_checkpoint, write_checkpoint
 from noether_plugins.workbench.data import prepare
+from noether_plugins.workbench.devices import device_named
 from noether_plugins.workbench.evaluation import Evaluation, evaluate
 from noether_plugins.workbench.experiment import Experiment, check_batch, check_fits
 from noether_plugins.workbench.log import Events, Log, cut
 from noether_plugins.workbench.memory import (
-    STEPS_MEASURED,
     OutOfMemoryError,
+    StepMemory,
     allowed_memory,
     check_step,
     check_weights,
     check_within,
     is_out_of_memory,
     peak_memory,
-    peak_of,
 )
 from noether_plugins.workbench.messages import LastingStream, say, say_result
 from noether_plugins.workbench.model import PointTransformer
@@ -73,10 +74,6 @@ _FREE = frozenset(
 
 class ResumeError(NoetherError, ValueError):
     """A run cannot be gone on with as it was asked for."""
-
-
-class DeviceError(NoetherError, RuntimeError):
-    """The device that an experiment names is not there."""
 
 
 @attrs.frozen
@@ -141,7 +138,7 @@ def _lasting_output() -> Iterator[None]:
 
 
 def _run(experiment: Experiment, wish: Wish, signals: Signals) -> int:
-    device = _device(experiment.training.device)
+    device = device_named(experiment.training.device, "training.device")
     folder, is_reserved = _folder(experiment, wish)
     with kept(
         folder, overwrite=wish.overwrite, resume=wish.resume, is_reserved=is_reserved
@@ -186,16 +183,6 @@ def _is_over_with_another(folder: Path, experiment: Experiment) -> bool:
     if place.checkpoint.exists() or result is None:
         return False
     return bool(_differences(result.get("experiment"), experiment))
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if wanted == "cuda":
-        raise DeviceError("training.device: 'cuda' is not available here; write 'auto' or 'cpu'")
-    return torch.device("cpu")
 
 
 Checkpoint = tuple[RunContents, dict[str, Any]]
@@ -326,11 +313,10 @@ class _Work:
         self._signals = signals
         self._task = task
         self._trainer = trainer
-        self._device = next(trainer.model.parameters()).device
-        self._id = "%016x" % random.SystemRandom().getrandbits(64)
+        self._id = os.urandom(8).hex()
         self._replaces = place.replaces
         self._seconds = 0.0
-        self._step_memory = 0
+        self._memory = StepMemory()
         self._last_warning = ""
 
     def begin(self, checkpoint: Checkpoint | None) -> None:
@@ -356,7 +342,7 @@ class _Work:
         self._trainer.load_state(state["trainer"])
         random.setstate(state["random"])
         np.random.set_state(state["random_of_numpy"])
-        self._seconds, self._step_memory = state["seconds"], state["step_memory"]
+        self._seconds, self._memory.bytes = state["seconds"], state["step_memory"]
         self._id = contents.result["run"]
         self._replaces = contents.result["replaces"]
         cut(self._place.unfinished / LOG, self._trainer.steps_done)
@@ -406,7 +392,7 @@ class _Work:
         ):
             while not trainer.is_done and self._signals.received is None:
                 loss = self._step(log, events)
-                show(trainer.steps_done, loss, self._step_memory)
+                show(trainer.steps_done, loss, self._memory.bytes)
                 steps, seconds = trainer.steps_done - saved_step, time.monotonic() - saved_at
                 if config.checkpoint_interval.is_due(steps, seconds) and not trainer.is_done:
                     with self._signals.held_back():
@@ -419,16 +405,11 @@ class _Work:
         self._signals.received = None  # Ctrl-C has had its way: the training is over
 
     def _step(self, log: Log, events: Events | None) -> float:
-        trainer, device = self._trainer, self._device
+        trainer = self._trainer
         rate, start = trainer.learning_rate, time.perf_counter()
-        if trainer.steps_done < STEPS_MEASURED:
-            with peak_of(device) as peak:
-                loss = trainer.step()
-            self._step_memory = peak.bytes + trainer.bytes_kept
-        else:
-            loss = trainer.step()
+        loss = self._memory.step(trainer)
         self._seconds += time.perf_counter() - start
-        check_within(peak_memory(device), self._experiment)
+        check_within(peak_memory(trainer.device), self._experiment)
 
         step = trainer.steps_done
         validation = trainer.validations.get(step)
@@ -451,7 +432,7 @@ class _Work:
             "random": random.getstate(),
             "random_of_numpy": np.random.get_state(),
             "seconds": self._seconds,
-            "step_memory": self._step_memory,
+            "step_memory": self._memory.bytes,
         }
         try:
             place.check_kept()
@@ -508,7 +489,7 @@ class _Work:
                 self._trainer,
                 looks.evaluation,
                 seconds=self._seconds,
-                step_memory=self._step_memory,
+                step_memory=self._memory.bytes,
             ),
             "points_at_once": looks.points_at_once,
         }
