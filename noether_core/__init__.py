@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from noether_core.structuring.load import dump as dump
     from noether_core.structuring.load import load as load
     from noether_core.structuring.structure import structure as structure
+    from noether_core.task_record import TaskRecord as TaskRecord
 
 # The same names for run time, each with the module below this one that it is imported from.
 _MODULES = {
@@ -74,6 +75,7 @@ _MODULES = {
     "dump": "structuring.load",
     "load": "structuring.load",
     "structure": "structuring.structure",
+    "TaskRecord": "task_record",
     "unstructure": "schemas.unstructure",
 }
 

@@ -94,7 +94,7 @@ class AnyAttention(nn.Module):
         self.attention = build(config, registry=registry)
         own: AttentionConfig = self.attention.config  # type: ignore[assignment]
         known = default_registry() if registry is None else registry
-        self.variant = known.variant_of(own)
+        self.variant = known.record_of(own)
         self.hidden_dim, self.input_dim = own.hidden_dim, input_dim
         self.coordinate_scale, self.anchors = coordinate_scale, _checked_anchors(anchors)
         self.config = own

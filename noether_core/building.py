@@ -1,4 +1,4 @@
-"""From a config to its module: structure, find, construct, record."""
+"""From a config to its module, or its task: structure, find, construct, record."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from noether_core.hookspecs import AttentionVariant
     from noether_core.plugins.hooks import Extensions
     from noether_core.plugins.metadata import EntryPoint
+    from noether_core.schemas.task import TaskConfig
+    from noether_core.task_record import TaskRecord
+    from noether_core.tasks import Task
 
 
 def build(
@@ -75,7 +78,7 @@ def build(
     config = _structured(source, options, known)
 
     entry = known.provider_of(config)
-    variant = known.variant(entry)
+    variant = known.record(entry)
     extensions = known.loaded_extensions()
     extensions.validate(config)
     module_class = _module_class(variant, entry)
@@ -86,6 +89,62 @@ def build(
         module = place(_construct(module_class, config, variant, entry))
     record(module, variant, entry)
     return _after_build(module, config, extensions, variant, entry)
+
+
+def make_task(
+    source: TaskConfig | Mapping[str, Any], /, *, seed: int, registry: Registry | None = None
+) -> Task:
+    """Return the task that a config describes; its class is imported, and no sample is made yet.
+
+    Args:
+        source: A config, or a mapping of options.
+        seed: Seed of everything random in the task: the same seed gives the same samples.
+        registry: Where types are looked up; the process-wide one where it is None.
+
+    Raises:
+        ConfigError: If anything is wrong with the config.
+        UnknownTypeError: If no installed package provides the type.
+        AmbiguousTypeError: If several do and the config does not say which.
+        PluginError: If the package that does cannot be used, or its task cannot be made.
+        MissingExtraError: If the task needs a package that an extra of Noether brings.
+        TaskError: If the samples of the task cannot be had, and it says so when it is made.
+    """
+    from noether_core.schemas.task import TaskConfig
+
+    known = default_registry() if registry is None else registry
+    cls = type(source) if isinstance(source, TaskConfig) else TaskConfig
+    config = structure(source, cls, registry=known)
+    entry = known.tasks.provider_of(config)
+    record = known.tasks.record(entry)
+    task_class = _task_class(record, entry)
+    try:
+        return task_class(config, seed=seed)
+    except (KeyboardInterrupt, NoetherError):
+        raise
+    except BaseException as error:  # a plugin that calls sys.exit() must not end its host
+        reason = f"{record.module} cannot be made: {describe(error)}"
+        raise PluginError(label(entry), reason) from error
+
+
+def _task_class(record: TaskRecord, entry: EntryPoint) -> type[Task]:
+    """Import the class of a task; numpy, and whatever else it needs, comes with it."""
+    from noether_core.tasks import Task
+
+    try:
+        found = import_code(record.module, entry)
+    except PluginError as error:
+        missing = error.__cause__
+        if isinstance(missing, ModuleNotFoundError) and missing.name in _OF_EXTRA_TORCH:
+            needs = f"the task {entry.name!r}"
+            raise MissingExtraError(needs, missing.name, "torch") from error
+        raise
+    if not isinstance(found, type) or not issubclass(found, Task):
+        raise PluginError(label(entry), f"{record.module} is no subclass of Task")
+    return found
+
+
+_OF_EXTRA_TORCH = frozenset({"numpy", "scipy", "torch"})
+"""Packages of the extra ``torch`` that tasks import at their top."""
 
 
 def _structured(source: object, options: Mapping[str, Any], known: Registry) -> AttentionConfig:
@@ -207,7 +266,7 @@ def skeleton(config: AttentionConfig, registry: Registry, *, most_tensors: int) 
     if registry.loaded_extensions().implementing("noether_after_build"):
         return None
     entry = registry.provider_of(config)
-    module_class = _module_class(registry.variant(entry), entry)
+    module_class = _module_class(registry.record(entry), entry)
     with _at_most(most_tensors):
         return made_by_class(module_class, config, device="meta")
 

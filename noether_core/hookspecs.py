@@ -1,4 +1,4 @@
-"""The contract with plugins: the hooks they implement, and the record of their variant."""
+"""The contract with plugins: the hooks they implement, and the record of a variant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 import attrs
 import pluggy
@@ -16,11 +16,14 @@ from noether_core.errors import ConfigError, Problem
 from noether_core.schemas.faults import faults_of
 from noether_core.schemas.frozen_mapping import EMPTY, freeze
 from noether_core.schemas.modules.attention import AttentionConfig, Name
-from noether_core.schemas.rules import Rule, refuse, rule_for
+from noether_core.schemas.open_config import OpenConfig
+from noether_core.schemas.rules import Check, Rule, refuse, rule_for
 from noether_core.schemas.schema import Schema, invariant, plan_of, problems_of
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from noether_core.task_record import TaskRecord
 
 hookspec_version = 1
 """Version of this contract. Plugins that were written for a newer one are refused."""
@@ -56,11 +59,84 @@ evaluation, ``permutation`` for a result that follows its tokens in whatever ord
 option ``context_dim``, the width of its tokens, or None for a module that takes none."""
 
 
-ConfigClass = type[AttentionConfig]
+# not written out in records, where "type" is the property
+ConfigClass = type[OpenConfig]
+AttentionConfigClass = type[AttentionConfig]
+
+
+# without fields, which would come before those of each kind of record
+class PluginRecord(Schema):
+    """What the records of all kinds of plugins have in common.
+
+    A subclass has the fields ``config``, ``module``, ``summary``, ``example`` and ``api_version``.
+    """
+
+    __slots__ = ()
+
+    open_config: ClassVar[ConfigClass]
+    """The open config of the family that the record's config is of."""
+
+    module_example: ClassVar[str]
+    """An import path as ``module`` has them."""
+
+    if TYPE_CHECKING:
+        config: ConfigClass
+        module: str
+        summary: str
+        example: Mapping[str, Any]
+        api_version: int
+
+    def __attrs_post_init__(self) -> None:
+        """Check every field, and make what was left out from the config."""
+        Schema.__attrs_post_init__(self)
+        if self.summary == "":
+            # docstrings are gone under `python -OO`, and a plugin must work there too
+            lines = inspect.cleandoc(self.config.__doc__ or "").splitlines()
+            object.__setattr__(self, "summary", lines[0] if lines else self.config.__name__)
+        if not self.example:
+            object.__setattr__(self, "example", _small_example(self.config))
+
+    @property
+    def type(self) -> str:
+        """The name that configs use, from the literal of the config's ``type``."""
+        return str(_type_names(self.config)[0])
+
+    def example_config(self) -> Any:
+        """Return the smallest config that the record shows."""
+        return self.config(**self.example)
+
+    @classmethod
+    def rule_of(cls, option: str, annotation: Any) -> Rule:
+        """Return the rule of a field of the record."""
+        if option == "config":
+            return Rule(f"a subclass of {cls.open_config.__name__}", _sound_config(cls.open_config))
+        if option == "module":
+            expected = f"an import path such as {cls.module_example!r}"
+            return Rule(expected, _sound_module_path(expected))
+        return rule_for(annotation)
+
+    @invariant
+    @staticmethod
+    def example_is_sound(config: ConfigClass, example: Mapping[str, Any]) -> Problem | None:
+        """Return a problem unless the example makes a config."""
+        plan = plan_of(config)
+        if not example:
+            return _example_wanted(config, sorted(plan.required))
+        unknown = sorted(example.keys() - plan.options)
+        problems = [f"{name}: unknown option" for name in unknown]
+        if not problems:
+            problems = [str(problem) for problem in problems_of(config, example)]
+        if not problems:
+            return None
+        return Problem(
+            keys=("example",),
+            message=f"makes no {config.__name__}: {'; '.join(problems)}",
+            value=example,
+        )
 
 
 @attrs.frozen(kw_only=True)
-class AttentionVariant(Schema):
+class AttentionVariant(PluginRecord):
     """What a plugin offers: the config of one attention variant, and where its module is.
 
     Raises:
@@ -68,7 +144,10 @@ class AttentionVariant(Schema):
             not keyword-only, not decorated, or without a literal ``type``.
     """
 
-    config: ConfigClass
+    open_config: ClassVar[ConfigClass] = AttentionConfig
+    module_example: ClassVar[str] = "acme_window.module:WindowAttention"
+
+    config: AttentionConfigClass
     """The concrete config class. Its file imports no torch."""
 
     module: str
@@ -125,57 +204,10 @@ class AttentionVariant(Schema):
     api_version: Annotated[int, Ge(1)] = 1
     """The `hookspec_version` that the plugin was written for."""
 
-    def __attrs_post_init__(self) -> None:
-        """Check every field, and make what was left out from the config."""
-        Schema.__attrs_post_init__(self)
-        if self.summary == "":
-            # docstrings are gone under `python -OO`, and a plugin must work there too
-            lines = inspect.cleandoc(self.config.__doc__ or "").splitlines()
-            object.__setattr__(self, "summary", lines[0] if lines else self.config.__name__)
-        if not self.example:
-            object.__setattr__(self, "example", _small_example(self.config))
-
-    @property
-    def type(self) -> str:
-        """The name that configs use, from the literal of the config's ``type``."""
-        return str(_type_names(self.config)[0])
-
-    def example_config(self) -> AttentionConfig:
-        """Return the smallest config that the record shows."""
-        return self.config(**self.example)
-
-    @classmethod
-    def rule_of(cls, option: str, annotation: Any) -> Rule:
-        """Return the rule of a field of the record."""
-        if option == "config":
-            return Rule("a subclass of AttentionConfig", _sound_config)
-        if option == "module":
-            return Rule(_MODULE_PATH, _sound_module_path)
-        return rule_for(annotation)
-
-    @invariant
-    @staticmethod
-    def example_is_sound(config: ConfigClass, example: Mapping[str, Any]) -> Problem | None:
-        """Return a problem unless the example makes a config."""
-        plan = plan_of(config)
-        if not example:
-            return _example_wanted(config, sorted(plan.required))
-        unknown = sorted(example.keys() - plan.options)
-        problems = [f"{name}: unknown option" for name in unknown]
-        if not problems:
-            problems = [str(problem) for problem in problems_of(config, example)]
-        if not problems:
-            return None
-        return Problem(
-            keys=("example",),
-            message=f"makes no {config.__name__}: {'; '.join(problems)}",
-            value=example,
-        )
-
     @invariant
     @staticmethod
     def silent_options_are_options(
-        config: ConfigClass, silent_options: tuple[str, ...]
+        config: AttentionConfigClass, silent_options: tuple[str, ...]
     ) -> Problem | None:
         """Return a problem unless every silent option is one of the config."""
         unknown = [name for name in silent_options if name not in plan_of(config).options]
@@ -191,6 +223,14 @@ class AttentionHooks:
     @hookspec(firstresult=True)
     def noether_attention_variant(self) -> AttentionVariant:  # type: ignore[empty-body]
         """Return the record of the variant. Called once, on first use of its type."""
+
+
+class TaskHooks:
+    """Hooks of the group ``noether.task``: one entry point per task, named as its type."""
+
+    @hookspec(firstresult=True)
+    def noether_task(self) -> TaskRecord:  # type: ignore[empty-body]
+        """Return the record of the task. Called once, on first use of its type."""
 
 
 class CommandHooks:
@@ -232,23 +272,25 @@ class ExtensionHooks:
         """Return what is to be used in place of a module just made; None for the module itself."""
 
 
-_MODULE_PATH = "an import path such as 'acme_window.module:WindowAttention'"
+def _sound_config(family: ConfigClass) -> Check:
+    """Return the check of a record's config, which is a concrete one of a family."""
+
+    def check(value: Any) -> Any:
+        faults = _faults_of_config(value, family)
+        if faults:
+            raise ConfigError([Problem(message=fault, value=value) for fault in faults])
+        return value
+
+    return check
 
 
-def _sound_config(value: Any) -> Any:
-    faults = _faults_of_config(value)
-    if faults:
-        raise ConfigError([Problem(message=fault, value=value) for fault in faults])
-    return value
-
-
-def _faults_of_config(value: Any) -> list[str]:
-    """Return every reason for which *value* cannot be the config of a variant."""
+def _faults_of_config(value: Any, family: ConfigClass) -> list[str]:
+    """Return every reason for which *value* cannot be the config of a record."""
     faults = list(faults_of(value))
     if faults:
         return faults
-    if not issubclass(value, AttentionConfig):
-        return [f"{value.__qualname__} is no subclass of AttentionConfig"]
+    if not issubclass(value, family):
+        return [f"{value.__qualname__} is no subclass of {family.__name__}"]
     if len(_type_names(value)) != 1:
         literal = "type: Literal['name'] = 'name'"
         return [f"{value.__qualname__} must annotate its type with one literal: {literal}"]
@@ -277,13 +319,16 @@ def _example_wanted(config: ConfigClass, required: Sequence[str]) -> Problem | N
     )
 
 
-def _sound_module_path(value: Any) -> Any:
-    if type(value) is str and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value):
-        return value
-    raise refuse(_MODULE_PATH, value)
+def _sound_module_path(expected: str) -> Check:
+    def check(value: Any) -> Any:
+        if type(value) is str and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value):
+            return value
+        raise refuse(expected, value)
+
+    return check
 
 
-def _type_names(config: type[AttentionConfig]) -> tuple[Any, ...]:
+def _type_names(config: ConfigClass) -> tuple[Any, ...]:
     """Return the literals that the field ``type`` accepts, if its default is one of them."""
     (field,) = (field for field in plan_of(config).fields if field.option == "type")
     names = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

@@ -11,7 +11,7 @@ import attrs
 from annotated_types import Ge, Predicate
 
 from noether_core.errors import Difference, DifferenceName
-from noether_core.hookspecs import AttentionVariant
+from noether_core.hookspecs import PluginRecord
 from noether_core.plugins.metadata import EntryPoint
 from noether_core.plugins.registry import IN_PROCESS
 from noether_core.plugins.running import Release, release_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ATTRIBUTE = "_noether_provenance"
 _EXTENDED = "_noether_extended"
 
-_made: weakref.WeakKeyDictionary[AttentionVariant, dict[tuple[EntryPoint, Release], Provenance]] = (
+_made: weakref.WeakKeyDictionary[PluginRecord, dict[tuple[EntryPoint, Release], Provenance]] = (
     weakref.WeakKeyDictionary()
 )
 
@@ -88,7 +88,7 @@ class Provenance(Schema):
         return f"pip install '{self.distribution}=={self.version}'"
 
 
-def record(module: nn.Module, variant: AttentionVariant, entry: EntryPoint) -> None:
+def record(module: nn.Module, variant: PluginRecord, entry: EntryPoint) -> None:
     """Note on a new module which plugin made it.
 
     Args:
@@ -115,27 +115,27 @@ def provenance_of(module: object) -> Provenance | None:
     return found if isinstance(found, Provenance) else None
 
 
-def provenance_in(variant: AttentionVariant, entry: EntryPoint) -> Provenance:
-    """Return the provenance of modules of *variant* in this process: of the code that runs in it.
+def provenance_in(offered: PluginRecord, entry: EntryPoint) -> Provenance:
+    """Return the provenance of what a plugin offers, in this process: of the code that runs in it.
 
     It is worked out once for each plugin and release, since building must be cheap.
     """
-    release = release_of(entry, (variant.module, entry.value))
-    made = _made.setdefault(variant, {})
+    release = release_of(entry, (offered.module, entry.value))
+    made = _made.setdefault(offered, {})
     found = made.get((entry, release))
     if found is None:
-        found = made[entry, release] = _provenance(variant, entry, release)
+        found = made[entry, release] = _provenance(offered, entry, release)
     return found
 
 
-def _provenance(variant: AttentionVariant, entry: EntryPoint, release: Release) -> Provenance:
+def _provenance(offered: PluginRecord, entry: EntryPoint, release: Release) -> Provenance:
     return Provenance(
         type=entry.name,
         distribution=entry.distribution,
         version=release.version,
         entry_point=entry.value,
-        contract=variant.api_version,
-        schema=schema_hash(accepted_by(variant.config)),
+        contract=offered.api_version,
+        schema=schema_hash(accepted_by(offered.config)),
         **_installed_from(release.direct_url),
     )
 

@@ -9,7 +9,7 @@ from noether_core.cli.configs import LOCK_FILE, add_input_options, document_in, 
 from noether_core.cli.output import print_line
 
 if TYPE_CHECKING:
-    from noether_core.schemas.modules.attention import AttentionConfig
+    from noether_core.schemas.open_config import OpenConfig
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _configs(options: argparse.Namespace) -> list[AttentionConfig]:
+def _configs(options: argparse.Namespace) -> list[OpenConfig]:
     """Return the configs in all files.
 
     Raises:
@@ -51,7 +51,7 @@ def _configs(options: argparse.Namespace) -> list[AttentionConfig]:
     from noether_core.errors import ConfigError, Problem
     from noether_core.structuring.checking import check_configs
 
-    configs: list[AttentionConfig] = []
+    configs: list[OpenConfig] = []
     problems: list[Problem] = []
     for file in files_of(options):
         try:

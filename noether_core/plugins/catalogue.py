@@ -11,37 +11,31 @@ from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from noether_core.plugins.metadata import (
-    ATTENTION,
     COMMAND,
     EXTENSION,
+    KINDS,
+    VARIANTS,
     EntryPoint,
     Fault,
     Index,
+    Kind,
     canonical,
     scan,
 )
 
 
-class Catalogue:
-    """The plugins that are installed, and those added in this process; nothing is ever imported.
+class Installation:
+    """The plugins of all kinds that are installed, and those added in this process.
 
     Args:
-        block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the
-            environment variable ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
-        prefer: Plugins that a bare type means where several provide it, likewise, the first of them
-            before all others. What ``NOETHER_PREFER`` names comes after them.
         index: What is installed; read from the metadata on ``sys.path`` on first use where it is
             None.
     """
 
-    def __init__(
-        self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None
-    ) -> None:
-        self._block = _read_setting(block, "block", "NOETHER_BLOCK")
-        self._prefer = _read_setting(prefer, "prefer", "NOETHER_PREFER")
+    def __init__(self, index: Index | None = None) -> None:
         self._fixed = index
         self._scanned = index
-        self._added: dict[str, EntryPoint] = {}
+        self._added: dict[tuple[str, str], EntryPoint] = {}
 
     @property
     def index(self) -> Index:
@@ -55,6 +49,72 @@ class Catalogue:
         """What in the metadata of installed distributions could not be read."""
         return self.index.faults
 
+    def refresh(self) -> None:
+        """Look again at what is installed."""
+        self._scanned = self._fixed
+
+    def add(self, entry: EntryPoint) -> EntryPoint | None:
+        """Add a plugin that is not installed; return the one of its name that gives way, if any."""
+        key = entry.group, entry.qualified_name
+        replaced = self._added.get(key)
+        self._added[key] = entry
+        return replaced
+
+    def of(self, group: str) -> tuple[EntryPoint, ...]:
+        """Return the plugins of a group, those that were added last."""
+        added = [entry for entry in self._added.values() if entry.group == group]
+        return (*self.index.of(group), *added)
+
+
+class Catalogue:
+    """The plugins of one kind, of attention variants unless told otherwise; nothing is imported.
+
+    Args:
+        block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the
+            environment variable ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
+        prefer: Plugins that a bare type means where several provide it, likewise, the first of them
+            before all others. What ``NOETHER_PREFER`` names comes after them.
+        index: What is installed; read from the metadata on ``sys.path`` on first use where it is
+            None.
+    """
+
+    def __init__(
+        self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None
+    ) -> None:
+        self.kind = VARIANTS
+        self._block = _read_setting(block, "block", "NOETHER_BLOCK")
+        self._prefer = _read_setting(prefer, "prefer", "NOETHER_PREFER")
+        self._installation = Installation(index)
+
+    def of_kind(self, kind: Kind) -> Catalogue:
+        """Return the plugins of another kind: of the same installation, by the same settings."""
+        if kind is self.kind:
+            return self
+        other = Catalogue.__new__(Catalogue)
+        other.kind = kind
+        other.share(self)
+        return other
+
+    def share(self, other: Catalogue) -> None:
+        """Look at the same installation by the same settings as *other* from now on."""
+        self._block = other._block
+        self._prefer = other._prefer
+        self._installation = other._installation
+
+    def kinds(self) -> tuple[Catalogue, ...]:
+        """Return the plugins of every kind, attention variants first."""
+        return tuple(self.of_kind(kind) for kind in KINDS.values())
+
+    @property
+    def index(self) -> Index:
+        """What the installed distributions announce; scanned once."""
+        return self._installation.index
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What in the metadata of installed distributions could not be read."""
+        return self._installation.faults
+
     @property
     def blocking(self) -> Mapping[str, str]:
         """Names of what to leave out, and where each stands: ``block`` or ``NOETHER_BLOCK``."""
@@ -67,13 +127,11 @@ class Catalogue:
 
     def refresh(self) -> None:
         """Look again at what is installed."""
-        self._scanned = self._fixed
+        self._installation.refresh()
 
     def add(self, entry: EntryPoint) -> EntryPoint | None:
         """Add a plugin that is not installed; return the one of its name that gives way, if any."""
-        replaced = self._added.get(entry.qualified_name)
-        self._added[entry.qualified_name] = entry
-        return replaced
+        return self._installation.add(entry)
 
     def types(self) -> tuple[str, ...]:
         """Return the names of all types, sorted."""
@@ -81,7 +139,7 @@ class Catalogue:
 
     def providers(self, type: str | None = None) -> tuple[EntryPoint, ...]:
         """Return the plugins of a type, bare or qualified, or those of all types."""
-        entries = tuple(entry for entry in self._all_of(ATTENTION) if not self.is_blocked(entry))
+        entries = self._unblocked(self.kind.group)
         return entries if type is None else _matching(type, entries)
 
     def chosen(self, type: str) -> tuple[EntryPoint, ...]:
@@ -105,24 +163,24 @@ class Catalogue:
 
     def commands(self) -> tuple[EntryPoint, ...]:
         """Return the plugins that add a command."""
-        return tuple(entry for entry in self._all_of(COMMAND) if not self.is_blocked(entry))
+        return self._unblocked(COMMAND)
 
     def extensions(self) -> tuple[EntryPoint, ...]:
         """Return the plugins that take part in building, by name."""
-        entries = (entry for entry in self._all_of(EXTENSION) if not self.is_blocked(entry))
-        return tuple(sorted(entries, key=lambda entry: entry.qualified_name))
+        return tuple(sorted(self._unblocked(EXTENSION), key=lambda entry: entry.qualified_name))
 
     def blocked(self) -> tuple[EntryPoint, ...]:
         """Return the plugins of types that are installed and left out."""
-        return tuple(entry for entry in self._all_of(ATTENTION) if self.is_blocked(entry))
+        entries = self._installation.of(self.kind.group)
+        return tuple(entry for entry in entries if self.is_blocked(entry))
 
     def is_blocked(self, entry: EntryPoint) -> bool:
         """Return whether a plugin is left out."""
         return any(name in self._block for name in setting_names(entry))
 
-    def _all_of(self, group: str) -> tuple[EntryPoint, ...]:
-        added = [entry for entry in self._added.values() if entry.group == group]
-        return (*self.index.of(group), *added)
+    def _unblocked(self, group: str) -> tuple[EntryPoint, ...]:
+        entries = self._installation.of(group)
+        return tuple(entry for entry in entries if not self.is_blocked(entry))
 
 
 def _matching(type: str, entries: Iterable[EntryPoint]) -> tuple[EntryPoint, ...]:
@@ -225,8 +283,9 @@ def candidates(known: Catalogue, type: str | None = None) -> tuple[Candidate, ..
     for entry in of_type(known.blocked()):
         found.append(Candidate(entry, BLOCKED, _setting(entry, known.blocking)))
 
-    visible = {entry.qualified_name: entry for entry in known.index.of(ATTENTION)}
-    hidden = [entry for entry in known.index.shadowed if entry.group == ATTENTION]
+    group = known.kind.group
+    visible = {entry.qualified_name: entry for entry in known.index.of(group)}
+    hidden = [entry for entry in known.index.shadowed if entry.group == group]
     for entry in of_type(hidden):
         reason = _what_hides(entry, visible[entry.qualified_name])
         found.append(Candidate(entry, SHADOWED, reason))

@@ -11,7 +11,7 @@ import attrs
 import pluggy
 
 from noether_core.errors import ConfigError, Problem, shown
-from noether_core.hookspecs import AttentionHooks, CommandHooks, ExtensionHooks
+from noether_core.hookspecs import AttentionHooks, CommandHooks, ExtensionHooks, TaskHooks
 from noether_core.plugins.imports import describe, plugin_error
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def _specifications() -> types.ModuleType:
     pluggy looks at every attribute of a namespace; a class has many, a module these alone.
     """
     namespace = types.ModuleType("noether_hooks")
-    for group in (AttentionHooks, CommandHooks, ExtensionHooks):
+    for group in (AttentionHooks, TaskHooks, CommandHooks, ExtensionHooks):
         for name, hook in vars(group).items():
             if name.startswith("noether_"):
                 setattr(namespace, name, hook)

@@ -9,10 +9,94 @@ from collections.abc import Iterable, Iterator
 
 from noether_core.regular_files import read_regular
 
+# What type checkers take for typing's, whose import would cost more than the whole index.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 ATTENTION = "noether.attention"
+TASK = "noether.task"
 COMMAND = "noether.command"
 EXTENSION = "noether.extension"
-GROUPS = (ATTENTION, COMMAND, EXTENSION)
+
+
+class Kind:
+    """What the plugins of one group offer, each under the ``type`` that configs name.
+
+    Classes are named as text and imported when they are needed: a list needs none of them.
+
+    Args:
+        group: The group of entry points.
+        noun: What messages call one of them: ``attention variant``.
+        article: What stands before the noun: ``an``.
+        hook: The hook that returns the record.
+        record: Import path of the class of records.
+        config: Import path of the open config of the family.
+    """
+
+    __slots__ = ("article", "config", "group", "hook", "noun", "record")
+
+    def __init__(
+        self, *, group: str, noun: str, article: str, hook: str, record: str, config: str
+    ) -> None:
+        self.group = group
+        self.noun = noun
+        self.article = article
+        self.hook = hook
+        self.record = record
+        self.config = config
+
+    def __repr__(self) -> str:
+        return f"<Kind {self.noun}>"
+
+    @property
+    def one(self) -> str:
+        """The noun with its article: ``an attention variant``."""
+        return f"{self.article} {self.noun}"
+
+    @property
+    def record_name(self) -> str:
+        """The name of the class of records."""
+        return self.record.partition(":")[2]
+
+    @property
+    def record_class(self) -> Any:
+        """The class of records."""
+        return _imported(self.record)
+
+    @property
+    def config_class(self) -> Any:
+        """The open config of the family."""
+        return _imported(self.config)
+
+
+def _imported(path: str) -> Any:
+    from importlib import import_module
+
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+VARIANTS = Kind(
+    group=ATTENTION,
+    noun="attention variant",
+    article="an",
+    hook="noether_attention_variant",
+    record="noether_core.hookspecs:AttentionVariant",
+    config="noether_core.schemas.modules.attention:AttentionConfig",
+)
+TASKS = Kind(
+    group=TASK,
+    noun="task",
+    article="a",
+    hook="noether_task",
+    record="noether_core.task_record:TaskRecord",
+    config="noether_core.schemas.task:TaskConfig",
+)
+KINDS = {VARIANTS.group: VARIANTS, TASKS.group: TASKS}
+"""The kinds of plugins that types name, by their groups."""
+
+GROUPS = (*KINDS, COMMAND, EXTENSION)
 """The groups of entry points that are Noether's."""
 
 
@@ -22,7 +106,7 @@ class EntryPoint(namedtuple("EntryPoint", "group name value distribution version
     __slots__ = ()
 
     group: str
-    """``noether.attention``, ``noether.command`` or ``noether.extension``."""
+    """One of `GROUPS`: ``noether.attention``."""
 
     name: str
     """The type, the command, or what the extension is called."""

@@ -1,4 +1,4 @@
-"""What the source of a plugin says of its variant, read without importing it.
+"""What the source of a plugin says of its variant or task, read without importing it.
 
 A list of what is installed must not run what is installed, nor wait for it. A record that is
 written out in its hook says its interface and names its config, whose docstring begins with the
@@ -11,14 +11,12 @@ import os
 from collections import namedtuple
 from collections.abc import Iterator
 
-from noether_core.plugins.metadata import EntryPoint, searched_path
+from noether_core.plugins.metadata import KINDS, EntryPoint, Kind, searched_path
 from noether_core.regular_files import read_regular
 
 # By plain search for the usual ways of writing: to parse the plugins of this distribution
 # would take a quarter of the time of the whole list.
 
-_HOOK = "\ndef noether_attention_variant("
-_RECORD = "\n    return AttentionVariant("
 _BRANCHES = ("return", "if", "else", "try", "except", "for", "while", "with", "match", "yield")
 
 _LARGEST = 1 << 18
@@ -30,7 +28,7 @@ _MOST_HOPS = 4
 
 # a namedtuple, as entry points are: attrs and typing would take longer than the reading
 class Outline(namedtuple("Outline", "interface summary", defaults=("", ""))):  # noqa: PYI024
-    """Interface and summary of a variant; empty where its source does not say them outright."""
+    """Interface and summary; empty where a source does not say them outright, or has none."""
 
     __slots__ = ()
 
@@ -52,7 +50,7 @@ def outline_of(entry: EntryPoint) -> Outline:
     """Return what the source of a plugin says, and nothing where it cannot be read."""
     try:
         source = _read(entry.value.partition(":")[0], os.path.dirname(entry.origin))
-        arguments = _arguments_of_record(source.text)
+        arguments = _arguments_of_record(source.text, KINDS[entry.group])
         interface = _literal(arguments, "interface")
         summary = _literal(arguments, "summary")
         if "summary=" not in arguments:
@@ -95,12 +93,12 @@ def _files_of(module: str, folder: str) -> Iterator[tuple[str, str]]:
         return
 
 
-def _arguments_of_record(text: str) -> str:
+def _arguments_of_record(text: str, kind: Kind) -> str:
     """Return the text behind the opening of the record that a hook returns without any condition.
 
     Each argument has a comma, a space or the start of a line before it.
     """
-    hook = text.partition(_HOOK)[2]
+    hook = text.partition(f"\ndef {kind.hook}(")[2]
     lines = hook.splitlines(keepends=True)[1:]
     inside: list[str] = []
     for line in lines:
@@ -110,7 +108,7 @@ def _arguments_of_record(text: str) -> str:
     branches = [line for line in inside if line.strip().startswith(_BRANCHES)]
     if len(branches) != 1:
         return ""
-    arguments = ("\n" + "".join(inside)).partition(_RECORD)[2]
+    arguments = ("\n" + "".join(inside)).partition(f"\n    return {kind.record_name}(")[2]
     return "" if "**" in arguments else f" {arguments}"
 
 

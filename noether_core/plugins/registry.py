@@ -1,4 +1,4 @@
-"""From a type to its variant, importing its plugin on first use."""
+"""From a type to its record, importing its plugin on first use."""
 
 from __future__ import annotations
 
@@ -10,61 +10,73 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from noether_core import hookspecs
 from noether_core.errors import ConfigError, PluginError, shown
-from noether_core.hookspecs import AttentionVariant
-from noether_core.plugins.catalogue import Catalogue
+from noether_core.hookspecs import AttentionVariant, PluginRecord
+from noether_core.plugins.catalogue import Catalogue, Installation
 from noether_core.plugins.hooks import Extensions, Hooks
 from noether_core.plugins.imports import import_object, label, plugin_error
 from noether_core.plugins.metadata import (
-    ATTENTION,
     CORE,
+    KINDS,
+    TASKS,
+    VARIANTS,
     EntryPoint,
     Fault,
     Index,
+    Kind,
     core_version,
     required_core,
 )
 from noether_core.plugins.resolution import ambiguous_type, unknown_type
 from noether_core.plugins.running import import_code
-from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.open_config import OpenConfig, is_open
 from noether_core.schemas.schema import plan_of
 
+if TYPE_CHECKING:
+    from noether_core.task_record import TaskRecord
+
+_R = TypeVar("_R", bound=PluginRecord)
+
 IN_PROCESS = "in-process"
-"""What stands for the distribution of variants that `Registry.register` was given."""
+"""What stands for the distribution of records that `Registry.register` was given."""
 
 
-class Registry(Catalogue):
-    """Which installed package provides which attention variant.
+class RecordRegistry(Catalogue, Generic[_R]):
+    """Which installed package provides which type of one kind, and the records of those in use.
 
-    What is installed is read from metadata on first use; a plugin is imported when its type is
-    wanted, and its outcome, good or bad, is remembered. Any method may be called from any thread;
-    no lock is held while importing.
+    Registries of several kinds are siblings: what is installed is read once for all, the same
+    plugins are blocked and preferred, and to refresh one refreshes the others.
 
     Args:
-        block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the
-            environment variable ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
-        prefer: Plugins that a bare type means where several provide it, likewise, the first of them
-            before all others. What ``NOETHER_PREFER`` names comes after them.
-        index: What is installed; read from the metadata on ``sys.path`` where it is None.
+        kind: What the types name.
+        catalogue: What is installed, and the settings.
+        siblings: The registries of other kinds by their groups, which this one joins.
     """
 
     def __init__(
-        self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None
+        self, kind: Kind, catalogue: Catalogue, siblings: dict[str, RecordRegistry[Any]]
     ) -> None:
-        super().__init__(block=block, prefer=prefer, index=index)
+        self.kind = kind
         self._importing = threading.local()
-        self._variants: dict[EntryPoint, AttentionVariant] = {}
+        self._records: dict[EntryPoint, _R] = {}
         self._failures: dict[EntryPoint, PluginError] = {}
-        self._extensions: Extensions | None = None
+        self.join(catalogue, siblings)
+
+    def join(self, catalogue: Catalogue, siblings: dict[str, RecordRegistry[Any]]) -> None:
+        """Become one of *siblings*, which share what is installed and the settings."""
+        self.share(catalogue)
+        self._siblings = siblings
+        siblings[self.kind.group] = self
         self._forget_names()
 
     def __repr__(self) -> str:
         packages = sorted({entry.distribution for entry in self.providers()})
-        types = ", ".join(self.types())
-        return f"<Registry: {types or 'no types'}; of {', '.join(packages) or 'no package'}>"
+        types = ", ".join(self.types()) or "no types"
+        name = "Registry" if self.kind is VARIANTS else f"Registry of {self.kind.noun}s"
+        return f"<{name}: {types}; of {', '.join(packages) or 'no package'}>"
 
     def _forget_names(self) -> None:
         """Resolve every type anew from now on.
@@ -72,8 +84,8 @@ class Registry(Catalogue):
         New tables take the place of the old ones, which a thread may still be filling with what was
         true before.
         """
-        self._by_type: dict[str, AttentionVariant] = {}
-        self._by_config: weakref.WeakKeyDictionary[type[AttentionConfig], dict[str, EntryPoint]] = (
+        self._by_type: dict[str, _R] = {}
+        self._by_config: weakref.WeakKeyDictionary[type[OpenConfig], dict[str, EntryPoint]] = (
             weakref.WeakKeyDictionary()
         )
 
@@ -81,26 +93,21 @@ class Registry(Catalogue):
         """Look again at what is installed, and give plugins that failed another try."""
         importlib.invalidate_caches()
         super().refresh()
+        for sibling in self._siblings.values():
+            sibling.look_again()
+
+    def look_again(self) -> None:
+        """Resolve every type anew, and give plugins that failed another try."""
         self._failures = {}
-        self._extensions = None
         self._forget_names()
 
-    def with_preference(self, plugins: Iterable[str]) -> Registry:
-        """Return this registry with other preferences: bare types mean *plugins* before others.
+    def of_kind(self, kind: Kind) -> RecordRegistry[Any]:
+        """Return the registry of another kind."""
+        return self._siblings[kind.group]
 
-        What is installed, imported, added and blocked here is so in what is returned.
-
-        Args:
-            plugins: The plugins, each as ``distribution:type``.
-        """
-        self.providers()  # looks at what is installed, once for both
-        other = copy.copy(self)
-        other._prefer_before_others(plugins)  # noqa: SLF001  a copy of this one
-        return other
-
-    def _prefer_before_others(self, plugins: Iterable[str]) -> None:
-        self._prefer = {**dict.fromkeys(plugins, "prefer"), **self._prefer}
-        self._forget_names()
+    def of(self, config: type[OpenConfig]) -> RecordRegistry[Any]:
+        """Return the registry of the types that configs of *config* name."""
+        return self._siblings[config.plugin_group]
 
     def provider(self, type: str) -> EntryPoint:
         """Return the one plugin that provides *type*, bare or qualified; nothing is imported.
@@ -118,8 +125,8 @@ class Registry(Catalogue):
             raise ambiguous_type(type, chosen)
         return chosen[0]
 
-    def get(self, type: str) -> AttentionVariant:
-        """Return the variant of *type*, importing its plugin on first use.
+    def get(self, type: str) -> _R:
+        """Return the record of *type*, importing its plugin on first use.
 
         Raises:
             UnknownTypeError: If no installed package provides it.
@@ -127,12 +134,12 @@ class Registry(Catalogue):
             PluginError: If the plugin that does cannot be used.
         """
         table = self._by_type
-        variant = table.get(type)
-        if variant is None:
-            variant = table[type] = self.variant(self.provider(type))
-        return variant
+        record = table.get(type)
+        if record is None:
+            record = table[type] = self.record(self.provider(type))
+        return record
 
-    def provider_of(self, config: AttentionConfig) -> EntryPoint:
+    def provider_of(self, config: OpenConfig) -> EntryPoint:
         """Return the plugin whose concrete config *config* is.
 
         The class of the config decides between providers of one type.
@@ -147,30 +154,30 @@ class Registry(Catalogue):
             entry = table[config.type] = self._find_provider(config)
         return entry
 
-    def _find_provider(self, config: AttentionConfig) -> EntryPoint:
+    def _find_provider(self, config: OpenConfig) -> EntryPoint:
         providers = self.providers(config.type)
-        if len(providers) > 1 and type(config) is not AttentionConfig:
+        if len(providers) > 1 and not is_open(type(config)):
             for entry in providers:
                 if self._has_class_of(entry, config):
                     return entry
         return self.provider(config.type)
 
-    def _has_class_of(self, entry: EntryPoint, config: AttentionConfig) -> bool:
+    def _has_class_of(self, entry: EntryPoint, config: OpenConfig) -> bool:
         """Return whether *config* is of the class of a plugin; one that is broken has no class."""
         try:
-            return self.variant(entry).config is type(config)
+            return self.record(entry).config is type(config)
         except PluginError:
             return False
 
-    def variant_of(self, config: AttentionConfig) -> AttentionVariant:
-        """Return the variant whose concrete config *config* is.
+    def record_of(self, config: OpenConfig) -> _R:
+        """Return the record whose concrete config *config* is.
 
         Raises:
             UnknownTypeError: If no installed package provides the type.
             AmbiguousTypeError: If several do, and none by the class of *config*.
             PluginError: If a package that does cannot be used.
         """
-        return self.variant(self.provider_of(config))
+        return self.record(self.provider_of(config))
 
     def types_with(self, option: str) -> tuple[str, ...]:
         """Return the types whose configs declare *option*, among those at hand.
@@ -180,7 +187,7 @@ class Registry(Catalogue):
         """
         types = set()
         for entry in self.providers():
-            is_at_hand = entry.distribution == CORE or entry in self._variants
+            is_at_hand = entry.distribution == CORE or entry in self._records
             if is_at_hand and option in self._options_of(entry.qualified_name):
                 types.add(entry.name)
         return tuple(sorted(types))
@@ -191,26 +198,118 @@ class Registry(Catalogue):
         except PluginError:  # one that cannot be used
             return frozenset()
 
-    def register(self, variant: AttentionVariant) -> None:
-        """Add a variant in this process, under the distribution ``in-process``.
+    def register(self, record: PluginRecord) -> None:
+        """Add a variant or a task in this process, under the distribution ``in-process``.
 
-        A variant of the same type that was added before is replaced; one that a package provides is
-        not: then the type must be qualified. Other processes, spawned workers among them, do not
-        see it.
+        One of the same type that was added before is replaced; one that a package provides is not:
+        then the type must be qualified. Other processes, spawned workers among them, do not see it.
 
         Raises:
-            TypeError: If *variant* is no AttentionVariant.
+            TypeError: If *record* is none of any kind.
             PluginError: If it was written for a newer contract.
         """
-        if not isinstance(variant, AttentionVariant):
-            raise TypeError(f"expected an AttentionVariant, got {shown(variant)}")
-        entry = EntryPoint(ATTENTION, variant.type, variant.module, IN_PROCESS, "", "")
-        _check_version(entry, variant)
+        for sibling in self._siblings.values():
+            if isinstance(record, sibling.kind.record_class):
+                sibling.take(record)
+                return
+        wanted = " or ".join(kind.record_name for kind in KINDS.values())
+        raise TypeError(f"expected an {wanted}, got {shown(record)}")
+
+    def take(self, record: _R) -> None:
+        """Add a record of this kind, as `register` does."""
+        entry = EntryPoint(self.kind.group, record.type, record.module, IN_PROCESS, "", "")
+        _check_version(entry, record)
         replaced = self.add(entry)
-        self._variants[entry] = variant
+        self._records[entry] = record
         if replaced is not None and replaced != entry:
-            self._variants.pop(replaced, None)
+            self._records.pop(replaced, None)
         self._forget_names()
+
+    def record(self, entry: EntryPoint) -> _R:
+        """Return the record of one plugin, which is imported on first use.
+
+        Raises:
+            PluginError: If it cannot be used; it is not tried a second time.
+        """
+        if entry in self._records:
+            return self._records[entry]
+        if failure := self._failures.get(entry):
+            raise PluginError(failure.plugin, failure.reason) from failure.__cause__
+        with self._importing_once(entry):
+            try:
+                record: _R = _load_record(entry, self.kind)
+            except PluginError as error:
+                self._failures[entry] = error
+                raise
+        return self._records.setdefault(entry, record)
+
+    @contextmanager
+    def _importing_once(self, entry: EntryPoint) -> Iterator[None]:
+        """Refuse a plugin that looks its own type up while this thread imports it.
+
+        Its module is half made then.
+        """
+        importing = self._importing.__dict__.setdefault("entries", set())
+        if entry in importing:
+            raise plugin_error(entry, "looks its own type up while it is being imported")
+        importing.add(entry)
+        try:
+            yield
+        finally:
+            importing.discard(entry)
+
+
+class Registry(RecordRegistry[AttentionVariant]):
+    """Which installed package provides which attention variant; and beside it, which task.
+
+    What is installed is read from metadata on first use; a plugin is imported when its type is
+    wanted, and its outcome, good or bad, is remembered. Any method may be called from any thread;
+    no lock is held while importing.
+
+    Args:
+        block: Plugins to leave out, each as ``distribution:type`` or ``distribution``. What the
+            environment variable ``NOETHER_BLOCK`` names, separated by commas, is left out as well.
+        prefer: Plugins that a bare type means where several provide it, likewise, the first of them
+            before all others. What ``NOETHER_PREFER`` names comes after them.
+        index: What is installed; read from the metadata on ``sys.path`` where it is None.
+    """
+
+    tasks: RecordRegistry[TaskRecord]
+    """Which installed package provides which task."""
+
+    def __init__(
+        self, *, block: Iterable[str] = (), prefer: Iterable[str] = (), index: Index | None = None
+    ) -> None:
+        siblings: dict[str, RecordRegistry[Any]] = {}
+        super().__init__(VARIANTS, Catalogue(block=block, prefer=prefer, index=index), siblings)
+        self.tasks = RecordRegistry(TASKS, self, siblings)
+        self._extensions: Extensions | None = None
+
+    def look_again(self) -> None:
+        """Resolve every type anew, and give plugins that failed another try, extensions too."""
+        super().look_again()
+        self._extensions = None
+
+    def with_preference(self, plugins: Iterable[str]) -> Registry:
+        """Return this registry with other preferences: bare types mean *plugins* before others.
+
+        What is installed, imported, added and blocked here is so in what is returned.
+
+        Args:
+            plugins: The plugins, each as ``distribution:type``.
+        """
+        self.providers()  # looks at what is installed, once for both
+        other = copy.copy(self)
+        other._prefer_before_others(plugins)  # noqa: SLF001  a copy of this one
+        return other
+
+    def _prefer_before_others(self, plugins: Iterable[str]) -> None:
+        self._prefer = {**dict.fromkeys(plugins, "prefer"), **self._prefer}
+        self._installation = copy.copy(self._installation)
+        siblings: dict[str, RecordRegistry[Any]] = {}
+        self.join(self, siblings)
+        self.tasks = copy.copy(self.tasks)
+        self.tasks.join(self, siblings)
 
     def loaded_extensions(self) -> Extensions:
         """Return the extensions, importing each on first use.
@@ -236,53 +335,18 @@ class Registry(Catalogue):
                 entry, "says not what runs its command; call parser.set_defaults(run=...)"
             )
 
-    def variant(self, entry: EntryPoint) -> AttentionVariant:
-        """Return the variant of one plugin, which is imported on first use.
 
-        Raises:
-            PluginError: If it cannot be used; it is not tried a second time.
-        """
-        if entry in self._variants:
-            return self._variants[entry]
-        if failure := self._failures.get(entry):
-            raise PluginError(failure.plugin, failure.reason) from failure.__cause__
-        with self._importing_once(entry):
-            try:
-                variant = _load_variant(entry)
-            except PluginError as error:
-                self._failures[entry] = error
-                raise
-        return self._variants.setdefault(entry, variant)
-
-    @contextmanager
-    def _importing_once(self, entry: EntryPoint) -> Iterator[None]:
-        """Refuse a plugin that looks its own type up while this thread imports it.
-
-        Its module is half made then.
-        """
-        importing = self._importing.__dict__.setdefault("entries", set())
-        if entry in importing:
-            raise plugin_error(entry, "looks its own type up while it is being imported")
-        importing.add(entry)
-        try:
-            yield
-        finally:
-            importing.discard(entry)
-
-
-def _load_variant(entry: EntryPoint) -> AttentionVariant:
-    variant = _call_only_hook(entry, "noether_attention_variant")
-    if not isinstance(variant, AttentionVariant):
+def _load_record(entry: EntryPoint, kind: Kind) -> Any:
+    record = _call_only_hook(entry, kind.hook)
+    if not isinstance(record, kind.record_class):
         raise plugin_error(
-            entry, f"returns {shown(variant)} from its hook, which is no AttentionVariant"
+            entry, f"returns {shown(record)} from its hook, which is no {kind.record_name}"
         )
-    _check_version(entry, variant)
-    if variant.type != entry.name:
-        reason = (
-            f"has a config of the type {variant.type!r}; name the entry point so, or the config"
-        )
+    _check_version(entry, record)
+    if record.type != entry.name:
+        reason = f"has a config of the type {record.type!r}; name the entry point so, or the config"
         raise plugin_error(entry, reason)
-    return variant
+    return record
 
 
 def _call_only_hook(entry: EntryPoint, hook: str, **arguments: Any) -> Any:
@@ -310,8 +374,8 @@ def _load_extension(entry: EntryPoint) -> Hooks:
     return hooks
 
 
-def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
-    version = variant.api_version
+def _check_version(entry: EntryPoint, record: PluginRecord) -> None:
+    version = record.api_version
     current = hookspecs.hookspec_version
     if hookspecs.oldest_version <= version <= current:
         return
@@ -335,23 +399,25 @@ def _check_version(entry: EntryPoint, variant: AttentionVariant) -> None:
     )
 
 
-class _ProcessRegistry(Registry):
-    """The registry of this process; the modules that ``NOETHER_REGISTER`` names add to it."""
+class _ProcessInstallation(Installation):
+    """What is installed, and what the modules add that ``NOETHER_REGISTER`` names."""
 
     def __init__(self) -> None:
         super().__init__()
         names = os.environ.get("NOETHER_REGISTER", "").split(",")
         self._to_import = [name.strip() for name in names if name.strip()]
-        self._faults: dict[str, Fault] = {}
+        self._importing = threading.local()
+        self._import_faults: dict[str, Fault] = {}
 
     @property
     def faults(self) -> tuple[Fault, ...]:
         """What could not be read, and the modules that could not be imported."""
-        return (*super().faults, *self._faults.values())
+        return (*super().faults, *self._import_faults.values())
 
-    def _all_of(self, group: str) -> tuple[EntryPoint, ...]:
+    def of(self, group: str) -> tuple[EntryPoint, ...]:
+        """Return the plugins of a group, once the modules are imported."""
         self._import_modules()
-        return super()._all_of(group)
+        return super().of(group)
 
     def _import_modules(self) -> None:
         """Import what is to be imported.
@@ -373,7 +439,16 @@ class _ProcessRegistry(Registry):
         try:
             import_object(module, "NOETHER_REGISTER")
         except PluginError as error:
-            self._faults[module] = Fault("NOETHER_REGISTER", error.reason)
+            self._import_faults[module] = Fault("NOETHER_REGISTER", error.reason)
+
+
+class _ProcessRegistry(Registry):
+    """The registry of this process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._installation = _ProcessInstallation()
+        self.tasks.share(self)
 
 
 _default: Registry | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from noether_core.errors import AmbiguousTypeError, ConfigError, Problem, UnknownTypeError, shown
 from noether_core.plugins.catalogue import Candidate, Catalogue, candidates
 from noether_core.plugins.imports import file_of
-from noether_core.plugins.metadata import CORE, EntryPoint
+from noether_core.plugins.metadata import CORE, VARIANTS, EntryPoint
 from noether_core.spelling import did_you_mean
 
 _MOST_NAMES = 20
@@ -30,14 +30,27 @@ def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
         qualified = [entry.qualified_name for entry in catalogue.providers()]
         hint = did_you_mean(type, [*installed, *qualified]) or ""
 
-    hints = (hint, *_hints_on_absence(type, catalogue), installed_types(installed))
+    hints = (
+        hint,
+        *_hints_on_kind(type, catalogue),
+        *_hints_on_absence(type, catalogue),
+        installed_types(catalogue),
+    )
+    name = shown(type) if catalogue.kind is VARIANTS else f"the {catalogue.kind.noun} {shown(type)}"
     problem = Problem(
         keys=("type",),
-        message=f"{shown(type)} is not installed",
+        message=f"{name} is not installed",
         value=type,
         suggestion=" ".join(filter(None, hints)),
     )
     return UnknownTypeError(type, installed, [problem])
+
+
+def _hints_on_kind(type: str, catalogue: Catalogue) -> Iterator[str]:
+    """Yield of which other kind there is a plugin of that type."""
+    for other in catalogue.kinds():
+        if other.kind is not catalogue.kind and other.providers(type):
+            yield f"{shown(type)} is {other.kind.one}, and {catalogue.kind.one} is wanted here."
 
 
 def _hints_on_absence(type: str, catalogue: Catalogue) -> Iterator[str]:
@@ -73,9 +86,10 @@ def owners(option: str, types: Sequence[str]) -> str | None:
     return f"{option!r} is an option of {_first_of(types)}" if types else None
 
 
-def installed_types(types: Sequence[str]) -> str:
+def installed_types(catalogue: Catalogue) -> str:
     """Return the sentence that lists what is installed."""
-    return f"Installed: {_first_of(types) or 'none'}."
+    subject = "Installed" if catalogue.kind is VARIANTS else f"Installed {catalogue.kind.noun}s"
+    return f"{subject}: {_first_of(catalogue.types()) or 'none'}."
 
 
 def _first_of(types: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from noether_core.schemas.annotations import (
 )
 from noether_core.schemas.bounds import bounds_of
 from noether_core.schemas.frozen_mapping import EMPTY
-from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.open_config import is_open
 from noether_core.schemas.schema import Field, Schema, plan_of
 from noether_core.schemas.unstructure import unstructure
 
@@ -151,8 +151,8 @@ def _kind(annotation: Any, around: tuple[type, ...]) -> _Data:  # noqa: PLR0911 
         return {"each": [_accepted(item, (), around) for item in get_args(annotation)]}
     if is_mapping(annotation):
         return {"values": _accepted(get_args(annotation)[1], (), around)}
-    if annotation is AttentionConfig:
-        return {"is": "the config of any type"}
+    if is_schema(annotation) and is_open(annotation):
+        return {"is": _OF_ANY_TYPE[annotation.plugin_group]}
     if annotation in around:  # a class that holds itself has no end
         return {"is": f"the options around it, {len(around) - around.index(annotation)} levels up"}
     if is_schema(annotation):
@@ -184,4 +184,9 @@ _SCALARS: Mapping[Any, _Data] = {
     str: {"is": "text"},
     type(None): {"is": "none"},
     Any: {"is": "plain data"},
+}
+
+_OF_ANY_TYPE: Mapping[str, str] = {
+    "noether.attention": "the config of any type",
+    "noether.task": "the config of any task",
 }

@@ -35,7 +35,7 @@ def faults_of(cls: Any) -> Iterator[str]:
     yield from _unsoundness_of(cls, {cls})
 
 
-def _is_decorated(cls: type[Schema]) -> bool:
+def _is_decorated(cls: type) -> bool:
     # attrs.has is true of its undecorated subclasses too
     return "__attrs_attrs__" in cls.__dict__
 
@@ -103,13 +103,16 @@ def _faults_of_names(cls: type[Schema]) -> Iterator[str]:
     for field in attrs.fields(cls):
         if field.inherited:
             continue
+        owner = cls.__mro__[1]
         for base in cls.__mro__[1:]:
+            if _is_decorated(base):  # what has no fields only lends its members to those that have
+                owner = base
             fields = {inherited.name for inherited in getattr(base, "__attrs_attrs__", ())}
             members = (vars(base).keys() - fields) | {base.__dict__.get("extra_field")}
             taken = sorted({field.name, field.alias} & members)
             if taken:
                 yield (
-                    f"field '{field.alias}' of {cls.__qualname__}: every {base.__qualname__} has "
+                    f"field '{field.alias}' of {cls.__qualname__}: every {owner.__qualname__} has "
                     f"a member '{taken[0]}'; give it another name"
                 )
                 break

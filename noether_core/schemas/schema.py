@@ -235,6 +235,9 @@ class Plan(NamedTuple):
     can_be_called: bool
     """Whether options that are sound make a config as they are, by calling the class."""
 
+    is_open: bool
+    """Whether ``type`` says which class is meant, since this one stands for all of its family."""
+
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Be left out where a class is pickled by value, as cloudpickle does: it is made anew."""
         return type(None), ()
@@ -327,6 +330,7 @@ def _new_plan(cls: type[Schema]) -> Plan:
         nested=nested,
         # a class with a constructor of its own takes options that it does not declare
         can_be_called=not nested and "__attrs_init__" not in vars(cls),
+        is_open="plugin_group" in vars(cls),
     )
 
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import attrs
 
 from noether_core.schemas.frozen_mapping import EMPTY
-from noether_core.schemas.schema import Schema
+from noether_core.schemas.open_config import OpenConfig, with_extra
 
 
 @attrs.frozen(kw_only=True)
-class TaskConfig(Schema):
+class TaskConfig(OpenConfig):
     """Options of every task; made directly, the open schema that keeps all others.
 
     A subclass is a *concrete* config: it declares the options of one task, and its ``type`` is a
@@ -25,10 +25,16 @@ class TaskConfig(Schema):
             n_train: Annotated[int, Ge(1)] = 256
             "Pipes to learn from."
 
+    Args:
+        **options: The fields below, and for the open schema options of any task, which `extra`
+            keeps.
+
     Raises:
         ConfigError: If an option has the wrong type, is out of bounds or contradicts another.
+        TypeError: If a required option is missing.
     """
 
+    plugin_group: ClassVar[str] = "noether.task"
     extra_field: ClassVar[str | None] = "extra"
 
     type: str
@@ -38,3 +44,7 @@ class TaskConfig(Schema):
 
     extra: Mapping[str, Any] = EMPTY
     """Options of other tasks, kept and not read."""
+
+    def __init__(self, *, extra: Mapping[str, Any] = EMPTY, **options: Any) -> None:
+        # attrs names its own __init__ so where a class brings one
+        self.__attrs_init__(**with_extra(TaskConfig, options, extra))  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from noether_core.schemas.annotations import (
     is_union,
     without_metadata,
 )
-from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.open_config import is_open
 from noether_core.schemas.rules import one_of, refuse
 from noether_core.schemas.schema import Schema, plan_of
 
@@ -107,7 +107,7 @@ def _is_never(one: type[Schema], other: type[Schema]) -> bool:
         if field.option in plan.options and field.default is not None
     }
     return bool(
-        (not _is_open(other) and written - _names_of(other)) or others.required - plan.options
+        (not is_open(other) and written - _names_of(other)) or others.required - plan.options
     )
 
 
@@ -173,14 +173,10 @@ def _misfits(config: type[Schema], options: Mapping[str, Any]) -> int:
     """Return how many of *options* a config does not know, and how many that it needs it lacks."""
     plan = plan_of(config)
     given = {plan.renamed.get(name, name) for name in options}
-    unknown = set() if _is_open(config) else options.keys() - _names_of(config)
+    unknown = set() if is_open(config) else options.keys() - _names_of(config)
     return len(unknown) + len(plan.required - given)
 
 
 def _names_of(config: type[Schema]) -> frozenset[str]:
     plan = plan_of(config)
     return plan.options | plan.renamed.keys() | plan.dropped.keys() | config.ignored_options
-
-
-def _is_open(config: type[Schema]) -> bool:
-    return config is AttentionConfig

@@ -1,13 +1,17 @@
-"""The attention configs in a document, each with what is wrong with it."""
+"""The configs of variants and tasks in a document, each with what is wrong with it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError, PluginError, Problem, path_text
+from noether_core.plugins.metadata import KINDS
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.open_config import OpenConfig
+from noether_core.spelling import nearest
 from noether_core.structuring.documents import Document
 from noether_core.structuring.structure import structured
 
@@ -23,7 +27,7 @@ class CheckedConfig(NamedTuple):
     keys: tuple[str | int, ...]
     """Keys and positions that lead to it; none for the document as a whole."""
 
-    config: AttentionConfig | None
+    config: OpenConfig | None
     problems: tuple[Problem, ...] = ()
 
     notices: tuple[Problem, ...] = ()
@@ -38,7 +42,7 @@ class CheckedConfig(NamedTuple):
 def check_configs(
     document: Document, path: DocumentPath | None, *, registry: Registry | None = None
 ) -> list[CheckedConfig]:
-    """Return every attention config that stands at *path* in a document.
+    """Return every config of a variant or a task that stands at *path* in a document.
 
     Args:
         document: The document.
@@ -66,9 +70,11 @@ def check_configs(
 
 
 def _checked(document: Document, keys: _Keys, value: Any, registry: Registry) -> CheckedConfig:
+    family = _family_of(value, registry)
     try:
-        config, notices = structured(value, AttentionConfig, registry=registry)
-        registry.loaded_extensions().validate(config)
+        config, notices = structured(value, family, registry=registry)
+        if isinstance(config, AttentionConfig):  # tasks are none of the business of extensions
+            registry.loaded_extensions().validate(config)
         located = tuple(document.locate(notice.within(*keys)) for notice in notices)
         return CheckedConfig(keys, config, notices=located)
     except ConfigError as error:
@@ -76,11 +82,47 @@ def _checked(document: Document, keys: _Keys, value: Any, registry: Registry) ->
     except PluginError as error:
         problems = (Problem(message=str(error), keys=("type",)),)
     if not keys:
-        from noether_core.structuring.paths import pointed_at_configs
-
-        problems = tuple(pointed_at_configs(problems, value, how="--at {}"))
+        problems = _pointed_at_configs(problems, value, registry)
     located = tuple(document.locate(problem.within(*keys)) for problem in problems)
     return CheckedConfig(keys, None, located)
+
+
+def _pointed_at_configs(
+    problems: tuple[Problem, ...], value: Any, registry: Registry
+) -> tuple[Problem, ...]:
+    """Return the problems; of a document that only holds configs, where the first of them is."""
+    from noether_core.structuring.paths import pointed_at_configs
+
+    for kind in KINDS.values():
+        found = pointed_at_configs(problems, value, kind.config_class, registry, how="--at {}")
+        if tuple(found) != problems:
+            return tuple(found)
+    return problems
+
+
+def _family_of(value: Any, registry: Registry) -> type[OpenConfig]:
+    """Return the open config of what *value* is meant to be: of a task by its type, or a variant.
+
+    A name that nothing has, or that both have, is a task's where ``hidden_dim`` is missing, which
+    every attention config has.
+    """
+    name = value.get("type") if isinstance(value, Mapping) else None
+    if not isinstance(name, str):
+        return AttentionConfig
+    looks_like_attention = "hidden_dim" in value
+    is_variant = bool(registry.providers(name))
+    if is_variant and looks_like_attention:
+        return AttentionConfig
+
+    tasks = registry.tasks
+    known = {entry.name for entry in (*tasks.providers(), *tasks.blocked())}
+    is_task = name.rpartition(":")[2] in known
+    is_near = not is_variant and not looks_like_attention and nearest(name, known) is not None
+    if is_task or is_near:
+        from noether_core.schemas.task import TaskConfig
+
+        return TaskConfig
+    return AttentionConfig
 
 
 def _faulty(document: Document, problem: Problem) -> CheckedConfig:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from noether_core.plugins.metadata import EntryPoint
-from noether_core.plugins.registry import Registry
+from noether_core.plugins.registry import RecordRegistry, Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.annotations import (
     is_enum,
@@ -22,7 +22,7 @@ from noether_core.schemas.annotations import (
 )
 from noether_core.schemas.bounds import bounds_of
 from noether_core.schemas.help_text import help_of
-from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.open_config import OpenConfig, is_open
 from noether_core.schemas.schema import Field, Schema, plan_of
 from noether_core.schemas.unstructure import unstructure
 
@@ -37,8 +37,9 @@ def json_schema(
     """Return the JSON Schema of a type, of a config class, or of every installed type.
 
     Args:
-        source: A type, bare or qualified; a config class; or None for all types, told apart by
-            ``if`` and ``then``.
+        source: A type, bare or qualified, of a variant or else of a task; a config class,
+            `TaskConfig` for all tasks; or None for all variants. Types are told apart by ``if`` and
+            ``then``.
         registry: Where types are looked up; the process-wide one where it is None.
 
     Raises:
@@ -65,29 +66,33 @@ class _Writer:
 
     def root(self, source: str | type[Schema] | None) -> _Json:
         """Return the schema of a type, of a class, or of all types."""
-        if source is None or source is AttentionConfig:
-            self._references[AttentionConfig] = "#"
-            return self._every_type()
         if isinstance(source, str):
-            spellings = _spellings(self._registry.provider(source), self._registry)
-            return self._options(self._registry.get(source).config, spellings)
-        if issubclass(source, AttentionConfig):
-            return self._options(source, [str(plan_of(source).default_of("type"))])
-        return self._options(source, [])
+            known = registry_for(source, self._registry)
+            return self._options(
+                known.get(source).config, _spellings(known.provider(source), known)
+            )
+        cls = self._registry.kind.config_class if source is None else source
+        if is_open(cls):
+            self._references[cls] = "#"
+            return self._every_type(cls)
+        if issubclass(cls, OpenConfig):
+            return self._options(cls, [str(plan_of(cls).default_of("type"))])
+        return self._options(cls, [])
 
-    def _every_type(self) -> _Json:
-        """Return one schema that tells the variants apart by their type.
+    def _every_type(self, family: type[OpenConfig]) -> _Json:
+        """Return one schema that tells the members of a family apart by their type.
 
         A plugin that cannot be used, or of whose options no schema can be written, is left out: it
         must not take the schema of all others.
         """
+        known = self._registry.of(family)
         names: list[str] = []
         branches: list[_Json] = []
-        for entry in self._registry.providers():
+        for entry in known.providers():
             before = dict(self.definitions), dict(self._references)
             try:
-                config = self._registry.get(entry.qualified_name).config
-                schema = self._options(config, _spellings(entry, self._registry))
+                config = known.get(entry.qualified_name).config
+                schema = self._options(config, _spellings(entry, known))
                 json.dumps([schema, self.definitions])
             except Exception:  # noqa: BLE001  a plugin may raise anything
                 self.definitions, self._references = before
@@ -96,12 +101,10 @@ class _Writer:
             chosen = {"properties": {"type": schema["properties"]["type"]}, "required": ["type"]}
             branches.append({"if": chosen, "then": schema})
         return {
-            "title": AttentionConfig.__name__,
+            "title": family.__name__,
             "type": "object",
             "required": ["type"],
-            "properties": {
-                "type": _described({"enum": names}, help_of(AttentionConfig).get("type"))
-            },
+            "properties": {"type": _described({"enum": names}, help_of(family).get("type"))},
             "allOf": branches,
         }
 
@@ -113,8 +116,10 @@ class _Writer:
                 name += "_"
             self._references[cls] = f"#/$defs/{name}"
             self.definitions[name] = {}  # the name is taken while the class is looked at
-            is_any = cls is AttentionConfig
-            self.definitions[name] = self._every_type() if is_any else self._options(cls, [])
+            if is_open(cls):
+                self.definitions[name] = self._every_type(cls)
+            else:
+                self.definitions[name] = self._options(cls, [])
         return {"$ref": self._references[cls]}
 
     def _options(self, cls: type[Schema], spellings: list[str]) -> _Json:
@@ -122,7 +127,7 @@ class _Writer:
 
         Args:
             cls: The class.
-            spellings: What ``type`` may say, where it is an attention config.
+            spellings: What ``type`` may say, where it is one of a family.
         """
         plan = plan_of(cls)
         properties: dict[str, _Json] = {}
@@ -184,7 +189,14 @@ class _Writer:
         return dict(_SCALARS.get(annotation, {}))
 
 
-def _spellings(entry: EntryPoint, registry: Registry) -> list[str]:
+def registry_for(type: str, registry: Registry) -> RecordRegistry[Any]:
+    """Return the registry that has *type*; that of variants if none has, or several."""
+    if not registry.providers(type) and registry.tasks.providers(type):
+        return registry.tasks
+    return registry
+
+
+def _spellings(entry: EntryPoint, registry: RecordRegistry[Any]) -> list[str]:
     """Return the names under which configs reach a plugin."""
     if registry.chosen(entry.name) == (entry,):  # then the bare name means this one
         return [entry.name, entry.qualified_name]

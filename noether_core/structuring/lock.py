@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import attrs
 
 from noether_core.atomic_writes import write_whole
 from noether_core.errors import ConfigError, Difference, Problem
-from noether_core.plugins.metadata import CORE, core_version
-from noether_core.plugins.registry import Registry
+from noether_core.plugins.metadata import CORE, KINDS, TASKS, VARIANTS, Kind, core_version
+from noether_core.plugins.registry import RecordRegistry, Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.provenance import Provenance, differences_between, missing, provenance_in
 from noether_core.schemas.bounds import Because
-from noether_core.schemas.modules.attention import AttentionConfig, attention_configs_in
+from noether_core.schemas.open_config import OpenConfig, open_configs_in
 from noether_core.schemas.schema import Schema, invariant
 from noether_core.schemas.unstructure import unstructure
 from noether_core.structuring.documents import Document, read
@@ -43,19 +43,29 @@ class Lock(Schema):
     """Version of noether-attention."""
 
     types: tuple[Provenance, ...]
-    """Which plugin provides each type, sorted by type and distribution."""
+    """Which plugin provides each attention variant, sorted by type and distribution."""
+
+    tasks: tuple[Provenance, ...] = ()
+    """Which plugin provides each task, likewise."""
 
     @invariant
     @staticmethod
-    def plugins_are_named_once(types: tuple[Provenance, ...]) -> Problem | None:
+    def plugins_are_named_once(
+        types: tuple[Provenance, ...], tasks: tuple[Provenance, ...]
+    ) -> Problem | None:
         """Return a problem if a type is locked twice to one distribution."""
-        seen: set[str] = set()
-        for position, locked in enumerate(types):
-            name = _qualified_name(locked)
-            if name in seen:
-                return Problem(keys=("types", position), message=f"{name} is locked twice")
-            seen.add(name)
+        for option, table in (("types", types), ("tasks", tasks)):
+            seen: set[str] = set()
+            for position, locked in enumerate(table):
+                name = _qualified_name(locked)
+                if name in seen:
+                    return Problem(keys=(option, position), message=f"{name} is locked twice")
+                seen.add(name)
         return None
+
+    def table_of(self, kind: Kind) -> tuple[Provenance, ...]:
+        """Return the plugins of one kind."""
+        return self.tasks if kind is TASKS else self.types
 
 
 def lock_of(configs: Iterable[Schema], registry: Registry) -> Lock:
@@ -64,12 +74,21 @@ def lock_of(configs: Iterable[Schema], registry: Registry) -> Lock:
     Raises:
         PluginError: If a package that provides a type cannot be used.
     """
-    found: set[Provenance] = set()
+    found: dict[Kind, set[Provenance]] = {kind: set() for kind in KINDS.values()}
     for schema in configs:
-        for _, config in attention_configs_in(schema):
-            found.add(_provenance_here(config, registry))
-    types = sorted(found, key=lambda provenance: (provenance.type, provenance.distribution))
-    return Lock(format=1, noether=core_version(), types=tuple(types))
+        for _, config in open_configs_in(schema):
+            known = registry.of(type(config))
+            found[known.kind].add(_provenance_here(config, known))
+    return Lock(
+        format=1,
+        noether=core_version(),
+        types=_sorted(found[VARIANTS]),
+        tasks=_sorted(found[TASKS]),
+    )
+
+
+def _sorted(found: Iterable[Provenance]) -> tuple[Provenance, ...]:
+    return tuple(sorted(found, key=lambda locked: (locked.type, locked.distribution)))
 
 
 def write_lock(lock: Lock, path: str | os.PathLike[str]) -> None:
@@ -80,7 +99,10 @@ def write_lock(lock: Lock, path: str | os.PathLike[str]) -> None:
     """
     from noether_core.structuring.documents.writing import write
 
-    write_whole(path, _HEADLINE + write(unstructure(lock), "toml"))
+    tables = unstructure(lock)
+    if not lock.tasks:
+        del tables["tasks"]
+    write_whole(path, _HEADLINE + write(tables, "toml"))
 
 
 def read_lock(path: str | os.PathLike[str]) -> tuple[Lock, Document]:
@@ -119,10 +141,10 @@ class Locked:
         # another core may check other things under the same names, whatever provides them
         if lock.noether != core_version():
             raise ConfigError([document.locate(self._other_core(lock.noether))])
-        self._types = lock.types
+        self._lock = lock
         known = default_registry() if registry is None else registry
         # a package that is installed later must not make a locked type ambiguous
-        self.registry = known.with_preference(map(_qualified_name, lock.types))
+        self.registry = known.with_preference(map(_qualified_name, (*lock.types, *lock.tasks)))
 
     def structure(
         self,
@@ -157,13 +179,14 @@ class Locked:
         Raises:
             PluginError: If a package that provides a type cannot be used.
         """
-        for keys, attention in attention_configs_in(config):
-            here = _provenance_here(attention, self.registry)
-            locked = self._locked(here)
+        for keys, part in open_configs_in(config):
+            known = self.registry.of(type(part))
+            here = _provenance_here(part, known)
+            locked = _nearest(here, self._lock.table_of(known.kind))
             if locked is None:
                 yield Problem(
                     keys=(*keys, "type"),
-                    message=f"'{attention.type}' of {here.provider} is not in {self.file}",
+                    message=f"'{part.type}' of {here.provider} is not in {self.file}",
                     suggestion="write it anew with 'noether lock'",
                 )
                 continue
@@ -179,22 +202,16 @@ class Locked:
             return problem
         locked = [
             locked
-            for locked in self._types
+            for kind in KINDS.values()
+            for locked in self._lock.table_of(kind)
             if problem.value in {locked.type, _qualified_name(locked)}
+            and not self.registry.of_kind(kind).providers(problem.value)
         ]
         # of a type that is locked to several packages, nobody knows which one is missing
-        if len(locked) != 1 or self.registry.providers(problem.value):
+        if len(locked) != 1:
             return problem
         lost = self._problem(missing(locked[0]), problem.keys[:-1])
         return attrs.evolve(problem, message=lost.message, suggestion=lost.suggestion)
-
-    def _locked(self, here: Provenance) -> Provenance | None:
-        """Return what a type is locked to: the same distribution, or else the only one named."""
-        of_type = [locked for locked in self._types if locked.type == here.type]
-        for locked in of_type:
-            if locked.distribution == here.distribution:
-                return locked
-        return of_type[0] if len(of_type) == 1 else None
 
     def _problem(self, difference: Difference, keys: tuple[str | int, ...]) -> Problem:
         return Problem(
@@ -213,9 +230,18 @@ class Locked:
         )
 
 
-def _provenance_here(config: AttentionConfig, registry: Registry) -> Provenance:
-    """Return the provenance that a module of *config* would have."""
-    return provenance_in(registry.variant_of(config), registry.provider_of(config))
+def _nearest(here: Provenance, table: Iterable[Provenance]) -> Provenance | None:
+    """Return what a type is locked to: the same distribution, or else the only one named."""
+    of_type = [locked for locked in table if locked.type == here.type]
+    for locked in of_type:
+        if locked.distribution == here.distribution:
+            return locked
+    return of_type[0] if len(of_type) == 1 else None
+
+
+def _provenance_here(config: OpenConfig, registry: RecordRegistry[Any]) -> Provenance:
+    """Return the provenance that what is made of *config* would have."""
+    return provenance_in(registry.record_of(config), registry.provider_of(config))
 
 
 def _qualified_name(provenance: Provenance) -> str:

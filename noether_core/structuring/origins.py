@@ -51,7 +51,7 @@ def origin_of(type: str, name: str, registry: Registry) -> Origin:
         PluginError: If the plugin that provides it cannot be used.
     """
     entry = registry.provider(type)
-    variant = registry.variant(entry)
+    variant = registry.record(entry)
     path = variant.origins.get(name)
     if path is None:
         if name == REFERENCE:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import attrs
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem, path_text
+from noether_core.schemas.open_config import OpenConfig, is_open
+from noether_core.schemas.schema import Schema, plan_of
 from noether_core.spelling import did_you_mean
 from noether_core.structuring.documents import Document, parse
 from noether_core.structuring.documents.limits import DEEPEST, TOO_DEEP, depth_of
+
+if TYPE_CHECKING:
+    from noether_core.plugins.registry import Registry
 
 Keys: TypeAlias = tuple[str | int, ...]
 """Names and positions that lead to one value."""
@@ -176,17 +181,21 @@ def part_at(document: Document | OverriddenDocument, path: str) -> DocumentPart:
     return DocumentPart(found[0].value, document, keys)
 
 
-def pointed_at_configs(problems: Iterable[Problem], data: Any, *, how: str) -> list[Problem]:
-    """Return *problems*; of *data* that only holds attention configs, the one that says where.
+def pointed_at_configs(
+    problems: Iterable[Problem], data: Any, cls: type[Schema], registry: Registry, *, how: str
+) -> list[Problem]:
+    """Return *problems*; of *data* that only holds configs, the one that says where.
 
     Args:
-        problems: What is wrong with *data*, taken for an attention config.
+        problems: What is wrong with *data*, taken for a config of *cls*.
         data: What stands in the document.
+        cls: The open config of a family, whose configs are looked for.
+        registry: What knows the types of the family.
         how: The way to name such a place; gets its path: ``--at {}``.
     """
     found = list(problems)
     for problem in found:
-        if _is_of_no_config(problem, data) and (places := _places(data, how)):
+        if _is_of_no_config(problem, data) and (places := _places(data, cls, registry, how)):
             return [attrs.evolve(problem, suggestion=places)]  # the others follow from this one
     return found
 
@@ -198,11 +207,13 @@ def _is_of_no_config(problem: Problem, data: Any) -> bool:
     return isinstance(data, list)
 
 
-def _places(data: Any, how: str) -> str | None:
+def _places(data: Any, cls: type[Schema], registry: Registry, how: str) -> str | None:
     """Return in words where configs stand in *data*; None where none is found."""
     if "attention_constructor" in data:
         return "this looks like the config of a transformer block, which structure_block reads"
-    found = list(_configs_in(data))
+    if not is_open(cls):
+        return None
+    found = list(_configs_in(data, cls, frozenset(registry.of(cls).types())))
     if not found:
         return None
     first = path_text(found[0])
@@ -210,15 +221,18 @@ def _places(data: Any, how: str) -> str | None:
     return f"a config stands at {first}{others}; name its place: {how.format(first)}"
 
 
-def _configs_in(data: Any) -> Iterator[Keys]:
-    """Yield the paths of what looks like an attention config, the nearest to the top first."""
+def _configs_in(data: Any, family: type[OpenConfig], types: frozenset[str]) -> Iterator[Keys]:
+    """Yield the paths of what looks like a config of a family, the nearest to the top first."""
+    # of a family whose types all require an option, what has none is something else of that type
+    others = plan_of(family).required - {"type"}
     waiting: deque[Found] = deque([Found((), data)])
     for _ in range(MOST_LOOKED_AT):
         if not waiting:
             return
         keys, value = waiting.popleft()
         if isinstance(value, dict) and keys and isinstance(value.get("type"), str):
-            if "hidden_dim" in value:
+            name = value["type"].rpartition(":")[2]
+            if others & value.keys() if others else name in types:
                 yield keys
         elif isinstance(value, dict):
             waiting += [Found((*keys, key), item) for key, item in value.items()]

@@ -9,7 +9,17 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, get_args, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypeGuard,
+    TypeVar,
+    get_args,
+    overload,
+)
 
 import attrs
 
@@ -20,11 +30,13 @@ from noether_core.errors import (
     Problem,
     shown,
 )
-from noether_core.plugins.registry import Registry
+from noether_core.plugins.registry import RecordRegistry, Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.plugins.resolution import installed_types, owners
+from noether_core.schemas.annotations import is_schema
 from noether_core.schemas.frozen_mapping import FrozenMapping
 from noether_core.schemas.modules.attention import AttentionConfig
+from noether_core.schemas.open_config import OpenConfig, is_open
 from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
 from noether_core.schemas.unstructure import unstructure
@@ -84,7 +96,7 @@ def structure(
         source: A mapping of options, OmegaConf's among them, or a config. A concrete config is
             given back.
         cls: What to make. For the default, the open attention config, ``type`` names the variant
-            whose concrete config is made.
+            whose concrete config is made; for `TaskConfig`, the task.
         unknown: What becomes of options that the config does not know. ``"keep"`` moves them into
             ``extra``, ``"warn"`` does so with a warning.
         origin: The other implementation that *source* was written for, and whose options it names:
@@ -133,7 +145,8 @@ def structure_document(
     except ConfigError as error:
         from noether_core.structuring.paths import pointed_at_configs
 
-        problems = pointed_at_configs(error.problems, document.data, how="at={!r}")
+        known = default_registry() if registry is None else registry
+        problems = pointed_at_configs(error.problems, document.data, cls, known, how="at={!r}")
         raise error.with_problems(document.locate(problem) for problem in problems) from None
     if notices:
         warn_of(document.locate(problem) for problem in notices)
@@ -283,8 +296,8 @@ def _structurer(
 class _Structurer:
     """Makes configs of any class.
 
-    The class of an attention config is looked up in the registry at each call, since types come and
-    go.
+    The class of what ``type`` names is looked up in the registry at each call, since types come
+    and go.
     """
 
     def __init__(self, registry: Registry, unknown: Unknown, *, takes_outdated: bool) -> None:
@@ -302,9 +315,11 @@ class _Structurer:
             if isinstance(source, Schema) and _is_one(source, cls):
                 return source
             source = _options_of(source)
-        if cls is AttentionConfig:
-            cls = self._concrete_class(source)
-        if plan_of(cls).can_be_called and cls.extra_field not in source:
+        plan = plan_of(cls)
+        if plan.is_open:
+            cls = self._concrete_class(source, cls)  # type: ignore[arg-type]  # no other is open
+            plan = plan_of(cls)
+        if plan.can_be_called and cls.extra_field not in source:
             try:
                 return cls(**source)  # which looks at every option, and for most is all
             except TypeError:
@@ -327,13 +342,17 @@ class _Structurer:
         self._converted.add(cls)
         return converter
 
-    def _concrete_class(self, options: Mapping[str, Any]) -> type[AttentionConfig]:
-        """Return the config class of the variant that ``type`` names."""
+    def _concrete_class(
+        self, options: Mapping[str, Any], family: type[OpenConfig]
+    ) -> type[OpenConfig]:
+        """Return the config class of what ``type`` names: a variant, or a task."""
+        known = self.registry.of(family)
         try:
-            return self.registry.get(_type_of(options, self.registry)).config
+            found: type[OpenConfig] = known.get(_type_of(options, known)).config
         except ConfigError as error:
-            others = problems_of(AttentionConfig, options, frozenset({"type"}))
+            others = problems_of(family, options, frozenset({"type"}))
             raise error.with_problems([*error.problems, *others]) from None
+        return found
 
 
 def _is_one(source: Schema, cls: type[Schema]) -> bool:
@@ -341,9 +360,9 @@ def _is_one(source: Schema, cls: type[Schema]) -> bool:
 
     The open config is not, nor is one of a variant that inherits *cls*.
     """
-    if not isinstance(source, cls) or type(source) is AttentionConfig:
+    if not isinstance(source, cls) or is_open(type(source)):
         return False
-    if type(source) is cls or cls is AttentionConfig or not isinstance(source, AttentionConfig):
+    if type(source) is cls or is_open(cls) or not isinstance(source, OpenConfig):
         return True
     try:
         plan_of(cls).check("type", source.type)
@@ -363,16 +382,16 @@ def _options_of(source: Any) -> Mapping[Any, Any]:
     raise refuse("a mapping of options", source, way_out)
 
 
-def _type_of(options: Mapping[str, Any], registry: Registry) -> str:
+def _type_of(options: Mapping[str, Any], registry: RecordRegistry[Any]) -> str:
     name = options.get("type")
     if type(name) is str:
         return name
-    wanted = "the name of an attention variant"
+    wanted = f"the name of {registry.kind.one}"
     message = f"missing: {wanted} is required"
     if "type" in options:
         message = f"expected {wanted}, got {shown(name)}"
     near = [other for other in options if type(other) is str and other.casefold() == "type"]
-    suggestion = installed_types(registry.types())
+    suggestion = installed_types(registry)
     if "type" not in options and near:
         suggestion = f"write 'type' for {near[0]!r}"
     raise ConfigError([Problem(keys=("type",), message=message, value=name, suggestion=suggestion)])
@@ -383,6 +402,10 @@ def _renamed(problem: Problem, written: Mapping[str | int, str]) -> Problem:
     if not problem.keys or problem.keys[0] not in written:
         return problem
     return attrs.evolve(problem, keys=(written[problem.keys[0]], *problem.keys[1:]))
+
+
+def _is_open_config(annotation: Any) -> TypeGuard[type[OpenConfig]]:
+    return is_schema(annotation) and is_open(annotation)
 
 
 class _Maker:
@@ -408,7 +431,7 @@ class _Maker:
 
     def make(self, source: Mapping[str, Any]) -> Schema:
         """Return the config, or raise everything that is wrong with *source*."""
-        self._refuse_attention_alone(source)
+        self._refuse_part_alone(source)
         options = dict(source)
         written: dict[str | int, str] = {}
         stray = self._set_aside_unknown(options, written)
@@ -422,18 +445,26 @@ class _Maker:
                 _renamed(problem, written) for problem in error.problems
             ) from None
 
-    def _refuse_attention_alone(self, source: Mapping[str, Any]) -> None:
-        """Raise if *source* is an attention config, and this class holds one as an option.
+    def _refuse_part_alone(self, source: Mapping[str, Any]) -> None:
+        """Raise if *source* is a config of a family, and this class holds such a one as an option.
 
         Whatever else is wrong with it follows from that.
         """
-        if "type" in self._options or not {"type", "hidden_dim"} <= source.keys():
+        if "type" in self._options or "type" not in source:
             return
         for option in self._required - source.keys():
-            if self._plan.nested.get(option) is AttentionConfig:
+            annotation = self._plan.nested.get(option)
+            if _is_open_config(annotation) and self._looks_like(source, annotation):
                 message = f"missing: this looks like a config of {option} itself"
                 way_out = f"write it under {option}"
                 raise ConfigError([Problem(keys=(option,), message=message, suggestion=way_out)])
+
+    def _looks_like(self, source: Mapping[str, Any], family: type[OpenConfig]) -> bool:
+        """Return whether options are a config of a family: by their type, or what others lack."""
+        name = source["type"]
+        if isinstance(name, str) and self._structurer.registry.of(family).providers(name):
+            return True
+        return family is AttentionConfig and "hidden_dim" in source
 
     def _made_of_known(self, options: dict[str, Any], stray: list[Problem]) -> Schema:
         nested = self._structure_nested(options)
@@ -512,15 +543,15 @@ class _Maker:
     @property
     def _owner(self) -> str:
         """What messages call the class."""
-        if issubclass(self._cls, AttentionConfig):
+        if issubclass(self._cls, OpenConfig):
             return repr(self._plan.default_of("type"))
         return self._cls.__name__
 
     def _unknown_problem(self, name: Any, value: Any) -> Problem:
         suggestion = None
-        if issubclass(self._cls, AttentionConfig) and type(name) is str:
-            # it may be an option of another variant
-            suggestion = owners(name, self._structurer.registry.types_with(name))
+        if issubclass(self._cls, OpenConfig) and type(name) is str:
+            # it may be an option of another type
+            suggestion = owners(name, self._structurer.registry.of(self._cls).types_with(name))
         return Problem(
             keys=(name if isinstance(name, (str, int)) else shown(name),),
             message=f"unknown option of {self._owner}",

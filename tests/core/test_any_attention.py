@@ -109,7 +109,7 @@ def test_positions_may_be_left_out_where_nothing_needs_them(type):
 
 def _direct_call(module, x, positions, real, freqs=None):
     """Call a built module by its own interface, its groups and anchors written out."""
-    variant = registry().variant_of(module.config)
+    variant = registry().record_of(module.config)
     turning = {} if freqs is None else {"freqs": freqs(positions)}
     if variant.interface == "cross":
         turning = {f"{side}_{name}": value for side in "qk" for name, value in turning.items()}

@@ -15,4 +15,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *(name for name in dir(attention) if name.endswith("Config"))})
+    return sorted({*globals(), *attention.MOVED})

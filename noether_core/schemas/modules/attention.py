@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import attrs
 from annotated_types import Ge, Interval, MinLen
 
-from noether_core.errors import ConfigError, Problem, shown
+from noether_core.errors import Problem, shown
 from noether_core.schemas.frozen_mapping import EMPTY
-from noether_core.schemas.rules import Check, Rule, refuse, rule_for
-from noether_core.schemas.schema import Schema, invariant, plan_of
-from noether_core.schemas.unstructure import fingerprint_of
+from noether_core.schemas.open_config import OpenConfig, with_extra
+from noether_core.schemas.rules import refuse
+from noether_core.schemas.schema import Schema, invariant
 
 _FARTHEST = 4096
 """How far from a number of heads that does not divide the width one is looked for that does."""
@@ -31,7 +31,7 @@ Backend = Literal["auto", "sdpa", "flex", "math"]
 
 
 @attrs.frozen(kw_only=True)
-class AttentionConfig(Schema):
+class AttentionConfig(OpenConfig):
     """Options of every attention variant; made directly, the open schema that keeps all others.
 
     A subclass is a *concrete* config: it declares the options of one variant, and its ``type`` is a
@@ -53,6 +53,7 @@ class AttentionConfig(Schema):
         TypeError: If a required option is missing.
     """
 
+    plugin_group: ClassVar[str] = "noether.attention"
     extra_field: ClassVar[str | None] = "extra"
 
     type: str
@@ -88,12 +89,9 @@ class AttentionConfig(Schema):
     """Options of other variants, kept and not read."""
 
     def __init__(self, *, extra: Mapping[str, Any] = EMPTY, **options: Any) -> None:
-        unknown = options.keys() - plan_of(AttentionConfig).options
-        kept = {name: options.pop(name) for name in tuple(options) if name in unknown}
-        if kept and isinstance(extra, Mapping):
-            extra = {**extra, **kept}
+        options = with_extra(AttentionConfig, options, extra)
         # attrs names its own __init__ so where a class brings one
-        self.__attrs_init__(**options, extra=extra)  # type: ignore[attr-defined]
+        self.__attrs_init__(**options)  # type: ignore[attr-defined]
 
     def __attrs_post_init__(self) -> None:
         """Check every field, and drop a width of heads, which follows from the others."""
@@ -105,24 +103,6 @@ class AttentionConfig(Schema):
     def head_dim(self) -> int:
         """Width of a head: ``hidden_dim // num_heads``."""
         return self.hidden_dim // self.num_heads
-
-    def fingerprint(self) -> str:
-        """Return 64 hexadecimal digits that equal configs share in every process, everywhere."""
-        return fingerprint_of(self)
-
-    @classmethod
-    def rule_of(cls, option: str, annotation: Any) -> Rule:
-        """Return the rule of an option.
-
-        ``type`` may name its distribution too, and ``extra`` hides no declared option.
-        """
-        rule = rule_for(annotation)
-        if option == "type" and get_origin(annotation) is Literal:
-            return Rule(rule.expected, _qualified(rule.check))
-        if option == cls.extra_field:
-            declared = frozenset(field.alias or field.name for field in attrs.fields(cls))
-            return Rule(rule.expected, _undeclared(rule.check, declared))
-        return rule
 
     @invariant
     @staticmethod
@@ -155,38 +135,6 @@ class AttentionConfig(Schema):
         )
 
 
-def _qualified(check: Check) -> Check:
-    """Let a name stand behind the distribution that provides it: ``acme-attn:flare``."""
-
-    def check_name(value: Any) -> Any:
-        if not isinstance(value, str):
-            return check(value)
-        check(value.rpartition(":")[2])
-        return value
-
-    return check_name
-
-
-def _undeclared(check: Check, declared: frozenset[str]) -> Check:
-    """Refuse names of declared options, which would be read from the field and not from here."""
-
-    def check_names(value: Any) -> Any:
-        if value is EMPTY:
-            return value
-        names = value if isinstance(value, Mapping) else ()
-        message = "is an option of its own and cannot stand among the extra ones"
-        problems = [
-            Problem(keys=(name,), message=message, at_key=True)
-            for name in names
-            if name in declared
-        ]
-        if problems:
-            raise ConfigError(problems)
-        return check(value)
-
-    return check_names
-
-
 def _which_divide(whole: int, number: int) -> str | None:
     """Return in words the divisors of *whole* next to *number* on either side, if they are near."""
     below = range(min(number - 1, whole), max(0, number - _FARTHEST), -1)
@@ -198,25 +146,6 @@ def _which_divide(whole: int, number: int) -> str | None:
     if not found:
         return None
     return f"{' and '.join(found)} {'does' if len(found) == 1 else 'do'}"
-
-
-def attention_configs_in(
-    value: Any, keys: tuple[str | int, ...] = ()
-) -> Iterator[tuple[tuple[str | int, ...], AttentionConfig]]:
-    """Yield every attention config that *value* is or holds, each with its path."""
-    if isinstance(value, AttentionConfig):
-        yield keys, value
-    for key, item in _items_of(value):
-        yield from attention_configs_in(item, (*keys, key))
-
-
-def _items_of(value: Any) -> Iterable[tuple[str | int, Any]]:
-    """Return what a config, a mapping or a list holds, by option, key or position."""
-    if isinstance(value, Schema):
-        return [(field.option, getattr(value, field.name)) for field in plan_of(type(value)).fields]
-    if isinstance(value, Mapping):
-        return value.items()
-    return enumerate(value) if isinstance(value, (list, tuple)) else ()
 
 
 def domain_of(name: str) -> str:
@@ -285,7 +214,7 @@ class AttentionPattern(Schema):
     """Names of the groups of keys and values, in the order of their keys."""
 
 
-_MOVED = {
+MOVED = {
     "CrossAnchorAttentionConfig": "noether_plugins.attention.anchor",
     "DotProductAttentionConfig": "noether_plugins.attention.dot_product",
     "FLAREAttentionConfig": "noether_plugins.attention.flare",
@@ -306,14 +235,14 @@ def moved(name: str, module: str) -> Any:
         name: The config.
         module: Where it was looked for.
     """
-    if name not in _MOVED:
+    if name not in MOVED:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     if name in globals():
         return globals()[name]
     import importlib
     import warnings
 
-    new_module = f"{_MOVED[name]}.config"
+    new_module = f"{MOVED[name]}.config"
     warnings.warn(
         f"{name} has moved: import it from {new_module}", DeprecationWarning, stacklevel=3
     )
@@ -326,4 +255,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MOVED})
+    return sorted({*globals(), *MOVED})

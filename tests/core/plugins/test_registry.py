@@ -81,7 +81,7 @@ def test_a_concrete_config_knows_its_provider_by_its_class(site):
     for distribution in ("acme-attn", "best-attn"):
         variant = known.get(f"{distribution}:flare")
         config = variant.config(hidden_dim=8, num_heads=2)
-        assert known.variant_of(config) is variant
+        assert known.record_of(config) is variant
         assert known.provider_of(config).distribution == distribution
 
 
@@ -252,7 +252,7 @@ def test_a_variant_in_process_does_not_silently_take_the_place_of_an_installed_o
 def test_only_variants_of_a_known_contract_are_registered(site):
     site.install_variant("flow")
     known = site.registry()
-    with pytest.raises(TypeError, match="expected an AttentionVariant, got 'flow'"):
+    with pytest.raises(TypeError, match="expected an AttentionVariant or TaskRecord, got 'flow'"):
         known.register("flow")
     with pytest.raises(PluginError, match="was written for version 2"):
         known.register(_variant(site, "flow", api_version=2))
@@ -470,14 +470,14 @@ def test_a_broken_plugin_does_not_keep_a_config_from_its_own(site):
     site.install_variant("flow", "best-attn")
     known = site.registry()
     variant = known.get("best-attn:flow")
-    assert known.variant_of(variant.config(hidden_dim=8, num_heads=2)) is variant
+    assert known.record_of(variant.config(hidden_dim=8, num_heads=2)) is variant
 
 
 def test_an_open_config_of_an_ambiguous_type_imports_nothing(site):
     modules = [site.install_variant("flow", "acme-attn"), site.install_variant("flow", "best-attn")]
     known = site.registry()
     with pytest.raises(AmbiguousTypeError):
-        known.variant_of(AttentionConfig(type="flow", hidden_dim=8, num_heads=2))
+        known.record_of(AttentionConfig(type="flow", hidden_dim=8, num_heads=2))
     assert not set(modules) & set(sys.modules)
 
 

@@ -25,7 +25,7 @@ from noether_core import (
     structure,
 )
 from noether_core.schemas import Schema
-from noether_core.schemas.modules.attention import attention_configs_in
+from noether_core.schemas.open_config import open_configs_in
 from noether_core.structuring.lock import Locked, lock_of, read_lock, write_lock
 from tests.core.flow import WINDOW, flow_files
 
@@ -435,7 +435,7 @@ def test_configs_within_configs_are_locked_wherever_they_stand(place):
         Model,
         registry=known,
     )
-    assert [keys for keys, _ in attention_configs_in(config)] == [
+    assert [keys for keys, _ in open_configs_in(config)] == [
         ("first",),
         ("blocks", 0),
         ("blocks", 1),
