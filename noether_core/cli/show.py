@@ -1,4 +1,4 @@
-"""``noether show``: one variant, or one saved module, in full."""
+"""``noether show``: one variant, one saved module, or one run, in full."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.add_argument(
         "type",
-        metavar="TYPE|FILE",
-        help="a type, bare or as distribution:type; or a .safetensors file that save wrote",
+        metavar="TYPE|FILE|RUN",
+        help="a type, bare or as distribution:type; a .safetensors file that save wrote; or the "
+        "folder of a run",
     )
     add_table_options(parser)
     parser.set_defaults(run=run)
@@ -49,10 +50,30 @@ def run(options: argparse.Namespace) -> int:
     """Print what there is to say of a variant or a file; return 0."""
     # What looks like a path is one: types are identifiers by convention.
     if options.type.endswith(".safetensors") or os.sep in options.type:
-        _show_file(options.type, options)
+        _show_path(options.type, options)
+    elif os.path.isdir(options.type) and not _is_type(options.type):
+        _show_path(options.type, options)
     else:
         _show_variant(options.type, options)
     return 0
+
+
+def _is_type(name: str) -> bool:
+    """Return whether something installed has this type: it goes before a folder of that name."""
+    from noether_core.plugins.registry import registry
+
+    return bool(registry().providers(name) or registry().tasks.providers(name))
+
+
+def _show_path(path: str, options: argparse.Namespace) -> None:
+    """Print what there is to say of a saved module, or of a run."""
+    from noether_core.cli.runs import show_run
+    from noether_core.saving.sealed import kind_in
+
+    if os.path.isdir(path) or kind_in(path) != "module":
+        show_run(path, as_json=options.json, plain=options.plain)
+    else:
+        _show_file(path, options)
 
 
 def _show_variant(type: str, options: argparse.Namespace) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 
 from noether_core.errors import ConfigError, SavedModuleError, shown
 from noether_core.structuring.documents import parse
-from noether_core.tensor_files.header import TensorInfo, header_digest
+from noether_core.tensor_files.header import TensorInfo, header_digest, opened, read_header
 
 Kind = Literal["module", "run", "checkpoint"]
 """What a file of ours holds."""
@@ -59,6 +60,16 @@ def kind_of(metadata: Mapping[str, str]) -> Kind:
         if metadata.get(_KIND_KEY) == kind:
             return kind  # type: ignore[no-any-return]
     return "module"
+
+
+def kind_in(path: str | os.PathLike[str]) -> Kind:
+    """Return what the file at *path* holds; ``module`` if it does not say.
+
+    Raises:
+        SavedModuleError: If it cannot be read, or is no safetensors file.
+    """
+    with opened(path) as file:
+        return kind_of(read_header(file, os.fspath(path)).metadata)
 
 
 def unsealed(

@@ -200,7 +200,7 @@ class RunFolder:
         """
         with suppress(FileNotFoundError):
             for file in self.unfinished.glob(f"{EVENTS}*"):
-                _place(file, stage / file.name)
+                _copy(file, stage / file.name)
 
     def publish(self, stage: Path, *, is_over: bool) -> Path:
         """Let the files of *stage* become those of the run, all or none, and return its folder.
@@ -216,13 +216,13 @@ class RunFolder:
             OSError: If the folder cannot be written to. The older run is whole, and the new one in
                 *stage*.
         """
-        for name in sorted(os.listdir(stage)):
+        for name in _names(stage):
             sync(stage / name)
         if not self._is_free():
             raise TakenError(self.path, self._kept_aside(stage, is_over=is_over))
 
         previous = self._kept_previous()
-        names = [name for name in sorted(os.listdir(stage)) if name != RESULT]
+        names = [name for name in _names(stage) if name != RESULT]
         try:
             _remove(self.path, [RESULT])
             sync(self.path)  # the old mark is gone before the first file changes
@@ -254,7 +254,7 @@ class RunFolder:
         shutil.rmtree(previous, ignore_errors=True)
         previous.mkdir()
         for name in _files_of_run(self.path):  # of which the result is the last
-            _place(self.path / name, previous / name)
+            _copy(self.path / name, previous / name)
         sync(previous)
         return previous
 
@@ -264,7 +264,7 @@ class RunFolder:
             return stage
         try:
             aside = new_folder(self.path)
-            for name in sorted(os.listdir(stage), key=lambda name: name == RESULT):
+            for name in _names(stage):
                 _move(stage / name, aside / name)
             stage.rmdir()
             if is_over:
@@ -379,8 +379,12 @@ def _remove_empty(folders: list[Path]) -> None:
 
 def _files_of_run(folder: Path) -> list[str]:
     """Return which files of a run a folder has, the result last."""
-    names = sorted(os.listdir(folder), key=lambda name: (name == RESULT, name))
-    return [name for name in names if name in FINISHED or name.startswith(EVENTS)]
+    return [name for name in _names(folder) if name in FINISHED or name.startswith(EVENTS)]
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names of what lies in a folder, sorted, but the result last."""
+    return sorted((each.name for each in folder.iterdir()), key=lambda name: (name == RESULT, name))
 
 
 def _digest(file: Path) -> str | None:
@@ -393,14 +397,23 @@ def _digest(file: Path) -> str | None:
 
 def _place(source: Path, target: Path) -> None:
     """Let *target* have the content of *source*, which stays, at once."""
-    beside = target.with_name(f".{target.name}.noether.part")
-    beside.unlink(missing_ok=True)
+    # beside the source, so that nothing is left beside the target when it comes to nothing
+    copy = source.with_name(f".{source.name}.copy")
+    copy.unlink(missing_ok=True)
+    _copy(source, copy)
     try:
-        beside.hardlink_to(source)
+        copy.replace(target)
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Make *target*, with the content of *source*."""
+    try:
+        target.hardlink_to(source)
     except OSError:  # a file system without links
-        shutil.copy2(source, beside)
-        sync(beside)
-    os.replace(beside, target)
+        shutil.copy2(source, target)
+        sync(target)
 
 
 def _move(source: Path, target: Path) -> None:

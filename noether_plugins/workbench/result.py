@@ -55,7 +55,7 @@ def result_of(
         "relative_errors_of_mean": {} if evaluation is None else evaluation.errors_of_mean,
         "losses": trainer.losses,
         "validation_losses": {str(step): loss for step, loss in validations.items()},
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of its own
         "device": trainer.device.type,
     }
 
