@@ -8,6 +8,9 @@ from typing import overload
 
 from noether_core.tasks import Sample
 
+MOST_KEPT = 2**28
+"""Bytes of samples that are kept."""
+
 
 class LazySamples(Sequence[Sample]):
     """Samples by number, each made when it is first indexed.
@@ -15,13 +18,15 @@ class LazySamples(Sequence[Sample]):
     Args:
         count: How many there are.
         make: Makes the one of a number, the same whenever it is called.
-        keep: Whether those that were made are kept; otherwise each is made whenever it is indexed.
+        size: Bytes that each takes. Those that were made are kept where all of them fit into
+            `MOST_KEPT`; otherwise, or where it is None, each is made anew whenever it is indexed.
     """
 
-    def __init__(self, count: int, make: Callable[[int], Sample], *, keep: bool = True) -> None:
+    def __init__(self, count: int, make: Callable[[int], Sample], *, size: int | None) -> None:
         self._numbers = range(count)
         self._make = make
-        self._kept: dict[int, Sample] | None = {} if keep else None
+        is_kept = size is not None and count * size <= MOST_KEPT
+        self._kept: dict[int, Sample] | None = {} if is_kept else None
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import attrs
 from annotated_types import Ge, Gt, Interval, Lt
 
-from noether_core import AttentionConfig, Problem
-from noether_core.errors import ConfigError
+from noether_core import AttentionConfig, ConfigError, Problem
 from noether_core.schemas import Schema, invariant
 from noether_core.schemas.task import TaskConfig
-from noether_core.tasks import Layout
 from noether_plugins.workbench import intervals
+
+if TYPE_CHECKING:
+    from noether_core.tasks import Layout
 
 
 @attrs.frozen(kw_only=True)

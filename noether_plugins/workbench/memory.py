@@ -218,11 +218,24 @@ def _n_weights(experiment: Experiment, layout: Layout) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+_TOO_LARGE = (
+    "Storage size calculation overflowed",
+    "numel: integer multiplication overflow",
+    "Overflow when unpacking long",
+)
+"""What torch says of a size beyond what it can count; an overflow elsewhere is another fault."""
+
+_NO_MEMORY = (
+    "DefaultCPUAllocator: not enough memory",
+    "DefaultCPUAllocator: can't allocate memory",
+)
+"""What torch says on the CPU when an allocation fails, in an error without a class of its own."""
+
+
 def _is_too_large(error: BaseException) -> bool:
     """Return whether an error says that a size is beyond what torch can count."""
-    if isinstance(error, (RuntimeError, TypeError)):
-        return "overflow" in str(error).lower()
-    return isinstance(error, OverflowError)
+    is_torchs = isinstance(error, (RuntimeError, TypeError))
+    return is_torchs and any(sign in str(error) for sign in _TOO_LARGE)
 
 
 def _raised_by_module(error: BaseException) -> BaseException:
@@ -235,6 +248,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     error = _raised_by_module(error)
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    # torch's allocator on the CPU has no error class of its own
-    signs = ("not enough memory", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)

@@ -118,7 +118,7 @@ def _draw_row(figure: Figure, axes: NDArray[Any], row: _Row) -> None:
         return
 
     drawn, order = _in_plane(row.positions)
-    scale = Normalize(*_range(row.true))
+    scale = Normalize(*_range(row.true, row.predicted))
     for one, numbers in zip(axes[:2], values[:2], strict=True):
         image = _draw_points(one, drawn, numbers[order], scale, "viridis")
     figure.colorbar(image, ax=[*axes[:2]], shrink=0.8)
@@ -132,10 +132,9 @@ def _draw_row(figure: Figure, axes: NDArray[Any], row: _Row) -> None:
 
 def _draw_curves(axes: NDArray[Any], places: FloatArray, values: tuple[FloatArray, ...]) -> None:
     order = np.argsort(places)
+    axes[1].plot(places[order], values[0][order], color="silver", linewidth=2)  # the truth behind
     for one, numbers in zip(axes, values, strict=True):
         one.plot(places[order], numbers[order], ".-", markersize=3, linewidth=0.8)
-    lowest, highest = axes[0].get_ylim()
-    axes[1].set_ylim(lowest, highest)
 
 
 def _in_plane(positions: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
@@ -146,16 +145,20 @@ def _in_plane(positions: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
     return positions[order] @ np.stack([_RIGHT, _UP], axis=1), order
 
 
-def _range(values: FloatArray) -> tuple[float, float]:
-    """Return the range of almost all values: a few at a corner must not take all colours."""
-    low, high = np.quantile(values, (0.002, 0.998))
+def _range(true: FloatArray, predicted: FloatArray) -> tuple[float, float]:
+    """Return the range of almost all true values: a few at a corner must not take all colours.
+
+    What is constant has the range of what is predicted.
+    """
+    shown = true if true.min() < true.max() else np.concatenate([true, predicted])
+    low, high = np.quantile(shown, (0.002, 0.998))
     return float(low), float(high)
 
 
 def _draw_points(
     axes: Axes, places: FloatArray, values: FloatArray, scale: Normalize, colours: str
 ) -> PathCollection:
-    size = float(np.clip(4000 / len(places), 1, 30))
+    size = float(np.clip(16_000 / len(places), 2, 30))
     across, up = places.T
     image = axes.scatter(
         across, up, c=values, s=size, norm=scale, cmap=colours, linewidths=0, rasterized=True

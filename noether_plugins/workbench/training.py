@@ -178,7 +178,7 @@ class Trainer:
             return
         with self._weights(self._averaged()):
             loss = self._validation_loss(held_out)
-            if loss < min(self.validations.values(), default=math.inf):
+            if loss < min(filter(math.isfinite, self.validations.values()), default=math.inf):
                 self._best = _copied(self.model.state_dict())
         self.validations[step] = loss
 

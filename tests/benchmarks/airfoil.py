@@ -23,7 +23,7 @@ _ATTENTION = re.compile(r"^attention: (\{type: (\w+).*\})$", re.MULTILINE)
 _OFFERED = re.compile(r"^# +(\{type: (\w+).*\})$", re.MULTILINE)
 
 _SEEDS = (0, 1, 2)
-_FEWER = ("training.steps=2", "data.n_train=8", "data.n_test=2")
+_FEWER = ("training.steps=2", "task.n_train=8", "task.n_test=2")
 
 _PLANNED: dict[str, Any] = {
     "relative_errors": {},

@@ -25,7 +25,7 @@ window: 8
 EXPERIMENT = """\
 attention: {type: acme_window, hidden_dim: 16, num_heads: 2, window: 4}
 model: {depth: 1}
-data: {n_train: 8, n_test: 2, n_surface: 16, n_volume: 16}
+task: {type: airfoil, n_train: 8, n_test: 2, n_surface: 16, n_volume: 16}
 training: {steps: 3, batch_size: 2}
 """
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from noether_core import TaskRecord, hookimpl
+from noether_plugins.tasks.airfoil.config import AirfoilTaskConfig
+
 if TYPE_CHECKING:
     from noether_plugins.tasks.airfoil.contours import as_contour as as_contour
     from noether_plugins.tasks.airfoil.contours import close_contour as close_contour
@@ -55,12 +58,20 @@ _MODULES = {
 __all__ = sorted(_MODULES)  # noqa: PLE0605  derived, so that no name stands here a third time
 
 
+@hookimpl
+def noether_task() -> TaskRecord:
+    """Return the record of the task."""
+    return TaskRecord(
+        config=AirfoilTaskConfig,
+        module="noether_plugins.tasks.airfoil.task:AirfoilTask",
+        reference="Drela, XFOIL, 1989 (the panel method)",
+        example={"n_train": 4, "n_test": 2, "n_surface": 16, "n_volume": 24},
+    )
+
+
+# No `__dir__` beside it: who looks for hooks looks at every name that it lists.
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return globals()[name]
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})

@@ -18,6 +18,7 @@ from noether_plugins.tasks.airfoil.contours import BoolArray, FloatArray
 from noether_plugins.tasks.airfoil.dataset import BOX
 from noether_plugins.tasks.airfoil.field import AirfoilField, evaluate_flow
 from noether_plugins.tasks.airfoil.geometry import turn_to_chord
+from noether_plugins.tasks.airfoil.panels import solve
 
 if TYPE_CHECKING:
     from noether_plugins.tasks.airfoil.task import Case
@@ -34,7 +35,7 @@ def draw(case: Case, sample: Sample, predict: Predict) -> bytes:
         sample: The same, as the model sees it.
         predict: Predicts the fields of a sample.
     """
-    field = evaluate_flow(case.flow)
+    field = evaluate_flow(solve(case.contour))
     pressure = predict(sample)["surface"]["pressure"][:, 0]
     speed = _predicted_speed(sample, field, predict)
 

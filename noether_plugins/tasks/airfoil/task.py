@@ -40,7 +40,6 @@ from noether_plugins.tasks.airfoil.folder import (
     split,
 )
 from noether_plugins.tasks.airfoil.geometry import naca_contour, turn_into_stream, turn_to_chord
-from noether_plugins.tasks.airfoil.panels import PanelFlow, solve
 from noether_plugins.tasks.lazy import LazySamples
 
 _HELD_OUT = 1_000_003
@@ -69,8 +68,8 @@ class Case(NamedTuple):
     title: str
     """What it is."""
 
-    flow: PanelFlow
-    """The flow, in the frame of the stream."""
+    contour: FloatArray
+    """``(panels + 1, 2)``: the body in the frame of the stream."""
 
     angle_of_attack: float
     """Degrees."""
@@ -97,14 +96,20 @@ class AirfoilTask(Task):
     @cached_property
     def train(self) -> Sequence[Sample]:
         """Aerofoils to learn from."""
-        cases = self._cases(self.seed, 0)
-        return LazySamples(self.config.n_train, lambda number: _sample_of(number, cases(number)))
+        return self._samples(self._cases(self.seed, 0), self.config.n_train)
 
     @cached_property
     def test(self) -> Sequence[Sample]:
         """Held-out aerofoils; with files, of sections that none of the others has."""
-        cases = self._cases(self.seed + _HELD_OUT, 1)
-        return LazySamples(self.config.n_test, lambda number: _sample_of(number, cases(number)))
+        return self._samples(self._cases(self.seed + _HELD_OUT, 1), self.config.n_test)
+
+    def _samples(self, cases: Callable[[int], Case], count: int) -> Sequence[Sample]:
+        numbers = 5 * (self.config.n_surface + self.config.n_volume)
+        return LazySamples(
+            count,
+            lambda number: _sample_of(number, cases(number)),
+            size=numbers * np.dtype(np.float32).itemsize,
+        )
 
     def _cases(self, seed: int, part: int) -> Callable[[int], Case]:
         """Return what makes a case of its number; the files are read and checked here."""
@@ -132,8 +137,7 @@ class AirfoilTask(Task):
             f"camber {section.camber:.1%} at {section.camber_position:.0%} of the chord, "
             f"thickness {section.thickness:.1%}"
         )
-        flow = solve(turn_into_stream(naca_contour(section), angle))
-        return Case(title, flow, angle, drawn)
+        return Case(title, turn_into_stream(naca_contour(section), angle), angle, drawn)
 
     def _file_case(self, rng: np.random.Generator, opened: FileSection) -> Case:
         angle = draw_angle(rng)
@@ -145,7 +149,7 @@ class AirfoilTask(Task):
             n_volume=self.config.n_volume,
             ruler=ruler_of(flow),
         )
-        return Case(opened.section.name, flow, angle, tokens)
+        return Case(opened.section.name, flow.nodes, angle, tokens)
 
     def picture(self, predict: Predict) -> bytes:
         """Return a picture of the first held-out aerofoil: Cp over the chord, and speed around it.

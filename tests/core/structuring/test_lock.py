@@ -391,7 +391,7 @@ def test_problems_of_configs_within_files_are_placed_there(place):
 EXPERIMENT = """\
 attention: {type: transolver, hidden_dim: 16, num_heads: 2, num_slices: 4}
 model: {depth: 1}
-data: {n_train: 4, n_test: 1, n_surface: 16, n_volume: 16}
+task: {type: airfoil, n_train: 4, n_test: 1, n_surface: 16, n_volume: 16}
 training: {steps: 1, batch_size: 2}
 """
 

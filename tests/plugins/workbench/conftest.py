@@ -7,14 +7,19 @@ import subprocess
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 import torch
 
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
-from noether_plugins.workbench.data import Batch
-from noether_plugins.workbench.experiment import DataConfig, Experiment, TrainingConfig
+from noether_plugins.workbench.data import prepare
+from noether_plugins.workbench.experiment import Experiment, ModelConfig, TrainingConfig
+from noether_plugins.workbench.model import PointTransformer
+from noether_plugins.workbench.training import Trainer
 from tests.plugins.workbench.forks import Forks
+from tests.plugins.workbench.tiny_task import TinyTask, TinyTaskConfig
 
 NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 """The command beside the Python that runs the tests."""
@@ -22,7 +27,7 @@ NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 TINY = """\
 attention: {type: transolver, hidden_dim: 8, num_heads: 2, num_slices: 3}
 model: {depth: 1}
-data: {n_train: 6, n_test: 2, n_surface: 11, n_volume: 13}
+task: {type: airfoil, n_train: 6, n_test: 2, n_surface: 11, n_volume: 13}
 training: {steps: 4, batch_size: 3, device: cpu}
 """
 
@@ -72,21 +77,40 @@ def whole_noether(tmp_path: Path) -> Run:
 def small() -> Experiment:
     """A small experiment with dot-product attention."""
     return Experiment(
+        task=TinyTaskConfig(),
         attention=DotProductAttentionConfig(hidden_dim=8, num_heads=2),
-        data=DataConfig(n_train=3, n_test=2, n_surface=11, n_volume=13),
-        training=TrainingConfig(batch_size=2),
+        model=ModelConfig(depth=1),
+        training=TrainingConfig(steps=6, batch_size=3),
     )
+
+
+NewTrainer = Callable[..., Trainer]
 
 
 @pytest.fixture
-def batch() -> Batch:
-    """Random samples whose fields are neither centred nor of spread one."""
-    generator = torch.Generator().manual_seed(0)
+def new_trainer(small: Experiment) -> NewTrainer:
+    """What makes a trainer of the small experiment, anew and with other options."""
 
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
+    def make(
+        kind: type[TinyTask] = TinyTask,
+        *,
+        is_equal: bool = False,
+        dropout: float = 0.0,
+        **options: Any,
+    ) -> Trainer:
+        task = kind(TinyTaskConfig(is_equal=is_equal), seed=0)
+        training = attrs.evolve(small.training, **options)
+        cpu = torch.device("cpu")
+        data = prepare(task, validation=training.validation, seed=0, device=cpu, memory=2**20)
+        torch.manual_seed(0)
+        attention = attrs.evolve(small.attention, dropout=dropout)
+        model = PointTransformer(attention, small.model, task.layout)
+        return Trainer(model, data, training, seed=0)
 
-    return Batch(
-        inputs={"surface": draw(5, 7, 4), "volume": draw(5, 11, 3)},
-        fields={"pressure": 4 * draw(5, 7, 1) + 3, "velocity": 4 * draw(5, 11, 2) - 2},
-    )
+    return make
+
+
+@pytest.fixture
+def trainer(new_trainer: NewTrainer) -> Trainer:
+    """A trainer of the small experiment."""
+    return new_trainer()

@@ -1,38 +1,142 @@
-"""Aerofoils as tensors, in the units of the predictions."""
+"""Samples as tensors: checked, kept or made, and put into batches."""
 
+import attrs
+import numpy as np
+import pytest
 import torch
 
-from noether_plugins.workbench.data import GROUPS, Units, held_out_aerofoils, training_set
+from noether_core.tasks import Points, TaskError
+from noether_plugins.workbench.data import as_case, collate, in_batches, prepare, split
+from tests.plugins.workbench.tiny_task import DrawingTask, TinyTask, TinyTaskConfig
+
+CPU = torch.device("cpu")
 
 
-def test_units_give_fields_of_mean_zero_and_spread_one_and_undo_it(batch):
-    units = Units.of(batch)
-    encoded = units.encode(batch.fields)
-    decoded = units.decode(encoded)
-    for name, field in batch.fields.items():
-        assert encoded[name].mean(dim=(0, 1)).abs().max() < 1e-6
-        assert torch.allclose(encoded[name].std(dim=(0, 1)), torch.ones(field.shape[-1]))
-        assert torch.allclose(decoded[name], field, atol=1e-5)
+def _prepared(task, *, validation=0.0, memory=2**20):
+    return prepare(task, validation=validation, seed=0, device=CPU, memory=memory)
 
 
-def test_selected_samples_are_those_of_the_rows(batch):
-    chosen = batch.select(torch.tensor([3, 0]))
-    assert len(chosen) == 2
-    assert chosen.inputs["volume"].equal(batch.inputs["volume"][[3, 0]])
-    assert chosen.fields["pressure"].equal(batch.fields["pressure"][[3, 0]])
+def _task(cls=TinyTask, **options):
+    return cls(TinyTaskConfig(**options), seed=0)
 
 
-def test_aerofoils_have_the_groups_and_fields_that_the_model_is_made_for(small):
-    train = training_set(small)
-    assert len(train) == 3
-    sizes = {"surface": 11, "volume": 13}
-    for name, group in GROUPS.items():
-        assert train.inputs[name].shape == (3, sizes[name], group.n_features)
-        for field, width in group.fields.items():
-            assert train.fields[field].shape == (3, sizes[name], width)
+def test_samples_of_equal_sizes_have_no_mask():
+    data = _prepared(_task(is_equal=True))
+    batch = collate([data.train.get(row, 1) for row in (3, 0)])
+    assert batch.real is None
+    assert batch.features["fluid"].shape == (2, 11, 2 + 1)
+    assert batch.features["fluid"][1].equal(data.train.get(0, 1).features["fluid"])
 
 
-def test_held_out_aerofoils_are_none_of_the_training_set(small):
-    surfaces = training_set(small).inputs["surface"][..., :2]
-    held_out = torch.from_numpy(held_out_aerofoils(small).surface_positions)
-    assert not any(each.allclose(other) for each in surfaces for other in held_out)
+def test_smaller_samples_are_filled_up_and_the_mask_says_where():
+    data = _prepared(_task())
+    cases = [data.train.get(row, 1) for row in range(3)]
+    batch = collate(cases)
+    assert batch.real is not None
+    for group in batch.features:
+        for row, case in enumerate(cases):
+            real = batch.real[group][row]
+            assert real.sum() == len(case.features[group])
+            assert batch.features[group][row][real].equal(case.features[group])
+            for name, field in case.fields[group].items():
+                assert batch.fields[group][name][row][real].equal(field)
+
+
+def test_a_group_may_have_no_points_in_a_sample():
+    task = _task(n_train=2)
+    empty = Points(
+        positions=np.zeros((0, 2)),
+        inputs={"rough": np.zeros((0, 1)), "normal": np.zeros((0, 2))},
+        fields={"pressure": np.zeros((0, 1))},
+    )
+    task.train[0] = attrs.evolve(task.train[0], groups={**task.train[0].groups, "wall": empty})
+    data = _prepared(task)
+    batch = collate([data.train.get(row, 1) for row in range(2)])
+    assert batch.n_present == {"wall": 1, "fluid": 2}
+    assert not batch.real["wall"][0].any()
+
+
+def test_everything_that_is_wrong_with_samples_is_reported_at_once():
+    task = _task()
+    wall = task.train[1].groups["wall"]
+    wall.fields["pressure"][2] = np.nan
+    task.test[1].inputs["gain"] = np.ones(3)
+    nothing = {
+        name: Points(
+            positions=points.positions[:0],
+            inputs={key: value[:0] for key, value in points.inputs.items()},
+            fields={key: value[:0] for key, value in points.fields.items()},
+        )
+        for name, points in task.train[3].groups.items()
+    }
+    task.train[3] = attrs.evolve(task.train[3], groups=nothing)
+    with pytest.raises(TaskError) as caught:
+        _prepared(task)
+    assert str(caught.value).splitlines() == [
+        "sample 'train_1': wall.fields.pressure: 1 of 7 values are not finite",
+        "sample 'train_3': has no points",
+        "sample 'test_1': inputs.gain: shape (3,), expected (1,)",
+    ]
+
+
+def test_a_task_needs_samples_of_both_kinds():
+    with pytest.raises(TaskError, match="there are no held-out samples"):
+        _prepared(_task(n_test=0))
+
+
+def test_samples_that_do_not_fit_into_memory_are_made_each_time_with_the_same_numbers():
+    kept, made = _prepared(_task()), _prepared(_task(), memory=3000)
+    assert len(kept.train.kept) == 5
+    assert not made.train.kept
+    for row in range(5):
+        one, other = kept.train.get(row, 1), made.train.get(row, 7)
+        assert all(one.features[group].equal(other.features[group]) for group in one.features)
+
+
+def test_drawn_points_depend_on_seed_step_and_sample_alone():
+    first, second = (_prepared(_task(DrawingTask)).train for _ in range(2))
+    again = second.get(2, 5)
+    assert first.get(2, 5).features["fluid"].equal(again.features["fluid"])
+    drawn = [first.get(2, step).features["fluid"] for step in (5, 6, 7, 8)]
+    assert any(not drawn[0].equal(other) for other in drawn[1:])
+    assert not first.kept
+
+
+def test_the_largest_sample_is_known_for_what_a_step_may_need():
+    assert _prepared(_task()).most_points == 18
+    assert _prepared(_task(DrawingTask)).most_points <= 10
+
+
+def test_samples_kept_aside_are_none_to_learn_from_and_change_no_units():
+    task = _task(n_train=5)
+    data = _prepared(task, validation=0.4)
+    assert sorted([*data.train.numbers, *data.validation.numbers]) == [0, 1, 2, 3, 4]
+    assert len(data.validation) == 2
+    walls = [task.train[number].groups["wall"] for number in data.train.numbers]
+    mean = np.concatenate([wall.fields["pressure"] for wall in walls]).mean()
+    assert data.units.scales["wall.fields.pressure"].mean == pytest.approx([mean], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "share", "n_aside"), [(5, 0.0, 0), (5, 0.01, 1), (5, 0.99, 4), (1, 0.5, 0)]
+)
+def test_some_samples_are_left_to_learn_from_whatever_the_share(n_samples, share, n_aside):
+    chosen, aside = split(n_samples, share, 0)
+    assert len(aside) == n_aside
+    assert {*chosen} | aside == {*range(n_samples)}
+
+
+def test_samples_that_are_alike_and_follow_each_other_are_computed_together():
+    alike = [*_task(is_equal=True).train]
+    sizes = [len(some) for some in in_batches(alike, most_samples=3, most_points=1000)]
+    assert sizes == [3, 2]
+    assert [len(some) for some in in_batches(alike, most_samples=3, most_points=36)] == [2, 2, 1]
+    assert [len(some) for some in in_batches(alike, most_samples=3, most_points=1)] == [1] * 5
+    unlike = [*_task(n_train=4).train]
+    assert [len(some) for some in in_batches(unlike, most_samples=3, most_points=1000)] == [1] * 4
+
+
+def test_a_sample_without_its_truth_has_no_fields(tmp_path):
+    data = _prepared(_task())
+    sample = _task().test[0]
+    assert as_case(sample, data.units, CPU, with_fields=False).fields == {}

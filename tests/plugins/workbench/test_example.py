@@ -17,7 +17,7 @@ LINES = attentions(TEXT)
 NAMED = next(iter(LINES))
 """The type that the file has."""
 
-FEWER = ("training.steps=160", "data.n_train=128", "data.n_test=16")
+FEWER = ("training.steps=160", "task.n_train=128", "task.n_test=16")
 """What variants learn from; solving the flow would else take as long as the training."""
 
 

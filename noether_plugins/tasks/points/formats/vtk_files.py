@@ -1,0 +1,155 @@
+"""VTK's own files, read and written by VTK itself through pyvista: nothing in them is lost."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noether_core.errors import MissingExtraError
+from noether_plugins.tasks.points.formats.mesh import MeshTable
+from noether_plugins.tasks.points.formats.source import (
+    Addition,
+    File,
+    FileFault,
+    Place,
+    as_whole,
+)
+
+EXTENSIONS: Final = (".vtu", ".vtp", ".vtk", ".vts", ".vtr", ".vti")
+
+_MESSAGE = re.compile(r"^(?:ERROR|Warning|Generic Warning): In .*, line \d+\n", re.MULTILINE)
+_SPEAKER = re.compile(r"^\w+ \(0x[0-9a-f]+\): ", re.MULTILINE)
+
+
+class VtkFile(File):
+    """A mesh of any of VTK's kinds, its pieces put together."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            import pyvista  # noqa: PLC0415  an extra
+        except ImportError as error:
+            raise MissingExtraError("reading VTK's files", "pyvista", "pyvista") from error
+        with _complaints_are_faults():
+            mesh = pyvista.read(path)
+        if not isinstance(mesh, pyvista.DataSet):
+            raise FileFault(f"holds a {type(mesh).__name__}, which is no mesh")
+        self._mesh: Any = mesh
+
+    def table(self, place: Place) -> MeshTable:  # noqa: D102  inherited
+        at_points, at_cells = self._mesh.point_data, self._mesh.cell_data
+        here, other = (at_points, at_cells) if place == "points" else (at_cells, at_points)
+        arrays = {name: np.asarray(here[name]) for name in here}
+        return MeshTable(
+            place,
+            self._points if place == "points" else self._centres,
+            arrays,
+            elsewhere=list(other),
+            units={name: _unit_of(here, name) for name in arrays},
+        )
+
+    def _points(self) -> NDArray[Any]:
+        return np.asarray(self._mesh.points)
+
+    def _centres(self) -> NDArray[Any]:
+        """Return the centres of all cells.
+
+        Raises:
+            FileFault: If there is a cell without one.
+        """
+        self._check_cells()
+        with _complaints_are_faults():
+            centres = np.asarray(self._mesh.cell_centers(vertex=False).points)
+        if len(centres) != self._mesh.n_cells:
+            raise FileFault(f"{self._mesh.n_cells - len(centres)} of its cells are empty")
+        return centres
+
+    def _check_cells(self) -> None:
+        """Refuse cells of points that there are not: VTK would read past the end of memory."""
+        for cells in _connectivity(self._mesh):
+            if len(cells) and not 0 <= cells.min() <= cells.max() < self._mesh.n_points:
+                worst = max(cells.max(), -cells.min(), key=abs)
+                points = self._mesh.n_points
+                raise FileFault(f"a cell names the point {worst}, and there are {points} points")
+
+    def whole(self, name: str) -> NDArray[Any]:  # noqa: D102  inherited
+        if name not in self._mesh.field_data:
+            known = ", ".join(map(repr, self._mesh.field_data)) or "none"
+            raise FileFault(f"has no field data {name!r} for the case as a whole; there is {known}")
+        array = np.asarray(self._mesh.field_data[name])
+        return as_whole(name, array.reshape(-1) if array.size == 1 else array)
+
+    def write(self, path: str, additions: Sequence[Addition]) -> None:  # noqa: D102  inherited
+        for addition in additions:
+            data = self._mesh.point_data if addition.place == "points" else self._mesh.cell_data
+            data[addition.name] = addition.values
+        with _complaints_are_faults():
+            self._mesh.save(path)
+
+
+def _connectivity(mesh: Any) -> Iterator[NDArray[Any]]:
+    """Yield the points that the cells of a mesh are made of."""
+    for kind in ("GetCells", "GetVerts", "GetLines", "GetPolys", "GetStrips"):
+        cells = getattr(mesh, kind, lambda: None)()
+        if cells is not None:
+            from vtkmodules.util.numpy_support import vtk_to_numpy  # noqa: PLC0415  an extra
+
+            yield vtk_to_numpy(cells.GetConnectivityArray())
+
+
+def _unit_of(data: Any, name: str) -> str:
+    """Return the unit that VTK keeps with an array, if there is one."""
+    array = data.VTKObject.GetAbstractArray(name)
+    if array is None or not array.HasInformation():
+        return ""
+    return array.GetInformation().Get(array.UNITS_LABEL()) or ""
+
+
+@contextmanager
+def _complaints_are_faults() -> Iterator[None]:
+    """Turn what VTK prints, where others raise, into a fault.
+
+    Raises:
+        FileFault: If VTK complained, or pyvista raised.
+    """
+    from vtkmodules.vtkCommonCore import (  # noqa: PLC0415  an extra
+        vtkLogger,
+        vtkOutputWindow,
+        vtkStringOutputWindow,
+    )
+
+    printed = vtkStringOutputWindow()
+    before, verbosity = vtkOutputWindow.GetInstance(), vtkLogger.GetCurrentVerbosityCutoff()
+    vtkOutputWindow.SetInstance(printed)
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            yield
+    except FileFault:
+        raise
+    except Exception as error:  # pyvista and VTK raise many kinds
+        raise FileFault(f"VTK cannot read it: {_first(printed.GetOutput()) or error}") from error
+    finally:
+        vtkOutputWindow.SetInstance(before)
+        vtkLogger.SetStderrVerbosity(verbosity)
+    complaint = _first(printed.GetOutput()) or _invalid(warned)
+    if complaint:
+        raise FileFault(f"VTK cannot read it: {complaint}")
+
+
+def _first(printed: str | None) -> str:
+    """Return the first of VTK's messages, without its place in VTK."""
+    messages = [text.strip() for text in _MESSAGE.split(printed or "")]
+    first = next(filter(None, messages), "")
+    return " ".join(_SPEAKER.sub("", first).split())
+
+
+def _invalid(warned: Sequence[warnings.WarningMessage]) -> str:
+    texts = [str(item.message) for item in warned if "Invalid" in item.category.__name__]
+    return " ".join(" ".join(texts).split())
