@@ -1,9 +1,10 @@
-"""Files that are written whole or not at all, and folders that one process keeps."""
+"""Files and folders that are written whole or not at all, and folders that one process keeps."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -85,6 +86,81 @@ def lock_folder(folder: str | os.PathLike[str]) -> int | None:
     return None
 
 
+@contextmanager
+def staged_folder(target: str | os.PathLike[str], *, last: str) -> Iterator[str]:
+    """Yield an empty folder whose files become those of *target* once the block ends well.
+
+    Until then it is a hidden folder beside *target*, which stays as it was. A process that is
+    killed leaves the hidden folder behind; whoever stages a folder beside it next removes it.
+
+    Args:
+        target: The folder, which need not be there; the one that it lies in must be.
+        last: The file by which readers know that all others are there; see `publish_folder`.
+
+    Raises:
+        OSError: If the folder around *target* cannot be written to, or publishing fails.
+    """
+    parent, name = os.path.split(os.path.realpath(target))
+    _remove_leftovers(parent)
+    handle, stage = _locked_new(lambda: _new_folder(parent, name))
+    try:
+        yield stage
+        publish_folder(stage, target, last=last)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        os.close(handle)
+
+
+def publish_folder(
+    stage: str | os.PathLike[str], target: str | os.PathLike[str], *, last: str
+) -> None:
+    """Move all files of a folder into another one, and the first folder away.
+
+    Where *target* is missing or empty, the folder itself takes its place. Otherwise files of the
+    same names are replaced and all others stay: an older *last* is removed before the first file
+    changes, and the new one comes when all others are on the disk. So whoever finds *last* finds
+    the files that belong to it, whenever the process, or the machine, stops.
+
+    Args:
+        stage: The folder with the files, on the same file system as *target*. It holds no folders.
+        target: The folder that is to hold them.
+        last: The file by which readers know that all others are there; one of those in *stage*.
+
+    Raises:
+        OSError: If *target* cannot be written to, or *stage* has no file *last*.
+    """
+    target = os.path.realpath(target)
+    names = sorted(os.listdir(stage), key=lambda name: (name == last, name))
+    for name in names:
+        sync(os.path.join(stage, name))
+    os.stat(os.path.join(stage, last))  # before anything of an older target is touched
+
+    if _is_renamed(stage, target):
+        return
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(target, last))
+    for name in names:
+        # a disk may order renames as it likes: the old mark must be gone before the first of them,
+        # and the new one must not come before the others
+        if name in (names[0], last):
+            sync(target)
+        os.replace(os.path.join(stage, name), os.path.join(target, name))
+    sync(target)
+    os.rmdir(stage)
+
+
+def _is_renamed(stage: str | os.PathLike[str], target: str) -> bool:
+    """Let a folder take the place of one that is missing or empty; return whether it could."""
+    if os.path.isdir(target) and os.listdir(target):
+        return False
+    _take_mode(stage, target)
+    if not fcntl and os.path.isdir(target):
+        os.rmdir(target)  # Windows renames onto no folder, not even an empty one
+    os.rename(stage, target)
+    sync(os.path.dirname(target))
+    return True
+
+
 def sync(path: str | os.PathLike[str]) -> None:
     """Wait until a file's content, or a folder's names, are on the disk."""
     is_folder = os.path.isdir(path)
@@ -135,6 +211,16 @@ def _random_name() -> str:
     return os.urandom(8).hex()
 
 
+def _new_folder(parent: str, name: str) -> tuple[int, str]:
+    """Return a new hidden folder, open so that it can be locked, and its name."""
+    while True:
+        folder = os.path.join(parent, f".{name}-{_random_name()}{_SUFFIX}")
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+            break
+    return os.open(folder if fcntl else os.devnull, os.O_RDONLY), folder
+
+
 def _locked_new(make: Callable[[], tuple[int, str]]) -> tuple[int, str]:
     """Return what *make* makes, open and locked.
 
@@ -178,15 +264,19 @@ def _remove_leftovers(folder: str) -> None:
 
 def _remove_unlocked(path: str) -> None:
     with suppress(OSError):  # it is somebody else's, or was renamed or removed meanwhile
-        handle = os.open(path, os.O_RDWR)
+        is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
+        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)
+            if is_folder:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
         finally:
             os.close(handle)
 
 
-def _take_mode(path: str, target: str) -> None:
-    """Give a new file the permissions of what it replaces, if it replaces anything."""
+def _take_mode(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Give a new file or folder the permissions of what it replaces, if it replaces anything."""
     with suppress(FileNotFoundError):
         os.chmod(path, stat.S_IMODE(os.stat(target).st_mode))

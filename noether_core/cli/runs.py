@@ -1,4 +1,4 @@
-"""What ``noether show`` prints of a run: what it learnt, from what, how well, and with which plugins."""
+"""What ``noether show`` prints of a run: what was learnt, how well, and with which plugins."""
 
 from __future__ import annotations
 

@@ -48,14 +48,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what there is to say of a variant or a file; return 0."""
-    # What looks like a path is one: types are identifiers by convention.
-    if options.type.endswith(".safetensors") or os.sep in options.type:
-        _show_path(options.type, options)
-    elif os.path.isdir(options.type) and not _is_type(options.type):
+    if _is_path(options.type):
         _show_path(options.type, options)
     else:
         _show_variant(options.type, options)
     return 0
+
+
+def _is_path(name: str) -> bool:
+    """Return whether a file or folder is meant, and no type."""
+    # What looks like a path is one: types are identifiers by convention.
+    if name.endswith(".safetensors") or os.sep in name:
+        return True
+    return os.path.isdir(name) and not _is_type(name)
 
 
 def _is_type(name: str) -> bool:

@@ -10,7 +10,7 @@ import attrs
 
 from noether_core.errors import ConfigError, Difference, SavedModuleError
 from noether_core.plugins.metadata import EntryPoint
-from noether_core.plugins.registry import Registry
+from noether_core.plugins.registry import RecordRegistry, Registry
 from noether_core.provenance import Provenance, differences_between, missing, provenance_in
 from noether_core.saving.sealed import impossible, sealed, unsealed
 from noether_core.schemas.accepted import accepted_by, canonical_json, changes_between
@@ -114,7 +114,7 @@ def compare(contents: Contents, registry: Registry) -> Comparison:
 
 
 def compare_made(
-    before: Provenance, type: str, schema: Mapping[str, Any], registry: Registry
+    before: Provenance, type: str, schema: Mapping[str, Any], registry: RecordRegistry[Any]
 ) -> Comparison:
     """Return what is installed in the place of one plugin, and in what it differs.
 
@@ -142,7 +142,7 @@ def differences_of_parts(parts: Iterable[Provenance], registry: Registry) -> lis
 
 
 def _compare(
-    before: Provenance, type: str, registry: Registry
+    before: Provenance, type: str, registry: RecordRegistry[Any]
 ) -> tuple[EntryPoint | None, list[Difference]]:
     providers = registry.providers(type)
     same = [entry for entry in providers if entry.distribution == before.distribution]
@@ -160,7 +160,7 @@ def _in_words(
     difference: Difference,
     schema: Mapping[str, Any],
     entry: EntryPoint | None,
-    registry: Registry,
+    registry: RecordRegistry[Any],
 ) -> Difference:
     """Return a difference of schemas as what has changed, since the file holds the schema too."""
     if difference.name != "schema" or entry is None:

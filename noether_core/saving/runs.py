@@ -21,7 +21,7 @@ from noether_core.tasks import Layout
 from noether_core.tensor_files.header import Header, TensorInfo, opened, read_header
 
 if TYPE_CHECKING:
-    from noether_core.plugins.registry import Registry
+    from noether_core.plugins.registry import RecordRegistry, Registry
 
 WEIGHTS: Final = "weights.safetensors"
 """The model of a run, and what is needed to use it."""
@@ -84,7 +84,7 @@ class ReadRun(NamedTuple):
     header: Header
 
 
-def made_of(config: Any, registry: Any) -> Made:
+def made_of(config: Any, registry: RecordRegistry[Any]) -> Made:
     """Return which plugin of this process a concrete config is of.
 
     Args:
@@ -177,10 +177,11 @@ def differences_of_run(contents: RunContents, registry: Registry) -> Iterator[Di
     Raises:
         PluginError: If a plugin that takes a place cannot be used.
     """
-    for made, section, known in (
+    kinds: tuple[tuple[Made, str, RecordRegistry[Any]], ...] = (
         (contents.attention, "attention", registry),
         (contents.task, "task", registry.tasks),
-    ):
+    )
+    for made, section, known in kinds:
         written = str(contents.experiment[section]["type"])
         yield from compare_made(made.provenance, written, made.schema, known).differences
     yield from differences_of_parts(contents.parts, registry)

@@ -52,7 +52,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
 
     state = original.state_dict()
     _refuse_changed(original, state, config)
-    made = {
+    made: dict[str, Any] = {
         "config": unstructure(config),
         "provenance": provenance,
         "parts": _parts(original, provenance),

@@ -131,7 +131,7 @@ class Events:
     def __init__(self, folder: Path, *, steps_done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder), purge_step=steps_done + 1)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), purge_step=steps_done + 1)
 
     def __enter__(self) -> Self:
         return self

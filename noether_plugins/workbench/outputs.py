@@ -93,7 +93,8 @@ def latest_folder(wanted: Path) -> Path | None:
         for files, name in ((unfinished, f"{UNFINISHED}/{CHECKPOINT}"), (finished, RESULT)):
             with suppress(OSError):
                 files.append(((folder / name).stat().st_mtime_ns, folder))
-    return max(unfinished or finished or [(0, None)], key=lambda found: found[0])[1]
+    found = unfinished or finished
+    return max(found)[1] if found else None
 
 
 def _escaped(name: str) -> str:

@@ -13,8 +13,8 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.description = (
         "Predict fields with what a run has learnt. Each FILE is read as the task of the run reads "
-        "its files; the predicted fields are written to a folder, beside what the file holds and in "
-        "its format."
+        "its files; the predicted fields are written to a folder, beside what the file holds "
+        "and in its format."
     )
     parser.epilog = (
         "A file that cannot be read or predicted does not keep the others from being: all that is "

@@ -128,7 +128,7 @@ def run(experiment: Experiment, wish: Wish) -> int:
 def _lasting_output() -> Iterator[None]:
     """Let nothing that is printed in the block, warnings included, end it by failing."""
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)
     try:
         yield
     finally:
@@ -355,6 +355,8 @@ class _Work:
             try:
                 with self._signals.held_back():
                     self._save(log)
+            except Terminated:
+                raise
             except KeyboardInterrupt:
                 is_cut = True
             else:
@@ -454,7 +456,10 @@ class _Work:
             looks.points_at_once = _points_drawn(self._task)
             looks.evaluation = evaluate(model, units, self._task.test)
             looks.picture = self._picture(model, looks.points_at_once)
+        except Terminated:
+            raise
         except KeyboardInterrupt:
+            self._signals.received = None
             say("interrupted: what was learnt is written without the rest")
         return looks
 

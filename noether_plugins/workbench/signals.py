@@ -12,8 +12,8 @@ from typing import Any
 _ENDING = ("SIGTERM", "SIGHUP")
 
 
-class Terminated(BaseException):
-    """A signal other than Ctrl-C ends the run.
+class Terminated(KeyboardInterrupt):
+    """A signal other than Ctrl-C ends the run; whoever lets Ctrl-C through lets this through.
 
     Attributes:
         signum: Which one.
@@ -70,10 +70,8 @@ class Signals:
             Terminated: If it was another one.
         """
         signum, self.received = self.received, None
-        if signum == signal.SIGINT:
-            raise KeyboardInterrupt
         if signum is not None:
-            raise Terminated(signum)
+            raise _interruption(signum)
 
     @contextmanager
     def _in_mode(self, *, is_patient: bool) -> Iterator[None]:
@@ -87,13 +85,16 @@ class Signals:
     def handle(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002  the signature is the signal module's
         """Note a signal, or raise what it stands for."""
         is_impatient = signum == signal.SIGINT and self.received is not None
-        if self._is_waiting and (self._is_patient or not is_impatient):
-            # Ctrl-C gives way to the others, which leave less time
-            if signum != signal.SIGINT or self.received is None:
-                self.received = signum
-            return
-        self.received = signum
-        self.raise_received()
+        # Ctrl-C gives way to the others, which leave less time
+        if signum != signal.SIGINT or self.received is None:
+            self.received = signum
+        if not self._is_waiting or (is_impatient and not self._is_patient):
+            # It stays noted: libraries in C have been seen to swallow what is raised here.
+            raise _interruption(signum)
+
+
+def _interruption(signum: int) -> KeyboardInterrupt:
+    return KeyboardInterrupt() if signum == signal.SIGINT else Terminated(signum)
 
 
 @contextmanager

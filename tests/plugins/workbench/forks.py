@@ -14,6 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,10 @@ _IMPORTED_BY_RUNS = (
     "noether_plugins.workbench.run",
     "torch._dynamo",  # which optimisers import
 )
+
+
+_LONGEST = 120
+"""Seconds after which a command that does not end is killed."""
 
 
 class Forks:
@@ -98,7 +103,10 @@ class Started:
 
     def wait(self) -> subprocess.CompletedProcess[str]:
         """Wait for its end; a status below 0 is the signal that ended it."""
+        deadline = threading.Timer(_LONGEST, os.kill, (self.pid, signal.SIGKILL))
+        deadline.start()
         status = int(self._line())
+        deadline.cancel()
         output, errors = (Path(file).read_text(encoding="utf-8") for file in self._files)
         return subprocess.CompletedProcess(self._arguments, status, output, errors)
 

@@ -41,6 +41,13 @@ def _publish_in(place, text, *, is_over=True, names=FINISHED):
     return place.publish(stage, is_over=is_over)
 
 
+def _fail_in(folder):
+    with kept(folder, overwrite=True, resume=False) as place:
+        (place.begin() / "log.csv").write_text("step")
+        (place.new_stage() / "log.csv").write_text("new")
+        raise KeyError("training")
+
+
 @pytest.fixture
 def older(tmp_path):
     """The folder of an older run, which holds a file of somebody else as well."""
@@ -57,18 +64,14 @@ def test_a_published_run_is_its_files_and_nothing_else(tmp_path):
 
 
 def test_a_run_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(KeyError), kept(tmp_path / "a" / "b", overwrite=False, resume=False) as at:
-        (at.begin() / "log.csv").write_text("step")
-        raise KeyError
+    with pytest.raises(KeyError):
+        _fail_in(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_fails_leaves_the_older_one_as_it_was(older):
-    with pytest.raises(KeyError), kept(older, overwrite=True, resume=False) as place:
-        place.begin()
-        (place.new_stage() / RESULT).write_text("new")
-        (place.new_stage() / "log.csv").write_text("new")
-        raise KeyError
+    with pytest.raises(KeyError):
+        _fail_in(older)
     assert _contents(older) == _of("old") | {"notes.txt": "mine"}
     assert not (older / UNFINISHED).exists()
 
@@ -82,7 +85,7 @@ def test_files_of_an_older_run_are_replaced_or_removed_and_others_stay(older):
 
 def test_a_folder_that_holds_a_run_is_refused_unless_it_may_be_overwritten(older):
     with (
-        pytest.raises(OutputError, match="run: already holds a run; name another .* --overwrite"),
+        pytest.raises(OutputError, match=r"run: already holds a run; name another .* --overwrite"),
         kept(older, overwrite=False, resume=False),
     ):
         pass
@@ -251,7 +254,7 @@ def test_an_unfinished_run_is_not_begun_anew_unasked(tmp_path):
         place.begin()
         place.checkpoint.write_text("state")
     with (
-        pytest.raises(OutputError, match="holds an unfinished run; .*--resume.*--overwrite"),
+        pytest.raises(OutputError, match=r"holds an unfinished run; .*--resume.*--overwrite"),
         kept(tmp_path / "run", overwrite=False, resume=False),
     ):
         pass

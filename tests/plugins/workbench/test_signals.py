@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -51,6 +52,14 @@ def test_what_holds_signals_back_is_done_before_they_have_their_way():
             done.append(1)
         assert done == [1]
         assert signals.received is None
+
+
+def test_an_interrupt_that_somebody_swallows_stays_noted():
+    with caught_signals() as signals, signals.waiting():
+        for _ in range(2):
+            with suppress(KeyboardInterrupt):
+                _send(signal.SIGINT)
+        assert signals.received == signal.SIGINT
 
 
 def test_what_is_held_back_within_what_waits_waits_on():
