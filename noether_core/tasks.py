@@ -169,6 +169,15 @@ class Task(abc.ABC):
     def test(self) -> Sequence[Sample]:
         """Held-out samples, none of which is one to learn from."""
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether steps see other points of a sample each time: whether `draw` is overridden.
+
+        Where they do not, samples are drawn once and kept if they fit into memory. A task whose
+        options decide it overrides this too.
+        """
+        return type(self).draw is not Task.draw
+
     def draw(self, number: int, rng: np.random.Generator) -> Sample:  # noqa: ARG002  for others
         """Return a training sample as one step of the training sees it: whole, unless overridden.
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 COMMANDS = {
-    "list": "attention variants that are installed, and who provides them",
-    "show": "one variant: its options, capabilities and reference; or one saved module",
+    "list": "attention variants that are installed, and who provides them; --tasks for tasks",
+    "show": "one variant or task: its options, capabilities and reference; or one saved module",
     "why": "what a type means, and what speaks for and against each plugin that it may mean",
     "validate": "check config files; every problem is reported with its place",
     "lock": "write down which package provides each type that configs need",

@@ -71,6 +71,6 @@ def _types(prefix: str, **_: Any) -> list[str]:
     """Return the types that are installed, and once a colon stands there the qualified ones."""
     from noether_core.plugins.catalogue import Catalogue
 
-    known = Catalogue()
-    qualified = [entry.qualified_name for entry in known.providers()]
-    return qualified if ":" in prefix else [*known.types(), *qualified]
+    entries = [entry for known in Catalogue().kinds() for entry in known.providers()]
+    qualified = [entry.qualified_name for entry in entries]
+    return qualified if ":" in prefix else [*sorted({entry.name for entry in entries}), *qualified]

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     depth.add_argument(
         "--deep",
         action="store_true",
-        help="import torch and the module of each variant too; takes seconds for each",
+        help="import the module of each variant and task too, with torch; takes seconds for each",
     )
     parser.add_argument(
         "--timeout",

@@ -15,7 +15,7 @@ from noether_core.plugins.catalogue import (
     Candidate,
     candidates,
 )
-from noether_core.plugins.metadata import EntryPoint
+from noether_core.plugins.metadata import KINDS, TASKS, VARIANTS, EntryPoint
 from noether_core.plugins.outlines import outline_of
 
 # What type checkers take for typing's, which takes as long to import as all else that lists do.
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FACTS = ("type", "distribution", "version", "plugin")
-_OUTLINE = ("interface", "summary")
-_DETAILS = ("interface", "capabilities", "summary")
+_OUTLINES = {VARIANTS: ("interface", "summary"), TASKS: ("summary",)}
+_DETAILS = {VARIANTS: ("interface", "capabilities", "summary"), TASKS: ("summary", "reference")}
+"""What is listed of each kind, from the source and from the records."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,24 +34,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_table_options(parser)
     add_choosing_options(parser)
     parser.add_argument(
+        "--tasks", action="store_true", help="the tasks to learn, in place of attention variants"
+    )
+    parser.add_argument(
         "--details",
         action="store_true",
-        help="as each plugin's record has them: interface, capabilities and summary; imports each",
+        help="as each plugin's record has them: interface, capabilities and summary, or summary "
+        "and reference of tasks; imports each",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print a line per variant; return 0."""
+    """Print a line per variant, or per task; return 0."""
     known, faults = chosen_catalogue(options)
+    if options.tasks:
+        known = known.of_kind(TASKS)
     rows = [_row(candidate, details=options.details) for candidate in candidates(known)]
     rows.sort(key=lambda row: (row["type"], row["distribution"]))
 
     if options.json:
         print_json(rows)
     else:
-        details = _DETAILS if options.details else _OUTLINE
-        print_table(rows, (*_FACTS, *details, "note"), plain=options.plain)
+        facts = _DETAILS if options.details else _OUTLINES
+        print_table(rows, (*_FACTS, *facts[known.kind], "note"), plain=options.plain)
     for fault in faults:
         print_error(f"noether: {fault.origin}: {fault.reason}")
     return 0
@@ -69,16 +76,16 @@ def _row(candidate: Candidate, *, details: bool) -> dict[str, Any]:
         return row | _outline(entry)
     # What was blocked is not to be imported, and a copy that is hidden never would be.
     if candidate.state not in {BLOCKED, SHADOWED}:
-        row |= _details(entry.qualified_name)
+        row |= _details(entry)
     return row
 
 
 def _outline(entry: EntryPoint) -> dict[str, str]:
-    """Return interface and summary, from the source: nothing that is installed is run."""
-    if not entry.origin:  # registered in this process, so that its record is at hand
-        known = _details(entry.qualified_name)
-        return {name: known.get(name, "") for name in _OUTLINE}
-    return outline_of(entry)._asdict()
+    """Return what a source says: nothing that is installed is run."""
+    names = _OUTLINES[KINDS[entry.group]]
+    is_in_process = not entry.origin  # so that its record is at hand
+    known = _details(entry) if is_in_process else outline_of(entry)._asdict()
+    return {name: known.get(name, "") for name in names}
 
 
 def _note(candidate: Candidate) -> str:
@@ -90,13 +97,14 @@ def _note(candidate: Candidate) -> str:
     return candidate.description if candidate.state == SHADOWED else candidate.state
 
 
-def _details(name: str) -> dict[str, Any]:
-    """Return what the plugin of a qualified name says of itself, or why it cannot."""
+def _details(entry: EntryPoint) -> dict[str, Any]:
+    """Return what a plugin says of itself, or why it cannot."""
     from noether_core.errors import NoetherError
     from noether_core.plugins.registry import registry
 
+    kind = KINDS[entry.group]
     try:
-        variant = registry().get(name)
+        record = registry().of_kind(kind).get(entry.qualified_name)
     except NoetherError as error:
         return {"note": str(error)}
-    return {name: getattr(variant, name) for name in _DETAILS}
+    return {name: getattr(record, name) for name in _DETAILS[kind]}

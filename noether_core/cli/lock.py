@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     configs = _configs(options)  # all of them, before anything is written
     lock = lock_of(configs, registry())
     write_lock(lock, options.output)
-    for locked in lock.types:
+    for locked in (*lock.types, *lock.tasks):
         print_line(f"{options.output}: {locked.type}: {locked.provider}")
     return 0
 

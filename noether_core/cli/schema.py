@@ -21,6 +21,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a type, bare or qualified; all that are installed if left out",
     )
     parser.add_argument(
+        "--tasks",
+        action="store_true",
+        help="all tasks in place of all variants; TYPE is that of a task",
+    )
+    parser.add_argument(
         "--experiment",
         metavar="COMMAND",
         nargs="?",
@@ -35,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
     from noether_core.structuring.json_schema import json_schema
 
     if options.experiment is None:
-        print_json(json_schema(options.type))
+        print_json(json_schema(options.type, registry=_registry_for(options)))
         return GOOD
-    if options.type is not None:
+    if options.type is not None or options.tasks:
         print_error("noether schema: name a type or --experiment, not both")
         return USAGE
 
@@ -47,6 +52,17 @@ def run(options: argparse.Namespace) -> int:
         return PROBLEMS
     print_json(json_schema(schema))
     return GOOD
+
+
+def _registry_for(options: argparse.Namespace) -> Any:
+    """Return where TYPE is looked up: among tasks, or variants."""
+    from noether_core.cli.choosing import kind_of
+    from noether_core.plugins.registry import registry
+
+    if options.type is None:
+        return registry().tasks if options.tasks else registry()
+    kind = kind_of(options.type, registry(), is_task=options.tasks).kind
+    return registry().of_kind(kind)
 
 
 def _schema_of_files(command: str) -> Any:

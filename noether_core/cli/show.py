@@ -1,4 +1,4 @@
-"""``noether show``: one variant, one saved module, or one run, in full."""
+"""``noether show``: one variant, one task, or one saved module, in full."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
+from noether_core.cli.choosing import add_kind_option, kind_of
 from noether_core.cli.output import (
     add_table_options,
     print_facts,
@@ -17,8 +18,9 @@ from noether_core.cli.output import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from noether_core.hookspecs import AttentionVariant
     from noether_core.saving.contents import Contents
-    from noether_core.schemas import AttentionConfig
+    from noether_core.schemas.open_config import OpenConfig
 
 _PROVENANCE = (
     "type",
@@ -42,16 +44,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a type, bare or as distribution:type; a .safetensors file that save wrote; or the "
         "folder of a run",
     )
+    add_kind_option(parser)
     add_table_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what there is to say of a variant or a file; return 0."""
+    """Print what there is to say of a variant, a task, a file or a run; return 0."""
     if _is_path(options.type):
         _show_path(options.type, options)
     else:
-        _show_variant(options.type, options)
+        _show_type(options.type, options)
     return 0
 
 
@@ -81,38 +84,36 @@ def _show_path(path: str, options: argparse.Namespace) -> None:
         _show_file(path, options)
 
 
-def _show_variant(type: str, options: argparse.Namespace) -> None:
-    """Print what the plugin says of the variant, and its options."""
+def _show_type(type: str, options: argparse.Namespace) -> None:
+    """Print what a plugin says of its variant or its task, and the options."""
+    from noether_core.hookspecs import AttentionVariant
     from noether_core.plugins.registry import registry
     from noether_core.reports import shipped_report
 
-    variant = registry().get(type)
-    entry = registry().provider(type)
-    report = shipped_report(entry)
-    described = _options_of(variant.config)
-    old_options = _old_options_of(variant.config)
+    kind = kind_of(type, registry(), is_task=options.task).kind
+    known = registry().of_kind(kind)
+    record = known.get(type)
+    entry = known.provider(type)
+    described = _options_of(record.config)
+    old_options = _old_options_of(record.config)
     facts = {
-        "type": variant.type,
-        "summary": variant.summary,
+        "type": record.type,
+        "kind": kind.noun,
+        "summary": record.summary,
         "provider": entry.provider,
         "plugin": entry.value,
-        "module": variant.module,
-        "interface": variant.interface,
-        "capabilities": list(variant.capabilities),
-        "time": _growth(variant.time_exponent),
-        "memory": _growth(variant.memory_exponent),
-        "reference": variant.reference,
-        "origins": sorted(variant.origins),
-        "report": str(report),
+        "module": record.module,
     }
+    report = None
+    if isinstance(record, AttentionVariant):
+        report = shipped_report(entry)
+        facts |= _facts_of_variant(record) | {"report": str(report)}
+    else:
+        facts["reference"] = record.reference
     if options.json:
-        example = {"type": variant.type, **variant.example}
-        others = {
-            "report": report.as_dict(),
-            "options": described,
-            "old_options": old_options,
-            "example": example,
-        }
+        others: dict[str, Any] = {} if report is None else {"report": report.as_dict()}
+        example = {"type": record.type, **record.example}
+        others |= {"options": described, "old_options": old_options, "example": example}
         print_json(facts | others)
         return
 
@@ -125,6 +126,17 @@ def _show_variant(type: str, options: argparse.Namespace) -> None:
         print_table(old_options, ("old_option", "now", "help"), plain=options.plain)
 
 
+def _facts_of_variant(variant: AttentionVariant) -> dict[str, Any]:
+    return {
+        "interface": variant.interface,
+        "capabilities": list(variant.capabilities),
+        "time": _growth(variant.time_exponent),
+        "memory": _growth(variant.memory_exponent),
+        "reference": variant.reference,
+        "origins": sorted(variant.origins),
+    }
+
+
 def _default_text(option: Mapping[str, Any]) -> str:
     """Return a default as a YAML file says it, or that an option has none."""
     return "(required)" if option["required"] else _text(option["default"])
@@ -135,7 +147,7 @@ def _growth(exponent: float | None) -> str:
     return "not promised" if exponent is None else f"tokens ** {exponent:g}"
 
 
-def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
+def _options_of(config: type[OpenConfig]) -> list[dict[str, Any]]:
     """Return what each option of a config class accepts, ``type`` first."""
     from noether_core.schemas.help_text import help_of, plain_text
     from noether_core.schemas.schema import plan_of
@@ -161,7 +173,7 @@ def _options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
     return described
 
 
-def _old_options_of(config: type[AttentionConfig]) -> list[dict[str, Any]]:
+def _old_options_of(config: type[OpenConfig]) -> list[dict[str, Any]]:
     """Return the options that older versions had: what each is called now, or what to do."""
     from noether_core.schemas.schema import plan_of
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from noether_core.cli.choosing import add_choosing_options, chosen_catalogue
+from noether_core.cli.choosing import (
+    add_choosing_options,
+    add_kind_option,
+    chosen_catalogue,
+    kind_of,
+)
 from noether_core.cli.output import (
     add_table_options,
     print_error,
@@ -23,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "type", metavar="TYPE", help="a type, bare or as distribution:type, installed or not"
     )
+    add_kind_option(parser)
     add_table_options(parser)
     add_choosing_options(parser)
     parser.set_defaults(run=run)
@@ -39,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from noether_core.plugins.resolution import explain
 
     known, faults = chosen_catalogue(options)
+    known = kind_of(options.type, known, is_task=options.task)
     explanation = explain(options.type, known)
     status = 0 if explanation.resolves else 1
     rows = [_row(candidate) for candidate in explanation.candidates]

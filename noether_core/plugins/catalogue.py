@@ -142,6 +142,10 @@ class Catalogue:
         entries = self._unblocked(self.kind.group)
         return entries if type is None else _matching(type, entries)
 
+    def has(self, type: str) -> bool:
+        """Return whether a plugin of *type*, bare or qualified, is there, be it blocked or not."""
+        return bool(_matching(type, self._installation.of(self.kind.group)))
+
     def chosen(self, type: str) -> tuple[EntryPoint, ...]:
         """Return the one plugin that *type*, bare or qualified, means.
 

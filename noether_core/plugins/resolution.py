@@ -10,7 +10,7 @@ from noether_core.errors import AmbiguousTypeError, ConfigError, Problem, Unknow
 from noether_core.plugins.catalogue import Candidate, Catalogue, candidates
 from noether_core.plugins.imports import file_of
 from noether_core.plugins.metadata import CORE, VARIANTS, EntryPoint
-from noether_core.spelling import did_you_mean
+from noether_core.spelling import did_you_mean, nearest
 
 _MOST_NAMES = 20
 """Names of types that one sentence lists."""
@@ -32,7 +32,7 @@ def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
 
     hints = (
         hint,
-        *_hints_on_kind(type, catalogue),
+        *_hints_on_kind(type, catalogue, is_hinted=bool(hint)),
         *_hints_on_absence(type, catalogue),
         installed_types(catalogue),
     )
@@ -46,11 +46,15 @@ def unknown_type(type: str, catalogue: Catalogue) -> UnknownTypeError:
     return UnknownTypeError(type, installed, [problem])
 
 
-def _hints_on_kind(type: str, catalogue: Catalogue) -> Iterator[str]:
-    """Yield of which other kind there is a plugin of that type."""
+def _hints_on_kind(type: str, catalogue: Catalogue, *, is_hinted: bool) -> Iterator[str]:
+    """Yield of which other kind there is a plugin of that type, or of one that reads like it."""
     for other in catalogue.kinds():
-        if other.kind is not catalogue.kind and other.providers(type):
+        if other.kind is catalogue.kind:
+            continue
+        if other.has(type):
             yield f"{shown(type)} is {other.kind.one}, and {catalogue.kind.one} is wanted here."
+        elif not is_hinted and (near := nearest(type, other.types())):
+            yield f"there is {other.kind.one} {near!r}."
 
 
 def _hints_on_absence(type: str, catalogue: Catalogue) -> Iterator[str]:

@@ -115,10 +115,8 @@ def _family_of(value: Any, registry: Registry) -> type[OpenConfig]:
         return AttentionConfig
 
     tasks = registry.tasks
-    known = {entry.name for entry in (*tasks.providers(), *tasks.blocked())}
-    is_task = name.rpartition(":")[2] in known
-    is_near = not is_variant and not looks_like_attention and nearest(name, known) is not None
-    if is_task or is_near:
+    may_be_task = not is_variant and not looks_like_attention
+    if tasks.has(name) or (may_be_task and nearest(name, tasks.types()) is not None):
         from noether_core.schemas.task import TaskConfig
 
         return TaskConfig

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from noether_core.plugins.metadata import EntryPoint
-from noether_core.plugins.registry import RecordRegistry, Registry
+from noether_core.plugins.metadata import KINDS, EntryPoint
+from noether_core.plugins.registry import RecordRegistry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.annotations import (
     is_enum,
@@ -32,15 +32,15 @@ _Json = dict[str, Any]
 
 
 def json_schema(
-    source: str | type[Schema] | None = None, *, registry: Registry | None = None
+    source: str | type[Schema] | None = None, *, registry: RecordRegistry[Any] | None = None
 ) -> dict[str, Any]:
     """Return the JSON Schema of a type, of a config class, or of every installed type.
 
     Args:
-        source: A type, bare or qualified, of a variant or else of a task; a config class,
-            `TaskConfig` for all tasks; or None for all variants. Types are told apart by ``if`` and
-            ``then``.
-        registry: Where types are looked up; the process-wide one where it is None.
+        source: A type, bare or qualified; a config class; or None for all types, told apart by
+            ``if`` and ``then``.
+        registry: Where types are looked up; the process-wide one where it is None. That of tasks,
+            ``registry().tasks``, for a task whose type is that of a variant too, and for all tasks.
 
     Raises:
         UnknownTypeError: If no installed package provides the type.
@@ -59,7 +59,7 @@ class _Writer:
     Classes may hold themselves, so options refer to definitions and never repeat them.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: RecordRegistry[Any]) -> None:
         self._registry = registry
         self.definitions: dict[str, _Json] = {}
         self._references: dict[type[Schema], str] = {}
@@ -67,7 +67,7 @@ class _Writer:
     def root(self, source: str | type[Schema] | None) -> _Json:
         """Return the schema of a type, of a class, or of all types."""
         if isinstance(source, str):
-            known = registry_for(source, self._registry)
+            known = _registry_of(source, self._registry)
             return self._options(
                 known.get(source).config, _spellings(known.provider(source), known)
             )
@@ -189,10 +189,11 @@ class _Writer:
         return dict(_SCALARS.get(annotation, {}))
 
 
-def registry_for(type: str, registry: Registry) -> RecordRegistry[Any]:
-    """Return the registry that has *type*; that of variants if none has, or several."""
-    if not registry.providers(type) and registry.tasks.providers(type):
-        return registry.tasks
+def _registry_of(type: str, registry: RecordRegistry[Any]) -> RecordRegistry[Any]:
+    """Return the registry that has *type*: this one, if it has, or if no other has."""
+    for kind in (registry.kind, *KINDS.values()):
+        if registry.of_kind(kind).has(type):
+            return registry.of_kind(kind)
     return registry
 
 

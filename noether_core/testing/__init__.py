@@ -6,6 +6,8 @@ script::
     from noether_core.testing import check_variant
 
     print(check_variant("acme_foo"))
+
+`check_task` checks a task.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from noether_core.testing.checks import CHECKS
 from noether_core.testing.contract import CheckFailed, NotApplicable
 from noether_core.testing.running import VariantTests, check_variant
 from noether_core.testing.subject import Subject
+from noether_core.testing.tasks import check_task
 
 __all__ = [
     "CHECKS",
@@ -24,6 +27,7 @@ __all__ = [
     "Report",
     "Subject",
     "VariantTests",
+    "check_task",
     "check_variant",
     "load_reports",
     "save_reports",

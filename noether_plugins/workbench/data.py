@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import numpy as np
 import torch
 from torch import Tensor
 
+from noether_core import ConfigError, Problem
 from noether_core.tasks import Layout, Sample, Task, TaskError, check_sample
 from noether_plugins.workbench.units import Measurement, Units
 
@@ -179,7 +180,15 @@ class Data:
         return self.units.layout
 
 
-def prepare(task: Task, *, validation: float, seed: int, device: torch.device, memory: int) -> Data:
+def prepare(
+    task: Task,
+    *,
+    validation: float,
+    seed: int,
+    device: torch.device,
+    memory: int,
+    report: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005  says nothing
+) -> Data:
     """Check all samples of a task, and measure the units of those to learn from.
 
     Args:
@@ -189,18 +198,19 @@ def prepare(task: Task, *, validation: float, seed: int, device: torch.device, m
         seed: Seed of which these are.
         device: Where tensors are.
         memory: Bytes that samples may take for as long as the training lasts.
+        report: Called after each sample with the number of samples done, and of all.
 
     Raises:
         TaskError: If samples cannot be had or are not what the layout says; all of them are named.
+        ConfigError: If samples are to be kept aside and there is one only.
     """
     layout = task.layout
     chosen, aside = split(len(task.train), validation, seed)
     measurement = Measurement(layout)
-    is_drawn = type(task).draw is not Task.draw
-    kept = _Kept(0 if is_drawn else memory)
+    kept = _Kept(0 if task.is_drawn else memory)
     most_points = 0
 
-    for number, sample in _checked(task, layout):
+    for number, sample in _checked(task, layout, report):
         if number not in aside:
             measurement.add(sample)
             most_points = max(most_points, _n_points(sample))
@@ -209,35 +219,52 @@ def prepare(task: Task, *, validation: float, seed: int, device: torch.device, m
     units = measurement.units()
     cases = kept.cases(units, device)
     train = Cases(task, units, chosen, seed, device, cases)
-    if is_drawn:  # then whole samples, which no step sees, say nothing of its size
+    if task.is_drawn:  # then whole samples, which no step sees, say nothing of its size
         most_points = sum(train.get(0, 1).sizes)
     held_out = Cases(task, units, tuple(sorted(aside)), seed, device, cases) if aside else None
     return Data(units, train, held_out, most_points)
 
 
 def split(n_samples: int, share: float, seed: int) -> tuple[tuple[int, ...], frozenset[int]]:
-    """Return which training samples are learnt from, and which are kept aside to validate by."""
+    """Return which training samples are learnt from, and which are kept aside to validate by.
+
+    Raises:
+        ConfigError: If some are to be kept aside, and there is one only.
+    """
     if not share or not n_samples:
         return tuple(range(n_samples)), frozenset()
+    if n_samples == 1:
+        problem = Problem(
+            keys=("training", "validation"),
+            message="the task has one sample to learn from",
+            value=share,
+            suggestion="write 0, or give it more samples",
+        )
+        raise ConfigError([problem])
     count = min(max(1, round(share * n_samples)), n_samples - 1)
     order = np.random.default_rng(seed).permutation(n_samples)
     aside = frozenset(int(number) for number in order[:count])
     return tuple(number for number in range(n_samples) if number not in aside), aside
 
 
-def _checked(task: Task, layout: Layout) -> Iterator[tuple[int, Sample]]:
+def _checked(
+    task: Task, layout: Layout, report: Callable[[int, int], None]
+) -> Iterator[tuple[int, Sample]]:
     """Yield each training sample that is sound with its number.
 
     Raises:
         TaskError: At the end, if a training or held-out sample is not.
     """
     faults: list[str] = []
+    done, total = 0, len(task.train) + len(task.test)
     for which, samples in (("training", task.train), ("held-out", task.test)):
         if not len(samples):
             faults.append(f"there are no {which} samples")
         for number in range(len(samples)):
             if len(faults) >= _MOST_FAULTS:
                 break
+            done += 1
+            report(done, total)
             try:
                 sample = samples[number]
                 check_sample(sample, layout)

@@ -207,6 +207,10 @@ def check_fits(experiment: Experiment, layout: Layout) -> None:
 def check_batch(experiment: Experiment, n_samples: int) -> None:
     """Check that there are as many samples to learn from as a batch holds.
 
+    Args:
+        experiment: The experiment.
+        n_samples: Samples to learn from, without those that are kept aside.
+
     Raises:
         ConfigError: If there are fewer.
     """

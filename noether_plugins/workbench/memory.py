@@ -105,7 +105,9 @@ def _storage(leaf: object) -> int | None:
 class StepMemory:
     """Measures what a step of a training takes, at the first two steps that it sees.
 
-    The second is the fuller one: from then on the optimizer keeps moments of the gradients.
+    The second is the fuller one: from then on the optimizer keeps moments of the gradients. On a
+    CPU, a model that is compiled is measured as it is written, in a rehearsal: what looks at each
+    operation would keep it from being compiled.
     """
 
     def __init__(self) -> None:
@@ -118,12 +120,16 @@ class StepMemory:
         """Update the weights of a trainer once; return the loss."""
         if not self._left:
             return trainer.step()
-        kept = trainer.bytes_kept
-        with peak_of(trainer.device) as peak:
-            loss = trainer.step()
         self._left -= 1
+        kept = trainer.bytes_kept
+        is_rehearsed = trainer.config.compile and trainer.device.type == "cpu"
+        with peak_of(trainer.device) as peak:
+            if is_rehearsed:
+                trainer.rehearse()
+            else:
+                loss = trainer.step()
         self.bytes = kept + peak.bytes
-        return loss
+        return trainer.step() if is_rehearsed else loss
 
 
 def peak_memory(device: torch.device) -> int:
@@ -136,13 +142,15 @@ def peak_memory(device: torch.device) -> int:
 
 def allowed_memory(experiment: Experiment) -> int:
     """Return the bytes that a run may take: its limit, or all that the machine has."""
-    machine = memory_of_machine()
+    there = memory_of_machine(experiment)
     limit = experiment.memory_limit
-    return machine if limit is None else int(min(machine, limit * _GIB))
+    return there if limit is None else int(min(there, limit * _GIB))
 
 
-def memory_of_machine() -> int:
-    """Return the bytes of main memory."""
+def memory_of_machine(experiment: Experiment) -> int:
+    """Return the bytes that there are where an experiment is computed, on the GPU or beside it."""
+    if experiment.training.device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_properties("cuda").total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -193,7 +201,7 @@ def check_within(
     allowed = allowed_memory(experiment)
     if need <= allowed:
         return
-    is_limited = allowed < memory_of_machine()
+    is_limited = allowed < memory_of_machine(experiment)
     source = "memory_limit" if is_limited else "the memory of this machine"
     raise OutOfMemoryError(
         f"the run needs at least {need / _GIB:.2f} GiB and {source} is {allowed / _GIB:.2f} GiB; "

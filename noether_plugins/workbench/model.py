@@ -43,7 +43,7 @@ class PointTransformer(nn.Module):
         }
         # Lists, since a group may have a name that an attribute of modules has.
         self.embeddings = nn.ModuleList(
-            TokenEmbedding(_n_features(layout, group), width) for group in self.groups
+            TokenEmbedding(n_features(layout, group), width) for group in self.groups
         )
         blocks = [Block(attention, config, input_dim=self.input_dim) for _ in range(config.depth)]
         self.blocks = nn.ModuleList(blocks)
@@ -95,7 +95,7 @@ class PointTransformer(nn.Module):
         return fields
 
 
-def _n_features(layout: Layout, group: str) -> int:
+def n_features(layout: Layout, group: str) -> int:
     """Return how many numbers are known of each point of a group, its coordinates among them."""
     inputs = [*layout.groups[group].inputs.values(), *layout.inputs.values()]
     return layout.coordinates + sum(quantity.width for quantity in inputs)

@@ -56,6 +56,25 @@ def progress(steps: int, *, done: int = 0) -> Iterator[Show]:
         yield show
 
 
+def slow_count(what: str, *, seconds: float = 5.0) -> Callable[[int, int], None]:
+    """Return what is called with how many things of how many are done, and says so now and then.
+
+    Args:
+        what: The things, in the plural.
+        seconds: Time from one line to the next; what is over before prints none.
+    """
+    stream = LastingStream(sys.stderr)
+    last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            print(f"{done} of {total} {what}", file=stream, flush=True)
+
+    return show
+
+
 def _lines(stream: LastingStream, steps: int, done: int) -> Show:
     start = time.monotonic()
 

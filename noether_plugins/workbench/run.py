@@ -53,11 +53,12 @@ from noether_plugins.workbench.outputs import (
 )
 from noether_plugins.workbench.picture import draw
 from noether_plugins.workbench.prediction import predicted_fields
-from noether_plugins.workbench.progress import progress
+from noether_plugins.workbench.progress import progress, slow_count
 from noether_plugins.workbench.result import result_of, summary
 from noether_plugins.workbench.saved import check_savable, contents_of_run, write_model
 from noether_plugins.workbench.signals import Signals, Terminated, caught_signals
 from noether_plugins.workbench.training import Trainer
+from noether_plugins.workbench.trial import check_call
 
 _INTERRUPTED = 130
 
@@ -279,6 +280,7 @@ def _prepared(
     layout = task.layout
     check_fits(experiment, layout)
     check_weights(experiment, layout)
+    check_call(experiment.attention, experiment.model, layout)
     say(f"making the samples of {experiment.task.type}")
     data = prepare(
         task,
@@ -286,6 +288,7 @@ def _prepared(
         seed=experiment.seed,
         device=device,
         memory=allowed_memory(experiment) // 4,
+        report=slow_count("samples"),
     )
     check_batch(experiment, len(data.train))
 
@@ -531,7 +534,7 @@ class _Looks:
 
 def _points_drawn(task: Task) -> int | None:
     """Return the most points of a group that a step sees of a sample; None for all that it has."""
-    if type(task).draw is Task.draw:
+    if not task.is_drawn:
         return None
     sample = task.draw(0, np.random.default_rng(0))
     return max(len(points) for points in sample.groups.values())

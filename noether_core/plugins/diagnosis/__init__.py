@@ -83,7 +83,7 @@ def diagnose(
         core_commands: Names of Noether's own commands, which those of plugins may clash with.
         with_imports: Import each plugin, and each module that ``NOETHER_REGISTER`` names, in a
             process of its own.
-        is_deep: Import the torch module of each variant there too, and make one by its example.
+        is_deep: Import the class of each variant and task there too, and make one by its example.
         timeout: Seconds that each of these processes may take.
         slow: Milliseconds above which an import is slow.
     """

@@ -20,7 +20,7 @@ from noether_core.plugins.diagnosis.environment import (
     without,
 )
 from noether_core.plugins.imports import file_of
-from noether_core.plugins.metadata import CORE, GROUPS, EntryPoint
+from noether_core.plugins.metadata import CORE, GROUPS, VARIANTS, EntryPoint
 from noether_core.plugins.registry import IN_PROCESS
 from noether_core.regular_files import read_regular
 from noether_core.spelling import did_you_mean, nearest
@@ -162,11 +162,13 @@ def _reinstall(name: str) -> str:
 
 def ambiguous_types(environment: Environment) -> Iterator[Finding]:
     """Yield the types that several packages provide and none is preferred for."""
-    ambiguous = [one.entry for one in candidates(environment.known) if one.state == AMBIGUOUS]
-    for entries in _by_name(ambiguous):
-        spellings = " or ".join(repr(entry.qualified_name) for entry in entries)
-        setting = f"NOETHER_PREFER={entries[0].qualified_name}"
-        yield _clash("type", entries, f"write {spellings} in configs, or set {setting}, say")
+    for known in environment.known.kinds():
+        ambiguous = [one.entry for one in candidates(known) if one.state == AMBIGUOUS]
+        what = "type" if known.kind is VARIANTS else known.kind.noun
+        for entries in _by_name(ambiguous):
+            spellings = " or ".join(repr(entry.qualified_name) for entry in entries)
+            setting = f"NOETHER_PREFER={entries[0].qualified_name}"
+            yield _clash(what, entries, f"write {spellings} in configs, or set {setting}, say")
 
 
 def clashing_commands(environment: Environment) -> Iterator[Finding]:

@@ -145,7 +145,8 @@ class Environment:
     @property
     def plugins(self) -> tuple[EntryPoint, ...]:
         """The plugins of every group that are not blocked."""
-        return (*self.known.providers(), *self.known.commands(), *self.known.extensions())
+        of_types = [entry for known in self.known.kinds() for entry in known.providers()]
+        return (*of_types, *self.known.commands(), *self.known.extensions())
 
     @property
     def distributions_with_plugins(self) -> frozenset[str]:

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from noether_core.errors import NoetherError, PluginError
-from noether_core.hookspecs import AttentionVariant
+from noether_core.hookspecs import PluginRecord
 from noether_core.plugins.imports import describe, file_of, import_object
-from noether_core.plugins.metadata import ATTENTION, COMMAND, EXTENSION, EntryPoint, Index
+from noether_core.plugins.metadata import COMMAND, EXTENSION, KINDS, TASKS, EntryPoint, Index
 from noether_core.plugins.registry import IN_PROCESS, Registry, registry
 from noether_core.spelling import did_you_mean
 
@@ -55,12 +55,15 @@ def _facts(entry: list[str], *, is_deep: bool) -> dict[str, Any]:
     facts["milliseconds"] = round(seconds * 1000, 1)
     facts["imports_torch"] = "torch" in sys.modules and not had_torch
     facts["registered"] = sorted(set(_registered()) - before)
-    variant = facts.pop("variant", None)
-    if variant is not None:
-        facts["api_version"] = variant.api_version
-        facts["complaint"] = (
-            _deep_complaint(variant) if is_deep else complaint_about(variant.module)
-        )
+    record = facts.pop("record", None)
+    if record is not None:
+        facts["api_version"] = record.api_version
+        if not is_deep:
+            facts["complaint"] = complaint_about(record.module)
+        elif entry[0] == TASKS.group:
+            facts["complaint"] = _complaint_about_task(record)
+        else:
+            facts["complaint"] = _deep_complaint(record)
     return facts
 
 
@@ -74,7 +77,8 @@ def _seconds_without_processor() -> float:
 
 
 def _registered() -> list[str]:
-    return [entry.name for entry in registry().providers() if entry.distribution == IN_PROCESS]
+    entries = [entry for known in registry().kinds() for entry in known.providers()]
+    return [entry.name for entry in entries if entry.distribution == IN_PROCESS]
 
 
 def _import_registered() -> dict[str, Any]:
@@ -85,9 +89,9 @@ def _import_registered() -> dict[str, Any]:
 
 
 def _use(entry: EntryPoint) -> dict[str, Any]:
-    """Import a plugin as its users do; return its variant, if it has one, or what went wrong."""
+    """Import a plugin as its users do; return its record, if it has one, or what went wrong."""
     try:
-        return {"variant": _load(entry)}
+        return {"record": _load(entry)}
     except PluginError as error:
         reason = error.reason
         # an extension's error also says how to do without it, and so does doctor
@@ -98,9 +102,10 @@ def _use(entry: EntryPoint) -> dict[str, Any]:
         return {"reason": str(error)}
 
 
-def _load(entry: EntryPoint) -> AttentionVariant | None:
-    if entry.group == ATTENTION:
-        return registry().get(entry.qualified_name)
+def _load(entry: EntryPoint) -> PluginRecord | None:
+    if entry.group in KINDS:
+        record: PluginRecord = registry().of_kind(KINDS[entry.group]).get(entry.qualified_name)
+        return record
     if entry.group == COMMAND:
         registry().add_command(entry, argparse.ArgumentParser())
     else:
@@ -108,7 +113,26 @@ def _load(entry: EntryPoint) -> AttentionVariant | None:
     return None
 
 
-def _deep_complaint(variant: AttentionVariant) -> str | None:
+def _complaint_about_task(record: PluginRecord) -> str | None:
+    """Import the class of a task, and make one of the example; samples are not made for it."""
+    if find_spec("numpy") is None:  # as torch, which comes with it, and of which a finding tells
+        return complaint_about(record.module)
+    try:
+        found = import_object(record.module, record.type)
+        tasks = sys.modules.get("noether_core.tasks")
+        if tasks is None or not isinstance(found, type) or not issubclass(found, tasks.Task):
+            return f"{record.module} is no subclass of Task"
+        found(record.example_config(), seed=0)
+    except PluginError as error:
+        return error.reason
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  a class may fail in any way
+        return f"{record.module} makes nothing of its example: {describe(error)}"
+    return None
+
+
+def _deep_complaint(variant: PluginRecord) -> str | None:
     """Import the class of a variant, which brings torch along, and make a module of the example."""
     if find_spec("torch") is None:  # a finding of its own says so, once for all variants
         return complaint_about(variant.module)

@@ -56,7 +56,7 @@ class Outcome:
     """Types that it registered in the process while it was imported."""
 
     api_version: int | None = None
-    """The contract that it was written for; None for what is no variant."""
+    """The contract that it was written for; None for what has no record."""
 
     complaint: str | None = None
     """What is wrong with the class of its module."""
@@ -78,7 +78,7 @@ def outcomes(
     Args:
         entries: Plugins.
         modules: Modules.
-        is_deep: Import the modules of variants as well, and make one of each example.
+        is_deep: Import the modules of variants and tasks as well, and make one of each example.
         timeout: Seconds that each may take, Python's start included.
 
     Yields:

@@ -11,6 +11,7 @@ import numpy as np
 
 from noether_plugins.tasks.airfoil.contours import (
     SHARP,
+    BoolArray,
     FloatArray,
     as_contour,
     first_crossing,
@@ -24,7 +25,7 @@ from noether_plugins.tasks.airfoil.panels import solve
 if TYPE_CHECKING:
     import os
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 _CORNER = np.deg2rad(60.0)
 """Least angle by which a contour turns at the corner of a base."""
@@ -35,6 +36,9 @@ _TAIL = np.deg2rad(135.0)
 _SHARP_TURN = np.deg2rad(155.0)
 """Where a contour turns by more at its first node, and hardly at its last, no base is between them.
 """
+
+_MOST_POINTS = 4000
+"""Every point acts on every other: more would take gigabytes."""
 
 _HIGHEST_BASE = 0.25
 """Chords. An open contour whose ends are farther apart goes around nothing."""
@@ -82,7 +86,8 @@ def flow_around(nodes: ArrayLike, angle: float) -> SectionFlow:
     Args:
         nodes: ``(count, 2)`` corners in chords, x downstream and y up, from the tail over the nose
             and back to it, in either direction. The tail is sharp where the last is the first, and
-            blunt where they are apart; a blunt one may repeat the first at the end as well.
+            blunt where they are apart; a blunt one may repeat the first at the end as well. Any
+            may come several times in a row.
         angle: Angle of attack in degrees, positive nose up.
 
     Returns:
@@ -103,24 +108,12 @@ class Walk(NamedTuple):
     contour: FloatArray
     """``(panels + 1, 2)``: counter-clockwise from tail to tail, the base of a blunt one open."""
 
-    base: int
-    """Where the nodes repeat one end of a base at the other: -1 before the first node of the
-    contour, 1 behind its last, and 0 where they do not.
-    """
-
-    is_turned: bool
-    """Whether they run clockwise."""
+    places: NDArray[np.intp]
+    """``(nodes,)``: which node of the contour each one is."""
 
     def at_nodes(self, values: FloatArray) -> FloatArray:
-        """Return values ``(panels + 1, ...)`` on the contour in the order of the nodes.
-
-        A node that is repeated has the values of the node that it repeats.
-        """
-        if self.base < 0:
-            values = np.concatenate([values[-1:], values])
-        elif self.base > 0:
-            values = np.concatenate([values, values[:1]])
-        return values[::-1] if self.is_turned else values
+        """Return values ``(panels + 1, ...)`` on the contour in the order of the nodes."""
+        return np.asarray(values[self.places])
 
 
 def walk_around(nodes: ArrayLike) -> Walk:
@@ -129,10 +122,29 @@ def walk_around(nodes: ArrayLike) -> Walk:
     Raises:
         ValueError: If they are no contour of a section.
     """
-    contour = as_contour(nodes)
-    is_turned = signed_area(np.asarray(nodes, dtype=np.float64)) < 0
-    base = _base_among(contour)
-    return Walk(contour[max(-base, 0) : len(contour) - max(base, 0)], base, is_turned)
+    points = np.atleast_1d(np.asarray(nodes, dtype=np.float64))
+    if len(points) > _MOST_POINTS:
+        raise ValueError(
+            f"points: {len(points)} of them, and the flow around at most {_MOST_POINTS} is found; "
+            "leave some out"
+        )
+    is_new = _is_new(points)
+    loop = as_contour(points[is_new])
+    base = _base_among(loop)
+    contour = loop[max(-base, 0) : len(loop) - max(base, 0)]
+
+    numbers = is_new.cumsum() - 1
+    if signed_area(points[is_new]) < 0:
+        numbers = len(loop) - 1 - numbers
+    # What runs along the base comes to its other end.
+    return Walk(contour, (numbers - max(-base, 0)) % len(contour))
+
+
+def _is_new(points: FloatArray) -> BoolArray:
+    """Return which points ``(count, ...)`` are other than the one before."""
+    is_new = np.ones(len(points), dtype=np.bool_)
+    is_new[1:] = (points[1:] != points[:-1]).any(axis=tuple(range(1, points.ndim)))
+    return is_new
 
 
 def _base_among(contour: FloatArray) -> int:
@@ -228,8 +240,7 @@ def read_section(path: str | os.PathLike[str]) -> Section:
             )
         else:  # a name such as 63 215
             header, points = lines[rows[0].line - 1].strip(), points[1:]
-    is_new = np.append(True, (np.diff(points, axis=0) != 0).any(axis=1))
-    return Section(header or path.stem, points[is_new], angle)
+    return Section(header or path.stem, points[_is_new(points)], angle)
 
 
 class _Row(NamedTuple):

@@ -54,7 +54,7 @@ LAYOUT = Layout(
         ),
         "volume": GroupLayout(
             inputs={"distance": Quantity(unit="chords", is_normalised=False)},
-            fields={"velocity": Quantity(width=2, label="velocity over free stream")},
+            fields={"velocity": Quantity(width=2)},
         ),
     },
     length=1.0,

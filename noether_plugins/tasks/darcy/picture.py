@@ -30,12 +30,13 @@ def draw(case: Case, predict: Predict) -> bytes:
     predicted = _predicted(case, predict)
     difference = predicted - true
     most = float(np.abs(difference).max()) or 1.0
+    highest = float(max(true.max(), predicted.max()))
 
     figure = Figure(figsize=_INCHES, layout="constrained")
     panels = {
         "ln k": (case.log_permeability, "cividis", None, None),
-        "pressure, true": (true, "viridis", 0.0, true.max()),
-        "pressure, predicted": (predicted, "viridis", 0.0, true.max()),
+        "pressure, true": (true, "viridis", 0.0, highest),
+        "pressure, predicted": (predicted, "viridis", 0.0, highest),
         "predicted less true": (difference, "coolwarm", -most, most),
     }
     for axes, (title, (values, colours, low, high)) in zip(

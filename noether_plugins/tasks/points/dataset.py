@@ -88,7 +88,7 @@ def survey(config: PointsConfig, seed: int) -> Dataset:
     parameters = Parameters(config)
     known: dict[Path, Known] = {}
     bytes_left = MOST_KEPT_BYTES
-    cases = [*split.train, *split.test]
+    cases = sorted([*split.train, *split.test], key=lambda case: case.file)
     for number, case in enumerate(cases):
         found = _look_at(case, config, parameters, bytes_left, problems)
         known[case.file] = found

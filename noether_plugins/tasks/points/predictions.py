@@ -106,7 +106,7 @@ def write(config: PointsConfig, file: Path, predicted: Fields, folder: Path) -> 
     targets = _targets(case, additions, folder)
 
     files = OpenFiles()
-    with staged_folder(folder, last=next(reversed(targets.values())).name) as stage:
+    with staged_folder(folder, last=next(iter(targets.values())).name) as stage:
         for path, target in targets.items():
             try:
                 files.get(path).write(str(Path(stage) / target.name), additions[path])
@@ -136,13 +136,13 @@ def _additions(group: PointsGroup, fields: Mapping[str, NDArray[Any]]) -> Iterat
 def _targets(
     case: Case, additions: Mapping[Path, list[Addition]], folder: Path
 ) -> dict[Path, Path]:
-    """Return where the copy of each file goes, that of the case itself last.
+    """Return where the copy of each file goes, that of the case itself first.
 
     Raises:
         TaskError: If a copy would take the place of what it is a copy of.
     """
     targets: dict[Path, Path] = {}
-    for path in sorted(additions, key=lambda path: path == case.file):
+    for path in sorted(additions, key=lambda path: path != case.file):
         name = path.name
         if name in {target.name for target in targets.values()}:
             name = f"{path.parent.name}_{name}"  # of the same name, and from another folder

@@ -79,6 +79,11 @@ class PointsTask(Task):
 
         return LazySamples(len(cases), make, size=None)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether ``points_per_sample`` says so."""
+        return self.config.points_per_sample is not None
+
     def draw(self, number: int, rng: np.random.Generator) -> Sample:
         """Return a case to learn from, or some points of it, drawn from *rng*.
 

@@ -16,7 +16,7 @@ from noether_plugins.tasks.potential.ellipsoid import EllipsoidFlow, FloatArray
 _HELD_OUT = 1_000_003
 """Added to the seed for held-out bodies."""
 
-_VELOCITY = Quantity(width=3, label="velocity over stream")
+_VELOCITY = Quantity(width=3)
 
 LAYOUT = Layout(
     coordinates=3,
@@ -62,6 +62,11 @@ class PotentialTask(Task):
     def test(self) -> Sequence[Sample]:
         """Held-out bodies."""
         return self._samples(self.seed + _HELD_OUT, self.config.n_test)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether ``points_per_sample`` says so."""
+        return self.config.points_per_sample is not None
 
     def draw(self, number: int, rng: np.random.Generator) -> Sample:
         """Return a body to learn from; at points of its own, where ``points_per_sample`` is given.

@@ -13,6 +13,7 @@ import attrs
 import pytest
 import torch
 
+from noether_core import AttentionConfig
 from noether_plugins.attention.dot_product.config import DotProductAttentionConfig
 from noether_plugins.workbench.data import prepare
 from noether_plugins.workbench.experiment import Experiment, ModelConfig, TrainingConfig
@@ -96,6 +97,7 @@ def new_trainer(small: Experiment) -> NewTrainer:
         *,
         is_equal: bool = False,
         dropout: float = 0.0,
+        attention: AttentionConfig = small.attention,
         **options: Any,
     ) -> Trainer:
         task = kind(TinyTaskConfig(is_equal=is_equal), seed=0)
@@ -103,8 +105,8 @@ def new_trainer(small: Experiment) -> NewTrainer:
         cpu = torch.device("cpu")
         data = prepare(task, validation=training.validation, seed=0, device=cpu, memory=2**20)
         torch.manual_seed(0)
-        attention = attrs.evolve(small.attention, dropout=dropout)
-        model = PointTransformer(attention, small.model, task.layout)
+        chosen = attrs.evolve(attention, dropout=dropout)
+        model = PointTransformer(chosen, small.model, task.layout)
         return Trainer(model, data, training, seed=0)
 
     return make

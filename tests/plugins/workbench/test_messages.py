@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from noether_plugins.workbench.messages import LastingStream
-from noether_plugins.workbench.progress import duration, progress
+from noether_plugins.workbench.progress import duration, progress, slow_count
 
 SPEAKER = """
 import sys
@@ -64,6 +64,18 @@ def test_progress_without_a_terminal_is_lines_with_loss_time_left_and_memory(cap
     assert len(lines) == 10
     assert lines[0] == "step 5/30: loss 0.2000, step memory 3 MiB, 0 s left"
     assert lines[-1] == "step 30/30: loss 0.0333, step memory 3 MiB"
+
+
+def test_work_that_takes_long_says_how_much_is_done(capsys):
+    for seconds in (0.0, 100.0):
+        show = slow_count("samples", seconds=seconds)
+        for number in range(3):
+            show(number + 1, 3)
+    assert capsys.readouterr().err.splitlines() == [
+        "1 of 3 samples",
+        "2 of 3 samples",
+        "3 of 3 samples",
+    ]
 
 
 @pytest.mark.parametrize(

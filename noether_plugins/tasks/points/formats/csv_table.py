@@ -132,7 +132,7 @@ class CsvFile(File, Table):
                 values = self._values(record.text)
                 if len(values) != len(self._columns):
                     raise FileFault(self._fault_of_length(record, values))
-                yield dict(zip(self._columns, values, strict=True))
+                yield dict(zip(self._columns, map(self._with_point, values), strict=True))
 
     def write(self, path: str, additions: Sequence[Addition]) -> None:  # noqa: D102  inherited
         with self._path.open("rb") as file:
@@ -234,6 +234,10 @@ class CsvFile(File, Table):
                 else:
                     numbers[row, position] = number
         return numbers
+
+    def _with_point(self, text: str) -> str:
+        """Return a number as Python writes it, and any other text as it is."""
+        return text if self._number(text) is None else text.replace(",", ".")
 
     def _fault_of_length(self, record: _Record, values: Sequence[str]) -> str:
         return f"line {record.line} has {len(values)} values, expected {len(self._columns)}"

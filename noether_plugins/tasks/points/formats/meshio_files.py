@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,11 @@ def _read(meshio: Any, path: str, known: str | None = None) -> tuple[Any, str]:
     )
     for kind in formats:
         try:
-            return _quietly("cannot be read", lambda kind=kind: meshio.read(path, kind)), kind
+            what = "cannot be read" if len(formats) == 1 else f"cannot be read as {kind}"
+            return _quietly(what, lambda kind=kind: meshio.read(path, kind)), kind
         except FileFault as fault:
             faults += fault.faults
-    raise FileFault(*faults)
+    raise FileFault("; ".join(faults))
 
 
 def _quietly(what: str, do: Any) -> Any:
@@ -140,7 +142,12 @@ def _quietly(what: str, do: Any) -> Any:
     """
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # of numbers in damaged files, which overflow
             return do()
     except ModuleNotFoundError as error:
         package = error.name or "a package"

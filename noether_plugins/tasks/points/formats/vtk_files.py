@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noether_core.errors import MissingExtraError
+from noether_plugins.tasks.points.formats import legacy_vtk
 from noether_plugins.tasks.points.formats.mesh import MeshTable
 from noether_plugins.tasks.points.formats.source import (
     Addition,
@@ -23,7 +26,9 @@ from noether_plugins.tasks.points.formats.source import (
 
 EXTENSIONS: Final = (".vtu", ".vtp", ".vtk", ".vts", ".vtr", ".vti")
 
-_MESSAGE = re.compile(r"^(?:ERROR|Warning|Generic Warning): In .*, line \d+\n", re.MULTILINE)
+_TAIL_BYTES = 1 << 10
+
+_MESSAGE = re.compile(r"^(ERROR|Warning|Generic Warning): In .*, line \d+\n", re.MULTILINE)
 _SPEAKER = re.compile(r"^\w+ \(0x[0-9a-f]+\): ", re.MULTILINE)
 
 
@@ -35,8 +40,15 @@ class VtkFile(File):
             import pyvista  # noqa: PLC0415  an extra
         except ImportError as error:
             raise MissingExtraError("reading VTK's files", "pyvista", "pyvista") from error
+        if path.lower().endswith(legacy_vtk.EXTENSION):
+            legacy_vtk.refuse_what_crashes(path)
+        else:
+            _check_end(path)
         with _complaints_are_faults():
-            mesh = pyvista.read(path)
+            # not pyvista.read, which hands on what VTK complains of as warnings, and to the log
+            reader = pyvista.get_reader(path).reader
+            reader.Update()
+            mesh = pyvista.wrap(reader.GetOutputDataObject(0))
         if not isinstance(mesh, pyvista.DataSet):
             raise FileFault(f"holds a {type(mesh).__name__}, which is no mesh")
         self._mesh: Any = mesh
@@ -71,11 +83,13 @@ class VtkFile(File):
 
     def _check_cells(self) -> None:
         """Refuse cells of points that there are not: VTK would read past the end of memory."""
-        for cells in _connectivity(self._mesh):
-            if len(cells) and not 0 <= cells.min() <= cells.max() < self._mesh.n_points:
-                worst = max(cells.max(), -cells.min(), key=abs)
-                points = self._mesh.n_points
-                raise FileFault(f"a cell names the point {worst}, and there are {points} points")
+        points = self._mesh.n_points
+        for offsets, cells in _connectivity(self._mesh):
+            if (np.diff(offsets) < 0).any() or [*offsets[[0, -1]]] != [0, len(cells)]:
+                raise FileFault("its cells do not end where they should")
+            wrong = cells[(cells < 0) | (cells >= points)]
+            if len(wrong):
+                raise FileFault(f"a cell has the point {wrong[0]}, and there are {points} points")
 
     def whole(self, name: str) -> NDArray[Any]:  # noqa: D102  inherited
         if name not in self._mesh.field_data:
@@ -92,14 +106,24 @@ class VtkFile(File):
             self._mesh.save(path)
 
 
-def _connectivity(mesh: Any) -> Iterator[NDArray[Any]]:
-    """Yield the points that the cells of a mesh are made of."""
+def _check_end(path: str) -> None:
+    """Refuse a file in XML that is cut off: VTK would leave out some arrays, and say nothing."""
+    with Path(path).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        tail = file.read()
+    if b"</VTKFile>" not in tail:
+        raise FileFault("is cut off: it does not end with </VTKFile>")
+
+
+def _connectivity(mesh: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Yield where the points of each cell begin, and those points, for each kind of cells."""
     for kind in ("GetCells", "GetVerts", "GetLines", "GetPolys", "GetStrips"):
         cells = getattr(mesh, kind, lambda: None)()
         if cells is not None:
             from vtkmodules.util.numpy_support import vtk_to_numpy  # noqa: PLC0415  an extra
 
-            yield vtk_to_numpy(cells.GetConnectivityArray())
+            offsets = vtk_to_numpy(cells.GetOffsetsArray())
+            yield offsets, vtk_to_numpy(cells.GetConnectivityArray())
 
 
 def _unit_of(data: Any, name: str) -> str:
@@ -143,11 +167,17 @@ def _complaints_are_faults() -> Iterator[None]:
         raise FileFault(f"VTK cannot read it: {complaint}")
 
 
-def _first(printed: str | None) -> str:
-    """Return the first of VTK's messages, without its place in VTK."""
-    messages = [text.strip() for text in _MESSAGE.split(printed or "")]
-    first = next(filter(None, messages), "")
-    return " ".join(_SPEAKER.sub("", first).split())
+def _first(printed: str | bytes | None) -> str:
+    """Return the first of VTK's messages that is of an error, without its place in VTK."""
+    if isinstance(printed, bytes):  # what it quotes of a file may be no text
+        printed = printed.decode("utf-8", "replace")
+    _, *parts = _MESSAGE.split(printed or "")
+    for kind, text in zip(parts[::2], parts[1::2], strict=True):
+        # VTK cannot read the range that it writes of an array with NaN, and does not need it
+        is_error = kind == "ERROR" or "error" in text.lower()
+        if is_error and "InformationKey" not in text:
+            return " ".join(_SPEAKER.sub("", text).split())
+    return ""
 
 
 def _invalid(warned: Sequence[warnings.WarningMessage]) -> str:

@@ -80,6 +80,20 @@ def test_an_open_tail_of_hardly_any_height_is_a_sharp_one():
     np.testing.assert_allclose(open_tail[2:-2], closed[2:-2], atol=5e-3)
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [SHARP, BLUNT, np.concatenate([BLUNT[-1:], BLUNT])[::-1]],
+    ids=["sharp", "blunt", "along the base, clockwise"],
+)
+def test_points_may_come_several_times(nodes):
+    places = np.sort(np.append(np.arange(len(nodes)), [0, 0, 17, 50, len(nodes) - 1]))
+
+    flow, once = flow_around(nodes[places], 3.0), flow_around(nodes, 3.0)
+
+    assert flow.lift == once.lift
+    np.testing.assert_array_equal(flow.pressure, once.pressure[places])
+
+
 @pytest.mark.parametrize("gap", [1e-12, 1e-6])
 def test_a_tail_that_rounding_opens_is_a_sharp_one(gap):
     nodes = SHARP.copy()
@@ -180,8 +194,12 @@ def test_velocity_around_a_blunt_section_comes_from_panels_and_base():
         (np.where(np.arange(101)[:, None] == 30, np.nan, SHARP), "NaN or infinity"),
         (SHARP * [1, 0], "enclose no area"),
         (SHARP[:, :1], r"shape \(101, 1\)"),
+        (SHARP[0], r"shape \(2,\)"),
+        (SHARP[:0], "0 panels"),
+        (SHARP[[0] * 20], "0 panels"),
         (np.concatenate([SHARP[:20], SHARP[22:19:-1], SHARP[23:]]), "panels cross or touch"),
         (with_base(upper=-0.02, lower=-0.02), r"panels cross or touch, the one from \(.*\) and"),
+        (np.zeros((4001, 2)), "4001 of them, and the flow around at most 4000 is found"),
         (SHARP[:60], "apart; give a contour that goes around a section"),
         (SHARP[:-1], r"the tail at \(1, 0\) is sharp, .*repeat the first point at the end"),
         (

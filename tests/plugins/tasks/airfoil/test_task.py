@@ -1,4 +1,5 @@
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -178,6 +179,18 @@ def test_files_that_are_no_sections_are_refused_all_at_once_by_name_and_reason(f
         "flat.dat: they enclose no area; give a contour that goes around a body",
         "mühle.dat, line 3: '0.5 O.1' is no point; give x and y",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_pipes_and_links_that_lead_nowhere_are_no_files(folder):
+    os.mkfifo(folder / "pipe.dat")
+    (folder / "link.dat").symlink_to(folder / "gone")
+
+    with pytest.raises(TaskError, match=r"2 of 7 files") as caught:
+        open_folder(folder)
+
+    assert "link.dat: cannot be read: No such file" in str(caught.value)
+    assert "pipe.dat: is no file of points" in str(caught.value)
 
 
 def test_a_contour_whose_flow_no_equations_determine_is_refused_by_name(tmp_path, monkeypatch):
