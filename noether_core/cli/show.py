@@ -1,4 +1,4 @@
-"""``noether show``: one variant, one task, or one saved module, in full."""
+"""``noether show``: one variant, one task, one saved module, or one run, in full."""
 
 from __future__ import annotations
 
