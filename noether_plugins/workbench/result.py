@@ -22,6 +22,7 @@ def result_of(
     evaluation: Evaluation | None,
     *,
     seconds: float,
+    pace: tuple[int, float],
     step_memory: int | None,
 ) -> dict[str, Any]:
     """Return what is kept of a run besides its weights, as plain data.
@@ -31,6 +32,7 @@ def result_of(
         trainer: Its training, as far as it came.
         evaluation: Errors on held-out samples; None if Ctrl-C came before they were known.
         seconds: Time of all steps.
+        pace: How many of them were like all others, and their time.
         step_memory: Bytes that a step takes; None if none was done here.
     """
     attention, task = experiment.attention, experiment.task
@@ -47,7 +49,7 @@ def result_of(
         "steps": trainer.steps_done,
         "best_step": min(validations, key=validations.__getitem__) if validations else None,
         "seconds": seconds,
-        "seconds_per_step": seconds / trainer.steps_done,
+        "seconds_per_step": pace[1] / pace[0] if pace[0] else seconds / trainer.steps_done,
         "parameters": sum(each.numel() for each in trainer.model.parameters()),
         "step_memory_bytes": step_memory,
         "peak_memory_bytes": peak_memory(trainer.device),

@@ -62,6 +62,9 @@ from noether_plugins.workbench.trial import check_call
 
 _INTERRUPTED = 130
 
+_WARM_UP = 2
+"""First steps of a process, which take longer: their memory is measured, and caches are filled."""
+
 _FREE = frozenset(
     {
         ("memory_limit",),
@@ -319,6 +322,8 @@ class _Work:
         self._id = os.urandom(8).hex()
         self._replaces = place.replaces
         self._seconds = 0.0
+        self._steps_here = 0
+        self._pace = (0, 0.0)  # steps that are like all others, and their seconds
         self._memory = StepMemory()
         self._last_warning = ""
 
@@ -346,6 +351,7 @@ class _Work:
         random.setstate(state["random"])
         np.random.set_state(state["random_of_numpy"])
         self._seconds, self._memory.bytes = state["seconds"], state["step_memory"]
+        self._pace = state["pace"]
         self._id = contents.result["run"]
         self._replaces = contents.result["replaces"]
         cut(self._place.unfinished / LOG, self._trainer.steps_done)
@@ -413,7 +419,11 @@ class _Work:
         trainer = self._trainer
         rate, start = trainer.learning_rate, time.perf_counter()
         loss = self._memory.step(trainer)
-        self._seconds += time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self._seconds += seconds
+        self._steps_here += 1
+        if self._steps_here > _WARM_UP:
+            self._pace = (self._pace[0] + 1, self._pace[1] + seconds)
         check_within(peak_memory(trainer.device), self._experiment)
 
         step = trainer.steps_done
@@ -437,6 +447,7 @@ class _Work:
             "random": random.getstate(),
             "random_of_numpy": np.random.get_state(),
             "seconds": self._seconds,
+            "pace": self._pace,
             "step_memory": self._memory.bytes,
         }
         try:
@@ -497,6 +508,7 @@ class _Work:
                 self._trainer,
                 looks.evaluation,
                 seconds=self._seconds,
+                pace=self._pace,
                 step_memory=self._memory.bytes,
             ),
             "points_at_once": looks.points_at_once,
