@@ -32,7 +32,7 @@ _WRITERS: Final[Mapping[str, str]] = {
 }
 _READERS: Final[Mapping[str, str]] = {
     "module": "load_module reads it",
-    "run": "noether_plugins.workbench.load_run reads its folder",
+    "run": "load_run reads its folder, and 'noether show' says what it is",
     "checkpoint": "'noether run FILE --resume' goes on with it",
 }
 
