@@ -141,6 +141,7 @@ def _become(order: dict[str, Any], script: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    importlib.invalidate_caches()  # packages may have been installed since
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, file in enumerate(order["files"], start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
