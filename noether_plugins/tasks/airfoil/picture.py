@@ -72,10 +72,15 @@ def _predicted_speed(sample: Sample, field: AirfoilField, predict: Predict) -> F
     order = np.resize(np.random.default_rng(0).permutation(outside), n_handfuls * n_volume)
     positions = field.positions.reshape(-1, 2).astype(np.float32)
     away = field.distances.reshape(-1, 1).astype(np.float32)
+    velocities = field.velocities.reshape(-1, 2).astype(np.float32)
 
     speed = np.zeros(field.is_inside.size)
     for number, rows in enumerate(order.reshape(n_handfuls, n_volume)):
-        volume = Points(positions=positions[rows], inputs={"distance": away[rows]})
+        volume = Points(
+            positions=positions[rows],
+            inputs={"distance": away[rows]},
+            fields={"velocity": velocities[rows]},
+        )
         handful = Sample(name=f"handful_{number}", groups={"surface": surface, "volume": volume})
         speed[rows] = np.linalg.norm(predict(handful)["volume"]["velocity"], axis=1)
     return speed.reshape(field.is_inside.shape)

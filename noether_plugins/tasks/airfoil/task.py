@@ -96,18 +96,19 @@ class AirfoilTask(Task):
     @cached_property
     def train(self) -> Sequence[Sample]:
         """Aerofoils to learn from."""
-        return self._samples(self._cases(self.seed, 0), self.config.n_train)
+        return self._samples("aerofoil", self._cases(self.seed, 0), self.config.n_train)
 
     @cached_property
     def test(self) -> Sequence[Sample]:
         """Held-out aerofoils; with files, of sections that none of the others has."""
-        return self._samples(self._cases(self.seed + _HELD_OUT, 1), self.config.n_test)
+        cases = self._cases(self.seed + _HELD_OUT, 1)
+        return self._samples("held_out_aerofoil", cases, self.config.n_test)
 
-    def _samples(self, cases: Callable[[int], Case], count: int) -> Sequence[Sample]:
+    def _samples(self, name: str, cases: Callable[[int], Case], count: int) -> Sequence[Sample]:
         numbers = 5 * (self.config.n_surface + self.config.n_volume)
         return LazySamples(
             count,
-            lambda number: _sample_of(number, cases(number)),
+            lambda number: _sample_of(f"{name}_{number}", cases(number).tokens),
             size=numbers * np.dtype(np.float32).itemsize,
         )
 
@@ -160,7 +161,7 @@ class AirfoilTask(Task):
         from noether_plugins.tasks.airfoil.picture import draw  # noqa: PLC0415  with matplotlib
 
         case = self._cases(self.seed + _HELD_OUT, 1)(0)
-        return draw(case, _sample_of(0, case), predict)
+        return draw(case, self.test[0], predict)
 
     def read(self, file: Path, layout: Layout) -> Sample:  # noqa: ARG002  always the same
         """Return the section of a coordinate file, with its own nodes for surface points.
@@ -185,7 +186,7 @@ class AirfoilTask(Task):
             volume_distances=away,
             volume_velocities=flow.velocity(positions),
         )
-        return _points_of(file.stem, tokens)
+        return _sample_of(file.stem, tokens)
 
     def write(self, file: Path, predicted: Fields, folder: Path) -> tuple[Path, ...]:
         """Write Cp at the nodes of *file*, and velocities at points around, as two tables.
@@ -220,11 +221,7 @@ def _angle_of(opened: FileSection) -> float:
     return 0.0 if angle is None else angle
 
 
-def _sample_of(number: int, case: Case) -> Sample:
-    return _points_of(f"aerofoil_{number}", case.tokens)
-
-
-def _points_of(name: str, tokens: AirfoilTokens) -> Sample:
+def _sample_of(name: str, tokens: AirfoilTokens) -> Sample:
     """Return tokens as a sample, in single precision."""
 
     def single(values: FloatArray) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
