@@ -74,6 +74,7 @@ def _serve() -> None:
 def _become(order: dict[str, Any], script: Any) -> None:
     """Be the process of one command to its end."""
     os.chdir(order["folder"])
+    importlib.invalidate_caches()  # packages may have been installed since
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, file in enumerate(order["files"], start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
