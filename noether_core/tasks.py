@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 from annotated_types import Ge, Gt, Interval, MinLen
 
-from noether_core.atomic_writes import staged_folder, write_whole
+from noether_core.atomic_writes import write_whole
 from noether_core.errors import NoetherError
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.schema import Schema
@@ -32,7 +32,6 @@ __all__ = [
     "TaskConfig",
     "TaskError",
     "check_sample",
-    "staged_folder",
     "write_whole",
 ]
 
@@ -168,6 +167,15 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def test(self) -> Sequence[Sample]:
         """Held-out samples, none of which is one to learn from."""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether steps see other points of a sample each time: whether `draw` is overridden.
+
+        Where they do not, samples are drawn once and kept if they fit into memory. A task whose
+        options decide it overrides this too.
+        """
+        return type(self).draw is not Task.draw
 
     def draw(self, number: int, rng: np.random.Generator) -> Sample:  # noqa: ARG002  for others
         """Return a training sample as one step of the training sees it: whole, unless overridden.

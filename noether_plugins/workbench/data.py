@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from noether_core import ConfigError, Problem
 from noether_core.tasks import Layout, Sample, Task, TaskError, check_sample
 from noether_plugins.workbench.units import Measurement, Units
 
@@ -201,12 +202,12 @@ def prepare(
 
     Raises:
         TaskError: If samples cannot be had or are not what the layout says; all of them are named.
+        ConfigError: If samples are to be kept aside and there is one only.
     """
     layout = task.layout
     chosen, aside = split(len(task.train), validation, seed)
     measurement = Measurement(layout)
-    is_drawn = type(task).draw is not Task.draw
-    kept = _Kept(0 if is_drawn else memory)
+    kept = _Kept(0 if task.is_drawn else memory)
     most_points = 0
 
     for number, sample in _checked(task, layout, report):
@@ -218,16 +219,28 @@ def prepare(
     units = measurement.units()
     cases = kept.cases(units, device)
     train = Cases(task, units, chosen, seed, device, cases)
-    if is_drawn:  # then whole samples, which no step sees, say nothing of its size
+    if task.is_drawn:  # then whole samples, which no step sees, say nothing of its size
         most_points = sum(train.get(0, 1).sizes)
     held_out = Cases(task, units, tuple(sorted(aside)), seed, device, cases) if aside else None
     return Data(units, train, held_out, most_points)
 
 
 def split(n_samples: int, share: float, seed: int) -> tuple[tuple[int, ...], frozenset[int]]:
-    """Return which training samples are learnt from, and which are kept aside to validate by."""
+    """Return which training samples are learnt from, and which are kept aside to validate by.
+
+    Raises:
+        ConfigError: If some are to be kept aside, and there is one only.
+    """
     if not share or not n_samples:
         return tuple(range(n_samples)), frozenset()
+    if n_samples == 1:
+        problem = Problem(
+            keys=("training", "validation"),
+            message="the task has one sample to learn from",
+            value=share,
+            suggestion="write 0, or give it more samples",
+        )
+        raise ConfigError([problem])
     count = min(max(1, round(share * n_samples)), n_samples - 1)
     order = np.random.default_rng(seed).permutation(n_samples)
     aside = frozenset(int(number) for number in order[:count])

@@ -74,6 +74,9 @@ class TrainingConfig(Schema):
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the model computes in; with ``bfloat16`` its weights stay in single precision."""
 
+    tensorboard: bool = False
+    """Whether losses are written for TensorBoard too, where it is installed."""
+
     compile: bool = False
     """Whether the model goes through ``torch.compile``."""
 
@@ -203,6 +206,10 @@ def check_fits(experiment: Experiment, layout: Layout) -> None:
 
 def check_batch(experiment: Experiment, n_samples: int) -> None:
     """Check that there are as many samples to learn from as a batch holds.
+
+    Args:
+        experiment: The experiment.
+        n_samples: Samples to learn from, without those that are kept aside.
 
     Raises:
         ConfigError: If there are fewer.

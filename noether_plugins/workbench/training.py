@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -100,12 +100,7 @@ class Trainer:
             DivergedError: If the loss is not finite; the weights are those from before.
         """
         step = self.steps_done + 1
-        train, config = self.data.train, self.config
-        rows = torch.randperm(len(train), generator=self._order)[: config.batch_size]
-        cases = [train.get(row, step) for row in rows.tolist()]
-
-        self.model.train()
-        loss = self._add_gradients(cases).item()
+        loss = self._add_gradients(self._next_cases(), self._forward).item()
         if not math.isfinite(loss):
             self._optimizer.zero_grad(set_to_none=True)
             raise DivergedError(step, loss)
@@ -122,26 +117,48 @@ class Trainer:
         self._validate_if_due()
         return loss
 
-    def _add_gradients(self, cases: Sequence[Case]) -> Tensor:
+    def rehearse(self) -> None:
+        """Compute the gradients of the next step, uncompiled, and forget them.
+
+        Nothing of the training changes: the next step is the same as without.
+        """
+        order, device = self._order.get_state(), self.device
+        gpus = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=gpus), self._weights(self.model.state_dict()):
+            self._add_gradients(self._next_cases(), self.model)
+        self._optimizer.zero_grad(set_to_none=True)
+        self._order.set_state(order)
+
+    def _next_cases(self) -> list[Case]:
+        """Draw the samples of the next step."""
+        train = self.data.train
+        rows = torch.randperm(len(train), generator=self._order)[: self.config.batch_size]
+        return [train.get(row, self.steps_done + 1) for row in rows.tolist()]
+
+    def _add_gradients(self, cases: Sequence[Case], model: Callable[..., Any]) -> Tensor:
         """Compute the gradient of the loss, part by part; return the loss."""
+        self.model.train()
         at_once = math.ceil(len(cases) / self.config.accumulate)
         totals = n_present(cases)
         losses: list[Tensor] = []
         for part in self._parts(cases, at_once):
-            loss = self._share_of_loss(collate(part), totals)
+            loss = self._share_of_loss(collate(part), totals, model)
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 
-    def _share_of_loss(self, batch: Batch, totals: Mapping[str, int]) -> Tensor:
+    def _share_of_loss(
+        self, batch: Batch, totals: Mapping[str, int], model: Callable[..., Any]
+    ) -> Tensor:
         """Return what a part adds to the loss of all samples.
 
         Args:
             batch: The part.
             totals: For each group, how many of all samples have points there.
+            model: The model, or what it was compiled to.
         """
         with self._precision():
-            predicted = self._forward(batch.features, batch.real)
+            predicted = model(batch.features, batch.real)
         shares: list[Tensor] = []
         for (group, _), loss in field_losses(predicted, batch).items():
             shares.append(loss * (batch.n_present[group] / totals[group]))

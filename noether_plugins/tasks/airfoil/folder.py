@@ -60,6 +60,8 @@ def open_section(file: Path) -> FileSection:
         TaskError: If it has no section whose flow can be found, with the name of the file and the
             reason.
     """
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise TaskError(f"{file}: is no file of points")
     try:
         section = read_section(file)
     except ValueError as error:  # which names the file already
@@ -98,7 +100,7 @@ def open_folder(folder: Path) -> list[FileSection]:
     """
     try:
         files = sorted(
-            path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")
+            path for path in folder.iterdir() if not (path.is_dir() or path.name.startswith("."))
         )
     except OSError as error:
         raise TaskError(f"task.contours: {folder}: cannot be listed: {error.strerror}") from error

@@ -37,6 +37,9 @@ _SHARP_TURN = np.deg2rad(155.0)
 """Where a contour turns by more at its first node, and hardly at its last, no base is between them.
 """
 
+_MOST_POINTS = 4000
+"""Every point acts on every other: more would take gigabytes."""
+
 _HIGHEST_BASE = 0.25
 """Chords. An open contour whose ends are farther apart goes around nothing."""
 
@@ -120,6 +123,11 @@ def walk_around(nodes: ArrayLike) -> Walk:
         ValueError: If they are no contour of a section.
     """
     points = np.atleast_1d(np.asarray(nodes, dtype=np.float64))
+    if len(points) > _MOST_POINTS:
+        raise ValueError(
+            f"points: {len(points)} of them, and the flow around at most {_MOST_POINTS} is found; "
+            "leave some out"
+        )
     is_new = _is_new(points)
     loop = as_contour(points[is_new])
     base = _base_among(loop)

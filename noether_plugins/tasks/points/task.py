@@ -79,6 +79,11 @@ class PointsTask(Task):
 
         return LazySamples(len(cases), make, size=None)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether ``points_per_sample`` says so."""
+        return self.config.points_per_sample is not None
+
     def draw(self, number: int, rng: np.random.Generator) -> Sample:
         """Return a case to learn from, or some points of it, drawn from *rng*.
 
@@ -139,7 +144,8 @@ class PointsTask(Task):
         """Write predicted fields beside all else that the files of a case hold.
 
         An array ``pressure``, or the columns that make up a field, have their prediction beside
-        them, ``predicted_pressure``; one of that name that is there is replaced.
+        them, ``predicted_pressure``. One of that name that is there is replaced, but for columns in
+        text, which are refused.
 
         Args:
             file: What `read` was given.

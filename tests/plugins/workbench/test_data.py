@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from noether_core import ConfigError
 from noether_core.tasks import Points, TaskError
 from noether_plugins.workbench.data import as_case, collate, in_batches, prepare, split
 from tests.plugins.workbench.tiny_task import DrawingTask, TinyTask, TinyTaskConfig
@@ -102,6 +103,15 @@ def test_drawn_points_depend_on_seed_step_and_sample_alone():
     assert not first.kept
 
 
+def test_a_task_that_could_draw_and_does_not_is_kept():
+    class Still(DrawingTask):
+        is_drawn = False
+
+    data = _prepared(_task(Still))
+    assert len(data.train.kept) == 5
+    assert data.most_points == 18
+
+
 def test_the_largest_sample_is_known_for_what_a_step_may_need():
     assert _prepared(_task()).most_points == 18
     assert _prepared(_task(DrawingTask)).most_points <= 10
@@ -118,12 +128,17 @@ def test_samples_kept_aside_are_none_to_learn_from_and_change_no_units():
 
 
 @pytest.mark.parametrize(
-    ("n_samples", "share", "n_aside"), [(5, 0.0, 0), (5, 0.01, 1), (5, 0.99, 4), (1, 0.5, 0)]
+    ("n_samples", "share", "n_aside"), [(5, 0.0, 0), (5, 0.01, 1), (5, 0.99, 4), (2, 0.1, 1)]
 )
 def test_some_samples_are_left_to_learn_from_whatever_the_share(n_samples, share, n_aside):
     chosen, aside = split(n_samples, share, 0)
     assert len(aside) == n_aside
     assert {*chosen} | aside == {*range(n_samples)}
+
+
+def test_a_single_sample_is_not_kept_aside():
+    with pytest.raises(ConfigError, match=r"training\.validation: the task has one sample"):
+        split(1, 0.5, 0)
 
 
 def test_samples_that_are_alike_and_follow_each_other_are_computed_together():

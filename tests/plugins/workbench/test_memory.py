@@ -5,6 +5,7 @@ from typing import Literal
 import attrs
 import pytest
 import torch
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from noether_core import AttentionConfig, AttentionVariant, PluginError, registry
 from noether_plugins.workbench.memory import (
@@ -132,8 +133,8 @@ def test_the_peak_is_what_is_held_at_once_whoever_holds_it():
 
 def test_the_memory_of_a_step_counts_activations_gradients_and_moments(new_trainer):
     trainer, memory = new_trainer(is_equal=True), StepMemory()
-    losses = [memory.step(trainer) for _ in range(3)]
-    assert losses == [new_trainer(is_equal=True).step(), *losses[1:]]
+    for _ in range(3):
+        memory.step(trainer)
     weights = sum(parameter.nbytes for parameter in trainer.model.parameters())
     assert trainer.bytes_kept == pytest.approx(2 * weights, rel=0.05)
     batch = 3 * 18 * 8 * 4
@@ -149,3 +150,28 @@ def test_only_the_first_steps_are_measured(new_trainer, monkeypatch):
     monkeypatch.setattr("noether_plugins.workbench.memory.peak_of", None)
     memory.step(trainer)
     assert memory.bytes == before
+
+
+def test_a_compiled_model_is_measured_beside_its_steps_which_stay_the_same(
+    new_trainer, monkeypatch
+):
+    calls = []
+
+    def compiled(model):
+        return lambda *arguments: calls.append(is_measured()) or model(*arguments)
+
+    def is_measured():
+        return _get_current_dispatch_mode() is not None
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    options = {"compile": True, "dropout": 0.3, "steps": 3, "is_equal": True}
+    trainer, memory = new_trainer(**options), StepMemory()
+    losses = [memory.step(trainer) for _ in range(3)]
+    other = new_trainer(**options)  # which seeds torch anew
+    assert losses == [other.step() for _ in range(3)]
+    assert calls == [False] * 6
+    as_written = StepMemory()
+    plain = new_trainer(**{**options, "compile": False})
+    for _ in range(2):
+        as_written.step(plain)
+    assert memory.bytes == pytest.approx(as_written.bytes, rel=0.2)

@@ -12,6 +12,7 @@ from noether_core import registry, structure
 from noether_plugins.workbench import training as module
 from noether_plugins.workbench.data import collate
 from noether_plugins.workbench.experiment import TrainingConfig
+from noether_plugins.workbench.memory import StepMemory
 from noether_plugins.workbench.training import DivergedError, field_losses, learning_rate_factor
 from tests.plugins.workbench.tiny_task import DrawingTask
 
@@ -58,18 +59,21 @@ def test_the_optimizer_has_the_learning_rate_of_its_step(new_trainer):
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_every_variant_learns_samples_of_unequal_sizes(new_trainer, type):
+def test_every_variant_learns_samples_of_unequal_sizes_measured_or_not(new_trainer, type):
     options = {**registry().get(type).example, "type": type}
     for name, value in {"branches": ["wall", "fluid"], "input_dim": 2}.items():
         if name in options:
             options[name] = value
-    trainer = new_trainer(attention=structure(options), steps=2, precision="bfloat16")
+    config = structure(options)
+    trainer = new_trainer(attention=config, steps=2, precision="bfloat16")
     first = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     _finish(trainer)
-    changed = [
-        name for name, value in trainer.model.state_dict().items() if not value.equal(first[name])
-    ]
-    assert any("attention." in name for name in changed)
+    last = trainer.model.state_dict()
+    changed = [name for name, value in last.items() if not value.equal(first[name])]
+    assert any(".attention.attention." in name for name in changed)
+
+    again, memory = new_trainer(attention=config, steps=2, precision="bfloat16"), StepMemory()
+    assert [memory.step(again) for _ in range(2)] == trainer.losses
 
 
 def _gradients(trainer):

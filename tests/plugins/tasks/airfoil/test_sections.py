@@ -199,6 +199,7 @@ def test_velocity_around_a_blunt_section_comes_from_panels_and_base():
         (SHARP[[0] * 20], "0 panels"),
         (np.concatenate([SHARP[:20], SHARP[22:19:-1], SHARP[23:]]), "panels cross or touch"),
         (with_base(upper=-0.02, lower=-0.02), r"panels cross or touch, the one from \(.*\) and"),
+        (np.zeros((4001, 2)), "4001 of them, and the flow around at most 4000 is found"),
         (SHARP[:60], "apart; give a contour that goes around a section"),
         (SHARP[:-1], r"the tail at \(1, 0\) is sharp, .*repeat the first point at the end"),
         (

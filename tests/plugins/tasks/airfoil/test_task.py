@@ -1,4 +1,5 @@
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_tokens_of_a_file_lie_on_its_section_and_around_it_and_have_its_flow(nod
     for name in ("one.dat", "other.dat"):
         written(tmp_path, name, nodes)
     task = task_of(tmp_path, n_train=1, n_surface=101, n_volume=211)
-    case = task._cases(7, 0)(0)
+    case = task._cases(is_held_out=False)(0)
     tokens, body = case.tokens, outline(case.contour)
 
     np.testing.assert_allclose(distances(body, tokens.surface_positions), 0, atol=1e-9)
@@ -178,6 +179,18 @@ def test_files_that_are_no_sections_are_refused_all_at_once_by_name_and_reason(f
         "flat.dat: they enclose no area; give a contour that goes around a body",
         "mühle.dat, line 3: '0.5 O.1' is no point; give x and y",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_pipes_and_links_that_lead_nowhere_are_no_files(folder):
+    os.mkfifo(folder / "pipe.dat")
+    (folder / "link.dat").symlink_to(folder / "gone")
+
+    with pytest.raises(TaskError, match=r"2 of 7 files") as caught:
+        open_folder(folder)
+
+    assert "link.dat: cannot be read: No such file" in str(caught.value)
+    assert "pipe.dat: is no file of points" in str(caught.value)
 
 
 def test_a_contour_whose_flow_no_equations_determine_is_refused_by_name(tmp_path, monkeypatch):
@@ -285,5 +298,7 @@ def test_the_picture_shows_what_a_model_predicts_in_handfuls_as_large_as_samples
             "volume": {"velocity": np.ones((len(volume), 2), np.float32)},
         }
 
+    for file in folder.glob("[a-z]*.*"):  # a name that would be a faulty formula
+        file.write_text("$\\frac{ 50% $\n" + file.read_text().split("\n", 1)[1])
     assert task_of(folder, n_volume=997).picture(predict).startswith(PNG)
     assert sizes == {(13, 997)}
