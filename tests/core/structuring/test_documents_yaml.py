@@ -444,7 +444,6 @@ def test_the_rest_of_very_many_problems_is_not_looked_for():
 DIRECTIVE = "this line starts with '%', and is no directive that is known"
 QUOTE = "if it belongs to text, quote the text"
 TAG = "remove it; a config holds plain data only"
-NONE = "remove it; YAML 1.2 is read without"
 BACKSLASH = "write '\\\\' for a backslash, or put a path of Windows into single quotes"
 SYNTAX = {
     "a: b: c": (1, 5, "a ':' cannot stand here", "if it belongs to text, quote the text"),
@@ -460,7 +459,6 @@ SYNTAX = {
     'a: "\\q"': (1, None, "no such escape in double quotes", BACKSLASH),
     'a: "C:\\users"': (1, None, "an escape in double quotes that lacks digits", BACKSLASH),
     'a: "\\xg1"': (1, None, "an escape in double quotes that lacks digits", BACKSLASH),
-    "%YAML 1.3\n---\na: 1": (1, 1, DIRECTIVE, NONE),
     "a: !<x 1": (1, None, "the tag is not whole", TAG),
     "a: |0\n x": (1, 5, "the indentation of a text has one digit from 1 to 9", "drop it"),
     "a: ? b": (1, 4, "a '? ' cannot stand here", QUOTE),
@@ -500,6 +498,7 @@ def test_what_is_not_yaml_is_reported_in_plain_words_and_where_it_stands(text):
     ("problem", "message"),
     [
         ("could not find expected directive name", DIRECTIVE),
+        ("found incompatible YAML document", DIRECTIVE),
         ("found duplicate %YAML directive", DIRECTIVE),
         ("did not find expected version number", DIRECTIVE),
         ("found invalid Unicode character escape code", "an escape in double quotes that is no "),
