@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from noether_core.tasks import TaskError, check_sample
+from noether_core.testing import check_task
 from noether_plugins.tasks.points import dataset
-from tests.plugins.tasks.points.made import POINTS, WRITERS, arrays, task_of, write_cases
+from tests.plugins.tasks.points.made import POINTS, WRITERS, arrays, group_for, task_of, write_cases
 
 
 def drawn(task, number=0, seed=0):
@@ -116,3 +117,18 @@ def test_a_large_file_is_never_in_memory_at_once(tmp_path, monkeypatch, save):
     tracemalloc.stop()
     np.testing.assert_array_equal(volume.positions[:, 0], volume.fields["p"][:, 0])
     assert peak < 11e6
+
+
+@pytest.mark.parametrize("points_per_sample", [None, 5])
+@pytest.mark.parametrize("kept", [0, dataset.MOST_KEPT_BYTES])
+def test_the_task_keeps_what_tasks_promise(tmp_path, monkeypatch, points_per_sample, kept):
+    monkeypatch.setattr(dataset, "MOST_KEPT_BYTES", kept)
+    write_cases(tmp_path / "train", ".npz", range(3))
+    write_cases(tmp_path / "test", ".npz", range(3, 5))
+    options = {
+        "train": str(tmp_path / "train" / "*"),
+        "test": str(tmp_path / "test" / "*"),
+        "groups": {"volume": group_for(".npz")},
+        "points_per_sample": points_per_sample,
+    }
+    check_task("points", options=options, varies=False)
