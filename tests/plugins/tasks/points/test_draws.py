@@ -82,6 +82,16 @@ def test_what_is_not_kept_is_drawn_from_the_disk_alike(tmp_path, monkeypatch, ex
     assert len(task.train[0].groups["volume"]) == POINTS
 
 
+def test_no_more_is_kept_than_there_is_room_for(tmp_path, monkeypatch):
+    write_cases(tmp_path, ".npz", range(3))
+    one_group = POINTS * 4 * 8  # positions and pressure in double precision
+    monkeypatch.setattr(dataset, "MOST_KEPT_BYTES", 3 * one_group + 1)
+    groups = {name: {"fields": ["pressure"]} for name in "ab"}
+    found = task_of(tmp_path, groups=groups)._dataset
+    contents = [each for case in (*found.train, *found.test) for each in case.contents.values()]
+    assert sum(each.values is not None for each in contents) == 3
+
+
 def test_a_file_that_changes_meanwhile_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "MOST_KEPT_BYTES", 0)
     write_cases(tmp_path, ".npz", range(2))
