@@ -75,7 +75,9 @@ class TrainingConfig(Schema):
     """What the model computes in; with ``bfloat16`` its weights stay in single precision."""
 
     compile: bool = False
-    """Whether the model goes through ``torch.compile``."""
+    """Whether the model goes through ``torch.compile``; where a run then goes on, numbers may
+    differ in their last digits.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; ``auto`` takes a GPU where there is one."""

@@ -256,6 +256,19 @@ def test_the_average_of_the_weights_is_its_formula(new_trainer):
     assert trainer.model.state_dict()[name].equal(own)
 
 
+def test_weights_that_two_layers_share_have_one_average(new_trainer):
+    tied = new_trainer(ema=0.3)
+    blocks = tied.model.blocks
+    blocks[0].mlp_norm.weight = blocks[0].attention_norm.weight
+    trainer = module.Trainer(tied.model, tied.data, tied.config, seed=0)
+    _finish(trainer)
+    own = blocks[0].mlp_norm.weight.detach().clone()
+    with trainer.learnt():
+        averaged = blocks[0].mlp_norm.weight
+        assert not averaged.equal(own)
+        assert averaged is blocks[0].attention_norm.weight
+
+
 def test_the_weights_with_the_least_loss_on_samples_kept_aside_are_those_that_are_learnt(
     new_trainer, monkeypatch
 ):
