@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 from annotated_types import Ge, Gt, Interval, MinLen
 
-from noether_core.atomic_writes import staged_folder, write_whole
+from noether_core.atomic_writes import write_whole
 from noether_core.errors import NoetherError
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.schema import Schema
@@ -32,7 +32,6 @@ __all__ = [
     "TaskConfig",
     "TaskError",
     "check_sample",
-    "staged_folder",
     "write_whole",
 ]
 

@@ -45,6 +45,37 @@ def noether_attention_variant():
     )
 '''
 
+TASK = '''\
+from typing import Annotated, Literal
+
+import attrs
+from annotated_types import Ge
+
+from noether_core import TaskRecord, hookimpl
+from noether_core.schemas.task import TaskConfig
+
+
+@attrs.frozen(kw_only=True)
+class Config(TaskConfig):
+    """Samples that only tests know."""
+
+    type: Literal["{type}"] = "{type}"
+
+    n_train: Annotated[int, Ge(1)] = 4
+    """Samples to learn from."""
+
+
+@hookimpl
+def noether_task():
+    return TaskRecord(
+        config=Config,
+        module="{module}",
+        summary="Points that are what they were.",
+        reference="Nowhere, 2026",
+        api_version={api_version},
+    )
+'''
+
 MODULE = """\
 from torch import nn
 
@@ -69,6 +100,11 @@ Tag: py3-none-any
 def variant_source(type: str, *, module: str = "nowhere:Module", api_version: int = 1) -> str:
     """Return the source of a module with one sound variant."""
     return VARIANT.format(type=type, module=module, api_version=api_version)
+
+
+def task_source(type: str, *, module: str = "nowhere:Task", api_version: int = 1) -> str:
+    """Return the source of a module with one sound task."""
+    return TASK.format(type=type, module=module, api_version=api_version)
 
 
 def light_environment(folder: Path) -> FreshEnvironment:

@@ -27,7 +27,7 @@ COMMANDS = {
     "lock": "write down which package provides each type that configs need",
     "schema": "JSON Schema of one type, or of all that are installed",
     "doctor": "what is wrong, or will be, with the plugins that are installed",
-    "new": "write a package with a variant of your own, ready to be installed and tested",
+    "new": "write a package with a variant or task of your own, ready to be installed and tested",
     "completion": "print what makes a shell complete commands, options and types",
 }
 """Noether's own commands, each in the file of its name."""

@@ -1,14 +1,19 @@
-"""``noether new``: a package with an attention variant, ready to be changed and published."""
+"""``noether new``: a package with a variant or a task, ready to be changed and published."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from noether_core.cli import GOOD, PROBLEMS, USAGE
 from noether_core.cli.output import print_error, print_text
 from noether_core.scaffold import INTERFACES, Names
+
+if TYPE_CHECKING:
+    from noether_core.plugins.metadata import Kind
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--type",
         metavar="TYPE",
-        help="name of the variant in configs; that of the package if left out",
+        help="name of the variant, or the task, in configs; that of the package if left out",
     )
-    parser.add_argument(
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--task", action="store_true", help="a task to learn, in place of an attention variant"
+    )
+    kinds.add_argument(
         "--interface",
         choices=INTERFACES,
         default="self",
@@ -33,11 +42,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the package, whole or not at all; return 0."""
+    from noether_core.plugins.metadata import TASKS, VARIANTS
     from noether_core.scaffold import names_of
 
+    kind = TASKS if options.task else VARIANTS
     try:
         names = names_of(options.name, options.type)
-        _refuse_taken_type(names.type)
+        _refuse_taken_type(names.type, kind)
         _refuse_taken_package(names)
     except ValueError as error:
         print_error(f"noether new: {error}")
@@ -46,9 +57,10 @@ def run(options: argparse.Namespace) -> int:
         print_error(f"noether new: {names.distribution} is there already; nothing was written")
         return PROBLEMS
 
-    _write(names, options.interface)
+    _write(names, _files(names, options))
+    what = "task" if options.task else "variant"
     print_text(
-        f"{names.distribution}: a package with the variant '{names.type}'\n\n"
+        f"{names.distribution}: a package with the {what} '{names.type}'\n\n"
         f"  cd {names.distribution}\n"
         "  python -m pip install -e '.[test]'\n"
         "  python -m pytest\n"
@@ -57,11 +69,11 @@ def run(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def _refuse_taken_type(type: str) -> None:
+def _refuse_taken_type(type: str, kind: Kind) -> None:
     """Refuse a type that is provided already: users of both would have to qualify it for ever."""
     from noether_core.plugins.catalogue import Catalogue
 
-    if providers := Catalogue().providers(type):
+    if providers := Catalogue().of_kind(kind).providers(type):
         taken = " and ".join(entry.provider for entry in providers)
         raise ValueError(
             f"the type '{type}' is provided by {taken} already; choose another with --type"
@@ -104,13 +116,20 @@ def _importable(package: str) -> str | None:
     return spec.origin or ", ".join(folders)
 
 
-def _write(names: Names, interface: str) -> None:
-    """Write all files into a new folder, which appears with the last of them."""
+def _files(names: Names, options: argparse.Namespace) -> Mapping[str, str]:
+    """Return the files to write, by their paths within the package."""
     from noether_core.hookspecs import hookspec_version
     from noether_core.plugins.metadata import core_version
-    from noether_core.scaffold import files_of
+    from noether_core.scaffold import files_of, files_of_task
 
-    files = files_of(names, interface, version=core_version(), api_version=hookspec_version)
+    version = core_version()
+    if options.task:
+        return files_of_task(names, version=version, api_version=hookspec_version)
+    return files_of(names, options.interface, version=version, api_version=hookspec_version)
+
+
+def _write(names: Names, files: Mapping[str, str]) -> None:
+    """Write all files into a new folder, which appears with the last of them."""
     staging = f".{os.urandom(8).hex()}.part"
     os.mkdir(staging)
     try:

@@ -6,6 +6,7 @@ import keyword
 import pkgutil
 import re
 import sys
+from collections.abc import Mapping
 from string import Template
 from typing import Final, NamedTuple
 
@@ -19,17 +20,30 @@ INTERFACES: Final = ("self", "cross", "tokens")
 """The interfaces for which there is a template."""
 
 _FILES: Final = {
+    ".gitignore": "package/gitignore",
+    ".github/workflows/tests.yml": "package/ci.yml",
+}
+"""Files of every package, and the templates that they are made from."""
+
+_FILES_OF_VARIANT: Final = {
     "pyproject.toml": "package/pyproject.toml",
     "README.md": "package/README.md",
     "example.yaml": "package/example.yaml",
-    ".gitignore": "package/gitignore",
-    ".github/workflows/tests.yml": "package/ci.yml",
     "src/{package}/__init__.py": "package/hook.py",
     "src/{package}/config.py": "package/config.py",
     "src/{package}/module.py": "{interface}/module.py",
     "tests/test_{type}.py": "{interface}/test.py",
 }
-"""Files of a package, and the templates that they are made from."""
+
+_FILES_OF_TASK: Final = {
+    "pyproject.toml": "task/pyproject.toml",
+    "README.md": "task/README.md",
+    "example.yaml": "task/example.yaml",
+    "src/{package}/__init__.py": "task/hook.py",
+    "src/{package}/config.py": "task/config.py",
+    "src/{package}/task.py": "task/task.py",
+    "tests/test_{type}.py": "task/test.py",
+}
 
 _CAPABILITIES: Final = {
     "self": ("attn_mask", "key_padding_mask", "rope", "permutation", "deterministic"),
@@ -45,7 +59,7 @@ _SUMMARIES: Final = {
 
 
 class Names(NamedTuple):
-    """What a package and its variant are called."""
+    """What a package and its variant, or its task, are called."""
 
     distribution: str
     """What pip installs: ``acme-foo``."""
@@ -59,8 +73,16 @@ class Names(NamedTuple):
     @property
     def module(self) -> str:
         """The class of the module: ``AcmeFooAttention``."""
-        words = self.type.removesuffix("_attention").split("_")
-        return "".join(word[:1].upper() + word[1:] for word in words) + "Attention"
+        return f"{_in_capitals(self.type.removesuffix('_attention'))}Attention"
+
+    @property
+    def task(self) -> str:
+        """What the class of the task starts with: ``AcmeFoo`` of ``AcmeFooTask``."""
+        return _in_capitals(self.type.removesuffix("_task"))
+
+
+def _in_capitals(type: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in type.split("_"))
 
 
 def names_of(distribution: str, type: str | None = None) -> Names:
@@ -68,7 +90,7 @@ def names_of(distribution: str, type: str | None = None) -> Names:
 
     Args:
         distribution: The name of the package, as pip takes it.
-        type: The name of the variant; that of the Python package where it is None.
+        type: The name of the variant or task; that of the Python package where it is None.
 
     Raises:
         ValueError: If one of them cannot be such a name.
@@ -115,15 +137,30 @@ def files_of(names: Names, interface: str, *, version: str, api_version: int) ->
         "version": version,
         "api_version": api_version,
     }
-    paths = {"package": names.package, "type": names.type, "interface": interface}
+    return _made({**_FILES, **_FILES_OF_VARIANT}, names, values)
+
+
+def files_of_task(names: Names, *, version: str, api_version: int) -> dict[str, str]:
+    """Return the files of a package that provides a task, as `files_of` those of a variant."""
+    values = {
+        **names._asdict(),
+        "name": names.task,
+        "version": version,
+        "api_version": api_version,
+    }
+    return _made({**_FILES, **_FILES_OF_TASK}, names, values)
+
+
+def _made(files: Mapping[str, str], names: Names, values: Mapping[str, object]) -> dict[str, str]:
+    """Return files by their paths, each made from its template."""
     made = {
-        file.format(**paths): _filled(template.format(**paths), values)
-        for file, template in _FILES.items()
+        file.format(**values): _filled(template.format(**values), values)
+        for file, template in files.items()
     }
     return made | {f"src/{names.package}/py.typed": ""}
 
 
-def _filled(template: str, values: dict[str, object]) -> str:
+def _filled(template: str, values: Mapping[str, object]) -> str:
     # not open: this package may lie in an archive
     content = pkgutil.get_data(__name__, f"{template}.template") or b""
     return Template(content.decode()).substitute(values)

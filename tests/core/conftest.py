@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from noether_core import Registry
 from noether_core.plugins.metadata import scan
-from tests.light_environment import variant_source
+from tests.light_environment import task_source, variant_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +34,7 @@ class Site:
         *,
         version: str = "1.2.0",
         attention: Mapping[str, str] | None = None,
+        tasks: Mapping[str, str] | None = None,
         commands: Mapping[str, str] | None = None,
         extensions: Mapping[str, str] | None = None,
         files: Mapping[str, str] | None = None,
@@ -41,6 +42,7 @@ class Site:
         """Write the metadata and modules of a distribution; return the folder of the metadata."""
         groups = {
             "noether.attention": attention or {},
+            "noether.task": tasks or {},
             "noether.command": commands or {},
             "noether.extension": extensions or {},
         }
@@ -77,6 +79,15 @@ class Site:
         name = f"plugin_of_{(distribution or type).replace('-', '_')}_{type}"
         source = variant_source(type, module=module)
         self.install(distribution or type, attention={type: name}, files={f"{name}.py": source})
+        return name
+
+    def install_task(
+        self, type: str, distribution: str | None = None, *, module: str = "nowhere:Task"
+    ) -> str:
+        """Install a package with one sound task of that type; return the name of its module."""
+        name = f"task_of_{(distribution or type).replace('-', '_')}_{type}"
+        source = task_source(type, module=module)
+        self.install(distribution or type, tasks={type: name}, files={f"{name}.py": source})
         return name
 
     def environment(self, **variables: str) -> dict[str, str]:

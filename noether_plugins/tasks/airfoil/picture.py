@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _INCHES = (13.5, 4.0)
 _DOTS_PER_INCH = 130
+_LONGEST_TITLE = 80
 
 
 def draw(case: Case, sample: Sample, predict: Predict) -> bytes:
@@ -41,7 +42,11 @@ def draw(case: Case, sample: Sample, predict: Predict) -> bytes:
 
     figure = Figure(figsize=_INCHES, layout="constrained")
     pressure_axes, true_axes, predicted_axes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
-    figure.suptitle(f"{case.title}, angle of attack {case.angle_of_attack:.1f} degrees")
+    # names of files may hold anything, dollars included
+    figure.suptitle(
+        f"{case.title[:_LONGEST_TITLE]}, angle of attack {case.angle_of_attack:.1f} degrees",
+        parse_math=False,
+    )
     positions = sample.groups["surface"].positions
     _draw_pressure(pressure_axes, field, positions, pressure, case.angle_of_attack)
     true_speed = np.linalg.norm(field.velocities, axis=-1)
@@ -72,10 +77,15 @@ def _predicted_speed(sample: Sample, field: AirfoilField, predict: Predict) -> F
     order = np.resize(np.random.default_rng(0).permutation(outside), n_handfuls * n_volume)
     positions = field.positions.reshape(-1, 2).astype(np.float32)
     away = field.distances.reshape(-1, 1).astype(np.float32)
+    velocities = field.velocities.reshape(-1, 2).astype(np.float32)
 
     speed = np.zeros(field.is_inside.size)
     for number, rows in enumerate(order.reshape(n_handfuls, n_volume)):
-        volume = Points(positions=positions[rows], inputs={"distance": away[rows]})
+        volume = Points(
+            positions=positions[rows],
+            inputs={"distance": away[rows]},
+            fields={"velocity": velocities[rows]},
+        )
         handful = Sample(name=f"handful_{number}", groups={"surface": surface, "volume": volume})
         speed[rows] = np.linalg.norm(predict(handful)["volume"]["velocity"], axis=1)
     return speed.reshape(field.is_inside.shape)

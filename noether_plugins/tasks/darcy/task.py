@@ -62,18 +62,18 @@ class DarcyTask(Task):
     @cached_property
     def train(self) -> Sequence[Sample]:
         """Samples to learn from."""
-        return self._samples(self.seed, self.config.n_train)
+        return self._samples("ground", self.seed, self.config.n_train)
 
     @cached_property
     def test(self) -> Sequence[Sample]:
         """Held-out samples."""
-        return self._samples(self.seed + _HELD_OUT, self.config.n_test)
+        return self._samples("held_out_ground", self.seed + _HELD_OUT, self.config.n_test)
 
-    def _samples(self, seed: int, count: int) -> Sequence[Sample]:
+    def _samples(self, name: str, seed: int, count: int) -> Sequence[Sample]:
         n_points = self.config.n_points or self.config.grid**2
         return LazySamples(
             count,
-            lambda number: _sample_of(number, self._case(seed, number)),
+            lambda number: _sample_of(f"{name}_{number}", self._case(seed, number)),
             size=n_points * _NUMBERS_OF_A_POINT * np.dtype(np.float32).itemsize,
         )
 
@@ -98,8 +98,8 @@ class DarcyTask(Task):
         return draw(self._case(self.seed + _HELD_OUT, 0), predict)
 
 
-def _sample_of(number: int, case: Case) -> Sample:
-    return Sample(name=f"ground_{number}", groups={"points": points_of(case, case.cells)})
+def _sample_of(name: str, case: Case) -> Sample:
+    return Sample(name=name, groups={"points": points_of(case, case.cells)})
 
 
 def points_of(case: Case, cells: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Points:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noether_core.tasks import Fields, Layout, Sample, TaskError, staged_folder
+from noether_core.tasks import Fields, Layout, Sample, TaskError
 from noether_plugins.tasks.points.cases import Case, case_of
 from noether_plugins.tasks.points.config import PointsConfig, PointsGroup, named
 from noether_plugins.tasks.points.contents import Contents, GroupReader, Values, examine
@@ -106,16 +107,19 @@ def write(config: PointsConfig, file: Path, predicted: Fields, folder: Path) -> 
     targets = _targets(case, additions, folder)
 
     files = OpenFiles()
-    with staged_folder(folder, last=next(iter(targets.values())).name) as stage:
+    with TemporaryDirectory(prefix=".", dir=folder) as stage:
         for path, target in targets.items():
             try:
                 files.get(path).write(str(Path(stage) / target.name), additions[path])
             except FileFault as fault:
                 raise TaskError("\n".join(told(path, fault.faults))) from fault
-        written = {path.name for path in Path(stage).iterdir()}
-    others = sorted(written - {target.name for target in targets.values()})
-    # some formats keep numbers in a file beside their own
-    return (*targets.values(), *(folder / name for name in others))
+        # some formats keep numbers in a file beside their own, which must be there before it
+        names = {target.name for target in targets.values()}
+        others = sorted(path.name for path in Path(stage).iterdir() if path.name not in names)
+        written = [*(folder / name for name in others), *reversed(targets.values())]
+        for path in written:
+            (Path(stage) / path.name).replace(path)
+    return tuple(reversed(written))
 
 
 def _additions(group: PointsGroup, fields: Mapping[str, NDArray[Any]]) -> Iterator[Addition]:

@@ -16,6 +16,9 @@ from noether_plugins.tasks.potential.ellipsoid import EllipsoidFlow, FloatArray
 _HELD_OUT = 1_000_003
 """Added to the seed for held-out bodies."""
 
+_LEARNT = "ellipsoid"
+"""What names of samples begin with; others of those that are held out."""
+
 _VELOCITY = Quantity(width=3)
 
 LAYOUT = Layout(
@@ -56,12 +59,12 @@ class PotentialTask(Task):
     @cached_property
     def train(self) -> Sequence[Sample]:
         """Bodies to learn from."""
-        return self._samples(self.seed, self.config.n_train)
+        return self._samples(_LEARNT, self.seed, self.config.n_train)
 
     @cached_property
     def test(self) -> Sequence[Sample]:
         """Held-out bodies."""
-        return self._samples(self.seed + _HELD_OUT, self.config.n_test)
+        return self._samples(f"held_out_{_LEARNT}", self.seed + _HELD_OUT, self.config.n_test)
 
     @property
     def is_drawn(self) -> bool:
@@ -84,26 +87,26 @@ class PotentialTask(Task):
             return self.train[number]
         n_surface = min(max(round(seen * surface / (surface + volume)), 1), seen - 1)
         flow, _ = self._flow(self.seed, number)
-        return _sample_of(number, flow, rng, n_surface, seen - n_surface)
+        return _sample_of(f"{_LEARNT}_{number}", flow, rng, n_surface, seen - n_surface)
 
     def _flow(self, seed: int, number: int) -> tuple[EllipsoidFlow, np.random.Generator]:
         """Return a body in its stream, and the source of its points."""
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
         return draw_flow(rng, self.config), rng
 
-    def _samples(self, seed: int, count: int) -> Sequence[Sample]:
+    def _samples(self, name: str, seed: int, count: int) -> Sequence[Sample]:
         n_surface, n_volume = self.config.n_surface, self.config.n_volume
         numbers = 10 * n_surface + 7 * n_volume
 
         def make(number: int) -> Sample:
             flow, rng = self._flow(seed, number)
-            return _sample_of(number, flow, rng, n_surface, n_volume)
+            return _sample_of(f"{name}_{number}", flow, rng, n_surface, n_volume)
 
         return LazySamples(count, make, size=numbers * np.dtype(np.float32).itemsize)
 
 
 def _sample_of(
-    number: int,
+    name: str,
     flow: EllipsoidFlow,
     rng: np.random.Generator,
     n_surface: int,
@@ -126,7 +129,7 @@ def _sample_of(
         fields={"velocity": _single(flow.velocity(around))},
     )
     return Sample(
-        name=f"ellipsoid_{number}",
+        name=name,
         groups={"surface": surface, "volume": volume},
         inputs={"stream": flow.stream.astype(np.float32)},
     )

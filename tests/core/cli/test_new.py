@@ -1,5 +1,6 @@
 """``noether new``: names, files, and what is refused."""
 
+import importlib
 import os
 import stat
 import subprocess
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from noether_core.scaffold import INTERFACES, files_of, names_of
+from noether_core import registry
+from noether_core.scaffold import INTERFACES, files_of, files_of_task, names_of
 
 
 @pytest.fixture
@@ -100,6 +102,44 @@ def test_every_file_is_whole_and_names_what_it_should(interface):
             compile(text, path, "exec")
 
 
+def test_a_package_with_a_task_is_whole_and_keeps_what_tasks_promise(site, tmp_path, monkeypatch):
+    names = names_of("Acme-Foo", "acme_bar")
+    files = files_of_task(names, version="1.5", api_version=1)
+    assert sorted(files) == [
+        ".github/workflows/tests.yml",
+        ".gitignore",
+        "README.md",
+        "example.yaml",
+        "pyproject.toml",
+        "src/acme_foo/__init__.py",
+        "src/acme_foo/config.py",
+        "src/acme_foo/py.typed",
+        "src/acme_foo/task.py",
+        "tests/test_acme_bar.py",
+    ]
+    assert [path for path, text in files.items() if "$" in text] == []
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    assert project["dependencies"] == ["noether-attention[torch]>=1.5"]
+    assert project["entry-points"] == {"noether.task": {"acme_bar": "acme_foo"}}
+
+    code = {path.removeprefix("src/"): text for path, text in files.items() if path[-3:] == ".py"}
+    code["tests_of_acme.py"] = code.pop("tests/test_acme_bar.py")
+    site.install("Acme-Foo", tasks={"acme_bar": "acme_foo"}, files=code)
+    monkeypatch.setattr("noether_core.plugins.registry._default", None)  # which has seen no site
+    assert registry().tasks.get("acme_bar").config.__name__ == "AcmeBarConfig"
+    tests = importlib.import_module("tests_of_acme")
+    tests.test_it_keeps_what_tasks_promise(tmp_path)
+    tests.test_temperature_falls_with_the_logarithm_of_the_distance()
+    tests.test_a_file_that_holds_no_plate_is_refused(tmp_path)
+
+
+def test_the_command_writes_a_package_with_a_task(run, tmp_path):
+    result = run("acme-foo", "--task")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[0] == "acme-foo: a package with the task 'acme_foo'"
+    assert "class AcmeFooTask(Task):" in (tmp_path / "acme-foo/src/acme_foo/task.py").read_text()
+
+
 def test_the_command_writes_the_package_and_says_what_comes_next(run, tmp_path):
     result = run("acme-foo", "--type", "acme_bar", "--interface", "tokens")
     assert (result.returncode, result.stderr) == (0, "")
@@ -168,6 +208,8 @@ def test_what_is_there_is_never_overwritten(run, tmp_path, make):
         (["acme", "--type", "Acme"], "'Acme' cannot be a type"),
         (["acme", "--type", "flare"], "the type 'flare' is provided by noether-attention"),
         (["acme", "--interface", "both"], "invalid choice: 'both'"),
+        (["acme", "--task", "--interface", "self"], "not allowed with argument --task"),
+        (["acme", "--task", "--type", "airfoil"], "the type 'airfoil' is provided by noether-att"),
         ([], "the following arguments are required: NAME"),
     ],
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from noether_core.regular_files import is_irregular
 from noether_plugins.tasks.points.formats import (
     csv_table,
+    legacy_vtk,
     meshio_files,
     npz,
     parquet,
@@ -15,10 +16,13 @@ from noether_plugins.tasks.points.formats import (
 )
 from noether_plugins.tasks.points.formats.source import File, FileFault
 
-_CLASSES: tuple[tuple[tuple[str, ...], Any], ...] = (
+Opener = Callable[[str], File]
+
+_OPENERS: tuple[tuple[tuple[str, ...], Opener], ...] = (
     (csv_table.EXTENSIONS, csv_table.CsvFile),
     (npz.EXTENSIONS, npz.NpzFile),
     (parquet.EXTENSIONS, parquet.ParquetFile),
+    ((legacy_vtk.EXTENSION,), vtk_files.open_legacy),
     (vtk_files.EXTENSIONS, vtk_files.VtkFile),
 )
 
@@ -32,7 +36,7 @@ def open_file(path: str) -> File:
     """
     check_regular(path)
     try:
-        file: File = _class_for(path)(path)
+        file = _opener_for(path)(path)
     except OSError as error:
         raise FileFault((error.strerror or str(error)).lower()) from error
     return file
@@ -56,11 +60,11 @@ def check_regular(path: str) -> None:
         raise FileFault("is empty")
 
 
-def _class_for(path: str) -> Any:
+def _opener_for(path: str) -> Opener:
     name = Path(path).name.lower()
-    for extensions, cls in _CLASSES:
+    for extensions, opener in _OPENERS:
         if name.endswith(extensions):
-            return cls
+            return opener
     others = meshio_files.extensions()
     if others and not name.endswith(tuple(others)):
         raise FileFault(

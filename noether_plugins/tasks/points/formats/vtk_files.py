@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noether_core.errors import MissingExtraError
-from noether_plugins.tasks.points.formats import legacy_vtk
+from noether_plugins.tasks.points.formats import legacy_vtk, meshio_files
 from noether_plugins.tasks.points.formats.mesh import MeshTable
 from noether_plugins.tasks.points.formats.source import (
     Addition,
@@ -26,23 +26,51 @@ from noether_plugins.tasks.points.formats.source import (
 
 EXTENSIONS: Final = (".vtu", ".vtp", ".vtk", ".vts", ".vtr", ".vti")
 
+_UNKNOWN_TYPE = "Unsupported data type"
+"""What VTK says of 32-bit integers as meshio writes them, ``vtktypeint32``."""
+
 _TAIL_BYTES = 1 << 10
 
 _MESSAGE = re.compile(r"^(ERROR|Warning|Generic Warning): In .*, line \d+\n", re.MULTILINE)
 _SPEAKER = re.compile(r"^\w+ \(0x[0-9a-f]+\): ", re.MULTILINE)
 
 
+def open_legacy(path: str) -> File:
+    """Return a mesh in one of VTK's old files; meshio writes some that VTK does not read.
+
+    Raises:
+        FileFault: If neither reads it.
+        MissingExtraError: If pyvista is not installed, or meshio, and that is needed.
+    """
+    _required()
+    legacy_vtk.refuse_what_crashes(path)
+    try:
+        return VtkFile(path)
+    except FileFault as fault:
+        if _UNKNOWN_TYPE not in str(fault):
+            raise
+    return meshio_files.MeshioFile(path)
+
+
+def _required() -> Any:
+    """Return pyvista.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        import pyvista  # noqa: PLC0415  an extra
+    except ImportError as error:
+        raise MissingExtraError("reading VTK's files", "pyvista", "pyvista") from error
+    return pyvista
+
+
 class VtkFile(File):
     """A mesh of any of VTK's kinds, its pieces put together."""
 
     def __init__(self, path: str) -> None:
-        try:
-            import pyvista  # noqa: PLC0415  an extra
-        except ImportError as error:
-            raise MissingExtraError("reading VTK's files", "pyvista", "pyvista") from error
-        if path.lower().endswith(legacy_vtk.EXTENSION):
-            legacy_vtk.refuse_what_crashes(path)
-        else:
+        pyvista = _required()
+        if not path.lower().endswith(legacy_vtk.EXTENSION):
             _check_end(path)
         with _complaints_are_faults():
             # not pyvista.read, which hands on what VTK complains of as warnings, and to the log

@@ -95,7 +95,8 @@ def test_config_and_hook_import_no_numpy():
 
 
 @pytest.mark.parametrize(
-    ("extension", "package"), [(".vtu", "pyvista"), (".msh", "meshio"), (".parquet", "pyarrow")]
+    ("extension", "package"),
+    [(".vtu", "pyvista"), (".vtk", "pyvista"), (".msh", "meshio"), (".parquet", "pyarrow")],
 )
 def test_what_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch, extension, package):
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:

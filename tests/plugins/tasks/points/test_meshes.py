@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from noether_core.tasks import TaskError
 from noether_plugins.tasks.points.formats import open_file
 from noether_plugins.tasks.points.formats.source import POSITIONS, Addition, FileFault
+from tests.fresh_environment import ROOT
 from tests.plugins.tasks.points.made import task_of
 
 CORNERS = np.array(
@@ -205,6 +207,8 @@ def test_a_file_that_crashes_vtk_is_refused_and_ends_nothing(pv, tmp_path, monke
             with pytest.raises(FileFault, match="damaged: VTK crashes when it reads it"):
                 open_file(str(tmp_path / "a.vtk"))
     assert open_file(str(tmp_path / "a.vtk"))
+    process = legacy_vtk._reader._process
+    assert os.getsid(process.pid) != os.getsid(0)  # Ctrl-C reaches the training alone
 
 
 def test_cells_of_points_that_are_not_there_are_refused(pv, tmp_path):
@@ -291,6 +295,45 @@ def test_meshes_of_meshio_keep_all_that_they_hold(meshio, pv, tmp_path, extensio
     for addition in additions:
         new = read(copy, addition.place, addition.name)
         np.testing.assert_array_equal(new.reshape(addition.values.shape), addition.values)
+
+
+def test_what_vtk_cannot_read_of_meshio_meshio_reads(meshio, pv, tmp_path):
+    counts = np.arange(8, dtype=np.int32)
+    meshio.Mesh(CORNERS, [TRIANGLES], {"n": counts}).write(tmp_path / "a.vtk")
+    file = open_file(str(tmp_path / "a.vtk"))
+    file.write(str(tmp_path / "b.vtk"), [Addition("points", "predicted_n", counts / 2)])
+    for path in (tmp_path / "a.vtk", tmp_path / "b.vtk"):
+        np.testing.assert_array_equal(read(path, "points", "n")[:, 0], counts)
+    np.testing.assert_array_equal(read(path, "points", "predicted_n")[:, 0], counts / 2)
+
+
+def test_meshio_loses_what_the_page_says(meshio, pv, tmp_path):
+    from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridWriter
+
+    page = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
+    major, minor, _ = pv.vtk_version_info
+    assert f"meshio {meshio.__version__}\nand VTK {major}.{minor}" in page
+
+    def cells_in(grid, **options):
+        writer = vtkXMLUnstructuredGridWriter()
+        writer.SetFileName(str(tmp_path / "a.vtu"))
+        writer.SetInputData(grid)
+        for name, value in options.items():
+            getattr(writer, name)(value)
+        writer.Write()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return sum(len(block.data) for block in meshio.read(tmp_path / "a.vtu").cells)
+
+    hexahedron = pv.UnstructuredGrid([8, *range(8)], [12], CORNERS)
+    assert cells_in(hexahedron, SetNumberOfPieces=2) == 1
+    voxels = pv.ImageData(dimensions=(3, 3, 3)).cast_to_unstructured_grid()
+    assert cells_in(voxels) == 0
+    for refused, options in ((polyhedron(pv), {}), (hexahedron, {"SetCompressorType": 2})):
+        with pytest.raises((SystemExit, AssertionError)):
+            cells_in(refused, **options)
+    assert ".vtp" not in meshio.extension_to_filetypes
+    meshio.Mesh(CORNERS, [TRIANGLES], field_data={"mach": np.ones(1)}).write(tmp_path / "b.vtu")
+    assert pv.read(tmp_path / "b.vtu").field_data.keys() == []
 
 
 @pytest.mark.parametrize("extension", DATALESS)

@@ -1,6 +1,4 @@
-"""The task acme_pipe: laminar flow in pipes."""
-
-from __future__ import annotations
+"""The task acme_pipe."""
 
 from acme_pipe.config import PipeConfig
 from noether_core import TaskRecord, hookimpl
@@ -14,5 +12,4 @@ def noether_task() -> TaskRecord:
         module="acme_pipe.task:PipeTask",
         reference="Sutera and Skalak, The History of Poiseuille's Law, 1993",
         example={"n_train": 6, "n_test": 3, "points": 40},
-        api_version=1,
     )

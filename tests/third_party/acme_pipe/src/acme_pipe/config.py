@@ -1,6 +1,4 @@
-"""Options of acme_pipe."""
-
-from __future__ import annotations
+"""Options of acme_pipe; this file imports no numpy."""
 
 from typing import Annotated, Literal
 
@@ -14,10 +12,10 @@ from noether_core.schemas.task import TaskConfig
 
 @attrs.frozen(kw_only=True)
 class PipeConfig(TaskConfig):
-    """Laminar flow through a round pipe, from the gradient of the pressure."""
+    """Laminar flow through round pipes, from the gradient of the pressure."""
 
     type: Literal["acme_pipe"] = "acme_pipe"
-    """Flow in a pipe."""
+    """Which task."""
 
     n_train: Annotated[int, Ge(1)] = 64
     """Pipes to learn from."""

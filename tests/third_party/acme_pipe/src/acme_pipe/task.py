@@ -1,9 +1,7 @@
-"""Pipes, the flow in them, and files of either."""
-
-from __future__ import annotations
+"""The samples of acme_pipe, and files of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,22 +20,12 @@ from noether_core.tasks import (
     TaskError,
 )
 
-_LAYOUT = Layout(
-    coordinates=2,
-    groups={
-        "fluid": GroupLayout(
-            inputs={"distance": Quantity(unit="m")},
-            fields={"velocity": Quantity(unit="m/s", label="u")},
-        ),
-        "wall": GroupLayout(fields={"shear": Quantity(unit="Pa")}),
-    },
-    inputs={"gradient": Quantity(unit="Pa/m", label="-dp/dx")},
-)
-_FIELDS = {"fluid": "velocity", "wall": "shear"}
+FIELDS = {"fluid": "velocity", "wall": "shear"}
+"""What is predicted in each group."""
 
 
 class PipeTask(Task):
-    """Flow in pipes: velocities in a cross-section, and the shear stress at the wall.
+    """Velocities in the cross-section of a pipe, and the shear stress at its wall.
 
     ``u(r) = G (R^2 - r^2) / (4 mu)`` and ``tau = G R / 2``, by Hagen and Poiseuille.
     """
@@ -46,8 +34,17 @@ class PipeTask(Task):
 
     @property
     def layout(self) -> Layout:
-        """Velocities in the fluid, the shear at the wall, and one gradient for each pipe."""
-        return _LAYOUT
+        """Points of the fluid and of the wall, and one gradient for each pipe."""
+        fluid = GroupLayout(
+            inputs={"distance": Quantity(unit="m")},
+            fields={"velocity": Quantity(unit="m/s", label="u")},
+        )
+        wall = GroupLayout(fields={"shear": Quantity(unit="Pa")})
+        return Layout(
+            coordinates=2,
+            groups={"fluid": fluid, "wall": wall},
+            inputs={"gradient": Quantity(unit="Pa/m", label="-dp/dx")},
+        )
 
     @cached_property
     def train(self) -> Sequence[Sample]:
@@ -60,80 +57,68 @@ class PipeTask(Task):
         return self._pipes("test", self.config.n_test, stream=1)
 
     def _pipes(self, name: str, count: int, *, stream: int) -> list[Sample]:
-        rng = np.random.default_rng((self.seed, stream))
+        rng = np.random.default_rng((self.seed, stream))  # so that each seed has its own pipes
         return [self._pipe(f"{name}_{number}", rng) for number in range(count)]
 
     def _pipe(self, name: str, rng: np.random.Generator) -> Sample:
         radius = rng.uniform(self.config.smallest, self.config.largest)
         gradient = rng.uniform(0.5, 2.0)
 
-        n_fluid = int(rng.integers(self.config.points // 2, self.config.points, endpoint=True))
-        n_wall = int(rng.integers(4, self.config.points // 2, endpoint=True))
-        radii = radius * np.sqrt(rng.uniform(0, 0.999, n_fluid))
-        fluid = _on_circles(radii, rng)
-        wall = _on_circles(np.full(n_wall, radius), rng)
+        most = self.config.points
+        radii = radius * np.sqrt(rng.uniform(0, 0.999, rng.integers(most // 2, most + 1)))
+        around = np.full(rng.integers(4, most // 2 + 1), radius)
 
         velocity = gradient * (radius**2 - radii**2) / (4 * self.config.viscosity)
-        shear = np.full(n_wall, gradient * radius / 2)
-        return _sample(name, gradient, fluid, wall, {"fluid": velocity, "wall": shear})
+        shear = np.full(len(around), gradient * radius / 2)
+        positions = {"fluid": _at(radii, rng), "wall": _at(around, rng)}
+        return _sample(name, gradient, positions, {"fluid": velocity, "wall": shear})
 
     def read(self, file: Path, layout: Layout) -> Sample:
-        """Return the pipe in a file of JSON, with velocity and shear where they are there."""
+        """Return the pipe in a file of JSON, with its fields where they are there."""
         try:
             data = json.loads(Path(file).read_text(encoding="utf-8"))
-            fluid, wall = (np.array(data[group]["positions"], float) for group in _FIELDS)
-            fields = {
-                group: np.array(data[group][field], float)
-                for group, field in _FIELDS.items()
-                if field in data[group]
-            }
-            return _sample(Path(file).stem, float(data["gradient"]), fluid, wall, fields)
+            positions = {group: np.array(data[group]["positions"], float) for group in FIELDS}
+            fields = {group: data[group].get(field) for group, field in FIELDS.items()}
+            return _sample(Path(file).stem, float(data["gradient"]), positions, fields)
         except OSError as error:
             raise TaskError(f"{file}: {error.strerror}") from error
-        except (ValueError, LookupError, TypeError) as error:
-            way_out = "see the README for what a file holds"
-            raise TaskError(f"{file}: is no pipe: {error!r}; {way_out}") from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise TaskError(f"{file}: holds no pipe, {error!r}; the README says how") from error
 
     def write(self, file: Path, predicted: Fields, folder: Path) -> tuple[Path, ...]:
         """Write what the file holds, with the predicted fields."""
-        data: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
-        for group, field in _FIELDS.items():
+        data = json.loads(Path(file).read_text(encoding="utf-8"))
+        for group, field in FIELDS.items():
             data[group][field] = np.asarray(predicted[group][field])[:, 0].tolist()
 
         target = Path(folder) / Path(file).name
-        part = target.with_name(f".{target.name}.part")
+        part = target.with_name(f".{target.name}.part")  # so that no half file is ever there
         part.write_text(json.dumps(data), encoding="utf-8")
         part.replace(target)
         return (target,)
 
 
-def _on_circles(radii: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+def _at(radii: Any, rng: np.random.Generator) -> Any:
+    """Return points at these distances from the axis, in random directions."""
     angles = rng.uniform(0, 2 * np.pi, len(radii))
-    return radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
 
 
 def _sample(
-    name: str,
-    gradient: float,
-    fluid: np.ndarray[Any, Any],
-    wall: np.ndarray[Any, Any],
-    fields: dict[str, np.ndarray[Any, Any]],
+    name: str, gradient: float, positions: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> Sample:
-    radius = np.linalg.norm(wall, axis=1).mean()
-    distance = radius - np.linalg.norm(fluid, axis=1, keepdims=True)
-    columns = {
-        group: {_FIELDS[group]: values[:, None].astype(np.float32)}
-        for group, values in fields.items()
-    }
-    return Sample(
-        name=name,
-        groups={
-            "fluid": Points(
-                positions=fluid.astype(np.float32),
-                inputs={"distance": distance.astype(np.float32)},
-                fields=columns.get("fluid", {}),
-            ),
-            "wall": Points(positions=wall.astype(np.float32), fields=columns.get("wall", {})),
-        },
-        inputs={"gradient": np.array([gradient], np.float32)},
-    )
+    """Return a sample of arrays in the shapes of the layout; fields that are not known are None."""
+    radius = np.linalg.norm(positions["wall"], axis=1).mean()
+    distance = radius - np.linalg.norm(positions["fluid"], axis=1)
+    inputs = {"fluid": {"distance": _column(distance)}, "wall": {}}
+
+    groups = {}
+    for group, field in FIELDS.items():
+        known = {} if fields[group] is None else {field: _column(fields[group])}
+        points = positions[group].astype(np.float32)
+        groups[group] = Points(positions=points, inputs=inputs[group], fields=known)
+    return Sample(name=name, groups=groups, inputs={"gradient": np.array([gradient], np.float32)})
+
+
+def _column(values: Any) -> Any:
+    return np.array(values, np.float32)[:, None]
