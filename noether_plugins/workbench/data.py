@@ -126,7 +126,7 @@ class Cases:
     units: Units
     """The units of the model."""
 
-    numbers: tuple[int, ...]
+    numbers: Sequence[int]
     """Which of ``task.train`` these are."""
 
     seed: int
@@ -230,14 +230,14 @@ def prepare(
     return Data(units, train, held_out, most_points)
 
 
-def split(n_samples: int, share: float, seed: int) -> tuple[tuple[int, ...], frozenset[int]]:
+def split(n_samples: int, share: float, seed: int) -> tuple[Sequence[int], frozenset[int]]:
     """Return which training samples are learnt from, and which are kept aside to validate by.
 
     Raises:
         ConfigError: If some are to be kept aside, and there is one only.
     """
     if not share or not n_samples:
-        return tuple(range(n_samples)), frozenset()
+        return range(n_samples), frozenset()
     if n_samples == 1:
         problem = Problem(
             keys=("training", "validation"),

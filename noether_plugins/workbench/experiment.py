@@ -217,7 +217,7 @@ def check_batch(experiment: Experiment, n_samples: int) -> None:
         ConfigError: If there are fewer.
     """
     batch_size = experiment.training.batch_size
-    if batch_size <= n_samples:
+    if batch_size <= n_samples or not n_samples:  # that there are none is for the task to explain
         return
     problem = Problem(
         keys=("training", "batch_size"),
