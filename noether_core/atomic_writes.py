@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Files and folders that are written whole or not at all, and folders that one process keeps."""
 
 from __future__ import annotations
 
@@ -70,6 +70,22 @@ def _check_name(name: str | bytes) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
+def lock_folder(folder: str | os.PathLike[str]) -> int | None:
+    """Return an open handle that keeps a folder for this process; None if another one keeps it.
+
+    It is kept until the handle is closed or the process ends, however that comes about. On a file
+    system without locks everybody gets a handle.
+
+    Raises:
+        OSError: If the folder cannot be opened.
+    """
+    handle = os.open(folder if fcntl else os.devnull, os.O_RDONLY)
+    if _is_locked(handle):
+        return handle
+    os.close(handle)
+    return None
+
+
 @contextmanager
 def staged_folder(target: str | os.PathLike[str], *, last: str) -> Iterator[str]:
     """Yield an empty folder whose files become those of *target* once the block ends well.
@@ -116,7 +132,7 @@ def publish_folder(
     target = os.path.realpath(target)
     names = sorted(os.listdir(stage), key=lambda name: (name == last, name))
     for name in names:
-        _sync(os.path.join(stage, name))
+        sync(os.path.join(stage, name))
     os.stat(os.path.join(stage, last))  # before anything of an older target is touched
 
     if _is_renamed(stage, target):
@@ -127,9 +143,9 @@ def publish_folder(
         # a disk may order renames as it likes: the old mark must be gone before the first of them,
         # and the new one must not come before the others
         if name in (names[0], last):
-            _sync(target)
+            sync(target)
         os.replace(os.path.join(stage, name), os.path.join(target, name))
-    _sync(target)
+    sync(target)
     os.rmdir(stage)
 
 
@@ -141,11 +157,11 @@ def _is_renamed(stage: str | os.PathLike[str], target: str) -> bool:
     if not fcntl and os.path.isdir(target):
         os.rmdir(target)  # Windows renames onto no folder, not even an empty one
     os.rename(stage, target)
-    _sync(os.path.dirname(target))
+    sync(os.path.dirname(target))
     return True
 
 
-def _sync(path: str | os.PathLike[str]) -> None:
+def sync(path: str | os.PathLike[str]) -> None:
     """Wait until a file's content, or a folder's names, are on the disk."""
     is_folder = os.path.isdir(path)
     if is_folder and not fcntl:  # Windows opens no folders

@@ -1,4 +1,4 @@
-"""``noether show``: one variant, one task, or one saved module, in full."""
+"""``noether show``: one variant, one task, one saved module, or one run, in full."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.add_argument(
         "type",
-        metavar="TYPE|FILE",
-        help="a type, bare or as distribution:type; or a .safetensors file that save wrote",
+        metavar="TYPE|FILE|RUN",
+        help="a type, bare or as distribution:type; a .safetensors file that save wrote; or the "
+        "folder of a run",
     )
     add_kind_option(parser)
     add_table_options(parser)
@@ -49,13 +50,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what there is to say of a variant, a task or a file; return 0."""
-    # What looks like a path is one: types are identifiers by convention.
-    if options.type.endswith(".safetensors") or os.sep in options.type:
-        _show_file(options.type, options)
+    """Print what there is to say of a variant, a task, a file or a run; return 0."""
+    if _is_path(options.type):
+        _show_path(options.type, options)
     else:
         _show_type(options.type, options)
     return 0
+
+
+def _is_path(name: str) -> bool:
+    """Return whether a file or folder is meant, and no type."""
+    # What looks like a path is one: types are identifiers by convention.
+    if name.endswith(".safetensors") or os.sep in name:
+        return True
+    return os.path.isdir(name) and not _is_type(name)
+
+
+def _is_type(name: str) -> bool:
+    """Return whether something installed has this type: it goes before a folder of that name."""
+    from noether_core.plugins.registry import registry
+
+    return bool(registry().providers(name) or registry().tasks.providers(name))
+
+
+def _show_path(path: str, options: argparse.Namespace) -> None:
+    """Print what there is to say of a saved module, or of a run."""
+    from noether_core.cli.runs import show_run
+    from noether_core.saving.sealed import kind_in
+
+    if os.path.isdir(path) or kind_in(path) != "module":
+        show_run(path, as_json=options.json, plain=options.plain)
+    else:
+        _show_file(path, options)
 
 
 def _show_type(type: str, options: argparse.Namespace) -> None:

@@ -7,18 +7,12 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from noether_core.atomic_writes import replacing
 from noether_core.errors import SavedModuleError, SummaryError
 from noether_core.schemas.accepted import canonical_json
-from noether_core.tensor_files.header import TensorInfo, header_bytes, header_digest
+from noether_core.tensor_files.header import TensorInfo, header_digest
 from noether_core.tensor_files.reading import check_installed, read_tensors
-from noether_core.tensor_files.tensors import (
-    bytes_of,
-    digest_of,
-    dtype_name,
-    dtype_named,
-    infos_of,
-)
+from noether_core.tensor_files.tensors import bytes_of, digest_of, dtype_name, dtype_named
+from noether_core.tensor_files.writing import write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +28,6 @@ _FRAMEWORK: Final = {"format": "pt"}
 
 def save_summary(summary: Summary, path: str | os.PathLike[str]) -> None:
     """Write a summary; see `Summary.save`."""
-    name = os.fspath(path)
     origin = summary.origin
     module = None if origin.module is None else origin.module()
     if module is None:
@@ -51,8 +44,6 @@ def save_summary(summary: Summary, path: str | os.PathLike[str]) -> None:
     if summary.seed is not None:
         state["seed"] = summary.seed
 
-    infos = infos_of(state)
-    content = {tensor: bytes_of(state[tensor]) for tensor in infos}
     facts = {
         "format": _FORMAT,
         "type": origin.config.type,
@@ -62,17 +53,14 @@ def save_summary(summary: Summary, path: str | os.PathLike[str]) -> None:
         "batch": origin.batch,
         "dtype": dtype_name(origin.dtype),
         "domains": None if origin.domains is None else list(origin.domains),
-        "sha256": {tensor: digest_of(view) for tensor, view in content.items()},
     }
-    texts = _FRAMEWORK | {_SUMMARY_KEY: canonical_json(facts)}
-    texts |= {_DIGEST_KEY: header_digest(texts, infos)}
-    sizes = {tensor: view.nbytes for tensor, view in content.items()}
-    header = header_bytes(texts, infos, sizes, name)
 
-    with replacing(path) as file:
-        file.write(header)
-        for view in content.values():
-            file.write(view)
+    def texts_of(infos: Mapping[str, TensorInfo], digests: Mapping[str, str]) -> dict[str, str]:
+        texts = _FRAMEWORK | {_SUMMARY_KEY: canonical_json(facts | {"sha256": dict(digests)})}
+        return texts | {_DIGEST_KEY: header_digest(texts, infos)}
+
+    name = os.fspath(path)
+    write_tensors(path, state, texts_of, lambda texts, infos: _facts_of(texts, infos, name))
 
 
 def load_summary(path: str | os.PathLike[str], module: nn.Module) -> Summary:

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import attrs
 
-from noether_core.errors import ConfigError, Difference, SavedModuleError, shown
+from noether_core.errors import ConfigError, Difference, SavedModuleError
 from noether_core.plugins.metadata import EntryPoint
-from noether_core.plugins.registry import Registry
+from noether_core.plugins.registry import RecordRegistry, Registry
 from noether_core.provenance import Provenance, differences_between, missing, provenance_in
+from noether_core.saving.sealed import impossible, sealed, unsealed
 from noether_core.schemas.accepted import accepted_by, canonical_json, changes_between
 from noether_core.schemas.frozen_mapping import EMPTY
 from noether_core.schemas.schema import Schema, plan_of
 from noether_core.schemas.unstructure import unstructure
-from noether_core.structuring.documents import parse
 from noether_core.structuring.structure import structure
-from noether_core.tensor_files.header import (
-    Header,
-    TensorInfo,
-    header_digest,
-    opened,
-    read_header,
-)
-
-_PREFIX: Final = "noether."
-_FORMAT: Final = "1"
-_FORMAT_KEY, _DIGEST_KEY = f"{_PREFIX}format", f"{_PREFIX}digest"
-
-# What accelerate and transformers ask of a file before they read it.
-_FRAMEWORK_KEY, _FRAMEWORK = "format", "pt"
+from noether_core.tensor_files.header import Header, TensorInfo, opened, read_header
 
 
 @attrs.frozen(kw_only=True)
@@ -81,21 +68,11 @@ def contents_of(
     Raises:
         SavedModuleError: If it is not one that `save` wrote, or is damaged.
     """
-    texts = _own_texts(metadata)
-    # The format first: another one may have its digest elsewhere.
-    _check_format(texts, name)
-    if texts.pop(_DIGEST_KEY, None) != header_digest(texts, tensors):
-        raise SavedModuleError(name, "is damaged: its header is not the one that was written")
-
-    data: dict[str, Any] = {}
+    data = unsealed(metadata, tensors, name, "module")
     try:
-        for key, text in texts.items():
-            if key not in {_FORMAT_KEY, _FRAMEWORK_KEY}:
-                data[key.removeprefix(_PREFIX)] = parse(text, "json", file=key).data
         contents = structure(data, Contents)
     except ConfigError as error:
-        reason = f"its header says what cannot be: {error.problems[0].headline}"
-        raise SavedModuleError(name, reason) from error
+        raise impossible(error, name) from error
 
     if contents.sha256.keys() != tensors.keys():
         raise SavedModuleError(name, "its header has not one digest for each tensor")
@@ -104,29 +81,8 @@ def contents_of(
 
 def metadata_of(contents: Contents, tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
     """Return the text by which a file with *tensors* says *contents*."""
-    texts = {_FRAMEWORK_KEY: _FRAMEWORK, _FORMAT_KEY: _FORMAT}
-    for key, value in unstructure(contents).items():
-        texts[f"{_PREFIX}{key}"] = canonical_json(value)
-    return texts | {_DIGEST_KEY: header_digest(texts, tensors)}
-
-
-def _own_texts(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return the texts that `save` wrote, without those that other tools may have added."""
-    return {
-        key: text
-        for key, text in metadata.items()
-        if key.startswith(_PREFIX) or key == _FRAMEWORK_KEY
-    }
-
-
-def _check_format(texts: Mapping[str, str], name: str) -> None:
-    found = texts.get(_FORMAT_KEY)
-    if found is None:
-        reason = f"holds no saved module: its metadata has no '{_FORMAT_KEY}'; write it with save"
-        raise SavedModuleError(name, reason)
-    if found != _FORMAT:
-        reason = f"is of format {shown(found)}, and this noether-attention reads '{_FORMAT}'"
-        raise SavedModuleError(name, f"{reason}; install a newer one")
+    sections = {name: canonical_json(value) for name, value in unstructure(contents).items()}
+    return sealed(sections, tensors, "module")
 
 
 class Comparison(NamedTuple):
@@ -152,16 +108,41 @@ def compare(contents: Contents, registry: Registry) -> Comparison:
     Raises:
         PluginError: If a plugin that takes a place cannot be used.
     """
-    entry, found = _compare(contents.provenance, str(contents.config.get("type")), registry)
-    # The file holds no schema of modules within, so that theirs differ by hash and not in words.
-    differences = [_in_words(difference, contents, entry, registry) for difference in found]
-    for part in contents.parts:
-        differences += _compare(part, part.type, registry)[1]
-    return Comparison(entry, tuple(differences))
+    written = str(contents.config.get("type"))
+    entry, differences = compare_made(contents.provenance, written, contents.schema, registry)
+    return Comparison(entry, (*differences, *differences_of_parts(contents.parts, registry)))
+
+
+def compare_made(
+    before: Provenance, type: str, schema: Mapping[str, Any], registry: RecordRegistry[Any]
+) -> Comparison:
+    """Return what is installed in the place of one plugin, and in what it differs.
+
+    Args:
+        before: The plugin.
+        type: Its type, as a config has it.
+        schema: What its config class accepted, so that changes can be named by option.
+        registry: Where types are looked up.
+
+    Raises:
+        PluginError: If the plugin that takes the place cannot be used.
+    """
+    entry, found = _compare(before, type, registry)
+    return Comparison(
+        entry, tuple(_in_words(difference, schema, entry, registry) for difference in found)
+    )
+
+
+def differences_of_parts(parts: Iterable[Provenance], registry: Registry) -> list[Difference]:
+    """Return in what the plugins of modules within differ from what is installed.
+
+    Files hold no schema of them, so that theirs differ by hash and not in words.
+    """
+    return [found for part in parts for found in _compare(part, part.type, registry)[1]]
 
 
 def _compare(
-    before: Provenance, type: str, registry: Registry
+    before: Provenance, type: str, registry: RecordRegistry[Any]
 ) -> tuple[EntryPoint | None, list[Difference]]:
     providers = registry.providers(type)
     same = [entry for entry in providers if entry.distribution == before.distribution]
@@ -176,14 +157,17 @@ def _compare(
 
 
 def _in_words(
-    difference: Difference, contents: Contents, entry: EntryPoint | None, registry: Registry
+    difference: Difference,
+    schema: Mapping[str, Any],
+    entry: EntryPoint | None,
+    registry: RecordRegistry[Any],
 ) -> Difference:
     """Return a difference of schemas as what has changed, since the file holds the schema too."""
     if difference.name != "schema" or entry is None:
         return difference
 
     config = registry.get(entry.qualified_name).config
-    before, here = unstructure(contents.schema), accepted_by(config)
+    before, here = unstructure(schema), accepted_by(config)
     changes = "; ".join(changes_between(before, here, plan_of(config).renamed))
     if not changes:
         return difference

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from noether_core.atomic_writes import replacing
 from noether_core.building import made_by_class
 from noether_core.errors import UnsavableModuleError
 from noether_core.provenance import Provenance, is_extended, provenance_of
@@ -14,8 +13,9 @@ from noether_core.saving.contents import Contents, contents_of, metadata_of
 from noether_core.schemas.accepted import accepted_by
 from noether_core.schemas.modules.attention import AttentionConfig
 from noether_core.schemas.unstructure import unstructure
-from noether_core.tensor_files.header import header_bytes
-from noether_core.tensor_files.tensors import bits_of, bytes_of, digest_of, dtype_name, infos_of
+from noether_core.tensor_files.header import TensorInfo
+from noether_core.tensor_files.tensors import bits_of, dtype_name
+from noether_core.tensor_files.writing import write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,26 +52,21 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
 
     state = original.state_dict()
     _refuse_changed(original, state, config)
-    tensors = infos_of(state)
-    # Of a module on the CPU these are views, so that a GiB is saved without another one.
-    content = {tensor: bytes_of(state[tensor]) for tensor in tensors}
-    contents = Contents(
-        config=unstructure(config),
-        provenance=provenance,
-        parts=_parts(original, provenance),
-        schema=accepted_by(type(config)),
-        buffers=_unsaved_buffers(original, state),
-        sha256={tensor: digest_of(view) for tensor, view in content.items()},
-    )
-    metadata = metadata_of(contents, tensors)
-    sizes = {tensor: view.nbytes for tensor, view in content.items()}
-    header = header_bytes(metadata, tensors, sizes, name)
-    contents_of(metadata, tensors, name)  # what could not be read back is not written
+    made: dict[str, Any] = {
+        "config": unstructure(config),
+        "provenance": provenance,
+        "parts": _parts(original, provenance),
+        "schema": accepted_by(type(config)),
+        "buffers": _unsaved_buffers(original, state),
+    }
 
-    with replacing(path) as file:
-        file.write(header)
-        for view in content.values():
-            file.write(view)
+    def texts_of(tensors: Mapping[str, TensorInfo], digests: Mapping[str, str]) -> dict[str, str]:
+        return metadata_of(Contents(**made, sha256=digests), tensors)
+
+    def check(texts: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> None:
+        contents_of(texts, tensors, name)
+
+    write_tensors(path, state, texts_of, check)
 
 
 def _provenance(module: Any) -> Provenance:

@@ -21,10 +21,11 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
     from noether_plugins.workbench.help import options_text
 
     parser.description = (
-        "Train a transformer, whose attention the file names, on the task that it names: points "
-        "in groups go in, fields at the points come out. A folder gets the weights, the errors on "
-        "held-out samples beside those of predicting the mean, a picture, and the experiment as "
-        "it ran."
+        "Train a transformer, with the attention that FILE names, on the task that FILE names: "
+        "points in named groups go in, fields at these points come out. A folder gets the weights, "
+        "the errors on held-out samples beside those of predicting the mean, the log of the "
+        "training, a picture, and the experiment as it ran. Ctrl-C ends the training with what was "
+        "learnt; SIGTERM and SIGHUP save what --resume goes on from."
     )
     parser.epilog = options_text(Experiment)
     parser.add_argument(
@@ -51,8 +52,15 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
         help="folder of the run; if left out runs/ and the name of FILE, numbered where that is "
         "taken",
     )
-    parser.add_argument(
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument(
         "--overwrite", action="store_true", help="replace a run that the folder holds"
+    )
+    there.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run that is unfinished in the folder; without --output, with the last "
+        "unfinished one of FILE. Where there is none, start",
     )
     parser.set_defaults(run=_run, schema=Experiment)
 
@@ -70,9 +78,10 @@ def _run(options: argparse.Namespace) -> int:
     _check_installed()
     options.file, options.overrides = _file_and_overrides([options.file, *options.overrides])
     experiment = _experiment(options)
-    from noether_plugins.workbench.run import run
+    from noether_plugins.workbench.run import Wish, run
 
-    return run(experiment, file=options.file, output=options.output, overwrite=options.overwrite)
+    wish = Wish(options.file, options.output, options.overwrite, options.resume)
+    return run(experiment, wish)
 
 
 def _check_installed() -> None:

@@ -74,6 +74,9 @@ class TrainingConfig(Schema):
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the model computes in; with ``bfloat16`` its weights stay in single precision."""
 
+    tensorboard: bool = False
+    """Whether losses are written for TensorBoard too, where it is installed."""
+
     compile: bool = False
     """Whether the model goes through ``torch.compile``."""
 

@@ -21,7 +21,7 @@ from tests.fresh_environment import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MADE = {
-    "tutorial.md": ("runs/transolver/flow.png", "runs/dot_product/result.json"),
+    "tutorial.md": ("runs/transolver/picture.png", "runs/dot_product/result.json"),
     "configs.md": ("attention.schema.json",),
     "saving.md": ("attention.safetensors", "noether.lock"),
 }

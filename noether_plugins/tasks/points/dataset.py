@@ -139,6 +139,7 @@ def _look_at(
         found = examine(reader, most_bytes=most_bytes)
         problems += told(path, [f"{name}.{text}" for text in found.problems])
         contents[name] = found
+        most_bytes -= _bytes_of(found)
     try:
         inputs = parameters.of(case, files.opened(case.file))
     except FileFault as fault:

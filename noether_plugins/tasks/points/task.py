@@ -144,7 +144,8 @@ class PointsTask(Task):
         """Write predicted fields beside all else that the files of a case hold.
 
         An array ``pressure``, or the columns that make up a field, have their prediction beside
-        them, ``predicted_pressure``; one of that name that is there is replaced.
+        them, ``predicted_pressure``. One of that name that is there is replaced, but for columns in
+        text, which are refused.
 
         Args:
             file: What `read` was given.

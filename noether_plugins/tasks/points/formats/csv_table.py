@@ -135,6 +135,9 @@ class CsvFile(File, Table):
                 yield dict(zip(self._columns, map(self._with_point, values), strict=True))
 
     def write(self, path: str, additions: Sequence[Addition]) -> None:  # noqa: D102  inherited
+        for addition in additions:
+            if addition.name in self._columns:
+                raise FileFault(f"has a column {addition.name!r} already; predict for the original")
         with self._path.open("rb") as file:
             has_mark = file.read(3) == b"\xef\xbb\xbf"
         encoding = "utf-8-sig" if has_mark else "utf-8"

@@ -6,6 +6,7 @@ import atexit
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 from noether_plugins.tasks.points.formats.source import FileFault
@@ -29,9 +30,19 @@ class _Reader:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._survived: set[tuple[str, int, int]] = set()
 
     def survives(self, path: str) -> bool:
-        """Return whether the process reads a file and lives on."""
+        """Return whether the process reads a file and lives on; it reads each once."""
+        # absolute: the process may have been started in another folder
+        absolute = Path(path).absolute()
+        status = absolute.stat()
+        file = (str(absolute), status.st_size, status.st_mtime_ns)
+        if file not in self._survived and self._reads(str(absolute)):
+            self._survived.add(file)
+        return file in self._survived
+
+    def _reads(self, path: str) -> bool:
         process = self._running()
         assert process.stdin is not None  # noqa: S101  both are pipes, as asked for
         assert process.stdout is not None  # noqa: S101  likewise
@@ -53,6 +64,7 @@ class _Reader:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                start_new_session=True,  # Ctrl-C is for whoever trains
             )
         return self._process
 

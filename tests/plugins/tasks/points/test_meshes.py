@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 
 import numpy as np
 import pytest
@@ -206,6 +207,8 @@ def test_a_file_that_crashes_vtk_is_refused_and_ends_nothing(pv, tmp_path, monke
             with pytest.raises(FileFault, match="damaged: VTK crashes when it reads it"):
                 open_file(str(tmp_path / "a.vtk"))
     assert open_file(str(tmp_path / "a.vtk"))
+    process = legacy_vtk._reader._process
+    assert os.getsid(process.pid) != os.getsid(0)  # Ctrl-C reaches the training alone
 
 
 def test_cells_of_points_that_are_not_there_are_refused(pv, tmp_path):

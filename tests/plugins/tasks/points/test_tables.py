@@ -121,6 +121,11 @@ def test_a_table_keeps_every_character_when_predictions_are_added(tmp_path, mark
     lines[3] += ";-7"
     written = (tmp_path / "out" / "one.csv").read_bytes().decode()
     assert written == mark + end.join(lines) + end
+    (tmp_path / "again").mkdir()
+    with pytest.raises(TaskError, match="has a column 'predicted_p' already; predict for the orig"):
+        task.write(
+            tmp_path / "out" / "one.csv", {"volume": {"p": np.ones((2, 1))}}, tmp_path / "again"
+        )
 
 
 def npz(path, **members):
