@@ -95,11 +95,10 @@ def test_the_folder_is_what_the_page_draws() -> None:
 
 
 def test_the_task_is_locked_and_run_under_its_lock(author: Author) -> None:
-    places = ("--at", "task", "--at", "attention")
-    locked = author.noether("lock", "pipe.yaml", *places, "--output", "pipe.lock")
+    locked = author.noether("lock", "pipe.yaml", "--experiment", "--output", "pipe.lock")
     assert "pipe.lock: acme_pipe: acme-pipe 0.1.0\n" in locked.stdout
 
-    good = author.noether("validate", "pipe.yaml", *places, "--locked", "pipe.lock")
+    good = author.noether("validate", "pipe.yaml", "--experiment", "--locked", "pipe.lock")
     under = ("--locked", "pipe.lock", "--output", "locked")
     ran = author.noether("run", "pipe.yaml", "training.steps=1", *under)
 
