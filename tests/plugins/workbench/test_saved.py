@@ -1,7 +1,6 @@
 """The model of a run in a file: loaded, shown, compared and refused."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ from tests.test_without_torch import PREAMBLE
 EXPERIMENT = """\
 attention: {type: transolver, hidden_dim: 8, num_heads: 2, num_slices: 3}
 model: {depth: 1}
-task: {type: airfoil, n_train: 6, n_test: 2, n_surface: 11, n_volume: 13}
+task: {type: airfoil, n_train: 6, n_test: 2, n_surface: 11, n_volume: 101}
 training: {steps: 4, batch_size: 3, device: cpu}
 """
 
@@ -84,8 +83,8 @@ def test_parts_cover_every_point_and_keep_what_fits_whole(folder):
         lambda _, inputs: seen.append(tuple(tensor.shape[1] for tensor in inputs[0].values()))
     )
     fields = run.predict(sample, at_once=11)
-    assert seen == [(11, 7), (11, 6)]
-    assert fields["volume"]["velocity"].shape == (13, 2)
+    assert seen == [(11, 11), *[(11, 10)] * 9]
+    assert fields["volume"]["velocity"].shape == (101, 2)
     assert np.isfinite(fields["volume"]["velocity"]).all()
     whole = run.predict(sample)
     assert not np.array_equal(fields["volume"]["velocity"], whole["volume"]["velocity"])
