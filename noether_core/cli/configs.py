@@ -11,6 +11,9 @@ from typing import Any
 STDIN = "-"
 """The FILE that stands for standard input."""
 
+EXPERIMENTS = "run"
+"""The command of a plugin whose files are experiments, where no other is named."""
+
 LOCK_FILE = "noether.lock"
 """Name of a lock file where none is given."""
 
@@ -19,7 +22,7 @@ _LOCK_SUFFIX = ".lock"
 
 
 def add_input_options(parser: argparse.ArgumentParser) -> None:
-    """Add FILE, and the options that say where configs stand in files and how those are written."""
+    """Add FILE, and options that say what files hold, where, and how they are written."""
     parser.add_argument(
         "files",
         metavar="FILE",
@@ -35,10 +38,35 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         "model.blocks[*].attention",
     )
     parser.add_argument(
+        "--experiment",
+        action="store_true",
+        help=f"each file is a whole experiment, as 'noether {EXPERIMENTS}' takes them",
+    )
+    parser.add_argument(
         "--format",
         choices=("yaml", "toml", "json"),
         help="how all files are written, whatever their suffix",
     )
+
+
+def class_of_files(options: argparse.Namespace) -> Any:
+    """Return the class of what each file holds; None for a config of a variant or a task.
+
+    Raises:
+        ConfigError: If the files are said to be experiments, and also where configs stand in them,
+            or nothing that is installed knows experiments.
+    """
+    if not options.experiment:
+        return None
+    from noether_core.errors import ConfigError, Problem
+
+    if options.at is not None:
+        raise ConfigError([Problem(message="--experiment is of whole files; leave out --at")])
+    cls = schema_of_files(EXPERIMENTS)
+    if cls is None:
+        reason = f"no command {EXPERIMENTS!r} is installed that says what experiments hold"
+        raise ConfigError([Problem(message=reason)])
+    return cls
 
 
 def add_locked_option(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +134,24 @@ def document_in(file: str, options: argparse.Namespace) -> Any:
     if file not in options.files and is_irregular(file):
         raise ConfigError([Problem(message="is no regular file and was not read", file=file)])
     return read(file, options.format)
+
+
+def schema_of_files(command: str) -> Any:
+    """Return the class that a plugin's command gives as the default ``schema`` of its parser.
+
+    Core knows no experiment: whoever adds a command knows what its files hold. None is returned
+    where no plugin adds the command, or it says nothing.
+    """
+    from noether_core.plugins.registry import registry
+
+    entries = [
+        entry for entry in registry().commands() if command in (entry.name, entry.qualified_name)
+    ]
+    if len(entries) != 1:
+        return None
+    parser = argparse.ArgumentParser()
+    registry().add_command(entries[0], parser)
+    return parser.get_default("schema")
 
 
 def _files_in(root: str) -> Iterator[str]:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from noether_core.cli.configs import LOCK_FILE, add_input_options, document_in, files_of, lock_file
+from noether_core.cli.configs import (
+    LOCK_FILE,
+    add_input_options,
+    class_of_files,
+    document_in,
+    files_of,
+    lock_file,
+)
 from noether_core.cli.output import print_line
 
 if TYPE_CHECKING:
-    from noether_core.schemas.open_config import OpenConfig
+    from noether_core.schemas.schema import Schema
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _configs(options: argparse.Namespace) -> list[OpenConfig]:
+def _configs(options: argparse.Namespace) -> list[Schema]:
     """Return the configs in all files.
 
     Raises:
@@ -51,11 +58,12 @@ def _configs(options: argparse.Namespace) -> list[OpenConfig]:
     from noether_core.errors import ConfigError, Problem
     from noether_core.structuring.checking import check_configs
 
-    configs: list[OpenConfig] = []
+    configs: list[Schema] = []
     problems: list[Problem] = []
+    cls = class_of_files(options)
     for file in files_of(options):
         try:
-            for checked in check_configs(document_in(file, options), options.at):
+            for checked in check_configs(document_in(file, options), options.at, cls=cls):
                 problems += checked.problems
                 if checked.config is not None:
                     configs.append(checked.config)

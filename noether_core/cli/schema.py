@@ -6,10 +6,8 @@ import argparse
 from typing import Any
 
 from noether_core.cli import GOOD, PROBLEMS, USAGE
+from noether_core.cli.configs import EXPERIMENTS, schema_of_files
 from noether_core.cli.output import print_error, print_json
-
-_COMMAND = "run"
-"""The command of a plugin whose files are experiments, where none is named."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--experiment",
         metavar="COMMAND",
         nargs="?",
-        const=_COMMAND,
-        help=f"the schema of the files that a command takes, {_COMMAND} if left out",
+        const=EXPERIMENTS,
+        help=f"the schema of the files that a command takes, {EXPERIMENTS} if left out",
     )
     parser.set_defaults(run=run)
 
@@ -46,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         print_error("noether schema: name a type or --experiment, not both")
         return USAGE
 
-    schema = _schema_of_files(options.experiment)
+    schema = schema_of_files(options.experiment)
     if schema is None:
         print_error(f"noether schema: no command {options.experiment!r} says what its files hold")
         return PROBLEMS
@@ -63,20 +61,3 @@ def _registry_for(options: argparse.Namespace) -> Any:
         return registry().tasks if options.tasks else registry()
     kind = kind_of(options.type, registry(), is_task=options.tasks).kind
     return registry().of_kind(kind)
-
-
-def _schema_of_files(command: str) -> Any:
-    """Return the class that a plugin's command gives as the default ``schema`` of its parser.
-
-    Core knows no experiment: whoever adds a command knows what its files hold.
-    """
-    from noether_core.plugins.registry import registry
-
-    entries = [
-        entry for entry in registry().commands() if command in (entry.name, entry.qualified_name)
-    ]
-    if len(entries) != 1:
-        return None
-    parser = argparse.ArgumentParser()
-    registry().add_command(entries[0], parser)
-    return parser.get_default("schema")

@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from noether_core.cli.configs import (
     add_input_options,
     add_locked_option,
+    class_of_files,
     document_in,
     files_of,
     name_of,
 )
-from noether_core.cli.output import add_table_options, print_errors, print_json, print_line
+from noether_core.cli.output import (
+    add_table_options,
+    print_errors,
+    print_json,
+    print_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from noether_core.errors import Problem
+    from noether_core.schemas.schema import Schema
     from noether_core.structuring.checking import CheckedConfig
     from noether_core.structuring.documents import Document
     from noether_core.structuring.lock import Locked
@@ -56,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check each file; return 0 if all are good and 1 otherwise."""
-    results = list(_results(options))
+    results = list(_results(options, class_of_files(options)))
     if options.json:
         print_json([result.as_dict() for result in results])
     else:
@@ -65,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if any(result.problems for result in results) else 0
 
 
-def _results(options: argparse.Namespace) -> Iterator[Result]:
+def _results(options: argparse.Namespace, cls: type[Schema] | None) -> Iterator[Result]:
     """Yield what is found in each file, or in the lock file alone where that is no good."""
     from noether_core.errors import ConfigError
 
@@ -79,11 +86,16 @@ def _results(options: argparse.Namespace) -> Iterator[Result]:
             yield Result(options.locked, (), error.problems)
             return
     for file in files_of(options):
-        yield _result(file, options, locked)
+        yield _result(file, options, cls, locked)
 
 
-def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Result:
-    """Return the configs of a file that are good, and every problem of the others."""
+def _result(
+    file: str, options: argparse.Namespace, cls: type[Schema] | None, locked: Locked | None
+) -> Result:
+    """Return the configs of a file that are good, and every problem of the others.
+
+    Where *cls* is given, the file holds one of those, and the configs are those within it.
+    """
     from noether_core.errors import ConfigError, by_location
     from noether_core.structuring.checking import check_configs
 
@@ -93,15 +105,27 @@ def _result(file: str, options: argparse.Namespace, locked: Locked | None) -> Re
     warnings: list[Problem] = []
     try:
         document = document_in(file, options)
-        for checked in check_configs(document, options.at, registry=registry):
+        for checked in check_configs(document, options.at, cls=cls, registry=registry):
             found = list(_problems_of(checked, locked, document))
             problems += found
             if checked.config is not None and not found:
-                configs.append({"path": checked.path, "type": checked.config.type})
+                configs += _described(checked)
                 warnings += checked.notices
     except ConfigError as error:  # the file cannot be read; others can
         problems += error.problems
     return Result(name_of(file), configs, by_location(problems), by_location(warnings))
+
+
+def _described(checked: CheckedConfig) -> Iterator[dict[str, str]]:
+    """Yield path and type of a good config, or of those that an experiment holds."""
+    from noether_core.errors import path_text
+    from noether_core.schemas.open_config import OpenConfig, open_configs_in
+
+    if isinstance(checked.config, OpenConfig):
+        yield {"path": checked.path, "type": checked.config.type}
+        return
+    for keys, config in open_configs_in(checked.config):
+        yield {"path": path_text(keys), "type": config.type}
 
 
 def _problems_of(

@@ -30,7 +30,6 @@ from noether_core.plugins.metadata import (
     core_version,
     required_core,
 )
-from noether_core.plugins.resolution import ambiguous_type, unknown_type
 from noether_core.plugins.running import import_code
 from noether_core.schemas.open_config import OpenConfig, is_open
 from noether_core.schemas.schema import plan_of
@@ -119,11 +118,11 @@ class RecordRegistry(Catalogue, Generic[_R]):
         if not isinstance(type, str):
             raise TypeError(f"expected the name of a type, got {shown(type)}")
         chosen = self.chosen(type)
-        if not chosen:
-            raise unknown_type(type, self)
-        if len(chosen) > 1:
-            raise ambiguous_type(type, chosen)
-        return chosen[0]
+        if len(chosen) == 1:
+            return chosen[0]
+        from noether_core.plugins.resolution import ambiguous_type, unknown_type
+
+        raise ambiguous_type(type, chosen) if chosen else unknown_type(type, self)
 
     def get(self, type: str) -> _R:
         """Return the record of *type*, importing its plugin on first use.

@@ -21,7 +21,6 @@ from noether_core.schemas.annotations import (
 )
 from noether_core.schemas.bounds import Because, Bounds, bounds_of
 from noether_core.schemas.frozen_mapping import FrozenMapping, freeze, python_scalar
-from noether_core.spelling import did_you_mean
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 """Integers that TOML and tensors can hold; beyond them is no size of anything."""
@@ -226,6 +225,8 @@ def _literal_rule(choices: tuple[Any, ...]) -> Rule:
         try:
             return members[type(plain), plain]
         except (KeyError, TypeError):  # TypeError: a list or mapping cannot be a member
+            from noether_core.spelling import did_you_mean
+
             raise refuse(expected, value, did_you_mean(value, names)) from None
 
     return Rule(expected, check)

@@ -419,6 +419,8 @@ def _annotation_of(attribute: attrs.Attribute[Any], hints: Mapping[str, Any]) ->
 
 def _sound_default(field: Field) -> Any:
     """Return the default of *field* if it passes as it is, else `attrs.NOTHING`."""
+    if field.default is attrs.NOTHING:
+        return attrs.NOTHING
     try:
         return field.default if field.check(field.default) is field.default else attrs.NOTHING
     except ConfigError:

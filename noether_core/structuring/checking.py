@@ -10,12 +10,12 @@ from noether_core.plugins.metadata import KINDS
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.modules.attention import AttentionConfig
-from noether_core.schemas.open_config import OpenConfig
-from noether_core.spelling import nearest
+from noether_core.schemas.open_config import OpenConfig, open_configs_in
 from noether_core.structuring.documents import Document
 from noether_core.structuring.structure import structured
 
 if TYPE_CHECKING:
+    from noether_core.schemas.schema import Schema
     from noether_core.structuring.paths import DocumentPath
 
     _Keys = tuple[str | int, ...]
@@ -27,7 +27,7 @@ class CheckedConfig(NamedTuple):
     keys: tuple[str | int, ...]
     """Keys and positions that lead to it; none for the document as a whole."""
 
-    config: OpenConfig | None
+    config: Schema | None
     problems: tuple[Problem, ...] = ()
 
     notices: tuple[Problem, ...] = ()
@@ -40,25 +40,30 @@ class CheckedConfig(NamedTuple):
 
 
 def check_configs(
-    document: Document, path: DocumentPath | None, *, registry: Registry | None = None
+    document: Document,
+    path: DocumentPath | None,
+    *,
+    cls: type[Schema] | None = None,
+    registry: Registry | None = None,
 ) -> list[CheckedConfig]:
-    """Return every config of a variant or a task that stands at *path* in a document.
+    """Return every config that stands at *path* in a document.
 
     Args:
         document: The document.
         path: Where configs stand in it; None for the document as a whole. What leads to none is
             reported as well.
+        cls: What each of them is; of a variant or a task, as its type says, where it is None.
         registry: Where types are looked up; the process-wide one where it is None.
     """
     known = default_registry() if registry is None else registry
     if path is None:
-        return [_checked(document, (), document.data, known)]
+        return [_checked(document, (), document.data, cls, known)]
 
     found, dead_ends = path.find(document.data)
     checked: list[CheckedConfig] = []
     count = 0
     for item in found:
-        checked.append(_checked(document, item.keys, item.value, known))
+        checked.append(_checked(document, item.keys, item.value, cls, known))
         count += len(checked[-1].problems)
         if count > MOST_PROBLEMS:
             message = f"there are more than {MOST_PROBLEMS} problems; "
@@ -69,22 +74,43 @@ def check_configs(
     return checked + [_faulty(document, problem) for problem in dead_ends[: MOST_PROBLEMS - count]]
 
 
-def _checked(document: Document, keys: _Keys, value: Any, registry: Registry) -> CheckedConfig:
-    family = _family_of(value, registry)
+def _checked(
+    document: Document, keys: _Keys, value: Any, cls: type[Schema] | None, registry: Registry
+) -> CheckedConfig:
+    wanted = cls or _family_of(value, registry)
     try:
-        config, notices = structured(value, family, registry=registry)
-        if isinstance(config, AttentionConfig):  # tasks are none of the business of extensions
-            registry.loaded_extensions().validate(config)
+        config, notices = structured(value, wanted, registry=registry)
+        _let_extensions_look(config, registry)
         located = tuple(document.locate(notice.within(*keys)) for notice in notices)
         return CheckedConfig(keys, config, notices=located)
     except ConfigError as error:
         problems = error.problems
     except PluginError as error:
         problems = (Problem(message=str(error), keys=("type",)),)
-    if not keys:
+    if not keys and cls is None:
         problems = _pointed_at_configs(problems, value, registry)
     located = tuple(document.locate(problem.within(*keys)) for problem in problems)
     return CheckedConfig(keys, None, located)
+
+
+def _let_extensions_look(config: Schema, registry: Registry) -> None:
+    """Let extensions validate the attention that *config* is, or that an experiment holds.
+
+    Raises:
+        ConfigError: If any finds something wrong with it.
+        PluginError: If an extension fails.
+    """
+    if isinstance(config, AttentionConfig):
+        registry.loaded_extensions().validate(config)
+        return
+    if isinstance(config, OpenConfig):  # tasks are none of their business
+        return
+    for keys, part in open_configs_in(config):
+        try:
+            if isinstance(part, AttentionConfig):
+                registry.loaded_extensions().validate(part)
+        except ConfigError as error:
+            raise error.with_problems(problem.within(*keys) for problem in error.problems) from None
 
 
 def _pointed_at_configs(
@@ -94,7 +120,13 @@ def _pointed_at_configs(
     from noether_core.structuring.paths import pointed_at_configs
 
     for kind in KINDS.values():
-        found = pointed_at_configs(problems, value, kind.config_class, registry, how="--at {}")
+        found = pointed_at_configs(
+            problems,
+            value,
+            kind.config_class,
+            registry,
+            how="--at {}; a whole experiment: --experiment",
+        )
         if tuple(found) != problems:
             return tuple(found)
     return problems
@@ -113,6 +145,8 @@ def _family_of(value: Any, registry: Registry) -> type[OpenConfig]:
     is_variant = bool(registry.providers(name))
     if is_variant and looks_like_attention:
         return AttentionConfig
+
+    from noether_core.spelling import nearest
 
     tasks = registry.tasks
     may_be_task = not is_variant and not looks_like_attention

@@ -32,7 +32,6 @@ from noether_core.errors import (
 )
 from noether_core.plugins.registry import RecordRegistry, Registry
 from noether_core.plugins.registry import registry as default_registry
-from noether_core.plugins.resolution import installed_types, owners
 from noether_core.schemas.annotations import is_schema
 from noether_core.schemas.frozen_mapping import FrozenMapping
 from noether_core.schemas.modules.attention import AttentionConfig
@@ -40,7 +39,6 @@ from noether_core.schemas.open_config import OpenConfig, is_open
 from noether_core.schemas.rules import refuse
 from noether_core.schemas.schema import Schema, plan_of, problems_of
 from noether_core.schemas.unstructure import unstructure
-from noether_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
     import cattrs
@@ -391,6 +389,8 @@ def _type_of(options: Mapping[str, Any], registry: RecordRegistry[Any]) -> str:
     if "type" in options:
         message = f"expected {wanted}, got {shown(name)}"
     near = [other for other in options if type(other) is str and other.casefold() == "type"]
+    from noether_core.plugins.resolution import installed_types
+
     suggestion = installed_types(registry)
     if "type" not in options and near:
         suggestion = f"write 'type' for {near[0]!r}"
@@ -548,6 +548,9 @@ class _Maker:
         return self._cls.__name__
 
     def _unknown_problem(self, name: Any, value: Any) -> Problem:
+        from noether_core.plugins.resolution import owners
+        from noether_core.spelling import did_you_mean
+
         suggestion = None
         if issubclass(self._cls, OpenConfig) and type(name) is str:
             # it may be an option of another type

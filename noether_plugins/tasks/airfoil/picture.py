@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _INCHES = (13.5, 4.0)
 _DOTS_PER_INCH = 130
+_LONGEST_TITLE = 80
 
 
 def draw(case: Case, sample: Sample, predict: Predict) -> bytes:
@@ -41,7 +42,11 @@ def draw(case: Case, sample: Sample, predict: Predict) -> bytes:
 
     figure = Figure(figsize=_INCHES, layout="constrained")
     pressure_axes, true_axes, predicted_axes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
-    figure.suptitle(f"{case.title}, angle of attack {case.angle_of_attack:.1f} degrees")
+    # names of files may hold anything, dollars included
+    figure.suptitle(
+        f"{case.title[:_LONGEST_TITLE]}, angle of attack {case.angle_of_attack:.1f} degrees",
+        parse_math=False,
+    )
     positions = sample.groups["surface"].positions
     _draw_pressure(pressure_axes, field, positions, pressure, case.angle_of_attack)
     true_speed = np.linalg.norm(field.velocities, axis=-1)

@@ -95,13 +95,22 @@ class AirfoilTask(Task):
 
     @cached_property
     def train(self) -> Sequence[Sample]:
-        """Aerofoils to learn from."""
-        return self._samples("aerofoil", self._cases(self.seed, 0), self.config.n_train)
+        """Aerofoils to learn from.
+
+        Raises:
+            TaskError: If files of sections are wrong; all of them are named.
+        """
+        cases = self._cases(is_held_out=False)
+        return self._samples("aerofoil", cases, self.config.n_train)
 
     @cached_property
     def test(self) -> Sequence[Sample]:
-        """Held-out aerofoils; with files, of sections that none of the others has."""
-        cases = self._cases(self.seed + _HELD_OUT, 1)
+        """Held-out aerofoils; with files, of sections that none of the others has.
+
+        Raises:
+            TaskError: As `train`.
+        """
+        cases = self._cases(is_held_out=True)
         return self._samples("held_out_aerofoil", cases, self.config.n_test)
 
     def _samples(self, name: str, cases: Callable[[int], Case], count: int) -> Sequence[Sample]:
@@ -112,16 +121,19 @@ class AirfoilTask(Task):
             size=numbers * np.dtype(np.float32).itemsize,
         )
 
-    def _cases(self, seed: int, part: int) -> Callable[[int], Case]:
+    def _cases(self, *, is_held_out: bool) -> Callable[[int], Case]:
         """Return what makes a case of its number; the files are read and checked here."""
-        sections = None if self._split is None else self._split[part]
+        seed = self.seed + _HELD_OUT if is_held_out else self.seed
+        sections: Sequence[FileSection] = ()
+        if self._split is not None:
+            sections = self._split.test if is_held_out else self._split.train
 
         def make(number: int) -> Case:
             # the streams that `generate` spawns
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
-            if sections is None:
-                return self._drawn_case(rng)
-            return self._file_case(rng, sections[number % len(sections)])
+            if sections:
+                return self._file_case(rng, sections[number % len(sections)])
+            return self._drawn_case(rng)
 
         return make
 
@@ -160,8 +172,7 @@ class AirfoilTask(Task):
         """
         from noether_plugins.tasks.airfoil.picture import draw  # noqa: PLC0415  with matplotlib
 
-        case = self._cases(self.seed + _HELD_OUT, 1)(0)
-        return draw(case, self.test[0], predict)
+        return draw(self._cases(is_held_out=True)(0), self.test[0], predict)
 
     def read(self, file: Path, layout: Layout) -> Sample:  # noqa: ARG002  always the same
         """Return the section of a coordinate file, with its own nodes for surface points.
@@ -171,10 +182,11 @@ class AirfoilTask(Task):
         Raises:
             TaskError: If the file holds no section whose flow can be found, with the reason.
         """
-        opened = open_section(file)
-        angle = _angle_of(opened)
-        flow = opened.flow(angle)
-        walk = opened.walk
+        return self._sample_at_nodes(file.stem, open_section(file))
+
+    def _sample_at_nodes(self, name: str, opened: FileSection) -> Sample:
+        """Return a section at its own nodes, and at points around it that are always the same."""
+        flow, walk = opened.flow(_angle_of(opened)), opened.walk
         positions, away = draw_volume_positions(
             np.random.default_rng(0), flow.outline, self.config.n_volume, ruler_of(flow)
         )
@@ -186,7 +198,7 @@ class AirfoilTask(Task):
             volume_distances=away,
             volume_velocities=flow.velocity(positions),
         )
-        return _sample_of(file.stem, tokens)
+        return _sample_of(name, tokens)
 
     def write(self, file: Path, predicted: Fields, folder: Path) -> tuple[Path, ...]:
         """Write Cp at the nodes of *file*, and velocities at points around, as two tables.
@@ -197,7 +209,8 @@ class AirfoilTask(Task):
         """
         opened = open_section(file)
         angle = _angle_of(opened)
-        volume = self.read(file, self.layout).groups["volume"].positions.astype(float)
+        sample = self._sample_at_nodes(file.stem, opened)
+        volume = sample.groups["volume"].positions.astype(float)
         around = opened.chord.from_unit(turn_to_chord(volume, angle))
         # a velocity turns as the way between two points does
         velocities = predicted["volume"]["velocity"].astype(float)

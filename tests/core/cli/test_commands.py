@@ -426,16 +426,53 @@ def test_show_prints_help_without_marks(run, type):
 def test_schema_of_experiments_is_what_the_command_says(run):
     schema = json.loads(run("schema", "--experiment").stdout)
     assert schema["title"] == "Experiment"
-    assert schema["required"] == ["attention"]
+    assert schema["required"] == ["task", "attention"]
     assert schema == json.loads(run("schema", "--experiment", "run").stdout)
     jsonschema = pytest.importorskip("jsonschema")
     attention = {"type": "flare", "hidden_dim": 8, "num_heads": 2}
-    good, bad = {"attention": attention, "seed": 1}, {"attention": attention, "sed": 1}
+    whole = {"task": {"type": "darcy"}, "attention": attention}
+    good, bad = {**whole, "seed": 1}, {**whole, "sed": 1}
     jsonschema.validate(good, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(bad, schema)
     assert run("schema", "--experiment", "list").returncode == 1
     assert run("schema", "flare", "--experiment").returncode == 2
+
+
+GOOD_EXPERIMENT = """\
+task: {type: darcy, grid: 8}
+attention: {type: flare, hidden_dim: 8, num_heads: 2}
+"""
+
+
+def test_validate_checks_whole_experiments(run, tmp_path):
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(GOOD_EXPERIMENT)
+    bad.write_text(GOOD_EXPERIMENT.replace("grid", "grids").replace("num_heads: 2", "num_heads: 3"))
+
+    done = run("validate", "--experiment", "--plain", good)
+    assert done.stdout.splitlines() == [
+        f"{good}: task: good: darcy",
+        f"{good}: attention: good: flare",
+    ]
+    assert "a whole experiment: --experiment" in run("validate", good).stderr
+
+    done = run("validate", "--experiment", "--plain", bad)
+    assert done.returncode == 1
+    assert [line.partition(f"{bad}:")[2] for line in done.stderr.splitlines()] == [
+        "1:21: task.grids: unknown option of 'darcy'; did you mean 'grid'?",
+        "2:52: attention.num_heads: 3 does not divide hidden_dim 8; 2 and 4 do",
+    ]
+    assert "leave out --at" in run("validate", "--experiment", "--at", "task", good).stderr
+
+
+def test_lock_takes_whole_experiments(run, tmp_path):
+    (tmp_path / "good.yaml").write_text(GOOD_EXPERIMENT)
+    lock = tmp_path / "noether.lock"
+    done = run("lock", "--experiment", "--output", lock, tmp_path / "good.yaml")
+    assert [line.split(": ")[1] for line in done.stdout.splitlines()] == ["flare", "darcy"]
+    done = run("validate", "--experiment", "--locked", lock, tmp_path / "good.yaml")
+    assert done.returncode == 0
 
 
 @pytest.fixture
