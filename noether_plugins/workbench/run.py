@@ -23,7 +23,7 @@ from noether_core.quoting import visible_lines
 from noether_core.saving.runs import RESULT, WEIGHTS, RunContents, differences_of_run
 from noether_core.tasks import Fields, Sample, Task
 from noether_plugins.workbench.checkpoints import read_checkpoint, write_checkpoint
-from noether_plugins.workbench.data import prepare
+from noether_plugins.workbench.data import prepare, split
 from noether_plugins.workbench.devices import device_named
 from noether_plugins.workbench.evaluation import Evaluation, evaluate
 from noether_plugins.workbench.experiment import Experiment, check_batch, check_fits
@@ -286,6 +286,8 @@ def _prepared(
     check_fits(experiment, layout)
     check_weights(experiment, layout)
     check_call(experiment.attention, experiment.model, layout)
+    chosen, _ = split(len(task.train), experiment.training.validation, experiment.seed)
+    check_batch(experiment, len(chosen))
     say(f"making the samples of {experiment.task.type}")
     data = prepare(
         task,
@@ -295,7 +297,6 @@ def _prepared(
         memory=allowed_memory(experiment) // 4,
         report=slow_count("samples"),
     )
-    check_batch(experiment, len(data.train))
 
     torch.manual_seed(experiment.seed)
     model = PointTransformer(experiment.attention, experiment.model, layout).to(device)

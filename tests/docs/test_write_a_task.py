@@ -95,17 +95,17 @@ def test_the_folder_is_what_the_page_draws() -> None:
 
 
 def test_the_task_is_locked_and_run_under_its_lock(author: Author) -> None:
-    locked = author.noether("lock", "pipe.yaml", "--at", "*")
-    assert locked.returncode == 1  # model and training are no configs of a type
-    locked = author.noether("lock", "pipe.yaml", "--at", "task", "--output", "pipe.lock")
-    assert locked.stdout == "pipe.lock: acme_pipe: acme-pipe 0.1.0\n"
+    locked = author.noether("lock", "pipe.yaml", "--experiment", "--output", "pipe.lock")
+    assert "pipe.lock: acme_pipe: acme-pipe 0.1.0\n" in locked.stdout
 
-    good = author.noether("validate", "pipe.yaml", "--at", "task", "--locked", "pipe.lock")
-    ran = author.noether("run", "pipe.yaml", "--locked", "pipe.lock", "training.steps=1")
+    good = author.noether("validate", "pipe.yaml", "--experiment", "--locked", "pipe.lock")
+    under = ("--locked", "pipe.lock", "--output", "locked")
+    ran = author.noether("run", "pipe.yaml", "training.steps=1", *under)
 
-    assert good.stdout == "pipe.yaml: task: good: acme_pipe\n"
-    assert ran.returncode == 1  # of the attention, nothing is locked
-    assert "'transolver' of noether-attention" in ran.stderr
+    assert good.stdout == (
+        "pipe.yaml: task: good: acme_pipe\npipe.yaml: attention: good: transolver\n"
+    )
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.light_environment import indented, variant_source, write_wheel
+from tests.light_environment import indented, task_source, variant_source, write_wheel
 
 
 @attrs.frozen(kw_only=True)
@@ -16,6 +16,9 @@ class Hostile:
 
     type: str
     """Its type; the module is called ``hostile_TYPE``, the distribution ``hostile-TYPE``."""
+
+    group: str = "noether.attention"
+    """The group of its entry point."""
 
     before: str = ""
     """What its module does before it describes a sound variant."""
@@ -45,7 +48,8 @@ class Hostile:
         sound = variant_source(self.type, module=f"{self.module}_module:Module")
         source = indented(self.before) + sound if self.instead is None else indented(self.instead)
         files = {f"{self.module}.py": source, f"{self.module}_module.py": indented(SOUND_MODULE)}
-        return write_wheel(folder, self.distribution, files, plugins={self.type: self.module})
+        plugins = {self.type: self.module}
+        return write_wheel(folder, self.distribution, files, group=self.group, plugins=plugins)
 
 
 SOUND_MODULE = """
@@ -139,6 +143,31 @@ BROKEN = [
     Hostile(
         type="too_new",
         instead=variant_source("too_new", api_version=99),
+        reason="was written for version 99 of the plugin contract, and this is version ",
+    ),
+    Hostile(
+        type="torn_task",
+        group="noether.task",
+        before="raise OSError('no disk')",
+        reason="cannot be imported: OSError: no disk",
+    ),
+    Hostile(
+        type="task_gives_variant",
+        group="noether.task",
+        instead=variant_source("task_gives_variant")
+        + indented(
+            """
+            @hookimpl
+            def noether_task():
+                return noether_attention_variant()
+            """
+        ),
+        reason="returns AttentionVariant(",
+    ),
+    Hostile(
+        type="newer_task",
+        group="noether.task",
+        instead=task_source("newer_task", api_version=99),
         reason="was written for version 99 of the plugin contract, and this is version ",
     ),
     Hostile(

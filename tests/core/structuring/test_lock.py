@@ -400,6 +400,9 @@ def test_a_run_under_a_lock_runs_what_is_locked_and_nothing_else(place):
     here = place("here")
     here.write("run.yaml", EXPERIMENT)
     assert here.noether("lock", "run.yaml", "--at", "attention").returncode == 0
+    (told,) = problems(here, "run", "run.yaml", "--output", "bad")
+    assert told.startswith("run.yaml:3:14: task.type: 'airfoil' of noether-attention ")
+    assert here.noether("lock", "run.yaml", "--experiment").returncode == 0
     good = here.noether("run", "run.yaml", "--output", "good", "--locked")
     assert good.returncode == 0, good.stderr
     other = ["attention={type: flare, hidden_dim: 16, num_heads: 2}"]
