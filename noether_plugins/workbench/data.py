@@ -126,7 +126,7 @@ class Cases:
     units: Units
     """The units of the model."""
 
-    numbers: tuple[int, ...]
+    numbers: Sequence[int]
     """Which of ``task.train`` these are."""
 
     seed: int
@@ -146,6 +146,9 @@ class Cases:
 
         Its points, where the task draws them, depend on nothing but these arguments and the seed.
 
+        Raises:
+            TaskError: If it is not what the layout says, or cannot be had any more.
+
         Args:
             row: Which of them, from 0.
             step: The step, from 1; 0 for what is not a step of the training.
@@ -155,6 +158,8 @@ class Cases:
             return self.kept[number]
         rng = np.random.default_rng((self.seed, step, number))
         sample = self.task.draw(number, rng)
+        check_sample(sample, self.task.layout)
+        _check_not_empty(sample)
         return as_case(sample, self.units, self.device)
 
 
@@ -225,14 +230,14 @@ def prepare(
     return Data(units, train, held_out, most_points)
 
 
-def split(n_samples: int, share: float, seed: int) -> tuple[tuple[int, ...], frozenset[int]]:
+def split(n_samples: int, share: float, seed: int) -> tuple[Sequence[int], frozenset[int]]:
     """Return which training samples are learnt from, and which are kept aside to validate by.
 
     Raises:
         ConfigError: If some are to be kept aside, and there is one only.
     """
     if not share or not n_samples:
-        return tuple(range(n_samples)), frozenset()
+        return range(n_samples), frozenset()
     if n_samples == 1:
         problem = Problem(
             keys=("training", "validation"),
@@ -271,6 +276,9 @@ def _checked(
                 _check_not_empty(sample)
             except TaskError as error:
                 faults.append(str(error))
+                continue
+            except OSError as error:
+                faults.append(f"{which} sample {number}: {error}")
                 continue
             if which == "training" and not faults:
                 yield number, sample

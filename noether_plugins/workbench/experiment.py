@@ -78,7 +78,9 @@ class TrainingConfig(Schema):
     """Whether losses are written for TensorBoard too, where it is installed."""
 
     compile: bool = False
-    """Whether the model goes through ``torch.compile``."""
+    """Whether the model goes through ``torch.compile``; where a run then goes on, numbers may
+    differ in their last digits.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; ``auto`` takes a GPU where there is one."""
@@ -215,7 +217,7 @@ def check_batch(experiment: Experiment, n_samples: int) -> None:
         ConfigError: If there are fewer.
     """
     batch_size = experiment.training.batch_size
-    if batch_size <= n_samples:
+    if batch_size <= n_samples or not n_samples:  # that there are none is for the task to explain
         return
     problem = Problem(
         keys=("training", "batch_size"),

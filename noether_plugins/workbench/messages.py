@@ -23,6 +23,8 @@ class LastingStream(io.TextIOBase):
         try:
             if self._stream is not None:
                 self._stream.write(text)
+        except BlockingIOError:  # whoever reads it is slow
+            pass
         except (OSError, ValueError):  # ValueError: it is closed
             self._give_up()
         return len(text)
@@ -32,6 +34,8 @@ class LastingStream(io.TextIOBase):
         try:
             if self._stream is not None:
                 self._stream.flush()
+        except BlockingIOError:
+            pass
         except (OSError, ValueError):
             self._give_up()
 

@@ -39,7 +39,8 @@ class Trainer:
     """Fits a model to samples, step by step.
 
     Nothing in it depends on the time. A trainer that was made of equal arguments, and given the
-    `state` of another, goes on as that one does: on a CPU to the same numbers, bit for bit.
+    `state` of another, goes on as that one does: on a CPU to the same numbers, bit for bit, unless
+    the model is compiled.
 
     Args:
         model: The model, trained in place; its device is where everything is computed.
@@ -63,7 +64,9 @@ class Trainer:
         )
         # A generator of its own: what a variant draws, such as dropout, changes no batches.
         self._order = torch.Generator().manual_seed(seed)
-        self._average = None if config.ema is None else _parameters(model)
+        self._average: dict[str, Tensor] | None = None
+        if config.ema is not None:
+            self._average = _copied(dict(_named_parameters(model)))
         self._best: Weights | None = None
         self.device = next(model.parameters()).device
         """Where everything is computed."""
@@ -184,7 +187,7 @@ class Trainer:
         """Move the average of the weights towards those of this step."""
         decay = min(self.config.ema or 0.0, (1 + self.steps_done) / (10 + self.steps_done))
         with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
+            for name, parameter in _named_parameters(self.model):
                 average[name].lerp_(parameter, 1 - decay)
 
     def _validate_if_due(self) -> None:
@@ -313,11 +316,12 @@ def learning_rate_factor(step: int, config: TrainingConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
 
 
-def _parameters(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.named_parameters()}
+def _named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield each parameter by all of its names, as a state dict has them."""
+    return model.named_parameters(remove_duplicate=False)
 
 
-def _copied(weights: Weights) -> Weights:
+def _copied(weights: Mapping[str, Any]) -> Weights:
     """Return a copy of a state dict, in which there may be more than tensors."""
     return {
         name: value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)

@@ -80,6 +80,28 @@ def test_everything_that_is_wrong_with_samples_is_reported_at_once():
     ]
 
 
+def test_a_file_that_cannot_be_read_is_a_fault_of_its_sample():
+    task = _task()
+
+    class Files(list):
+        def __getitem__(self, number):
+            if number == 1:
+                raise PermissionError(13, "Permission denied", "b.npz")
+            return super().__getitem__(number)
+
+    task.train = Files(task.train)
+    with pytest.raises(TaskError, match=r"^training sample 1: .*Permission denied: 'b.npz'$"):
+        _prepared(task)
+
+
+def test_points_that_are_drawn_are_checked_too():
+    task = _task(DrawingTask)
+    train = _prepared(task).train
+    task.train[2].groups["wall"].fields["pressure"][:] = np.inf
+    with pytest.raises(TaskError, match=r"sample 'train_2': wall\.fields\.pressure"):
+        train.get(2, 1)
+
+
 def test_a_task_needs_samples_of_both_kinds():
     with pytest.raises(TaskError, match="there are no held-out samples"):
         _prepared(_task(n_test=0))

@@ -141,6 +141,13 @@ def test_the_memory_of_a_step_counts_activations_gradients_and_moments(new_train
     assert memory.bytes > 3 * weights + 8 * batch
     assert memory.bytes < 20 * (weights + 8 * batch)
 
+    other = new_trainer(is_equal=True)
+    other.step()
+    kept = other.bytes_kept
+    with peak_of(CPU) as peak:
+        other.step()
+    assert memory.bytes == kept + peak.bytes
+
 
 def test_only_the_first_steps_are_measured(new_trainer, monkeypatch):
     trainer, memory = new_trainer(), StepMemory()

@@ -16,6 +16,8 @@ from noether_plugins.workbench.messages import say, say_result
 for number in range(2000):
     say(f"line {number} of many")
     say_result(f"result {number}")
+for stream in (sys.stdout, sys.stderr):
+    print("from elsewhere", file=stream, flush=True)
 open(sys.argv[1], "w").write("done")
 """
 

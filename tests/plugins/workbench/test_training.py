@@ -256,6 +256,19 @@ def test_the_average_of_the_weights_is_its_formula(new_trainer):
     assert trainer.model.state_dict()[name].equal(own)
 
 
+def test_weights_that_two_layers_share_have_one_average(new_trainer):
+    tied = new_trainer(ema=0.3)
+    blocks = tied.model.blocks
+    blocks[0].mlp_norm.weight = blocks[0].attention_norm.weight
+    trainer = module.Trainer(tied.model, tied.data, tied.config, seed=0)
+    _finish(trainer)
+    own = blocks[0].mlp_norm.weight.detach().clone()
+    with trainer.learnt():
+        averaged = blocks[0].mlp_norm.weight
+        assert not averaged.equal(own)
+        assert averaged is blocks[0].attention_norm.weight
+
+
 def test_the_weights_with_the_least_loss_on_samples_kept_aside_are_those_that_are_learnt(
     new_trainer, monkeypatch
 ):
@@ -272,13 +285,33 @@ def test_the_weights_with_the_least_loss_on_samples_kept_aside_are_those_that_ar
     assert all(value.equal(weights[7][name]) for name, value in model.state_dict().items())
 
 
-def test_the_loss_of_validation_is_that_of_its_samples_without_dropout(new_trainer):
-    trainer = new_trainer(validation=0.4, validate_every="1 step", dropout=0.5)
+def test_the_best_weights_so_far_are_part_of_the_state(new_trainer, monkeypatch):
+    def learnt_after(losses, trainer):
+        monkeypatch.setattr(trainer, "_validation_loss", lambda held_out: losses.pop(0))
+        _finish(trainer)
+        with trainer.learnt() as model:
+            return copy.deepcopy(model.state_dict())
+
+    options = {"validation": 0.4, "validate_every": "2 steps"}
+    expected = learnt_after([1.0, 3.0, 2.0], new_trainer(**options))
+    trainer = new_trainer(**options)
+    monkeypatch.setattr(trainer, "_validation_loss", lambda held_out: 1.0)
+    for _ in range(3):
+        trainer.step()
+    again = new_trainer(**options)
+    again.load_state(_loaded(_saved(trainer)))
+    found = learnt_after([3.0, 2.0], again)
+    assert all(value.equal(expected[name]) for name, value in found.items())
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_the_loss_of_validation_is_that_of_what_is_learnt_without_dropout(new_trainer, ema):
+    trainer = new_trainer(validation=0.4, validate_every="1 step", dropout=0.5, ema=ema)
     trainer.step()
     held_out = trainer.data.validation
     batch = collate([held_out.get(row, 0) for row in range(len(held_out))])
-    with torch.no_grad():
-        losses = field_losses(trainer.model.eval()(batch.features, batch.real), batch)
+    with torch.no_grad(), trainer.learnt() as model:
+        losses = field_losses(model(batch.features, batch.real), batch)
     assert trainer.validations[1] == pytest.approx(float(sum(losses.values())), rel=1e-5)
 
 
