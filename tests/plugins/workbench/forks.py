@@ -30,7 +30,7 @@ _IMPORTED_BY_RUNS = (
 )
 
 
-_LONGEST = 120
+_LONGEST = 600
 """Seconds after which a command that does not end is killed."""
 
 
@@ -76,6 +76,8 @@ class Forks:
             closed: Whether nobody reads what it writes.
         """
         files = [str(folder.with_name(f"{folder.name}.{name}")) for name in ("out", "err")]
+        for file in files:  # of a command before there may be some
+            Path(file).write_text("", encoding="utf-8")
         order = {
             "arguments": arguments,
             "folder": str(folder),
@@ -112,7 +114,7 @@ class Started:
 
     def wait_for(self, text: str) -> None:
         """Wait until its standard error has *text*."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while text not in Path(self._files[1]).read_text(encoding="utf-8"):
             assert time.monotonic() < end, text
             time.sleep(0.002)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from noether_core.tasks import TaskError, check_sample
+from noether_core.testing import check_task
 from noether_plugins.tasks.points import dataset
-from tests.plugins.tasks.points.made import POINTS, WRITERS, arrays, task_of, write_cases
+from tests.plugins.tasks.points.made import POINTS, WRITERS, arrays, group_for, task_of, write_cases
 
 
 def drawn(task, number=0, seed=0):
@@ -81,6 +82,16 @@ def test_what_is_not_kept_is_drawn_from_the_disk_alike(tmp_path, monkeypatch, ex
     assert len(task.train[0].groups["volume"]) == POINTS
 
 
+def test_no_more_is_kept_than_there_is_room_for(tmp_path, monkeypatch):
+    write_cases(tmp_path, ".npz", range(3))
+    one_group = POINTS * 4 * 8  # positions and pressure in double precision
+    monkeypatch.setattr(dataset, "MOST_KEPT_BYTES", 3 * one_group + 1)
+    groups = {name: {"fields": ["pressure"]} for name in "ab"}
+    found = task_of(tmp_path, groups=groups)._dataset
+    contents = [each for case in (*found.train, *found.test) for each in case.contents.values()]
+    assert sum(each.values is not None for each in contents) == 3
+
+
 def test_a_file_that_changes_meanwhile_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "MOST_KEPT_BYTES", 0)
     write_cases(tmp_path, ".npz", range(2))
@@ -116,3 +127,18 @@ def test_a_large_file_is_never_in_memory_at_once(tmp_path, monkeypatch, save):
     tracemalloc.stop()
     np.testing.assert_array_equal(volume.positions[:, 0], volume.fields["p"][:, 0])
     assert peak < 11e6
+
+
+@pytest.mark.parametrize("points_per_sample", [None, 5])
+@pytest.mark.parametrize("kept", [0, dataset.MOST_KEPT_BYTES])
+def test_the_task_keeps_what_tasks_promise(tmp_path, monkeypatch, points_per_sample, kept):
+    monkeypatch.setattr(dataset, "MOST_KEPT_BYTES", kept)
+    write_cases(tmp_path / "train", ".npz", range(3))
+    write_cases(tmp_path / "test", ".npz", range(3, 5))
+    options = {
+        "train": str(tmp_path / "train" / "*"),
+        "test": str(tmp_path / "test" / "*"),
+        "groups": {"volume": group_for(".npz")},
+        "points_per_sample": points_per_sample,
+    }
+    check_task("points", options=options, varies=False)

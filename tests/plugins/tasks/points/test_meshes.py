@@ -195,6 +195,21 @@ def test_what_is_cut_off_is_refused(pv, meshio, tmp_path, extension, share):
     assert fault
 
 
+@pytest.mark.parametrize("missing", [30, 400, 800])
+def test_arrays_behind_the_end_of_a_file_are_not_left_out(pv, tmp_path, missing):
+    from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridWriter
+
+    writer = vtkXMLUnstructuredGridWriter()
+    writer.SetFileName(str(tmp_path / "a.vtu"))
+    writer.SetInputData(box(pv))
+    writer.SetDataMode(2)
+    writer.Write()
+    content = (tmp_path / "a.vtu").read_bytes()
+    (tmp_path / "a.vtu").write_bytes(content[:-missing])
+    with pytest.raises(FileFault, match="is cut off: it does not end with </VTKFile>"):
+        open_file(str(tmp_path / "a.vtu"))
+
+
 def test_a_file_that_crashes_vtk_is_refused_and_ends_nothing(pv, tmp_path, monkeypatch):
     from noether_plugins.tasks.points.formats import legacy_vtk
 

@@ -84,6 +84,7 @@ def test_a_table_is_read_however_it_is_written(tmp_path, content):
                 "volume.p: 3 of 3 values are not finite; the first, nan, is at line 2",
             ],
         ),
+        ("x,y,p\n1,2,3\n6,7,8,9\n", ["line 3 has 4 values, expected 3"]),
         ('x,y,p\n"1,2,3\n', ["line 2: a quotation mark is never closed"]),
         ("x,y,p\n1,2,\xe9\n".encode("latin-1"), ["is no text in UTF-8, which has no byte 0xe9"]),
         ("x,y,p\n1,2,3\x00\n", ["line 2: 'p' is '3\\x00', no number"]),
