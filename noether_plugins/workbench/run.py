@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 import torch
 
-from noether_core import NoetherError, PluginError, dump, registry, unstructure
+from noether_core import NoetherError, PluginError, dump, registry, structure, unstructure
 from noether_core.building import make_task
 from noether_core.errors import SavedModuleError, describe_differences, path_text
 from noether_core.quoting import visible_lines
@@ -252,6 +252,8 @@ def _check_same(place: RunFolder, before: Any, experiment: Experiment) -> None:
 
 def _differences(before: Any, experiment: Experiment) -> list[tuple[str, str, str]]:
     """Return the options in which an experiment is another one than before, by path."""
+    with suppress(NoetherError):  # options that are new since have their defaults
+        before = unstructure(structure(before, Experiment))
     old, new = _leaves(before), _leaves(unstructure(experiment))
     found: list[tuple[str, str, str]] = []
     for keys in sorted(old.keys() | new.keys(), key=str):
@@ -304,6 +306,13 @@ def _prepared(
     return _Work(experiment, place, signals, task, trainer)
 
 
+def _are_alike(units: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Return whether units are of the same samples: those of others differ in more than digits."""
+    return units.keys() == others.keys() and all(
+        np.allclose(units[name], others[name], rtol=1e-6, atol=0) for name in units
+    )
+
+
 class _Work:
     """A run at work: its training, what it writes meanwhile, and its end."""
 
@@ -347,6 +356,11 @@ class _Work:
             raise ResumeError(
                 f"{self._place.path}: the samples of the task have other groups or fields than "
                 "when the run began; start another run without --resume"
+            )
+        if not _are_alike(self._trainer.data.units.arrays(), state["units"]):
+            raise ResumeError(
+                f"{self._place.path}: the samples of the task are others than when the run began; "
+                "give it those, or start another run without --resume"
             )
         self._trainer.load_state(state["trainer"])
         random.setstate(state["random"])
@@ -445,6 +459,7 @@ class _Work:
         }
         state = {
             "trainer": self._trainer.state(),
+            "units": self._trainer.data.units.arrays(),
             "random": random.getstate(),
             "random_of_numpy": np.random.get_state(),
             "seconds": self._seconds,

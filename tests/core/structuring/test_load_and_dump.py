@@ -161,7 +161,9 @@ def test_what_only_holds_configs_says_where_they_stand(tmp_path, capsys):
     (problem,) = caught.value.problems
     assert (problem.path, problem.suggestion) == ("type", f"{where}at='model[0]'")
     assert main(["validate", "--plain", str(file)]) == 1
-    assert f"{where}--at model[0]; a whole experiment: --experiment\n" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(
+        f"{where}--at model[0]; a whole experiment: --experiment\n"
+    )
 
     file.write_text("attention_constructor: flare\nhidden_dim: 8\n")
     assert main(["validate", "--plain", str(file)]) == 1

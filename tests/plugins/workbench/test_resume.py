@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POS
 EXPERIMENT = """\
 attention: {type: transolver, hidden_dim: 8, num_heads: 2, num_slices: 3, dropout: 0.1}
 model: {depth: 1}
-task: {type: airfoil, n_train: 7, n_test: 2, n_surface: 11, n_volume: 13}
+task: {type: airfoil, n_train: 7, n_test: 2, n_surface: 11, n_volume: 101}
 training:
   {steps: 60, batch_size: 3, device: cpu, checkpoint_every: 5 steps, ema: 0.9, validation: 0.3,
    validate_every: 7 steps}
