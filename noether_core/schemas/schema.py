@@ -348,7 +348,7 @@ def _declared(cls: type[Schema], attribute: str) -> dict[str, str]:
     return declared
 
 
-def _fault_of_old_names(
+def _fault_of_old_names(  # noqa: PLR0911  one return per fault
     cls: type[Schema],
     options: frozenset[str],
     renamed: Mapping[str, str],
@@ -360,6 +360,8 @@ def _fault_of_old_names(
             return f"'{old}' is an option and cannot be an old name of '{new}'"
         if new not in options:
             return f"'{old}' is an old name of '{new}', which is no option"
+        if new == "type" and cls.extra_field is not None:  # a class that is found by its type
+            return f"'{old}' cannot be an old name of 'type', by which the class is found"
         if old in dropped:
             return f"'{old}' is both renamed and dropped"
     for old in dropped:
