@@ -64,7 +64,7 @@ def _check_name(name: str | bytes) -> None:
         raise OSError(errno.EINVAL, "holds half of a character", name) from error
     if b"\0" in encoded:
         raise OSError(errno.EINVAL, "holds the character NUL", name)
-    if encoded.endswith((os.fsencode(os.sep), b"/")):
+    if encoded.endswith((os.fsencode(os.sep), b"/")) or os.path.basename(encoded) in (b".", b".."):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     if not encoded:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)

@@ -76,8 +76,8 @@ class PluginRecord(Schema):
     open_config: ClassVar[ConfigClass]
     """The open config of the family that the record's config is of."""
 
-    module_example: ClassVar[str]
-    """An import path as ``module`` has them."""
+    module_path: ClassVar[str]
+    """What ``module`` is, with an example, as errors say it."""
 
     if TYPE_CHECKING:
         config: ConfigClass
@@ -111,7 +111,7 @@ class PluginRecord(Schema):
         if option == "config":
             return Rule(f"a subclass of {cls.open_config.__name__}", _sound_config(cls.open_config))
         if option == "module":
-            expected = f"an import path such as {cls.module_example!r}"
+            expected = cls.module_path
             return Rule(expected, _sound_module_path(expected))
         return rule_for(annotation)
 
@@ -145,7 +145,7 @@ class AttentionVariant(PluginRecord):
     """
 
     open_config: ClassVar[ConfigClass] = AttentionConfig
-    module_example: ClassVar[str] = "acme_window.module:WindowAttention"
+    module_path: ClassVar[str] = "an import path such as 'acme_window.module:WindowAttention'"
 
     config: AttentionConfigClass
     """The concrete config class. Its file imports no torch."""

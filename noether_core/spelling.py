@@ -26,7 +26,8 @@ def _nearest(name: str, names: tuple[str, ...]) -> str | None:
     import difflib
 
     by_folded = {other.casefold(): other for other in names}
-    matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=_LEAST_LIKENESS)
+    spelt = name.casefold().replace("++", "_plusplus")  # as papers write what is better than one
+    matches = difflib.get_close_matches(spelt, by_folded, n=1, cutoff=_LEAST_LIKENESS)
     return by_folded[matches[0]] if matches else None
 
 

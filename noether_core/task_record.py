@@ -25,7 +25,7 @@ class TaskRecord(PluginRecord):
     """
 
     open_config: ClassVar[ConfigClass] = TaskConfig
-    module_example: ClassVar[str] = "acme_pipe.task:PipeTask"
+    module_path: ClassVar[str] = "an import path such as 'acme_pipe.task:PipeTask'"
 
     config: TaskConfigClass
     """The concrete config class. Its file imports no numpy."""

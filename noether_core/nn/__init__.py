@@ -36,7 +36,7 @@ from noether_core.nn.parts import attend_in_parts, gather_in_parts, read_in_part
 from noether_core.nn.rope import Frequencies, RopeFrequency, rotate
 from noether_core.nn.slices import attend_slices, gather_slices, read_slices
 from noether_core.nn.state_dicts import accept_fused_
-from noether_core.nn.summaries import Attended, Summary, Summed
+from noether_core.nn.summaries import Attended, Summary, Summed, check_summary
 
 __all__ = [
     "Attended",
@@ -64,6 +64,7 @@ __all__ = [
     "check_key_padding_mask",
     "check_kv_cache",
     "check_positions",
+    "check_summary",
     "check_tokens",
     "combine_masks",
     "describe",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from noether_core.errors import CacheError, MaskError, ShapeError, UnsupportedArgumentError
 from noether_core.nn.cache import KVCache
 from noether_core.nn.domains import DomainLinear
-from noether_core.nn.layers import Projection, plain_linear
+from noether_core.nn.layers import Projection, takes_what_its_weights_are
 from noether_core.nn.masks import Causal, Packed, SlidingWindow
 from noether_core.nn.operators import is_autocast
 
@@ -265,7 +265,7 @@ def _check_like_weights(x: Tensor, layer: nn.Module, name: str) -> None:
     weight = own.weight
     if x.dtype == weight.dtype and x.device == weight.device:
         return
-    if plain_linear(layer) is None:  # a call of it may bring the weights to the tokens
+    if not takes_what_its_weights_are(own):
         return
 
     check_device(x, weight, name, which="weights")

@@ -149,6 +149,19 @@ def plain_linears(*layers: nn.Module) -> tuple[nn.Linear, ...] | None:
     return tuple(cast("list[nn.Linear]", plain))
 
 
+def takes_what_its_weights_are(layer: nn.Linear) -> bool:
+    """Return whether a linear layer needs tokens of the dtype and on the device of its weights.
+
+    One whose weights act by themselves, or before whose `forward` something runs, may bring either
+    to the other. Hooks behind it come too late for that.
+    """
+    if layer._forward_pre_hooks or "forward" in layer.__dict__:  # noqa: SLF001  nothing public tells
+        return False
+    if torch_module._global_forward_pre_hooks and not _are_trackers():  # noqa: SLF001
+        return False
+    return _is_plain_tensor(layer, "weight")
+
+
 def is_untouched(module: nn.Module) -> bool:
     """Return whether a call of *module* runs the `forward` of its class and no hook."""
     has_hooks = (

@@ -185,8 +185,9 @@ class Summary:
                 round; is on another device; or has other random numbers.
         """
         for other in others:
-            self._check_module(other.origin.module, other.origin.config, "another one")
-            self._check_facts(other.facts(), "another one")
+            _check_kind(other)
+            _check_module(self.origin, other.origin.module, other.origin.config, "another one")
+            _check_facts(self, other.facts(), "another one")
             self._check_domains(other)
             self._check_seed(other.seed)
         if not others:
@@ -198,23 +199,6 @@ class Summary:
             alike: list[Any] = [each.parts[name] for each in (self, *others) if name in each.parts]
             merged[name] = type(alike[0]).merged(alike)
         return Summary(merged, self.origin, self.seed)
-
-    def check(self, module: nn.Module, x: Tensor, *, round: int = 1) -> None:
-        """Check that *module* can read this for the tokens *x*.
-
-        Args:
-            module: The attention.
-            x: ``(batch, tokens, hidden_dim)``.
-            round: Which of its rounds it wants.
-
-        Raises:
-            SummaryError: If another module gathered it, or in another batch, dtype or round; or if
-                it is on another device.
-        """
-        config: Any = module.config
-        self._check_module(weakref.ref(module), config, "the call")
-        wanted = {"batch": x.shape[0], "dtype": x.dtype, "round": round, "device": x.device}
-        self._check_facts(wanted, "the call")
 
     def owned_by(self, module: nn.Module) -> Summary:
         """Return the summary as that of *module*, which has the module that gathered within it."""
@@ -290,31 +274,6 @@ class Summary:
         held = [tensor for part in self.parts.values() for tensor in part]
         return [tensor for tensor in held if tensor is not None] + seeds
 
-    def _check_module(
-        self, module: weakref.ref[nn.Module] | None, config: AttentionConfig, who: str
-    ) -> None:
-        own = self.origin
-        if own.module is not None and module is not None:
-            if own.module() is module():
-                return
-            if own.config == config:
-                raise SummaryError(
-                    "summary: it was gathered by another module of the same config "
-                    f"than that of {who}; each module reads what it gathered itself"
-                )
-        if own.config != config:
-            raise SummaryError(
-                f"summary: it was gathered by {_described(own.config, config)}, "
-                f"and {who} has {_described(config, own.config)}"
-            )
-
-    def _check_facts(self, others: Mapping[str, object], who: str) -> None:
-        for fact, own in self.facts().items():
-            if own != others[fact]:
-                raise SummaryError(
-                    f"summary: it was gathered with {fact} {own}, and {who} has {others[fact]}"
-                )
-
     def _check_domains(self, other: Summary) -> None:
         own, found = self.origin.domains, other.origin.domains
         if own != found:
@@ -358,6 +317,60 @@ def _children(summary: Summary) -> tuple[list[Any], _Structure]:
     seeds = [] if summary.seed is None else [summary.seed]
     kinds = tuple([(name, type(part)) for name, part in summary.parts.items()])
     return [parts, seeds], _Structure(kinds, summary.origin)
+
+
+def check_summary(summary: Summary, module: nn.Module, x: Tensor, *, round: int = 1) -> None:
+    """Check that *module* can read a summary for the tokens *x*.
+
+    Args:
+        summary: What it was given.
+        module: The attention.
+        x: ``(batch, tokens, hidden_dim)``.
+        round: Which of its rounds it wants.
+
+    Raises:
+        SummaryError: If *summary* is none, or another module gathered it, or in another batch,
+            dtype or round; or if it is on another device.
+    """
+    _check_kind(summary)
+    config: Any = module.config
+    _check_module(summary.origin, weakref.ref(module), config, "the call")
+    wanted = {"batch": x.shape[0], "dtype": x.dtype, "round": round, "device": x.device}
+    _check_facts(summary, wanted, "the call")
+
+
+def _check_kind(summary: object) -> None:
+    if not isinstance(summary, Summary):
+        raise SummaryError(
+            f"summary: got {type(summary).__name__}, wanted a Summary, which gather returns"
+        )
+
+
+def _check_module(
+    own: Origin, module: weakref.ref[nn.Module] | None, config: AttentionConfig, who: str
+) -> None:
+    """Check that a summary of that origin is one of the module *who* has."""
+    if own.module is not None and module is not None:
+        if own.module() is module():
+            return
+        if own.config == config:
+            raise SummaryError(
+                "summary: it was gathered by another module of the same config "
+                f"than that of {who}; each module reads what it gathered itself"
+            )
+    if own.config != config:
+        raise SummaryError(
+            f"summary: it was gathered by {_described(own.config, config)}, "
+            f"and {who} has {_described(config, own.config)}"
+        )
+
+
+def _check_facts(summary: Summary, others: Mapping[str, object], who: str) -> None:
+    for fact, own in summary.facts().items():
+        if own != others[fact]:
+            raise SummaryError(
+                f"summary: it was gathered with {fact} {own}, and {who} has {others[fact]}"
+            )
 
 
 def _tensors_of(part: Part) -> dict[str, Tensor]:

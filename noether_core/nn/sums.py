@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from noether_core.nn.noise import Drawing, drop_tokens, seed_for
 from noether_core.nn.operators import dtype_of_results, dtype_of_sums, exact_product, is_autocast
 from noether_core.nn.streaming import FEWEST_STREAMED, choose_chunk_size, chunks_of, is_traced
-from noether_core.nn.summaries import Summary
+from noether_core.nn.summaries import Summary, check_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ def read(module: SummingAttention, tokens: Tokens, summary: Summary, *, first_to
     Raises:
         SummaryError: If *summary* is none of these tokens' module, batch, dtype or device.
     """
-    summary.check(_as_module(module), tokens.x)
+    check_summary(summary, _as_module(module), tokens.x)
     drawing = _drawing_of(module, tokens.x, summary.seed, first_token)
     chunk_size = _choose_chunk_size(module, tokens)
     if chunk_size is None:

@@ -51,8 +51,8 @@ def read_contents(path: str | os.PathLike[str]) -> tuple[Contents, Header]:
         SavedModuleError: If `save` did not write the file, or its header is damaged.
     """
     with opened(path) as file:
-        header = read_header(file, os.fspath(path))
-    return contents_of(header.metadata, header.tensors, os.fspath(path)), header
+        header = read_header(file, os.fsdecode(path))
+    return contents_of(header.metadata, header.tensors, os.fsdecode(path)), header
 
 
 def contents_of(

@@ -74,7 +74,7 @@ def load_module(
     refused = _refused(strict)
     check_installed("loading a module")
     # Whole, before anything is imported or built for it: nothing is made of a damaged file.
-    saved = _read(os.fspath(path))
+    saved = _read(os.fsdecode(path))
     known = default_registry() if registry is None else registry
 
     entry, differences = compare(saved.contents, known)

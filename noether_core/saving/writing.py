@@ -44,7 +44,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
         SavedModuleError: If its config and its names of tensors are more than a file can say.
         OSError: If the file cannot be written.
     """
-    name = os.fspath(path)
+    name = os.fsdecode(path)
     # torch.compile wraps a module, and the provenance may be noted on either of the two.
     original = getattr(module, "_orig_mod", module)
     provenance = provenance_of(module) or _provenance(original)
@@ -66,7 +66,7 @@ def save(module: nn.Module, path: str | os.PathLike[str]) -> None:
     def check(texts: Mapping[str, str], tensors: Mapping[str, TensorInfo]) -> None:
         contents_of(texts, tensors, name)
 
-    write_tensors(path, state, texts_of, check)
+    write_tensors(name, state, texts_of, check)
 
 
 def _provenance(module: Any) -> Provenance:

@@ -91,6 +91,10 @@ def _faults_of_comparison(cls: type[Schema]) -> Iterator[str]:
     if not properties.added_eq or (properties.is_frozen and properties.hashability is not usual):
         yield f"{name} compares or hashes in its own way; leave that to attrs"
     for field in attrs.fields(cls):
+        if not field.init:
+            yield (
+                f"field '{field.alias}' of {name} is written and cannot be given; drop init=False"
+            )
         if not field.eq or field.eq_key is not None or field.hash is False:
             yield (
                 f"field '{field.alias}' of {name} is left out of comparisons, or compared by a "

@@ -13,6 +13,9 @@ MOST_DIGITS: Final = 4300
 
 _TOO_LARGE: Final = 10**MOST_DIGITS
 
+_TIMES: Final = frozenset("mM")
+"""Kinds of numpy's dtypes that are spans and points of time."""
+
 _LIBRARIES: Final = frozenset({"numpy", "torch"})
 """Libraries with scalars of their own."""
 
@@ -86,6 +89,9 @@ def python_scalar(value: Any) -> Any:
     """
     package = type(value).__module__.partition(".")[0]
     if package not in _LIBRARIES or getattr(value, "shape", None) != ():
+        return value
+    # A masked number is zero in disguise, and a span of time a number of whatever unit it has.
+    if hasattr(value, "mask") or getattr(value.dtype, "kind", None) in _TIMES:
         return value
     try:
         return value.item()

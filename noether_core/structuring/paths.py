@@ -125,6 +125,8 @@ def _nothing_at(holder: Found, step: _Step, items: dict[Any, Any]) -> Problem:
     keys = (*holder.keys, step)
     if isinstance(step, str):
         near = did_you_mean(step, map(str, items))
+        if isinstance(holder.value, list) and step.isdecimal():
+            near = f"write {path_text(holder.keys)}[{step}]"
         return Problem(keys=keys, message="nothing stands here", suggestion=near)
     here = path_text(holder.keys) or "the document"
     kind = f"a list of {len(items)}" if isinstance(holder.value, list) else "no list"
@@ -156,11 +158,13 @@ class DocumentPart:
     data: Any
 
     _document: Document | OverriddenDocument
-    _keys: Keys
+
+    keys: Keys
+    """The names and positions that lead there."""
 
     def locate(self, problem: Problem) -> Problem:
         """Return *problem* under its path in the whole document, and with its location."""
-        return self._document.locate(problem.within(*self._keys))
+        return self._document.locate(problem.within(*self.keys))
 
 
 AnyDocument: TypeAlias = Document | OverriddenDocument | DocumentPart
@@ -182,7 +186,13 @@ def part_at(document: Document | OverriddenDocument, path: str) -> DocumentPart:
 
 
 def pointed_at_configs(
-    problems: Iterable[Problem], data: Any, cls: type[Schema], registry: Registry, *, how: str
+    problems: Iterable[Problem],
+    data: Any,
+    cls: type[Schema],
+    registry: Registry,
+    *,
+    how: str,
+    above: Keys = (),
 ) -> list[Problem]:
     """Return *problems*; of *data* that only holds configs, the one that says where.
 
@@ -192,10 +202,11 @@ def pointed_at_configs(
         cls: The open config of a family, whose configs are looked for.
         registry: What knows the types of the family.
         how: The way to name such a place; gets its path: ``--at {}``.
+        above: What leads to *data* in its document.
     """
     found = list(problems)
     for problem in found:
-        if _is_of_no_config(problem, data) and (places := _places(data, cls, registry, how)):
+        if _is_of_no_config(problem, data) and (places := _places(data, cls, registry, how, above)):
             return [attrs.evolve(problem, suggestion=places)]  # the others follow from this one
     return found
 
@@ -207,7 +218,7 @@ def _is_of_no_config(problem: Problem, data: Any) -> bool:
     return isinstance(data, list)
 
 
-def _places(data: Any, cls: type[Schema], registry: Registry, how: str) -> str | None:
+def _places(data: Any, cls: type[Schema], registry: Registry, how: str, above: Keys) -> str | None:
     """Return in words where configs stand in *data*; None where none is found."""
     if "attention_constructor" in data:
         return "this looks like the config of a transformer block, which structure_block reads"
@@ -216,7 +227,7 @@ def _places(data: Any, cls: type[Schema], registry: Registry, how: str) -> str |
     found = list(_configs_in(data, cls, frozenset(registry.of(cls).types())))
     if not found:
         return None
-    first = path_text(found[0])
+    first = path_text((*above, *found[0]))
     others = f", and {len(found) - 1} more elsewhere" if len(found) > 1 else ""
     return f"a config stands at {first}{others}; name its place: {how.format(first)}"
 
@@ -270,7 +281,7 @@ def override(document: Document, assignments: Sequence[str]) -> OverriddenDocume
 
 def _read(assignment: str) -> tuple[Keys, Any]:
     """Return the keys that an assignment leads to, and its value."""
-    path, equals, text = assignment.partition("=")
+    path, equals, text = assignment.partition("=") if type(assignment) is str else ("", "", "")
     if not equals:
         raise _refused(f"expected PATH=VALUE, got {assignment!r}", "such as model.depth=6")
     try:

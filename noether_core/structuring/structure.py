@@ -141,10 +141,13 @@ def structure_document(
             document.data, cls, unknown=unknown, origin=origin, registry=registry
         )
     except ConfigError as error:
-        from noether_core.structuring.paths import pointed_at_configs
+        from noether_core.structuring.paths import DocumentPart, pointed_at_configs
 
         known = default_registry() if registry is None else registry
-        problems = pointed_at_configs(error.problems, document.data, cls, known, how="at={!r}")
+        above = document.keys if isinstance(document, DocumentPart) else ()
+        problems = pointed_at_configs(
+            error.problems, document.data, cls, known, how="at={!r}", above=above
+        )
         raise error.with_problems(document.locate(problem) for problem in problems) from None
     if notices:
         warn_of(document.locate(problem) for problem in notices)
@@ -313,11 +316,9 @@ class _Structurer:
             if isinstance(source, Schema) and _is_one(source, cls):
                 return source
             source = _options_of(source)
-        plan = plan_of(cls)
-        if plan.is_open:
+        if cls.is_open_config:
             cls = self._concrete_class(source, cls)  # type: ignore[arg-type]  # no other is open
-            plan = plan_of(cls)
-        if plan.can_be_called and cls.extra_field not in source:
+        if plan_of(cls).can_be_called and cls.extra_field not in source:
             try:
                 return cls(**source)  # which looks at every option, and for most is all
             except TypeError:
@@ -375,9 +376,13 @@ def _options_of(source: Any) -> Mapping[Any, Any]:
     if isinstance(source, Mapping):
         return source
     way_out = None
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, os.PathLike) or (isinstance(source, str) and _looks_like_a_file(source)):
         way_out = f"load({shown(os.fspath(source))}) reads a file"
     raise refuse("a mapping of options", source, way_out)
+
+
+def _looks_like_a_file(text: str) -> bool:
+    return os.path.splitext(text)[1] != "" and len(text.splitlines()) == 1
 
 
 def _type_of(options: Mapping[str, Any], registry: RecordRegistry[Any]) -> str:

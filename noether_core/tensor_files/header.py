@@ -57,7 +57,7 @@ class Header(NamedTuple):
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     """Yield the file at *path*; whatever keeps it from being read is a SavedModuleError."""
-    name = os.fspath(path)
+    name = os.fsdecode(path)
     # Opening a pipe would wait for whoever writes to it.
     if os.path.exists(name) and not os.path.isfile(name):
         raise SavedModuleError(name, "is no file")

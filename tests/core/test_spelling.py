@@ -75,3 +75,9 @@ def test_of_500_typos_in_types_and_options_at_least_95_in_100_are_understood():
         if typo not in names:
             typos.append(nearest(typo, names) == name)
     assert sum(typos) >= 475
+
+
+def test_a_variant_may_be_spelt_as_its_paper_does():
+    types = ["flare", "flare_plusplus", "transolver", "transolver_plusplus"]
+    assert nearest("FLARE++", types) == "flare_plusplus"
+    assert nearest("Transolver++", types) == "transolver_plusplus"

@@ -67,6 +67,8 @@ def test_an_author_who_follows_the_page_sees_what_it_shows(author: Author) -> No
     result = json.loads((author.folder / "pipes" / "result.json").read_text(encoding="utf-8"))
     assert result["type"] == "transolver"
     assert {"fluid.velocity", "wall.shear"} <= set(json.dumps(result).replace('"', " ").split())
+    predicted = json.loads((author.folder / "predicted" / "new.json").read_text(encoding="utf-8"))
+    assert [len(predicted["fluid"]["velocity"]), len(predicted["wall"]["shear"])] == [2, 2]
 
 
 def test_the_files_of_the_page_are_those_of_the_package_of_strangers() -> None:

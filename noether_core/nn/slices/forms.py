@@ -24,7 +24,7 @@ from noether_core.nn.slices.operator import (
 )
 from noether_core.nn.slices.plan import Operands, Settings, SliceModule, choose_tile_size
 from noether_core.nn.slices.reference import EPS
-from noether_core.nn.summaries import Summary, Summed
+from noether_core.nn.summaries import Summary, Summed, check_summary
 
 if TYPE_CHECKING:
     from noether_core.nn.slices.context import SliceContext
@@ -147,7 +147,7 @@ def read(
         context: As in `attend`.
         eps: As in `attend`.
     """
-    summary.check(module, x)  # type: ignore[arg-type]  # it is a module
+    check_summary(summary, module, x)  # type: ignore[arg-type]  # it is a module
     drawing = Drawing(_seed(module, x, summary.seed), first_token)
     call, streamed = _planned(module, Call(x, is_real, drawing, context=context, eps=eps))
     features, weights = (summary.parts[name][0] for name in ("features", "weights"))

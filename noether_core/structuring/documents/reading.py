@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import io
 import os
+import stat
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final, get_args
 
@@ -48,13 +51,38 @@ def read(path: str | os.PathLike[str], format: Format | None = None) -> Document
     """
     file = os.fspath(path)
     try:
-        with open(file, "rb") as opened:
+        with _opened(file) as opened:
             return read_from(opened, format or _format_of(file), file=file)
     except ConfigError:
         raise
     except (OSError, ValueError) as error:  # a ValueError is about a name that no file can have
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError([Problem(message=f"cannot be read: {reason}", file=file)]) from error
+
+
+def _opened(file: str) -> BinaryIO:
+    """Open a file to read its bytes, and never wait for somebody to write into a pipe.
+
+    Raises:
+        OSError: If it cannot be read, or is a pipe that nobody writes into.
+        ValueError: If no file can have that name.
+    """
+    if not _is_pipe(file):
+        return open(file, "rb")
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
+        start = pipe.raw.read(_USUAL_FILE)  # None where somebody writes and has not yet
+        if start == b"":
+            raise OSError(errno.EPIPE, "it is a pipe that nobody writes into")
+        os.set_blocking(pipe.fileno(), True)
+        return io.BytesIO((start or b"") + pipe.read(_LARGEST_FILE + 1))
+
+
+def _is_pipe(file: str) -> bool:
+    """Return whether *file* is a named pipe, and can be opened without waiting."""
+    try:
+        return hasattr(os, "O_NONBLOCK") and stat.S_ISFIFO(os.stat(file).st_mode)
+    except (OSError, ValueError):  # opening it says why
+        return False
 
 
 def read_from(opened: BinaryIO, format: Format, *, file: str) -> Document:

@@ -144,6 +144,9 @@ class Wording(NamedTuple):
 _INDENT: Final = "check the indentation"
 _QUOTE: Final = "if it belongs to text, quote the text"
 
+_DIRECTIVE: Final = "this line starts with '%', and is no directive that is known"
+_NO_DIRECTIVE: Final = "remove it; YAML 1.2 is read without"
+
 _BACKSLASH: Final = "write '\\\\' for a backslash, or put a path of Windows into single quotes"
 
 _AT_END: Final = Wording("", "the text ends where a value should stand")
@@ -194,6 +197,24 @@ _WORDINGS: Final = (
         "the tag is not allowed",
         "remove it; a config holds plain data only",
     ),
+    Wording(
+        "Unicode character escape",
+        "an escape in double quotes that is no character",
+        "write the character itself, or '\\U' and eight digits for one beyond U+FFFF",
+    ),
+    Wording("directive", _DIRECTIVE, _NO_DIRECTIVE),
+    Wording("version number", _DIRECTIVE, _NO_DIRECTIVE),
+    Wording("incompatible YAML document", _DIRECTIVE, _NO_DIRECTIVE),
+    Wording("expected '!'", _DIRECTIVE, _NO_DIRECTIVE),
+    Wording("non-alphabetical character", _DIRECTIVE, _NO_DIRECTIVE),
+    Wording("expected '>'", "the tag is not whole", "remove it; a config holds plain data only"),
+    Wording(
+        "URI escaped octet", "the tag is not whole", "remove it; a config holds plain data only"
+    ),
+    Wording(
+        "indentation indicator", "the indentation of a text has one digit from 1 to 9", "drop it"
+    ),
+    Wording("mapping keys are not allowed", "a '? ' cannot stand here", _QUOTE),
     Wording("<document start>", "the document has ended before this"),
 )
 

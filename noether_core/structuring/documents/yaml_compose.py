@@ -276,7 +276,10 @@ class Composer:
         if isinstance(key, (dict, list)):
             self._refuse("expected text for a key, got a mapping or a list", start)
             return
-        written = getattr(event, "value", "")
+        written = getattr(event, "value", None)
+        if written is None:
+            self._refuse(f"expected text for a key, got an alias of {shown(key)}", start)
+            return
         quoted = quoted_if_long(written)
         can_be_shown = quoted in (written, "''")
         self._refuse(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from noether_core import AttentionConfig, TokenSpec, structure
 from noether_core.errors import UnsupportedArgumentError
-from noether_core.nn import Frequencies, KVCache, Summary, check_tokens, describe
+from noether_core.nn import Frequencies, KVCache, Summary, check_summary, check_tokens, describe
 from noether_plugins.attention.anchor.config import (
     CrossAnchorAttentionConfig,
     JointAnchorAttentionConfig,
@@ -206,7 +206,7 @@ class MultiBranchAnchorAttention(nn.Module):
         """
         check_tokens(x, self.config.hidden_dim)
         self._check_freqs(freqs)
-        summary.check(self, x)
+        check_summary(summary, self, x)
         return self.mixed_attention.read(
             x,
             summary.owned_by(self.mixed_attention),

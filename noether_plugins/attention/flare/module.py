@@ -14,6 +14,7 @@ from noether_core.nn import (
     RMSNorm,
     Summary,
     check_key_padding_mask,
+    check_summary,
     check_tokens,
     describe,
     group_sizes,
@@ -224,7 +225,7 @@ class FLAREAttention(nn.Module):
         """
         check_tokens(x, self.hidden_dim, layer=self._first_layer())
         check_key_padding_mask(key_padding_mask, x)
-        summary.check(self, x)
+        check_summary(summary, self, x)
         drawing = drawing_of(self, x, summary.seed, first_token)
         gathered = summary.parts["latents"][0].to(dtype_of_results(x))
         read = partial(

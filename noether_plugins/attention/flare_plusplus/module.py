@@ -15,6 +15,7 @@ from noether_core.nn import (
     RMSNorm,
     Summary,
     check_key_padding_mask,
+    check_summary,
     check_tokens,
     describe,
     init_weights_,
@@ -247,7 +248,7 @@ class FLAREPlusPlusAttention(nn.Module):
 
         first, second = summaries
         queries = self._queries_of(x, first)
-        second.check(self, x, round=2)
+        check_summary(second, self, x, round=2)
         gathered = second.parts["latents"][0].to(queries.dtype)
         drawing = drawing_of(self, x, first.seed, first_token)
         read = partial(
@@ -258,7 +259,7 @@ class FLAREPlusPlusAttention(nn.Module):
 
     def _queries_of(self, x: Tensor, first: Summary) -> Tensor:
         """Return the queries that follow from the first round, for the tokens *x*."""
-        first.check(self, x, round=1)
+        check_summary(first, self, x, round=1)
         return self._queries(first.parts["latents"][0], dtype_of_results(x))
 
     def _first_queries(self, batch: int) -> Tensor:

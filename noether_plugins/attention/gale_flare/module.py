@@ -13,6 +13,7 @@ from noether_core.nn import (
     ContextLayers,
     Summary,
     check_key_padding_mask,
+    check_summary,
     check_tokens,
     describe,
     init_weights_,
@@ -204,7 +205,7 @@ class GALEFLAREAttention(ContextLayers):
         """
         check_tokens(x, self.hidden_dim, layer=self.in_project_x)
         check_key_padding_mask(key_padding_mask, x)
-        summary.check(self, x)
+        check_summary(summary, self, x)
         projected = self.project_context(context, x)
         gathered = summary.parts["latents"][0].to(dtype_of_results(x))
         read = partial(

@@ -15,6 +15,7 @@ from noether_core.nn import (
     RMSNorm,
     Summary,
     check_key_padding_mask,
+    check_summary,
     check_tokens,
     describe,
     init_weights_,
@@ -160,7 +161,7 @@ class InducedSetAttention(nn.Module):
         """
         check_tokens(x, self.hidden_dim, layer=self.scatter.q)
         check_key_padding_mask(key_padding_mask, x)
-        summary.check(self, x)
+        check_summary(summary, self, x)
         drawing = drawing_of(self, x, summary.seed, first_token)
 
         part: Any = summary.parts["latents"]
@@ -192,7 +193,10 @@ class InducedSetAttention(nn.Module):
 
     def _latent_queries(self, batch: int) -> Tensor:
         """Return the queries of the learned points, ``(batch, heads, num_latents, head_dim)``."""
-        queries = self.gather.project_queries(self.latents.unsqueeze(0))
+        # No view: of a parameter, it claims a gradient that it has not where there are none, and
+        # torch's counter of operations fails.
+        latents = torch.stack([self.latents])
+        queries = self.gather.project_queries(latents)
         return queries.expand(batch, -1, -1, -1)
 
     def _points(self, found: Tensor, is_empty: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from noether_core.nn import (
     check_freqs,
     check_key_padding_mask,
     check_kv_cache,
+    check_summary,
     check_tokens,
     layout_of,
     zero_padding,
@@ -220,7 +221,7 @@ class MixedAttention(QKVAttention):
             UnsupportedArgumentError: As in `forward`.
         """
         check_tokens(x, self.hidden_dim, layer=self.q)
-        summary.check(self, x)
+        check_summary(summary, self, x)
         own = listed(token_specs, "token_specs", "TokenSpec")
         present = [spec for spec in own if spec.size is not None]
         # In an order that does not depend on that in which parts were merged.

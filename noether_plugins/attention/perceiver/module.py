@@ -21,6 +21,7 @@ from noether_core.nn import (
     check_freqs,
     check_key_padding_mask,
     check_kv_cache,
+    check_summary,
     check_tokens,
     combine_masks,
     group_sizes,
@@ -236,7 +237,7 @@ class PerceiverAttention(QKVAttention):
             UnsupportedArgumentError: If *q_freqs* are given without ``use_rope``.
         """
         check_tokens(q, self.hidden_dim, name="q", layer=self.q)
-        summary.check(self, q)
+        check_summary(summary, self, q)
         part: Any = summary.parts[_GROUP]
         group: KeyValues = part.in_order()
         if not self.drops:

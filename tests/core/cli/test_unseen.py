@@ -80,7 +80,8 @@ def test_names_of_lock_files_and_folders_of_runs(tmp_path, printed):
     lock = f"{BREAKING}.lock"
     assert "u202e" in printed("validate", "good.yaml", "--locked", lock)
     assert "u202e" in printed("lock", "good.yaml", "--output", lock)
-    (tmp_path / "experiment.yaml").write_text("attention: {type: transolver, hidden_dim: 64}\n")
+    experiment = "task: {type: darcy}\nattention: {type: transolver, hidden_dim: 64}\n"
+    (tmp_path / "experiment.yaml").write_text(experiment)
     taken = tmp_path / f"runs{BREAKING}"
     taken.write_text("")
     run = ["run", "experiment.yaml", "attention.num_heads=4", "--output", taken.name]

@@ -116,6 +116,9 @@ def test_tokens_are_of_the_dtype_and_on_the_device_of_a_plain_layer(x, message):
     check_tokens(X, HEADS * WIDTH, layer=layer)
     with pytest.raises(ShapeError, **words(message)):
         check_tokens(x, HEADS * WIDTH, layer=layer)
+    layer.register_forward_hook(lambda *_: None)  # comes too late to change either
+    with pytest.raises(ShapeError, **words(message)):
+        check_tokens(x, HEADS * WIDTH, layer=layer)
     layer.register_forward_pre_hook(lambda *_: None)
     check_tokens(x, HEADS * WIDTH, layer=layer)
 

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from noether_core import AttentionConfig, structure
 from noether_core.errors import SavedModuleError, SummaryError
-from noether_core.nn import Attended, KeyValues, Summary, Summed
+from noether_core.nn import Attended, KeyValues, Summary, Summed, check_summary
 from noether_core.nn.summaries import numbered
 
 BATCH, QUERIES, TOKENS, WIDTH = 2, 3, 11, 5
@@ -41,7 +41,7 @@ class Summing(nn.Module):
         return Summary.of(self, x, parts=parts, seed=seed)
 
     def read(self, x, summary):
-        summary.check(self, x)
+        check_summary(summary, self, x)
         return x @ summary.parts["latents"].mean.mT + summary.parts["sums"].value.sum()
 
 
@@ -166,10 +166,18 @@ def test_other_tokens_are_refused_by_what_differs(module, x, change, message):
         summary.merge(summary, other)
 
 
+@pytest.mark.parametrize("other", [None, torch.zeros(3), ()], ids=["None", "tensor", "tuple"])
+def test_what_is_no_summary_is_refused(module, x, other):
+    message = f"summary: got {type(other).__name__}, wanted a Summary, which gather returns"
+    for refused in (lambda: module.read(x, other), lambda: module.gather(x).merge(other)):
+        with pytest.raises(SummaryError, match=f"^{message}$"):
+            refused()
+
+
 def test_another_round_is_refused(module, x):
     summary = module.gather(x)
     with pytest.raises(SummaryError, match=r"^summary: it was gathered with round 1, and .* has 2"):
-        summary.check(module, x, round=2)
+        check_summary(summary, module, x, round=2)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,15 @@ def _sign(header):
     metadata["noether.digest"] = header_digest(metadata, tensors)
 
 
-BAD_NAMES = ["module.safetensors/", "a\0b", "a\ud800b", "", "missing/module.safetensors", "."]
+BAD_NAMES = [
+    "module.safetensors/",
+    "module.safetensors/.",
+    "a\0b",
+    "a\ud800b",
+    "",
+    "missing/module.safetensors",
+    ".",
+]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)

@@ -311,6 +311,16 @@ def test_what_is_no_file_is_reported(name, tmp_path):
     assert reason(tmp_path / name) == message
 
 
+def test_a_name_of_bytes_is_the_name_that_it_encodes(tmp_path):
+    path = os.fsencode(tmp_path / "module.safetensors")
+    with pytest.raises(
+        SavedModuleError, match=r"module\.safetensors: cannot be read: No such file"
+    ):
+        load_module(path)
+    save(build("dot_product", hidden_dim=2, num_heads=1), path)
+    assert load_module(path).config.hidden_dim == 2
+
+
 def test_a_file_that_is_cut_while_it_is_read_is_reported(file, monkeypatch):
     save(build("dot_product", hidden_dim=64, num_heads=1), file)
 

@@ -269,6 +269,15 @@ FAULTS = [
 ]
 
 
+@attrs.frozen(kw_only=True)
+class Unasked(AttentionConfig):
+    type: Literal["sound"] = "sound"
+    size: int = attrs.field(default=1, init=False)
+
+
+FAULTS.append((Unasked, "'size' of Unasked is written and cannot be given; drop init=False"))
+
+
 @pytest.mark.parametrize(("cls", "fault"), FAULTS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_class_that_cannot_serve_says_why(cls, fault):
     (only,) = faults_of(cls)

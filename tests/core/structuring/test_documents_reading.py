@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -230,3 +232,21 @@ def test_a_byte_that_is_not_utf8_has_its_location_behind_a_byte_order_mark_too(t
         read(tmp_path / "a.yaml")
     (problem,) = caught.value.problems
     assert (problem.line, problem.column, problem.source) == (1, 4, "a: \ufffd")
+
+
+def test_a_pipe_is_read_if_somebody_writes_into_it_and_never_waited_for(tmp_path):
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="cannot be read: it is a pipe that nobody writes into"):
+        read(pipe)
+
+    writer = os.open(pipe, os.O_RDWR)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(read(pipe).data))
+    reader.start()
+    os.write(writer, b"a: [1,")
+    time.sleep(0.05)
+    os.write(writer, b" 2]")
+    os.close(writer)
+    reader.join(10)
+    assert found == [{"a": [1, 2]}]

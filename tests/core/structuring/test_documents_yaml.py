@@ -7,6 +7,7 @@ import pytest
 
 from noether_core.errors import MOST_PROBLEMS, ConfigError, Problem
 from noether_core.structuring.documents import parse, yaml
+from noether_core.structuring.documents.yaml import wording_for
 
 
 @pytest.fixture(params=["libyaml", "its double in Python"], autouse=True)
@@ -440,6 +441,9 @@ def test_the_rest_of_very_many_problems_is_not_looked_for():
     assert len(problems("a: 1\n" * 1000)) == MOST_PROBLEMS + 1
 
 
+DIRECTIVE = "this line starts with '%', and is no directive that is known"
+QUOTE = "if it belongs to text, quote the text"
+TAG = "remove it; a config holds plain data only"
 BACKSLASH = "write '\\\\' for a backslash, or put a path of Windows into single quotes"
 SYNTAX = {
     "a: b: c": (1, 5, "a ':' cannot stand here", "if it belongs to text, quote the text"),
@@ -455,6 +459,10 @@ SYNTAX = {
     'a: "\\q"': (1, None, "no such escape in double quotes", BACKSLASH),
     'a: "C:\\users"': (1, None, "an escape in double quotes that lacks digits", BACKSLASH),
     'a: "\\xg1"': (1, None, "an escape in double quotes that lacks digits", BACKSLASH),
+    "a: !<x 1": (1, None, "the tag is not whole", TAG),
+    "a: |0\n x": (1, 5, "the indentation of a text has one digit from 1 to 9", "drop it"),
+    "a: ? b": (1, 4, "a '? ' cannot stand here", QUOTE),
+    "a: &x 1\n*x : 2": (2, 1, "expected text for a key, got an alias of 1", None),
     "a: 1\n- b": (2, 1, None, "check the indentation"),
     "a:\n  b: 1\n c: 2": (3, 2, None, "check the indentation"),
     "- a\nb: 1": (2, 1, None, "check the indentation"),
@@ -484,3 +492,18 @@ def test_what_is_not_yaml_is_reported_in_plain_words_and_where_it_stands(text):
     assert (line, suggestion) == (expected[0], expected[3])
     assert expected[1] in (None, column)
     assert expected[2] in (None, message)
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        ("could not find expected directive name", DIRECTIVE),
+        ("found incompatible YAML document", DIRECTIVE),
+        ("found duplicate %YAML directive", DIRECTIVE),
+        ("did not find expected version number", DIRECTIVE),
+        ("found invalid Unicode character escape code", "an escape in double quotes that is no "),
+        ("did not find URI escaped octet", "the tag is not whole"),
+    ],
+)
+def test_what_libyaml_alone_says_is_put_in_our_words(problem, message):
+    assert wording_for(problem, "x", "").message.startswith(message)

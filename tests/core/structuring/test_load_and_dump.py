@@ -149,6 +149,7 @@ def test_a_part_of_a_file_is_loaded_and_its_problems_keep_their_place_in_the_fil
     assert told("blocks[2]") == ["2:1: blocks[2]: nothing stands here; blocks is a list of 2"]
     with pytest.raises(ValueError, match="leads to several values"):
         load(file, at="blocks[*]")
+    assert told("blocks[0]")[0].endswith("name its place: at='blocks[0].attention'")
 
 
 def test_what_only_holds_configs_says_where_they_stand(tmp_path, capsys):
@@ -160,7 +161,9 @@ def test_what_only_holds_configs_says_where_they_stand(tmp_path, capsys):
     (problem,) = caught.value.problems
     assert (problem.path, problem.suggestion) == ("type", f"{where}at='model[0]'")
     assert main(["validate", "--plain", str(file)]) == 1
-    assert capsys.readouterr().err.endswith(f"{where}--at model[0]\n")
+    assert capsys.readouterr().err.endswith(
+        f"{where}--at model[0]; a whole experiment: --experiment\n"
+    )
 
     file.write_text("attention_constructor: flare\nhidden_dim: 8\n")
     assert main(["validate", "--plain", str(file)]) == 1

@@ -211,6 +211,11 @@ def faulty(renamed=None, dropped=None, ignored=frozenset()):
     ("renamed", "dropped", "fault"),
     [
         ({"window": "dropout"}, {}, "'window' is an option and cannot be an old name of 'dropout'"),
+        (
+            {"kind": "type"},
+            {},
+            "'kind' cannot be an old name of 'type', by which the class is found",
+        ),
         ({"win": "windows"}, {}, "'win' is an old name of 'windows', which is no option"),
         ({"a": "win", "win": "window"}, {}, "'a' is an old name of 'win', which is no option"),
         ({"extra": "window"}, {}, "'extra' is an option and cannot be an old name of 'window'"),

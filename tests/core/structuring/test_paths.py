@@ -60,6 +60,7 @@ def test_a_path_may_begin_with_a_position():
         ("modle", ["modle: nothing stands here; did you mean 'model'?"]),
         ("model.attention.type.x", ["model.attention.type.x: nothing stands here"]),
         ("model.blocks[2]", ["model.blocks[2]: nothing stands here; model.blocks is a list of 2"]),
+        ("model.blocks.0", ["model.blocks.0: nothing stands here; write model.blocks[0]"]),
         ("model[0]", ["model[0]: nothing stands here; model is no list"]),
         ("[0]", ["[0]: nothing stands here; the document is no list"]),
         (
@@ -156,6 +157,7 @@ def test_an_empty_document_can_be_filled():
     ("assignment", "headline"),
     [
         ("num_heads", "command line: expected PATH=VALUE, got 'num_heads'; such as model.depth=6"),
+        (3, "command line: expected PATH=VALUE, got 3; such as model.depth=6"),
         ("blocks[5].depth=1", "command line: blocks[5]: there is no such position to override"),
         ("attention[0]=1", "command line: attention[0]: there is no such position to override"),
         ("attention.type.x=1", "command line: attention.type.x: leads through what is no mapping"),

@@ -74,6 +74,14 @@ def counted(module, arguments):
 
 
 @every_variant
+def test_operations_are_counted_where_no_gradient_is_needed(name):
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        made(name, streamed=False)(**arguments_of(name))
+    held = counted(made(name, streamed=False), arguments_of(name)).get_total_flops()
+    assert 0.3 * held <= counter.get_total_flops() <= 0.5 * held
+
+
+@every_variant
 def test_operations_are_counted_where_tokens_stream(name, monkeypatch):
     held = counted(made(name, streamed=False), arguments_of(name)).get_total_flops()
     monkeypatch.setattr(operation, "_AT_ONCE", 0)

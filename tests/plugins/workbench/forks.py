@@ -46,6 +46,7 @@ class Forks:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._started: Started | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +68,7 @@ class Forks:
         largest_file: int | None = None,
         closed: bool = False,
     ) -> Started:
-        """Start a command in *folder*; one at a time.
+        """Start a command in *folder*; one at a time: what a failed test left is killed.
 
         Args:
             arguments: What stands behind ``noether``.
@@ -75,6 +76,9 @@ class Forks:
             largest_file: Bytes of the largest file that it may write, as on a disk that is full.
             closed: Whether nobody reads what it writes.
         """
+        if self._started is not None and not self._started.is_over:
+            os.kill(self._started.pid, signal.SIGKILL)
+            self._started.wait()
         files = [str(folder.with_name(f"{folder.name}.{name}")) for name in ("out", "err")]
         for file in files:  # of a command before there may be some
             Path(file).write_text("", encoding="utf-8")
@@ -87,7 +91,8 @@ class Forks:
         }
         assert self._server.stdin is not None
         print(json.dumps(order), file=self._server.stdin, flush=True)
-        return Started(arguments, int(self._line()), files, self._line)
+        self._started = Started(arguments, int(self._line()), files, self._line)
+        return self._started
 
     def _line(self) -> str:
         assert self._server.stdout is not None
@@ -101,6 +106,7 @@ class Started:
         self, arguments: list[str], pid: int, files: list[str], line: Callable[[], str]
     ) -> None:
         self.pid = pid
+        self.is_over = False
         self._arguments, self._files, self._line = arguments, files, line
 
     def wait(self) -> subprocess.CompletedProcess[str]:
@@ -108,6 +114,7 @@ class Started:
         deadline = threading.Timer(_LONGEST, os.kill, (self.pid, signal.SIGKILL))
         deadline.start()
         status = int(self._line())
+        self.is_over = True
         deadline.cancel()
         output, errors = (Path(file).read_text(encoding="utf-8") for file in self._files)
         return subprocess.CompletedProcess(self._arguments, status, output, errors)
