@@ -31,6 +31,12 @@ class OpenConfig(Schema):
         type: str
         extra: Mapping[str, Any]
 
+    def __init_subclass__(cls) -> None:
+        """Note whether the class is the open config of a family."""
+        # no part of its plan, which would be made for that alone: few make open configs
+        super().__init_subclass__()
+        cls.is_open_config = OpenConfig in cls.__bases__
+
     def fingerprint(self) -> str:
         """Return 64 hexadecimal digits that equal configs share in every process, everywhere."""
         return fingerprint_of(self)
@@ -52,7 +58,7 @@ class OpenConfig(Schema):
 
 def is_open(cls: type[Schema]) -> TypeGuard[type[OpenConfig]]:
     """Return whether *cls* is the open config of a family, which stands for those of all types."""
-    return plan_of(cls).is_open
+    return cls.is_open_config
 
 
 def with_extra(

@@ -64,6 +64,9 @@ class Schema:
     extra_field: ClassVar[str | None] = None
     """Field that keeps options which the schema does not declare; None for a schema without one."""
 
+    is_open_config: ClassVar[bool] = False
+    """Whether the class stands for all of a family, and ``type`` says which one is meant."""
+
     def __init_subclass__(cls) -> None:
         """Let every class have the methods below for pickles; attrs would write its own."""
         super().__init_subclass__()
@@ -235,9 +238,6 @@ class Plan(NamedTuple):
     can_be_called: bool
     """Whether options that are sound make a config as they are, by calling the class."""
 
-    is_open: bool
-    """Whether ``type`` says which class is meant, since this one stands for all of its family."""
-
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         """Be left out where a class is pickled by value, as cloudpickle does: it is made anew."""
         return type(None), ()
@@ -330,7 +330,6 @@ def _new_plan(cls: type[Schema]) -> Plan:
         nested=nested,
         # a class with a constructor of its own takes options that it does not declare
         can_be_called=not nested and "__attrs_init__" not in vars(cls),
-        is_open="plugin_group" in vars(cls),
     )
 
 

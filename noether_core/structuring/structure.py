@@ -316,11 +316,9 @@ class _Structurer:
             if isinstance(source, Schema) and _is_one(source, cls):
                 return source
             source = _options_of(source)
-        plan = plan_of(cls)
-        if plan.is_open:
+        if cls.is_open_config:
             cls = self._concrete_class(source, cls)  # type: ignore[arg-type]  # no other is open
-            plan = plan_of(cls)
-        if plan.can_be_called and cls.extra_field not in source:
+        if plan_of(cls).can_be_called and cls.extra_field not in source:
             try:
                 return cls(**source)  # which looks at every option, and for most is all
             except TypeError:
