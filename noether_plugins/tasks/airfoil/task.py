@@ -45,6 +45,9 @@ from noether_plugins.tasks.lazy import LazySamples
 _HELD_OUT = 1_000_003
 """Added to the seed for held-out aerofoils."""
 
+_HELD_OUT_SHARE = 0.2
+"""Share of the sections of a folder that is held out where the config says none."""
+
 LAYOUT = Layout(
     coordinates=2,
     groups={
@@ -141,7 +144,8 @@ class AirfoilTask(Task):
     def _split(self) -> Split | None:
         if self.config.contours is None:
             return None
-        return split(open_folder(Path(self.config.contours)), self.config.hold_out, self.seed)
+        share = self.config.hold_out or _HELD_OUT_SHARE
+        return split(open_folder(Path(self.config.contours)), share, self.seed)
 
     def _drawn_case(self, rng: np.random.Generator) -> Case:
         drawn = sample(rng, n_surface=self.config.n_surface, n_volume=self.config.n_volume)

@@ -10,6 +10,7 @@ from annotated_types import Ge, Interval
 from noether_core import Problem
 from noether_core.schemas import invariant
 from noether_core.schemas.task import TaskConfig
+from noether_plugins.tasks import MOST_SAMPLES
 
 
 @attrs.frozen(kw_only=True)
@@ -22,10 +23,10 @@ class DarcyTaskConfig(TaskConfig):
 
     type: Literal["darcy"] = "darcy"
 
-    n_train: Annotated[int, Ge(1)] = 512
+    n_train: Annotated[int, Interval(ge=1, le=MOST_SAMPLES)] = 512
     """Fields of permeability to learn from."""
 
-    n_test: Annotated[int, Ge(1)] = 64
+    n_test: Annotated[int, Interval(ge=1, le=MOST_SAMPLES)] = 64
     """Held-out fields of permeability."""
 
     grid: Annotated[int, Interval(ge=4, le=1024)] = 32

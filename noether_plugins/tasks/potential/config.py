@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import attrs
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 
 from noether_core import Problem
 from noether_core.schemas import invariant
 from noether_core.schemas.task import TaskConfig
+from noether_plugins.tasks import MOST_SAMPLES
 
 
 @attrs.frozen(kw_only=True)
@@ -22,10 +23,10 @@ class PotentialTaskConfig(TaskConfig):
 
     type: Literal["potential"] = "potential"
 
-    n_train: Annotated[int, Ge(1)] = 256
+    n_train: Annotated[int, Interval(ge=1, le=MOST_SAMPLES)] = 256
     """Bodies to learn from."""
 
-    n_test: Annotated[int, Ge(1)] = 32
+    n_test: Annotated[int, Interval(ge=1, le=MOST_SAMPLES)] = 32
     """Held-out bodies."""
 
     n_surface: Annotated[int, Interval(ge=8, le=1_000_000)] = 512

@@ -168,6 +168,10 @@ def test_a_signal_before_anything_is_learnt_leaves_nothing(forks, tiny, tmp_path
             ("depth: 1", "depth: 0"),
             "tiny.yaml:2:16: model.depth: expected an integer from 1 to 1000, got 0",
         ),
+        (
+            ("n_train: 6", "n_train: 6000000000"),
+            "task.n_train: expected an integer from 1 to 1000000",
+        ),
         (("batch_size: 3", "batch_size: 7"), "training.batch_size: 7 is more than the 6 samples"),
         (
             ("model:", "memory_limit: 0.001\nmodel:"),

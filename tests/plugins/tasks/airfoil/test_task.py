@@ -4,6 +4,7 @@ import os
 import numpy as np
 import pytest
 
+from noether_core import ConfigError
 from noether_core.tasks import TaskError, check_sample
 from noether_plugins.tasks.airfoil import (
     NacaSection,
@@ -100,6 +101,11 @@ def test_a_section_of_a_file_is_held_out_or_learnt_from(folder):
 @pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.5, 3), (0.99, 4)])
 def test_some_sections_are_held_out_and_some_are_not(folder, share, count):
     assert len(split(open_folder(folder), share, seed=0).test) == count
+
+
+def test_a_share_is_held_out_of_a_folder_alone():
+    with pytest.raises(ConfigError, match="hold_out: is a share of the sections in contours"):
+        AirfoilTaskConfig(hold_out=0.3)
 
 
 def test_sections_of_files_take_turns_at_angles_of_their_own(folder):
