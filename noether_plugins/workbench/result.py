@@ -21,6 +21,7 @@ def result_of(
     trainer: Trainer,
     evaluation: Evaluation | None,
     *,
+    is_cut: bool,
     seconds: float,
     pace: tuple[int, float],
     step_memory: int | None,
@@ -31,6 +32,7 @@ def result_of(
         experiment: What ran.
         trainer: Its training, as far as it came.
         evaluation: Errors on held-out samples; None if Ctrl-C came before they were known.
+        is_cut: Whether Ctrl-C came before the run was over.
         seconds: Time of all steps.
         pace: How many of them were like all others, and their time.
         step_memory: Bytes that a step takes; None if none was done here.
@@ -45,7 +47,7 @@ def result_of(
         "provider": known.provider_of(attention).provider,
         "fingerprint": attention.fingerprint(),
         "experiment": unstructure(experiment),
-        "interrupted": not trainer.is_done or evaluation is None,
+        "interrupted": is_cut or not trainer.is_done,
         "steps": trainer.steps_done,
         "best_step": min(validations, key=validations.__getitem__) if validations else None,
         "seconds": seconds,

@@ -382,11 +382,11 @@ class _Work:
             except Terminated:
                 raise
             except KeyboardInterrupt:
-                is_cut = True
+                looks = _Looks(is_cut=True)
             else:
-                is_cut = False
+                looks = _Looks()
             with self._trainer.learnt() as model:
-                looks = _Looks() if is_cut else self._looked_at(model)
+                self._look_at(model, looks)
                 with self._signals.held_back():
                     result = self._publish(model, log, looks)
         return _INTERRUPTED if result["interrupted"] else 0
@@ -478,9 +478,10 @@ class _Work:
                 say(f"no checkpoint was written: {error}; an older one stays as it is")
             self._last_warning = str(error)
 
-    def _looked_at(self, model: PointTransformer) -> _Looks:
-        """Return how well the model does, as far as Ctrl-C lets it be found out."""
-        looks = _Looks()
+    def _look_at(self, model: PointTransformer, looks: _Looks) -> None:
+        """Find out how well the model does, as far as Ctrl-C lets it."""
+        if looks.is_cut:
+            return
         units = self._trainer.data.units
         try:
             looks.points_at_once = _points_drawn(self._task)
@@ -490,8 +491,8 @@ class _Work:
             raise
         except KeyboardInterrupt:
             self._signals.received = None
+            looks.is_cut = True
             say("interrupted: what was learnt is written without the rest")
-        return looks
 
     def _picture(self, model: PointTransformer, at_once: int | None) -> bytes | None:
         units, task = self._trainer.data.units, self._task
@@ -523,6 +524,7 @@ class _Work:
                 self._experiment,
                 self._trainer,
                 looks.evaluation,
+                is_cut=looks.is_cut,
                 seconds=self._seconds,
                 pace=self._pace,
                 step_memory=self._memory.bytes,
@@ -557,6 +559,7 @@ class _Looks:
 
     evaluation: Evaluation | None = None
     picture: bytes | None = None
+    is_cut: bool = False
     points_at_once: int | None = None
 
 

@@ -28,7 +28,7 @@ NOETHER = Path(sysconfig.get_path("scripts")) / "noether"
 TINY = """\
 attention: {type: transolver, hidden_dim: 8, num_heads: 2, num_slices: 3}
 model: {depth: 1}
-task: {type: airfoil, n_train: 6, n_test: 2, n_surface: 11, n_volume: 101}
+task: {type: airfoil, n_train: 6, n_test: 2, n_surface: 11, n_volume: 211}
 training: {steps: 4, batch_size: 3, device: cpu}
 """
 
