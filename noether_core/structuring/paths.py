@@ -270,8 +270,9 @@ def override(document: Document, assignments: Sequence[str]) -> OverriddenDocume
     for assignment in assignments:
         try:
             keys, value = _read(assignment)
+            made = _made(data, keys)
             data = _with(data, keys, value)
-            overridden.append(keys)
+            overridden.append(made)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -299,6 +300,18 @@ def _read(assignment: str) -> tuple[Keys, Any]:
     if len(keys) + depth_of(value) > DEEPEST:
         raise _refused(TOO_DEEP, keys=keys)
     return keys, value
+
+
+def _made(data: Any, keys: Keys) -> Keys:
+    """Return as much of *keys* as leads to the first value that is not there and will be made."""
+    for end, key in enumerate(keys, start=1):
+        if isinstance(data, list) and isinstance(key, int) and key < len(data):
+            data = data[key]
+        else:
+            data = data.get(key) if isinstance(data, dict) else None
+        if data is None:
+            return keys[:end]
+    return keys
 
 
 def _with(data: Any, keys: Keys, value: Any) -> Any:

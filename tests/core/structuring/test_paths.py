@@ -6,7 +6,7 @@ import attrs
 import pytest
 from annotated_types import Ge
 
-from noether_core import ConfigError, TokenSpec, load
+from noether_core import ConfigError, Problem, TokenSpec, load
 from noether_core.schemas import Schema
 from noether_core.structuring.documents import parse
 from noether_core.structuring.paths import DocumentPath, override
@@ -279,3 +279,12 @@ def test_an_override_may_stand_as_deep_as_documents_go():
     data = override(parse("{}", "yaml"), [f"{keys}=1"]).data
 
     assert [found.value for found in DocumentPath(keys).find(data)[0]] == [1]
+
+
+@pytest.mark.parametrize("path", ["model.bogus", "model.bogus.x.y", "model.blocks[0].bogus.x"])
+def test_what_an_override_made_on_its_way_is_placed_at_the_command_line(path):
+    document = override(parse("model: {depth: 1, blocks: [{a: 1}]}", "yaml"), [f"{path}=1"])
+    above = ("model", "blocks", 0) if "blocks" in path else ("model",)
+    placed = document.locate(Problem(message="unknown", keys=(*above, "bogus")))
+    assert (placed.file, placed.line) == ("command line", None)
+    assert document.locate(Problem(message="wrong", keys=above)).line == 1
