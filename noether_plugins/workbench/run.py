@@ -336,6 +336,7 @@ class _Work:
         self._pace = (0, 0.0)  # steps that are like all others, and their seconds
         self._memory = StepMemory()
         self._last_warning = ""
+        self._shown: Events | None = None
 
     def begin(self, checkpoint: Checkpoint | None) -> None:
         """Make the folder ready for what comes, and the training go on from a checkpoint.
@@ -374,8 +375,8 @@ class _Work:
 
     def finish(self) -> int:
         """Train to the end, or until a signal comes; evaluate and publish; return the status."""
-        with Log(self._place.unfinished / LOG) as log, self._events() as events:
-            self._train(log, events)
+        with Log(self._place.unfinished / LOG) as log, self._events() as self._shown:
+            self._train(log)
             try:
                 with self._signals.held_back():
                     self._save(log)
@@ -404,7 +405,7 @@ class _Work:
         with Events(self._place.unfinished, steps_done=self._trainer.steps_done) as events:
             yield events
 
-    def _train(self, log: Log, events: Events | None) -> None:
+    def _train(self, log: Log) -> None:
         """Train until all is done or a signal comes.
 
         Raises:
@@ -417,7 +418,7 @@ class _Work:
             progress(config.steps, done=trainer.steps_done) as show,
         ):
             while not trainer.is_done and self._signals.received is None:
-                loss = self._step(log, events)
+                loss = self._step(log)
                 show(trainer.steps_done, loss, self._memory.bytes)
                 steps, seconds = trainer.steps_done - saved_step, time.monotonic() - saved_at
                 if config.checkpoint_interval.is_due(steps, seconds) and not trainer.is_done:
@@ -430,7 +431,7 @@ class _Work:
                 self._save(log)
         self._signals.received = None  # Ctrl-C has had its way: the training is over
 
-    def _step(self, log: Log, events: Events | None) -> float:
+    def _step(self, log: Log) -> float:
         trainer = self._trainer
         rate, start = trainer.learning_rate, time.perf_counter()
         loss = self._memory.step(trainer)
@@ -444,8 +445,10 @@ class _Work:
         step = trainer.steps_done
         validation = trainer.validations.get(step)
         log.add(step, loss, rate, self._seconds, validation)
-        if events is not None:
-            events.add(step, {"loss": loss, "learning_rate": rate, "validation_loss": validation})
+        if self._shown is not None:
+            self._shown.add(
+                step, {"loss": loss, "learning_rate": rate, "validation_loss": validation}
+            )
         return loss
 
     def _save(self, log: Log) -> None:
@@ -469,6 +472,8 @@ class _Work:
         try:
             place.check_kept()
             log.sync()
+            if self._shown is not None:
+                self._shown.sync()
             contents = contents_of_run(
                 self._experiment, self._trainer.model, self._task.layout, result
             )

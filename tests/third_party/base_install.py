@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 CONFIG = "type: transolver\nhidden_dim: 64\nnum_heads: 4\n"
 
-EXPERIMENT = "attention: {type: transolver, hidden_dim: 64, num_heads: 4}\n"
+EXPERIMENT = "task: {type: darcy}\nattention: {type: transolver, hidden_dim: 64, num_heads: 4}\n"
 
 NEEDS = "{} needs torch, which is not installed; pip install 'noether-attention[{}]'\n"
 """What is said where torch is absent, of what needs it, and which extra brings it."""
@@ -39,11 +39,15 @@ class Case(NamedTuple):
 
 CASES = (
     Case(("noether", "list", "--details"), "transolver\tnoether-attention\t"),
+    Case(("noether", "list", "--tasks", "--details"), "airfoil\tnoether-attention\t"),
     Case(("noether", "show", "transolver"), "num_slices\t"),
+    Case(("noether", "show", "darcy"), "n_train\t"),
     Case(("noether", "why", "transolver"), "noether-attention:transolver\t"),
     Case(("noether", "validate", "attention.yaml"), "attention.yaml: good: transolver\n"),
     Case(("noether", "validate", "run.yaml", "--at", "attention"), "attention: good: transolver\n"),
+    Case(("noether", "validate", "run.yaml", "--experiment"), "task: good: darcy\n"),
     Case(("noether", "schema"), '"transolver"'),
+    Case(("noether", "schema", "--tasks"), '"potential"'),
     Case(("noether", "lock", "attention.yaml"), "noether.lock: transolver: noether-attention "),
     Case(("noether", "doctor"), "warning: torch is not installed: "),
     Case(("noether", "doctor", "--deep", "--slow", "5000"), "no errors and 1 warning"),
