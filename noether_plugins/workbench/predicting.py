@@ -232,12 +232,10 @@ def _write_metrics(metrics: Mapping[str, Metrics], order: Order) -> None:
     means = {name: float(np.mean(errors)) for name, errors in by_field.items()}
     content: dict[str, Any] = {"relative_errors": means, "files": dict(metrics)}
     write_whole(order.output / METRICS, json.dumps(content, indent=2) + "\n")
-    _print_means(means, len(metrics))
-
-
-def _print_means(means: Mapping[str, float], n_files: int) -> None:
     for name, mean in means.items():
-        say_result(visible(f"{name}: relative L2 error {mean:.4f} over {n_files} files"))
+        count = len(by_field[name])
+        files = "1 file" if count == 1 else f"{count} files"
+        say_result(visible(f"{name}: relative L2 error {mean:.4f} over {files}"))
     if not means:
         say_result("no file has the truth of a field")
 
