@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import os
 import resource
@@ -24,6 +25,8 @@ _ROOT = Path(__file__).parents[3]
 
 _IMPORTED_BY_RUNS = (
     "matplotlib.backends.backend_agg",
+    "noether_plugins.tasks.airfoil.picture",
+    "noether_plugins.tasks.airfoil.task",
     "noether_plugins.workbench.predicting",
     "noether_plugins.workbench.run",
     "torch._dynamo",  # which optimisers import
@@ -132,6 +135,7 @@ def _serve() -> None:
 
     for name in _IMPORTED_BY_RUNS:
         importlib.import_module(name)
+    _draw_once()
     gc.collect()
     gc.freeze()
     for line in sys.stdin:
@@ -142,6 +146,15 @@ def _serve() -> None:
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _draw_once() -> None:
+    """Let matplotlib find its fonts, which takes longer than to draw with them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    figure.subplots().set_title("speed over free stream")
+    figure.savefig(io.BytesIO(), format="png")
 
 
 def _become(order: dict[str, Any], script: Any) -> None:
