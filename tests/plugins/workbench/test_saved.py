@@ -138,9 +138,9 @@ def test_a_folder_is_shown_by_its_bare_name_unless_that_is_a_type(
     folder, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    for name in ("mine", "transolver"):
+    for name in ("finished", "transolver"):
         Path(name).symlink_to(folder)
-    assert main(["show", "mine"]) == 0
+    assert main(["show", "finished"]) == 0
     assert "complete: 4 of 4" in capsys.readouterr().out
     assert main(["show", "transolver"]) == 0
     assert "num_slices" in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""``noether compare``: variants side by side on one task, in one model, from several seeds."""
