@@ -165,31 +165,7 @@ class Beside(NamedTuple):
         return {"kind": "beside", **self._asdict(), "others": others}
 
 
-class Trained(NamedTuple):
-    """What a variant learned of a problem, from several seeds. It promises nothing."""
-
-    type: str
-
-    seeds: int
-
-    errors: dict[str, list[float]]
-    """By field, the error over that of predicting the mean, one for every seed."""
-
-    parameters: int
-
-    @property
-    def name(self) -> str:
-        return self.type
-
-    @property
-    def is_kept(self) -> bool:
-        return True
-
-    def as_dict(self) -> dict[str, object]:
-        return {"kind": "trained", **self._asdict()}
-
-
-Result = Claim | Growth | Bound | Curve | Beside | Trained
+Result = Claim | Growth | Bound | Curve | Beside
 
 
 def slope(sizes: list[int], measured: list[float]) -> float:

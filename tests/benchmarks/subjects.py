@@ -28,7 +28,7 @@ SUBJECTS = (
 )
 """In the order in which they are measured; each is a file of this folder."""
 
-LONG = ("limits", "large", "airfoil")
+LONG = ("limits", "large")
 """Subjects that take many minutes, or most of a machine's memory; measured where they are named."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,7 +13,6 @@ from tests.benchmarks.results import (
     Curve,
     Growth,
     Result,
-    Trained,
     Unit,
     quartiles,
 )
@@ -34,7 +32,7 @@ class Table(NamedTuple):
 
 def tables(results: Sequence[Result]) -> Iterator[Table]:
     """Yield a table for each kind of result that there is."""
-    makers = (_of_ratios, _of_exponents, _of_bounds, _of_others, _of_curves, _of_errors)
+    makers = (_of_ratios, _of_exponents, _of_bounds, _of_others, _of_curves)
     yield from (table for make in makers if (table := make(results)).rows)
 
 
@@ -167,33 +165,6 @@ def _of_curves(results: Sequence[Result]) -> Table:
             for curve in curves
         ],
     )
-
-
-def _of_errors(results: Sequence[Result]) -> Table:
-    """Return the middle of the seeds, and their range."""
-    found = [result for result in results if isinstance(result, Trained)]
-    fields = list(dict.fromkeys(field for trained in found for field in trained.errors))
-    return Table(
-        (
-            "type",
-            "seeds",
-            *(f"{field}, error / mean predictor's" for field in fields),
-            "parameters",
-        ),
-        [
-            (
-                trained.type,
-                str(trained.seeds),
-                *(_spread(trained.errors[field]) for field in fields),
-                f"{trained.parameters:,}",
-            )
-            for trained in found
-        ],
-    )
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 def _distinct(curves: Iterable[Curve]) -> Iterable[Curve]:

@@ -2,16 +2,22 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from noether_core import registry
-from tests.benchmarks.airfoil import TEXT, attentions, with_attention
+from tests.fresh_environment import ROOT
 from tests.sampling import sampled
 
-LINES = attentions(TEXT)
+TEXT = (ROOT / "docs" / "examples" / "airfoil.yaml").read_text(encoding="utf-8")
+
+_ATTENTION = re.compile(r"^attention: (\{type: (\w+).*\})$", re.MULTILINE)
+_OFFERED = re.compile(r"^# +(\{type: (\w+).*\})$", re.MULTILINE)
+
+LINES = {name: line for line, name in (*_ATTENTION.findall(TEXT), *_OFFERED.findall(TEXT))}
 """What the file says of the attention, and what its comments say to write instead."""
 
 NAMED = next(iter(LINES))
@@ -24,7 +30,7 @@ FEWER = ("training.steps=160", "task.n_train=128", "task.n_test=16")
 def _run(type, folder, *changes):
     """Run the example on one thread; return its errors over those of the mean predictor."""
     file = folder / f"{type}.yaml"
-    file.write_text(with_attention(TEXT, LINES[type]))
+    file.write_text(_ATTENTION.sub(lambda _: f"attention: {LINES[type]}", TEXT))
     done = subprocess.run(
         [sys.executable, "-m", "noether_core.cli", "run", file, *changes],
         cwd=folder,
