@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from noether_core.building import build
-from noether_core.errors import NoetherError
+from noether_core.errors import NoetherError, PluginError
 from noether_core.influence.derivatives import block_norms
 from noether_core.influence.examples import Example, example, options_that_show
+from noether_core.plugins.imports import describe, label
 from noether_core.plugins.registry import Registry
 from noether_core.plugins.registry import registry as default_registry
 from noether_core.schemas.frozen_mapping import EMPTY
@@ -22,6 +23,7 @@ from noether_core.schemas.unstructure import unstructure
 
 if TYPE_CHECKING:
     from noether_core.hookspecs import AttentionVariant, Interface
+    from noether_core.plugins.metadata import EntryPoint
 
 TOKENS = 48
 """How many tokens attend, where nobody says."""
@@ -117,8 +119,9 @@ def influence(
         ConfigError: If the options make no config.
         UnknownTypeError: If no installed package provides the type.
         AmbiguousTypeError: If several do and it does not say which.
-        PluginError: If the package that does cannot be used.
-        NoetherError: If the module cannot be called with the tokens that its record asks for.
+        PluginError: If the package that does cannot be used, or the module fails in the call that
+            its record asks for, returns anything but a result for each query, or has derivatives
+            that are not finite.
         TypeError: If options are given for a module, or it is none that `build` made.
     """
     known = default_registry() if registry is None else registry
@@ -126,17 +129,17 @@ def influence(
     config = getattr(module, "config", None)
     if not isinstance(config, AttentionConfig):
         raise TypeError(f"{module.__class__.__name__} has no config of attention; build makes some")
-    variant = known.record_of(config)
+    variant, entry = known.record_of(config), known.provider_of(config)
     call = example(variant, config, tokens=tokens, seed=seed)
     shown = unstructure(config, defaults=False)
     return Influence(
         type=config.type,
-        provider=known.provider_of(config).provider,
+        provider=entry.provider,
         interface=variant.interface,
         options={name: value for name, value in shown.items() if name != "type"},
         seed=seed,
         has_own_weights=isinstance(source, nn.Module),
-        norms=_norms(module, call, config.type),
+        norms=_norms(module, call, entry),
         queries=call.queries,
         keys=call.keys,
         positions=call.positions,
@@ -163,23 +166,46 @@ def _module(
         return build(source, registry=known, dtype=torch.float64, **options).eval()
 
 
-def _norms(module: nn.Module, call: Example, type: str) -> Tensor:
+def _norms(module: nn.Module, call: Example, entry: EntryPoint) -> Tensor:
     """Return the norms of a call's derivatives, with noise, where there is any, held fixed."""
+    queries = sum(call.queries.values())
 
     def function(sources: Mapping[str, Tensor]) -> Tensor:
         batch = len(next(iter(sources.values())))
         others = {name: _copied(value, batch) for name, value in call.others.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            result = module(**sources, **others)
-        if not isinstance(result, Tensor):
-            got = result.__class__.__name__
-            raise NoetherError(f"{type}: forward returns a {got}, wanted one tensor")
+            result = _called(module, {**sources, **others}, entry)
+        if not isinstance(result, Tensor) or result.shape[:-1] != (batch, queries):
+            got = f"a {result.__class__.__name__}"
+            if isinstance(result, Tensor):
+                got = f"shape {tuple(result.shape)}"
+            reason = f"forward returns {got}, wanted one tensor ({batch}, {queries}, features)"
+            raise PluginError(label(entry), reason)
         return result
 
     module.requires_grad_(requires_grad=False)
     with torch.enable_grad():
-        return block_norms(function, call.sources)
+        norms = block_norms(function, call.sources)
+    if not norms.isfinite().all():
+        raise PluginError(label(entry), "derivatives of its results are not finite")
+    return norms
+
+
+def _called(module: nn.Module, arguments: Mapping[str, Any], entry: EntryPoint) -> object:
+    """Return what a module makes of *arguments*.
+
+    Raises:
+        NoetherError: If it raises one.
+        PluginError: If it raises anything else.
+    """
+    try:
+        return module(**arguments)
+    except NoetherError:
+        raise
+    except Exception as error:  # whatever a plugin may raise
+        reason = f"forward fails in a small call: {describe(error)}"
+        raise PluginError(label(entry), reason) from error
 
 
 def _copied(value: Any, batch: int) -> Any:

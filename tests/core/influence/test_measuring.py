@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from noether_core import Registry, build, registry
+from noether_core import PluginError, Registry, build, registry, structure
 from noether_core.influence import block_norms, influence
 from noether_core.influence.examples import example
 from tests.fresh_environment import ROOT
@@ -190,6 +190,38 @@ def test_a_result_that_no_token_acts_on_is_a_row_of_zeros():
 
     assert found.is_zero.all()
     assert not found.shares.any()
+
+
+class Faulty(nn.Module):
+    """Attention of the config of `linear` that fails in the way of the class."""
+
+    fault = "raises"
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = structure(config)
+
+    def forward(self, x):
+        if self.fault == "raises":
+            raise KeyError("window")
+        return {"pair": (x, x), "short": x[:, 1:], "not finite": (x * 0).sqrt()}[self.fault]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("raises", "forward fails in a small call: KeyError: 'window'"),
+        ("pair", "forward returns a tuple, wanted one tensor"),
+        ("short", r"forward returns shape \(1, 4, 32\), wanted one tensor \(1, 5, features\)"),
+        ("not finite", "derivatives of its results are not finite"),
+    ],
+)
+def test_what_a_plugin_does_wrong_is_named(monkeypatch, fault, message):
+    monkeypatch.setattr(Faulty, "fault", fault)
+    monkeypatch.setattr("noether_core.building._module_class", lambda *_: Faulty)
+
+    with pytest.raises(PluginError, match=message):
+        influence("linear", tokens=5)
 
 
 def test_neither_the_module_nor_torchs_generator_is_changed():
