@@ -207,7 +207,7 @@ function drawOnLine({ target, positions: [x], values, panel, label, quantity }) 
 /** From where points in space are looked at: the same in all panels, by mouse and by two sliders. */
 function spaceOf(panels) {
   const [turn, tilt] = [byId("fields-turn"), byId("fields-tilt")];
-  let [angle, height, distance, isFollowing] = [-55, 20, 2, false];
+  let [angle, height, distance] = [-55, 20, 2];
 
   const camera = () => {
     const [a, h] = [angle, height].map((degrees) => (degrees * Math.PI) / 180);
@@ -222,11 +222,10 @@ function spaceOf(panels) {
     tilt.setAttribute("aria-valuetext", `${tilt.value} degrees`);
   };
 
-  const look = async (but = null) => {
-    isFollowing = true;
-    await Promise.all(panels.filter((panel) => panel !== but && panel.layout?.scene).map(
-      (panel) => Plotly.relayout(panel, { "scene.camera": camera() })));
-    isFollowing = false;
+  const look = (but = null) => {
+    for (const panel of panels) {
+      if (panel !== but && panel.layout?.scene) Plotly.relayout(panel, { "scene.camera": camera() });
+    }
   };
 
   const follow = (panel) => {
@@ -234,7 +233,8 @@ function spaceOf(panels) {
     panel.dataset.followed = "true";
     const turned = (change) => {
       const { eye } = change["scene.camera"] || {};
-      if (!eye || isFollowing) return;
+      const own = camera().eye;
+      if (!eye || Math.hypot(eye.x - own.x, eye.y - own.y, eye.z - own.z) < 1e-6) return; // one that follows
       distance = Math.hypot(eye.x, eye.y, eye.z);
       angle = (Math.atan2(eye.y, eye.x) * 180) / Math.PI;
       height = (Math.asin(eye.z / distance) * 180) / Math.PI;
