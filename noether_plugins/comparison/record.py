@@ -25,13 +25,13 @@ variant's record scaled to the file's sizes, or ``--budget``."""
 class Timing(Schema):
     """Times of one thing, measured in rounds with those of all other rows."""
 
-    median: float
-    """Seconds."""
+    median: float | None
+    """Seconds; None, as the quartiles, where all samples were dropped."""
 
-    lower: float
+    lower: float | None
     """First quartile."""
 
-    upper: float
+    upper: float | None
     """Third quartile."""
 
     samples: Annotated[int, Ge(0)]
@@ -54,6 +54,11 @@ class Scaling(Schema):
 
     memory_exponent: float | None
     """Exponent of the tokens in the bytes, likewise."""
+
+    dropped: Annotated[int, Ge(0)] = 0
+    """Samples that were dropped, since the machine was busy; of a size that lost all, nothing is
+    said.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -89,14 +94,14 @@ class Row(Schema):
     """Updates of the weights in each run."""
 
     errors: Mapping[str, tuple[float | None, ...]] = {}
-    """By field, ``group.field``, the relative error on held-out samples from each seed that ended;
-    None where the truth is 0 everywhere."""
+    """By field, ``group.field``, the relative error on held-out samples from each seed, in their
+    order; None where its run did not end, or the truth is 0 everywhere."""
 
     errors_of_mean: Mapping[str, float | None] = {}
     """By field, that of predicting the mean of the training samples, averaged over the seeds."""
 
     ratios: Mapping[str, tuple[float | None, ...]] = {}
-    """By field and for each seed, the error over that of predicting the mean."""
+    """By field and for each seed, likewise, the error over that of predicting the mean."""
 
     score: float | None = None
     """Mean over fields and seeds of the ratios."""
