@@ -447,7 +447,8 @@ def test_true_and_predicted_values_have_one_scale_and_vectors_parts(shown):
 
 def test_points_in_space_turn_together_by_the_mouse_and_by_sliders(shown):
     eyes = """['true', 'predicted', 'difference'].map(name => {
-      const { x, y, z } = document.getElementById(`fields-${name}`)._fullLayout.scene._scene.getCamera().eye;
+      const { scene } = document.getElementById(`fields-${name}`)._fullLayout;
+      const { x, y, z } = scene._scene.getCamera().eye;
       return [x, y, z].map(value => value.toFixed(3)).join();
     })"""
     (before,) = set(shown.page.evaluate(eyes))
