@@ -38,6 +38,7 @@ class Section(NamedTuple):
     name: str
     facts: str
     table: str
+    notes: str
     scaling: str
     problems: str
     data: Mapping[str, Any]
@@ -136,6 +137,7 @@ def _section(section: Section) -> str:
         "title": text(section.title),
         "facts": section.facts,
         "table": section.table,
+        "notes": section.notes,
         "scaling": section.scaling,
         "problems": section.problems,
         "has_rows": "" if section.table else " hidden",

@@ -26,6 +26,7 @@ from noether_plugins.report.page_data import comparison_data, run_data
 from noether_plugins.report.runs import RunFacts, read_facts
 from noether_plugins.report.tables import (
     comparison_facts,
+    comparison_notes,
     comparison_table,
     config_details,
     problems_list,
@@ -178,7 +179,8 @@ def _problems(runs: Sequence[RunFacts], fields: Sequence[ShownFields | NoFields]
 def _section(found: ComparisonFolder, places: Mapping[Path, int], number: int) -> Section:
     comparison, name = found.comparison, f"comparison-{number}"
     if comparison is None:
-        return Section(found.name, name, "", "", "", problems_list({found.name: found.problem}), {})
+        problems = problems_list({found.name: found.problem})
+        return Section(found.name, name, "", "", "", "", problems, {})
     runs = [[places[each] for each in folders if each in places] for folders in found.runs]
     failed = {row.name: row.error for row in comparison.rows if row.error}
     return Section(
@@ -186,6 +188,7 @@ def _section(found: ComparisonFolder, places: Mapping[Path, int], number: int) -
         name=name,
         facts=comparison_facts(comparison),
         table=comparison_table(found, places, f"{name}-table", caption=f"Variants in {found.name}"),
+        notes=comparison_notes(comparison),
         scaling=scaling_table(
             comparison, f"{name}-scaling-table", caption=f"Growth with tokens in {found.name}"
         ),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
 
-from noether_plugins.comparison.record import Comparison, Row, Timing
+from noether_plugins.comparison.record import Comparison, Row
+from noether_plugins.comparison.statistics import mean_and_spread
+from noether_plugins.comparison.table import notes
+from noether_plugins.comparison.ties import tie_letters
 from noether_plugins.report.folders import ComparisonFolder
 from noether_plugins.report.markup import (
     MISSING,
@@ -102,17 +104,18 @@ def comparison_table(
         Column("Memory", is_number=True, unit="MiB"),
         Column("Parameters", is_number=True),
         Column("Tokens", is_number=True, unit="per s"),
-        Column("Ties with", is_wide=True),
+        Column("Ties"),
         Column("Same as", is_wide=True),
     ]
-    rows = [
-        _comparison_row(row, [places[folder] for folder in folders if folder in places], fields)
-        for row, folders in zip(comparison.rows, found.runs, strict=True)
-    ]
+    letters = tie_letters(comparison.rows)
+    rows: list[TableRow] = []
+    for row, folders in zip(comparison.rows, found.runs, strict=True):
+        runs = [places[folder] for folder in folders if folder in places]
+        rows.append(_comparison_row(row, runs, fields, letters.get(row.name, "")))
     return table(caption, columns, rows, name=name, classes="data")
 
 
-def _comparison_row(row: Row, runs: Sequence[int], fields: Sequence[str]) -> TableRow:
+def _comparison_row(row: Row, runs: Sequence[int], fields: Sequence[str], letters: str) -> TableRow:
     provider = f"{row.provider} {row.version}".strip()
     state = "" if row.status == "complete" else row.status
     cells = [
@@ -120,11 +123,11 @@ def _comparison_row(row: Row, runs: Sequence[int], fields: Sequence[str]) -> Tab
         whole(row.rank),
         _score(row),
         *(_spread(row.errors.get(field, ())) for field in fields),
-        _time(row.seconds_per_step, row.step),
+        _time(row),
         number(row.step_memory_bytes, digits=3, scale=_MEBI),
         whole(row.parameters),
         whole(row.tokens_per_second),
-        Cell(", ".join(row.tied_with)),
+        Cell(letters),
         Cell(", ".join(row.same_as)),
     ]
     return TableRow(cells, runs=runs, state=row.status)
@@ -140,19 +143,26 @@ def _score(row: Row) -> Cell:
 
 def _spread(errors: Sequence[float | None]) -> Cell:
     """Return the mean over seeds, with the standard deviation where there are several."""
-    known = [error for error in errors if error is not None]
-    if not known:
+    found = mean_and_spread(errors)
+    if found is None:
         return Cell(MISSING)
-    cell = number(fmean(known))
-    return cell if len(known) == 1 else cell._replace(note=f"± {written(stdev(known))}")
+    mean, deviation = found
+    cell = number(mean)
+    return cell if deviation is None else cell._replace(note=f"± {written(deviation)}")
 
 
-def _time(median: float | None, step: Timing | None) -> Cell:
-    cell = number(median, digits=3, scale=_MILLI)
-    if step is None:
+def _time(row: Row) -> Cell:
+    cell = number(row.seconds_per_step, digits=3, scale=_MILLI)
+    step = row.step
+    if step is None or step.lower is None or step.upper is None:
         return cell
     low, high = (written(each * _MILLI, 3) for each in (step.lower, step.upper))
     return cell._replace(note=f"{low} to {high}")
+
+
+def comparison_notes(comparison: Comparison) -> str:
+    """Return what has to be said of a comparison's table, as paragraphs."""
+    return "\n".join(f'<p class="hint">{text(note)}</p>' for note in notes(comparison))
 
 
 def comparison_facts(comparison: Comparison) -> str:
