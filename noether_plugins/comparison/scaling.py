@@ -23,7 +23,7 @@ _SAMPLES = 3
 """Samples of each size, and of those that take long one."""
 
 _LONG = 0.5
-_SHORTEST = 0.03
+_SHORTEST = 0.02
 """Seconds of a sample: of what takes less, several calls are timed together."""
 
 _FEWEST_SIZES = 3

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -239,7 +239,24 @@ def _about_runs(comparison: Comparison) -> str:
         )
     if comparison.budget:
         parts.append(f"budget {visible(comparison.budget)}")
-    known = [f"{name} {machine[name]}" for name in machine if name != "memory_bytes"]
-    if "memory_bytes" in machine:
-        known.append(f"memory {machine['memory_bytes'] / 2**30:.0f} GiB")
-    return f"{'; '.join(parts)}. Machine: {visible(', '.join(known))}; torch {comparison.torch}."
+    return f"{'; '.join(parts)}. Machine: {visible(_machine(machine))}; torch {comparison.torch}."
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    """Return what of a machine says how fast it is."""
+    forms = {
+        "processor": "{}",
+        "cores": "cores: {}",
+        "memory": "memory: {:.0f} GiB",
+        "gpu": "{}",
+        "gpu_memory": "memory of the GPU: {:.0f} GiB",
+        "device": "device: {}",
+        "threads": "threads of a run: {}",
+        "jobs": "runs at once: {}",
+    }
+    parts: list[str] = []
+    for name, form in forms.items():
+        value = machine.get(name)
+        if value is not None:
+            parts.append(form.format(value / 2**30 if name.endswith("memory") else value))
+    return ", ".join(parts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -27,7 +27,7 @@ _GROUP = 16
 _FEWEST_SHARES = 4
 """Rows that have their share of the time at least: few of them have time for some more."""
 
-_SHORTEST = 0.05
+_SHORTEST = 0.02
 """Seconds of a sample: of what takes less, several calls are timed together."""
 
 
@@ -74,28 +74,33 @@ def measure_costs(
     report: Callable[[str], None],
     rounds: int = 15,
     limits: Limits = Limits(),
+    environment: Mapping[str, str] = {},
     command: Sequence[str] = COMMAND,
 ) -> dict[str, Cost]:
     """Return what each row costs, by its name.
 
     A step is one of the training, on real samples; its median and quartiles are those of samples in
     which the process had the machine to itself. Forward and backward are then timed on random
-    points, in numbers that double from 1,024 on. All rows are measured in as many threads as a run
-    that is started from here has.
+    points, in numbers that double from 1,024 on.
 
     Args:
         entries: The rows, of one task.
         report: Called with a line for whoever waits.
         rounds: Samples that are wanted of each row.
         limits: How long it may take.
+        environment: Variables that the processes have beside those of this one, such as the number
+            of threads that a run has.
         command: The process of a row.
     """
     costs: dict[str, Cost] = {}
     for start in range(0, len(entries), _GROUP):
         group = entries[start : start + _GROUP]
         share = max(len(group), _FEWEST_SHARES) / _GROUP
-        measuring = _Measuring(group, report, limits, share, command)
-        with closing([subject.worker for subject in measuring.subjects]):
+        workers = [
+            Worker(longest=limits.longest, command=command, environment=environment) for _ in group
+        ]
+        measuring = _Measuring(group, workers, report, limits, share)
+        with closing(workers):
             measuring.start()
             measuring.time_steps(rounds)
             measuring.grow()
@@ -109,17 +114,15 @@ class _Measuring:
     def __init__(
         self,
         entries: Sequence[Entry],
+        workers: Sequence[Worker],
         report: Callable[[str], None],
         limits: Limits,
         share: float,
-        command: Sequence[str],
     ) -> None:
         self._entries, self._report, self._limits, self._share = entries, report, limits, share
-        self.subjects: list[Subject] = []
-        for entry in entries:
-            self.subjects.append(
-                Subject(entry.name, Worker(longest=limits.longest, command=command))
-            )
+        self.subjects = [
+            Subject(entry.name, worker) for entry, worker in zip(entries, workers, strict=True)
+        ]
         self._starts: dict[str, dict[str, Any]] = {}
         self._samples: dict[str, Samples] = {}
         self._growths: dict[str, Growth] = {}

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Self
 
@@ -38,10 +38,17 @@ class Worker:
 
     Args:
         longest: Seconds that one order may take.
-        command: The process; what it reads and writes is as `worker` has it.
+        command: The process; what it reads and writes is as `serving` has it.
+        environment: Variables that it has beside those of this process.
     """
 
-    def __init__(self, *, longest: float, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self,
+        *,
+        longest: float,
+        command: Sequence[str] = COMMAND,
+        environment: Mapping[str, str] = {},
+    ) -> None:
         self._longest = longest
         self._said: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  for as long as it lives
         self._process = subprocess.Popen(  # noqa: S603  ourselves
@@ -49,6 +56,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
+            env={**os.environ, **environment},
             bufsize=0,
             start_new_session=True,  # Ctrl-C is for the one that compares, which then ends all
         )

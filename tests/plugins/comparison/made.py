@@ -27,7 +27,7 @@ def comparison(names=NAMES, *, n_seeds=3, failed=()):
         created="2026-12-01T00:00:00Z",
         noether="0.1.0",
         torch="2.9.1",
-        machine={"processor": "AMD EPYC", "cores": 2, "memory_bytes": 25 * 2**30, "threads": 2},
+        machine={"processor": "AMD EPYC", "cores": 2, "memory": 25 * 2**30, "threads": 2},
         experiment={},
         seeds=tuple(range(n_seeds)),
         budget="steps=700",

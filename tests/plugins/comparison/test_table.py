@@ -45,6 +45,7 @@ def test_what_failed_what_is_one_computation_and_what_was_dropped_is_said(compar
     dropped = sum(row.step.dropped for row in comparison.rows if row.step)
     assert f"{dropped} of {dropped + 15 * 15} samples were dropped" in said
     assert "Seeds 0, 1, 2; 700 steps" in said
+    assert "Machine: AMD EPYC, cores: 2, memory: 25 GiB, threads of a run: 2; torch 2.9.1" in said
 
 
 def test_a_row_that_could_not_be_timed_has_no_time(comparison):

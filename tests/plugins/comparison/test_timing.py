@@ -51,7 +51,12 @@ def costs():
     limits = Limits(longest=3.0, attempts=2)
     said = []
     found = measure_costs(
-        _entries(*types), report=said.append, rounds=3, limits=limits, command=_FAKE
+        _entries(*types),
+        report=said.append,
+        rounds=3,
+        limits=limits,
+        environment={"SECONDS": "0.007"},
+        command=_FAKE,
     )
     assert said
     return found
@@ -59,7 +64,7 @@ def costs():
 
 def test_a_sound_row_has_median_and_quartiles(costs):
     timing = costs["sound"].step
-    assert (timing.median, timing.samples, timing.dropped) == (0.02, 3, 0)
+    assert (timing.median, timing.samples, timing.dropped) == (0.007, 3, 0)
     assert (costs["sound"].tokens, costs["sound"].error) == (96, "")
 
 
@@ -184,7 +189,7 @@ def test_a_worker_ends_with_whoever_started_it():
         "from tests.plugins.comparison.test_timing import _FAKE\n"
         "worker = Worker(longest=1000, command=_FAKE)\n"
         "worker.ask('start', experiment={'attention': {'type': 'hangs'}})\n"
-        "worker.send('step', calls=3)\n"
+        "worker.send('step', calls=4)\n"
         "print(worker.pid, flush=True)\n"
         "time.sleep(1000)\n"
     )
@@ -208,7 +213,7 @@ def test_a_worker_that_is_over_says_so_again():
         with pytest.raises(WorkerError, match="no such luck"):
             worker.ask("start", experiment={"attention": {"type": "fails"}})
         with pytest.raises(WorkerError, match="ended with status"):
-            worker.ask("step", calls=3)
+            worker.ask("step", calls=4)
 
 
 def test_real_models_are_measured_in_real_processes():
