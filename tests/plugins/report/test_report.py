@@ -19,6 +19,7 @@ from noether_core.cli import main
 from noether_plugins.report.folders import ReportError, find
 from noether_plugins.report.making import Wish, make_report
 from noether_plugins.report.runs import read_facts
+from noether_plugins.report.tables import runs_table
 from tests.plugins.report.folders import EVIL, make_comparison, make_run
 
 pytest.importorskip("plotly", reason="the extra report is not installed")
@@ -108,6 +109,24 @@ def test_a_run_of_which_nothing_can_be_read_is_there_with_the_reason(tmp_path):
     assert "result.json" in facts.problem
 
 
+def test_numbers_that_are_none_are_left_out(tmp_path):
+    numbers = {"steps": 10**400, "parameters": "many", "seconds_per_step": float("nan")}
+    (tmp_path / "result.json").write_text(json.dumps({**numbers, "relative_errors": [1]}))
+    (tmp_path / "log.csv").write_text("step,loss\n1,inf\n2,0.5,7\nx,1\n3\n")
+    facts = read_facts(tmp_path, "odd")
+    assert (facts.errors, facts.ratio) == ({}, None)
+    assert facts.curve.loss.steps == [1, 2, 3]
+    assert facts.curve.loss.losses == [None, 0.5, None]
+    assert "\N{EN DASH}</span>" in runs_table([facts])
+
+
+def test_a_comparison_that_cannot_be_read_is_there_with_the_reason(tmp_path):
+    (tmp_path / "compare.json").write_text('{"rows": [{"colour": 1}]}')
+    file = tmp_path / "report.html"
+    assert make_report(_wish(tmp_path, output=file)) == 0
+    assert "colour: unknown option" in file.read_text()
+
+
 def test_losses_over_steps_and_time_are_those_of_the_log(runs):
     curve = read_facts(runs / "airfoil", "airfoil").curve
     rows = [line.split(",") for line in (runs / "airfoil/log.csv").read_text().split()[1:]]
@@ -171,6 +190,7 @@ def test_without_samples_no_fields_are_predicted_and_a_file_is_written_there(
     assert capsys.readouterr().out == "written to report.html, 1 runs in 2.0 MB\n"
     (run,) = _data(tmp_path / "report.html")["runs"]
     assert "samples" not in run["fields"]
+    assert "--samples 0" not in (tmp_path / "report.html").read_text()
 
 
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(runs, monkeypatch, capsys):
@@ -471,6 +491,18 @@ def test_points_in_space_turn_together_by_the_mouse_and_by_sliders(shown):
             break
     shown.page.mouse.up()
     shown.until(turned, by_slider)
+
+
+def test_points_on_a_line_are_drawn_as_curves_with_the_truth_behind_what_is_predicted(shown):
+    drawn = shown.page.evaluate(
+        """() => {
+          const positions = [Float64Array.of(2, 0, 1)];
+          const [values, target] = [{ true: [5, 3, 4], predicted: [6, 3, 4] }, byId("fields-true")];
+          drawOnLine({ target, positions, values, panel: "predicted", label: "", quantity: {} });
+          return target.data.map(({ x, y }) => [x, y]);
+        }"""
+    )
+    assert drawn == [[[0, 1, 2], [3, 4, 5]], [[0, 1, 2], [3, 4, 6]]]
 
 
 def test_a_run_without_fields_says_so_where_they_would_be(shown):
