@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from noether_core import Registry
 from noether_core.cli import main
 from noether_plugins.report.folders import ReportError, find
 from noether_plugins.report.making import Wish, make_report
@@ -211,6 +212,18 @@ def test_runs_without_fields_say_why(report):
     assert "airfoil" not in reasons
 
 
+def test_a_run_whose_package_is_missing_is_there_without_fields(runs, tmp_path, monkeypatch):
+    known = Registry(block=["noether-attention:transolver"])
+    monkeypatch.setattr("noether_core.plugins.registry._default", known)
+    file = tmp_path / "report.html"
+    assert make_report(_wish(runs / "airfoil", output=file)) == 0
+    (run,) = _data(file)["runs"]
+    assert run["options"]["attention.num_slices"] == "3"
+    assert len(run["curve"]["loss"]["steps"]) == 5
+    assert "'transolver'" in run["fields"]["reason"]
+    assert "no fields: " in file.read_text()
+
+
 def test_fields_are_what_the_model_predicts_and_what_is_true(report, runs):
     from noether_plugins.workbench import load_run
 
@@ -256,7 +269,7 @@ def test_twelve_runs_with_many_points_take_less_than_5_mb(runs, tmp_path, monkey
             return ShownGroup(field(3).true, 9 * points, named)
 
         def sample() -> ShownSample:
-            return ShownSample("wing", {}, {"surface": group(1, 3), "volume": group(3)})
+            return ShownSample("wing", {}, {"surface": group(1, 3, 9), "volume": group(3, 9)})
 
         return shown._replace(samples=tuple(sample() for _ in range(4)))
 
@@ -267,7 +280,11 @@ def test_twelve_runs_with_many_points_take_less_than_5_mb(runs, tmp_path, monkey
     file = tmp_path / "report.html"
     assert make_report(_wish(tmp_path, output=file)) == 0
     assert 4_000_000 < file.stat().st_size < 5_000_000
-    assert len(_data(file)["runs"]) == 12
+    data = _data(file)
+    assert len(data["runs"]) == 12
+    sizes = {len(_unpacked(array)) for array in data["arrays"]}
+    assert min(sizes) == max(sizes)
+    assert 100 < max(sizes) < 1000
 
 
 def test_nothing_from_outside_is_markup(report):
