@@ -290,17 +290,22 @@ def _growth(axes: Axes, rows: Sequence[Row], looks: dict[str, _Look], *, is_time
         scaling, look = row.scaling, looks[row.name]
         if scaling is None:
             continue
-        values = scaling.seconds if is_time else tuple(each / 2**20 for each in scaling.bytes)
-        exponent = scaling.time_exponent if is_time else scaling.memory_exponent
+        values = scaling.seconds if is_time else [each / 2**20 for each in scaling.bytes]
+        known = [(size, each) for size, each in zip(scaling.tokens, values, strict=True) if each]
+        if not known:
+            continue
         axes.plot(
-            scaling.tokens,
-            values,
+            *zip(*known, strict=True),
             color=look.colour,
             linestyle=look.dashes,
             linewidth=1.3,
             marker=look.marker,
             markersize=4,
         )
+        exponent = scaling.time_exponent if is_time else scaling.memory_exponent
         text = row.name if exponent is None else f"{row.name}  {exponent:.2f}"
-        labels.append(Label(text, scaling.tokens[-1], values[-1], look.colour))
+        labels.append(Label(text, *known[-1], look.colour))
+    if not labels:
+        axes.set(xscale="linear", yscale="linear")
+        _nothing(axes, "not measured: the machine was busy with something else")
     beside_lines(axes, labels, size=_SIZE)
