@@ -37,11 +37,11 @@ def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
 
     The **score** of a seed is the mean over fields of the error over that of predicting the mean,
     and that of a row the mean over its seeds. A seed of a row that lacks a field which other rows
-    have, such as one that diverged, has no score: the others alone would flatter it.
-    Rows of one seed have seen the same samples, so that two rows are compared by the differences of their scores, seed by seed. They are **tied** where
-    the interval of the mean difference holds 0, and where they are the same computation. The
-    **rank** is 1 and the number of rows that are better and not tied. With one seed there is no
-    spread to compare with, and all are tied.
+    have, such as one that diverged, has no score: the others alone would flatter it. Rows of one
+    seed have seen the same samples, so that two rows are compared by the differences of their
+    scores, seed by seed. They are **tied** where the interval of the mean difference holds 0, and
+    where they are the same computation. The **rank** is 1 and the number of rows that are better
+    and not tied. With one seed there is no spread to compare with, and all are tied.
 
     The interval is a studentised bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap,
     1993, chapter 12) in which rows lend each other their spread, as genes do in Smyth, Linear
