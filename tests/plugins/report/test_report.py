@@ -121,6 +121,17 @@ def test_numbers_that_are_none_are_left_out(tmp_path):
     assert "\N{EN DASH}</span>" in runs_table([facts])
 
 
+def test_a_run_that_diverged_in_one_field_has_no_ratio_of_the_others(tmp_path):
+    means = {"wall.p": 0.5, "fluid.u": 0.4, "fluid.zero": None}
+    errors = {"wall.p": float("nan"), "fluid.u": 0.1, "fluid.zero": None}
+    result = {"relative_errors": errors, "relative_errors_of_mean": means}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert read_facts(tmp_path, "diverged").ratio is None
+
+    (tmp_path / "result.json").write_text(json.dumps({**result, "relative_errors": means}))
+    assert read_facts(tmp_path, "sound").ratio == 1
+
+
 def test_a_comparison_that_cannot_be_read_is_there_with_the_reason(tmp_path):
     (tmp_path / "compare.json").write_text('{"rows": [{"colour": 1}]}')
     run = tmp_path / "runs" / "linear" / "seed-0"
