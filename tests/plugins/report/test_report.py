@@ -203,7 +203,7 @@ def test_without_samples_no_fields_are_predicted_and_a_file_is_written_there(
 ):
     monkeypatch.chdir(tmp_path)
     assert main(["report", str(runs / "airfoil"), "--samples", "0"]) == 0
-    assert capsys.readouterr().out == "written to report.html, 1 runs in 2.0 MB\n"
+    assert capsys.readouterr().out == "written to report.html, 1 run in 2.0 MB\n"
     (run,) = _data(tmp_path / "report.html")["runs"]
     assert "samples" not in run["fields"]
     assert "--samples 0" not in (tmp_path / "report.html").read_text()
