@@ -34,6 +34,9 @@ MOST_CALLS = 10_000
 MOST_CALLS_OF_FIT = 100_000
 """Operations of torch in all calls through which a polynomial goes."""
 
+TOO_MANY = f"it takes more than {MOST_CALLS:,} operations of torch"
+"""Why a call is not counted as a whole."""
+
 MOST_MEASURED = 4_096
 """Tokens up to which a call that needs numbers is computed."""
 
@@ -112,8 +115,14 @@ def costs_of_attention(
     return count(rehearsal, tokens)
 
 
-def count(rehearsal: Rehearsal, tokens: Sequence[int]) -> Costs:
-    """Return what a module takes for each number of tokens; what cannot be counted says why."""
+def count(rehearsal: Rehearsal, tokens: Sequence[int], *, may_fit: bool = True) -> Costs:
+    """Return what a module takes for each number of tokens; what cannot be counted says why.
+
+    Args:
+        rehearsal: The module and its calls.
+        tokens: For which numbers of tokens.
+        may_fit: Whether a polynomial may give what takes too many operations to be counted.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the module; its callers get them when it runs
         try:
@@ -122,7 +131,7 @@ def count(rehearsal: Rehearsal, tokens: Sequence[int]) -> Costs:
         except Exception as error:  # noqa: BLE001  a plugin may raise anything
             return Costs(basis=rehearsal.basis, error=f"cannot be made: {_reason(error)}")
         parameters = list(module.parameters())
-        counter = _Counter(rehearsal, module)
+        counter = _Counter(rehearsal, module, may_fit=may_fit)
         return Costs(
             parameters=sum(each.numel() for each in parameters),
             parameter_bytes=sum(each.nbytes for each in parameters),
@@ -154,8 +163,9 @@ def _storable(number: int) -> float:
 class _Counter:
     """Counts calls of one module, which it takes the numbers from."""
 
-    def __init__(self, rehearsal: Rehearsal, module: nn.Module) -> None:
+    def __init__(self, rehearsal: Rehearsal, module: nn.Module, *, may_fit: bool) -> None:
         self._rehearsal = rehearsal
+        self._may_fit = may_fit
         self._module = module
         # What others made with numbers, and a module keeps, is taken without them.
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -169,7 +179,7 @@ class _Counter:
         try:
             taken = self._take(part, tokens, most_calls=MOST_CALLS)
         except TooManyCallsError:
-            return self._fitted(part, facts)
+            return self._fitted(part, facts) if self._may_fit else _not_counted(facts, TOO_MANY)
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             return self._measured(part, facts, _reason(error))
         except Exception as error:  # noqa: BLE001  a plugin may raise anything
@@ -242,11 +252,7 @@ class _Counter:
                 largest, before = 2 * largest, taken
         except TooManyCallsError:
             pass
-        reason = (
-            f"it takes more than {MOST_CALLS:,} operations of torch, and no polynomial goes "
-            "through counts at fewer tokens"
-        )
-        return _not_counted(facts, reason)
+        return _not_counted(facts, f"{TOO_MANY}, and no polynomial goes through counts at fewer")
 
 
 class _Fit:

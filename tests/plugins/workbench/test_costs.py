@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
@@ -92,10 +90,14 @@ def test_numbers_beyond_those_of_documents_are_floats(experiment_of):
     assert training.operations > 2**63
 
 
-def test_what_does_not_fit_the_points_of_the_task_says_so(noether, tiny):
-    options = "attention={type: linear, hidden_dim: 8, num_heads: 4, use_rope: true}"
-    done = noether("explain", tiny, options, "--json")
-    assert done.returncode == 0
-    (config,) = json.loads(done.stdout)["configs"]
-    assert "heads of width 2 cannot rotate by 2 coordinates" in config["costs"]["error"]
-    assert len(config["options"]) > 20
+def test_many_blocks_are_counted_by_those_of_one_and_two_and_say_so(experiment_of, monkeypatch):
+    deep = experiment_of("model.depth=5")
+    whole = costs_of(deep, [1_000])
+    monkeypatch.setattr("noether_core.counting.MOST_CALLS", 3_000)  # enough for three blocks
+    by_blocks = costs_of(deep, [1_000])
+    assert by_blocks.parameters == whole.parameters
+    (forward, one), (same, other) = whole.counts, by_blocks.counts
+    assert forward == same
+    assert (one.how, other.how) == ("counted", "fitted")
+    assert other.detail == "from counts with 1 and 2 of the 5 blocks, which are alike"
+    assert (other.operations, other.bytes) == (one.operations, one.bytes)
