@@ -260,6 +260,9 @@ def _cost(comparison: Comparison, looks: dict[str, _Look]) -> Figure:
 
 
 def _milliseconds(row: Row) -> float | None:
+    """Return the time of a step; None where it was not measured, or the machine was busy."""
+    if row.step is not None and not row.step.samples:
+        return None
     return None if row.seconds_per_step is None else 1e3 * row.seconds_per_step
 
 
