@@ -46,8 +46,13 @@ class Scaling(Schema):
     """Time and memory of the model over the number of tokens, a step of the training each."""
 
     tokens: tuple[int, ...]
-    seconds: tuple[float, ...]
+    """In one sample of random points."""
+
+    seconds: tuple[float | None, ...]
+    """Median time of forward and backward for each; None where all samples were dropped."""
+
     bytes: tuple[int, ...]
+    """Most that these hold beyond the parameters."""
 
     time_exponent: float | None
     """Exponent of the tokens in the seconds, fitted where they grow; None with too few sizes."""
@@ -56,9 +61,7 @@ class Scaling(Schema):
     """Exponent of the tokens in the bytes, likewise."""
 
     dropped: Annotated[int, Ge(0)] = 0
-    """Samples that were dropped, since the machine was busy; of a size that lost all, nothing is
-    said.
-    """
+    """Samples of the time that were dropped, since the machine was busy."""
 
 
 @attrs.frozen(kw_only=True)

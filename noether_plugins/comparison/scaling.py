@@ -30,7 +30,9 @@ _FEWEST_SIZES = 3
 """Sizes that an exponent is fitted to, at least."""
 
 _MOST_LOST = 3
-"""Sizes in a row whose samples were all dropped, behind which the machine is taken to stay busy."""
+"""Sizes, one after the other, whose samples were all dropped; behind them the machine is taken to
+stay busy, and one round is tried of each size.
+"""
 
 _LEAST_GROWTH, _MOST_GROWTH = 2.0, 4.5
 """How much more twice the tokens are expected to take: with an exponent from 1 to somewhat above 2.
@@ -50,7 +52,7 @@ class Growth:
     """Bytes that it may take."""
 
     tokens: list[int] = attrs.field(factory=list)
-    seconds: list[float] = attrs.field(factory=list)
+    seconds: list[float | None] = attrs.field(factory=list)
     bytes: list[int] = attrs.field(factory=list)
     dropped: int = 0
     spent: float = 0.0
@@ -65,8 +67,8 @@ class Growth:
     last: tuple[float, float] = (0.0, 0.0)
     """Seconds and bytes of the last size that was tried, disturbed or not."""
 
-    growth: tuple[float, float] = (_LEAST_GROWTH, _LEAST_GROWTH)
-    """How much larger these were than those of the size before."""
+    before: tuple[float, float] = (0.0, 0.0)
+    """Those of the size before that."""
 
     def try_memory(self, size: int) -> None:
         """Measure the memory of so many tokens, by a call that warms up for what is timed."""
@@ -76,8 +78,7 @@ class Growth:
         if result is None or result.get("is_too_large"):
             self.is_over = True
             return
-        before, self.last = self.last, (result["seconds"], result["bytes"])
-        self.growth = (_ratio(self.last[0], before[0]), _ratio(self.last[1], before[1]))
+        self.before, self.last = self.last, (result["seconds"], result["bytes"])
 
     def time(self, size: int) -> Mapping[str, Any] | None:
         """Take a sample of the time of so many tokens."""
@@ -88,13 +89,15 @@ class Growth:
         if result is None or result.get("is_too_large"):
             self.is_over = True
             return None
+        # Who counts bytes takes longer, and the first call of all longer still.
+        self.last = (min(self.last[0], result["seconds"]), self.last[1])
         return result
 
     def may_go_on(self, budget: float, longest: float) -> bool:
         """Return whether twice as many tokens are expected to stay within the limits."""
-        if self.is_over or self.subject.error or self.lost == _MOST_LOST:
+        if self.is_over or self.subject.error:
             return False
-        seconds, bytes_ = (last * more for last, more in zip(self.last, self.growth, strict=True))
+        seconds, bytes_ = map(_expected, self.last, self.before)
         calls = 2 if seconds > _LONG else 1 + _SAMPLES
         return (
             seconds <= longest
@@ -104,7 +107,7 @@ class Growth:
 
     def scaling(self) -> Scaling | None:
         """Return what was measured; None where that is nothing."""
-        if not self.tokens and not self.dropped:
+        if not self.tokens:
             return None
         return Scaling(
             tokens=tuple(self.tokens),
@@ -144,37 +147,41 @@ def _time(size: int, rows: Sequence[Growth], attempts: int) -> None:
     by_name = {row.subject.name: row for row in rows if not row.is_over and not row.subject.error}
     for is_long in (False, True):
         some = [row for row in by_name.values() if (row.last[0] > _LONG) is is_long]
+        is_hopeless = bool(some) and all(row.lost >= _MOST_LOST for row in some)
         samples = take_turns(
             [row.subject for row in some],
             lambda subject: by_name[subject.name].time(size),
-            rounds=1 if is_long else _SAMPLES,
-            attempts=attempts,
+            rounds=1 if is_long or is_hopeless else _SAMPLES,
+            attempts=1 if is_hopeless else attempts,
             end=math.inf,
         )
         for row in some:
             taken = samples[row.subject.name]
             row.dropped += taken.dropped
             row.lost = 0 if taken.kept else row.lost + 1
-            if taken.kept:
-                row.tokens.append(size)
-                row.seconds.append(float(np.median(taken.kept)))
-                row.bytes.append(int(row.last[1]))
+            if row.is_over or row.subject.error:
+                continue
+            row.tokens.append(size)
+            row.seconds.append(float(np.median(taken.kept)) if taken.kept else None)
+            row.bytes.append(int(row.last[1]))
 
 
-def _ratio(now: float, before: float) -> float:
-    if not before:
-        return _LEAST_GROWTH
-    return float(np.clip(now / before, _LEAST_GROWTH, _MOST_GROWTH))
+def _expected(last: float, before: float) -> float:
+    """Return what twice the tokens are expected to take."""
+    ratio = last / before if before else _LEAST_GROWTH
+    return last * float(np.clip(ratio, _LEAST_GROWTH, _MOST_GROWTH))
 
 
-def fitted_exponent(tokens: Sequence[int], values: Sequence[float]) -> float | None:
+def fitted_exponent(tokens: Sequence[int], values: Sequence[float | None]) -> float | None:
     """Return the exponent of the tokens in values, by least squares of the logarithms.
 
     The upper half of the sizes is looked at, and three at least: below it much takes as long
-    however many tokens there are. None where there are fewer than three.
+    however many tokens there are. None where there are fewer than three with a value above 0.
     """
-    count = max(_FEWEST_SIZES, math.ceil(len(tokens) / 2))
-    if len(tokens) < _FEWEST_SIZES or min(values) <= 0:
+    known = [(size, value) for size, value in zip(tokens, values, strict=True) if value]
+    if len(known) < _FEWEST_SIZES:
         return None
-    slope, _ = np.polyfit(np.log(tokens[-count:]), np.log(values[-count:]), 1)
+    upper = known[-max(_FEWEST_SIZES, math.ceil(len(known) / 2)) :]
+    sizes, numbers = zip(*upper, strict=True)
+    slope, _ = np.polyfit(np.log(sizes), np.log(numbers), 1)
     return float(slope)

@@ -61,6 +61,7 @@ class Worker:
             start_new_session=True,  # Ctrl-C is for the one that compares, which then ends all
         )
         self._read = b""
+        self._error = ""
 
     def __enter__(self) -> Self:
         return self
@@ -77,15 +78,17 @@ class Worker:
         """Send an order and return at once; `receive` waits for what comes of it.
 
         Raises:
-            WorkerError: If the process is over.
+            WorkerError: If the process is over; the message is that of the order that ended it.
         """
+        if self._error:
+            raise WorkerError(self._error)
         line = json.dumps({"order": order, "arguments": arguments}) + "\n"
         stdin = self._process.stdin
         try:
             if stdin is not None:
                 stdin.write(line.encode())
-        except (BrokenPipeError, ValueError) as error:
-            raise WorkerError(self._end()) from error
+        except OSError as error:
+            raise self._failed(self._end()) from error
 
     def receive(self) -> dict[str, Any]:
         """Wait for the result of an order.
@@ -97,13 +100,11 @@ class Worker:
         while b"\n" not in self._read:
             left = deadline - time.monotonic()
             if left <= 0 or not self._more(left):
-                self.close()
-                raise WorkerError(f"did not come to an end within {self._longest:g} seconds")
+                raise self._failed(f"did not come to an end within {self._longest:g} seconds")
         line, _, self._read = self._read.partition(b"\n")
         result: dict[str, Any] = json.loads(line)
         if "error" in result:
-            self.close()
-            raise WorkerError(visible(str(result["error"])))
+            raise self._failed(visible(str(result["error"])))
         return result
 
     def ask(self, order: str, **arguments: Any) -> dict[str, Any]:
@@ -130,9 +131,15 @@ class Worker:
             return False
         some = os.read(stdout.fileno(), _AT_ONCE)
         if not some:
-            raise WorkerError(self._end())
+            raise self._failed(self._end())
         self._read += some
         return True
+
+    def _failed(self, error: str) -> WorkerError:
+        """Return the error that is raised from now on, for whatever is wanted; end the process."""
+        self._error = error
+        self.close()
+        return WorkerError(error)
 
     def _end(self) -> str:
         """Return how the process ended, with the last line that it wrote on standard error."""
@@ -144,8 +151,7 @@ class Worker:
             how = "the process gave no result any more"
         elif status < 0:
             how = f"the process was ended by {signal.Signals(-status).name}"
-        last = "" if self._said.closed else _last_line(self._said)
-        self.close()
+        last = _last_line(self._said)
         return f"{how}: {last}" if last else how
 
 

@@ -12,7 +12,8 @@ from matplotlib.text import Text
 
 from noether_plugins.comparison.curves import Curve, read_curve, read_curves
 from noether_plugins.comparison.labels import Label, beside_lines, beside_points
-from noether_plugins.comparison.pictures import draw
+from noether_plugins.comparison.pictures import _figure as _figure_of
+from noether_plugins.comparison.pictures import _looks, draw
 from tests.plugins.comparison import made
 
 _NAMES = ("dot_product", "flare", "gale", "linear")
@@ -51,6 +52,19 @@ def test_a_comparison_in_which_nothing_was_measured_is_drawn(tmp_path):
     assert len(draw(found, {}, tmp_path)) == 6
 
 
+def test_long_names_stand_in_a_key_and_their_numbers_in_the_picture():
+    names = [f"transolver num_slices={number} mlp_ratio=2.0" for number in range(3)]
+    looks = _looks(names)
+    assert [look.name for look in looks.values()] == ["1", "2", "3"]
+    figure, _ = _figure_of(2, "title", looks)
+    assert [text.get_text() for text in figure.texts[1:]] == [
+        f"{number + 1}  {name}" for number, name in enumerate(names)
+    ]
+
+    many = _looks([f"row_{number}" for number in range(100)])
+    assert len({look[1:] for look in many.values()}) == 100
+
+
 def test_validation_is_drawn_where_all_runs_have_it(tmp_path):
     found = made.comparison(("linear",))
     curve = Curve(
@@ -79,7 +93,7 @@ def _boxes(figure, axes):
 def test_names_do_not_lie_over_each_other(write):
     figure, axes = _figure()
     labels = [
-        Label(f"name_{number}", 1 + number % 3, 1 + 0.01 * number, "k") for number in range(12)
+        Label(f"name_{number}", 1 + number % 2, 1 + 0.004 * number, "k") for number in range(12)
     ]
     axes.plot([label.x for label in labels], [label.y for label in labels], "o")
     axes.set_ylim(0.9, 1.3)
