@@ -82,6 +82,12 @@ class Row(Schema):
     sources: Mapping[str, Source]
     """By option, where its value comes from; options that have their defaults are left out."""
 
+    notes: tuple[str, ...] = ()
+    """What else there is to say of its options, such as one of the file that the type refuses."""
+
+    varied: Mapping[str, Any] = {}
+    """By path of the experiment, the values that ``--grid`` gave it."""
+
     runs: tuple[str, ...]
     """Folder of the run of each seed, relative to that of the comparison."""
 
@@ -89,8 +95,8 @@ class Row(Schema):
     """Updates of the weights in each run."""
 
     errors: Mapping[str, tuple[float | None, ...]] = {}
-    """By field, ``group.field``, the relative error on held-out samples from each seed that ended;
-    None where the truth is 0 everywhere."""
+    """By field, ``group.field``, the relative error on held-out samples from each seed, in their
+    order; None where a seed has not ended, and where the truth is 0 everywhere."""
 
     errors_of_mean: Mapping[str, float | None] = {}
     """By field, that of predicting the mean of the training samples, averaged over the seeds."""

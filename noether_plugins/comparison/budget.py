@@ -1,0 +1,105 @@
+"""What ``--budget`` gives every variant alike: steps, seconds of training, or parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import attrs
+
+Kind = Literal["steps", "seconds", "parameters"]
+
+_TRIES = 24
+"""Widths that are looked at to find the first that is too wide; each is half as wide again."""
+
+_AROUND = 4
+"""Widths on either side of the nearest that are looked at: between them some may be no widths of
+the variant."""
+
+
+@attrs.frozen
+class Budget:
+    """How much of one thing each variant gets."""
+
+    kind: Kind
+    amount: float
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.amount:g}" if self.amount < 1e6 else self._whole()  # noqa: PLR2004  from there on g writes exponents
+
+    def _whole(self) -> str:
+        return f"{self.kind}={self.amount:.0f}"
+
+    @staticmethod
+    def parse(text: str) -> Budget:
+        """Return the budget that a text names: ``steps=700``, ``seconds=60``, ``parameters=1e5``.
+
+        Raises:
+            ValueError: If it names none.
+        """
+        kind, _, number = text.partition("=")
+        for known in get_args(Kind):
+            if kind == known:
+                return Budget(known, _amount(known, number))
+        raise ValueError(f"{text!r}: write steps=N, seconds=N or parameters=N")
+
+
+def _amount(kind: Kind, text: str) -> float:
+    try:
+        amount = float(text.replace("_", ""))
+    except ValueError:
+        amount = 0.0
+    is_whole = amount == int(amount) if abs(amount) < 2**53 else False
+    if not 0 < amount < 2**53 or (kind != "seconds" and not is_whole):
+        unit = "a number above 0" if kind == "seconds" else "a whole number above 0"
+        raise ValueError(f"{kind}={text}: expected {unit}")
+    return amount
+
+
+def steps_in(seconds: float, seconds_per_step: float) -> int:
+    """Return the steps that fit into some seconds: at least one."""
+    return max(1, int(seconds / seconds_per_step))
+
+
+def nearest_width(
+    wanted: float, unit: int, count: Callable[[int], int | None]
+) -> tuple[int, int] | None:
+    """Return the width with which a model has the number of parameters nearest to *wanted*.
+
+    Args:
+        wanted: Parameters.
+        unit: What widths are multiples of.
+        count: Returns the parameters for a width; None for one that the variant cannot have. They
+            grow with the width.
+
+    Returns:
+        The width and its parameters; None if the variant can have none.
+    """
+    counted: dict[int, int | None] = {}
+
+    def parameters(multiple: int) -> int | None:
+        if multiple not in counted:
+            counted[multiple] = count(multiple * unit)
+        return counted[multiple]
+
+    low, high = 1, 1
+    for _ in range(_TRIES):
+        found = parameters(high)
+        if found is not None and found >= wanted:
+            break
+        low, high = high, max(high + 1, high * 3 // 2)
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = parameters(middle)
+        if found is None or found < wanted:
+            low = middle
+        else:
+            high = middle
+
+    for multiple in range(max(1, low - _AROUND), high + _AROUND + 1):
+        parameters(multiple)
+    sound = [(abs(found - wanted), k, found) for k, found in counted.items() if found is not None]
+    if not sound:
+        return None
+    _, multiple, found = min(sound)
+    return multiple * unit, found
