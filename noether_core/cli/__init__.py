@@ -24,6 +24,7 @@ COMMANDS = {
     "show": "one variant or task: its options, capabilities and reference; or one saved module",
     "why": "what a type means, and what speaks for and against each plugin that it may mean",
     "validate": "check config files; every problem is reported with its place",
+    "explain": "where each option of a config comes from; its parameters, operations and memory",
     "lock": "write down which package provides each type that configs need",
     "schema": "JSON Schema of one type, or of all that are installed",
     "doctor": "what is wrong, or will be, with the plugins that are installed",

@@ -6,7 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noether_core.structuring.checking import CheckedConfig
+    from noether_core.structuring.lock import Locked
 
 STDIN = "-"
 """The FILE that stands for standard input."""
@@ -30,22 +34,27 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         help="YAML, TOML or JSON, by its suffix; a folder, for all such files in it; "
         "or - for standard input",
     )
+    add_content_options(parser)
+
+
+def add_content_options(parser: argparse.ArgumentParser) -> None:
+    """Add options that say what files hold, where, and how they are written."""
     parser.add_argument(
         "--at",
         metavar="PATH",
         type=_path,
-        help="where the configs stand in each file, such as model.attention or "
+        help="where the configs stand in a file, such as model.attention or "
         "model.blocks[*].attention",
     )
     parser.add_argument(
         "--experiment",
         action="store_true",
-        help=f"each file is a whole experiment, as 'noether {EXPERIMENTS}' takes them",
+        help=f"a file is a whole experiment, as 'noether {EXPERIMENTS}' takes them",
     )
     parser.add_argument(
         "--format",
         choices=("yaml", "toml", "json"),
-        help="how all files are written, whatever their suffix",
+        help="how files are written, whatever their suffix",
     )
 
 
@@ -137,10 +146,17 @@ def document_in(file: str, options: argparse.Namespace) -> Any:
 
 
 def schema_of_files(command: str) -> Any:
-    """Return the class that a plugin's command gives as the default ``schema`` of its parser.
+    """Return the class of what the files of a plugin's command hold, where it says so.
 
-    Core knows no experiment: whoever adds a command knows what its files hold. None is returned
-    where no plugin adds the command, or it says nothing.
+    Core knows no experiment: whoever adds a command knows what its files hold.
+    """
+    return said_by_command(command, "schema")
+
+
+def said_by_command(command: str, name: str) -> Any:
+    """Return what a plugin's command gives as the default *name* of its parser.
+
+    None is returned where no plugin adds the command, or it says nothing.
     """
     from noether_core.plugins.registry import registry
 
@@ -151,7 +167,18 @@ def schema_of_files(command: str) -> Any:
         return None
     parser = argparse.ArgumentParser()
     registry().add_command(entries[0], parser)
-    return parser.get_default("schema")
+    return parser.get_default(name)
+
+
+def problems_under_lock(checked: CheckedConfig, locked: Locked | None, document: Any) -> Any:
+    """Return what is wrong with a config, and with its providers where they are locked."""
+    if locked is None:
+        return checked.problems
+    if checked.config is None:
+        return [locked.explained(problem) for problem in checked.problems]
+    # Those of a lock are placed in the config, which may stand anywhere in the document.
+    found = locked.problems_of(checked.config)
+    return [document.locate(problem.within(*checked.keys)) for problem in found]
 
 
 def _files_in(root: str) -> Iterator[str]:

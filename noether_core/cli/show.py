@@ -1,4 +1,4 @@
-"""``noether show``: one variant, one task, one saved module, or one run, in full."""
+"""``noether show``: one variant, task, saved module or run in full; or a picture of attention."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from noether_core.cli.choosing import add_kind_option, kind_of
 from noether_core.cli.output import (
     add_table_options,
+    print_error,
     print_facts,
     print_json,
     print_line,
     print_table,
 )
+from noether_core.cli.pictures import add_picture_options, refuse_stray_options, show_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,11 +48,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_kind_option(parser)
     add_table_options(parser)
+    add_picture_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what there is to say of a variant, a task, a file or a run; return 0."""
+    """Print what there is to say of a variant, a task, a file or a run, or draw; return 0 if so."""
+    if options.picture is not None:
+        return show_picture(options)
+    stray = refuse_stray_options(options)
+    if stray is not None:
+        print_error(f"noether show: {stray}")
+        return 2
     if _is_path(options.type):
         _show_path(options.type, options)
     else:

@@ -12,6 +12,7 @@ from noether_core.cli.configs import (
     document_in,
     files_of,
     name_of,
+    problems_under_lock,
 )
 from noether_core.cli.output import (
     add_table_options,
@@ -21,12 +22,11 @@ from noether_core.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from noether_core.errors import Problem
     from noether_core.schemas.schema import Schema
     from noether_core.structuring.checking import CheckedConfig
-    from noether_core.structuring.documents import Document
     from noether_core.structuring.lock import Locked
 
 
@@ -106,7 +106,7 @@ def _result(
     try:
         document = document_in(file, options)
         for checked in check_configs(document, options.at, cls=cls, registry=registry):
-            found = list(_problems_of(checked, locked, document))
+            found = list(problems_under_lock(checked, locked, document))
             problems += found
             if checked.config is not None and not found:
                 configs += _described(checked)
@@ -126,19 +126,6 @@ def _described(checked: CheckedConfig) -> Iterator[dict[str, str]]:
         return
     for keys, config in open_configs_in(checked.config):
         yield {"path": path_text(keys), "type": config.type}
-
-
-def _problems_of(
-    checked: CheckedConfig, locked: Locked | None, document: Document
-) -> Iterable[Problem]:
-    """Return what is wrong with a config, and with its providers where they are locked."""
-    if locked is None:
-        return checked.problems
-    if checked.config is None:
-        return [locked.explained(problem) for problem in checked.problems]
-    # Those of a lock are placed in the config, which may stand anywhere in the document.
-    found = locked.problems_of(checked.config)
-    return [document.locate(problem.within(*checked.keys)) for problem in found]
 
 
 def _print(result: Result, *, plain: bool) -> None:

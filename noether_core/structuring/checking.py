@@ -16,7 +16,7 @@ from noether_core.structuring.structure import structured
 
 if TYPE_CHECKING:
     from noether_core.schemas.schema import Schema
-    from noether_core.structuring.paths import DocumentPath
+    from noether_core.structuring.paths import DocumentPath, OverriddenDocument
 
     _Keys = tuple[str | int, ...]
 
@@ -40,7 +40,7 @@ class CheckedConfig(NamedTuple):
 
 
 def check_configs(
-    document: Document,
+    document: Document | OverriddenDocument,
     path: DocumentPath | None,
     *,
     cls: type[Schema] | None = None,
@@ -75,7 +75,11 @@ def check_configs(
 
 
 def _checked(
-    document: Document, keys: _Keys, value: Any, cls: type[Schema] | None, registry: Registry
+    document: Document | OverriddenDocument,
+    keys: _Keys,
+    value: Any,
+    cls: type[Schema] | None,
+    registry: Registry,
 ) -> CheckedConfig:
     wanted = cls or _family_of(value, registry)
     try:
@@ -157,5 +161,5 @@ def _family_of(value: Any, registry: Registry) -> type[OpenConfig]:
     return AttentionConfig
 
 
-def _faulty(document: Document, problem: Problem) -> CheckedConfig:
+def _faulty(document: Document | OverriddenDocument, problem: Problem) -> CheckedConfig:
     return CheckedConfig(problem.keys, None, (document.locate(problem),))

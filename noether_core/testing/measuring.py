@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +13,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+
+from noether_core.nn.consumption import HeldBytes, operations_of
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
@@ -44,8 +44,12 @@ class Consumption(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.work = 0
-        self.peak = 0
-        self._alive: dict[int, int] = {}
+        self._held = HeldBytes()
+
+    @property
+    def peak(self) -> int:
+        """The most bytes alive at once."""
+        return self._held.most
 
     def __torch_dispatch__(
         self, func: Any, _: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -53,48 +57,16 @@ class Consumption(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         """Run an operation, and count what it takes."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        given, returned = list(_tensors((args, kwargs))), list(_tensors(result))
-        # Looked at before any is kept: an operation may return one tensor twice.
-        new = [tensor for tensor in returned if self._is_new(tensor, given)]
-        for tensor in new:
-            self._keep(tensor)
-
+        new = self._held.take((args, kwargs), result)
         is_mutable = func._schema.is_mutable  # noqa: SLF001  nothing public says so
         if new or is_mutable:
-            self.work += _flops(func, args, kwargs, result)
-            self.work += sum(tensor.numel() for tensor in (*given, *returned))
+            self.work += operations_of(func, args, kwargs, result)
+            self.work += sum(tensor.numel() for tensor in _tensors((args, kwargs, result)))
         return result
-
-    def _is_new(self, tensor: Tensor, given: list[Tensor]) -> bool:
-        key = _storage_key(tensor)
-        return key not in self._alive and all(_storage_key(other) != key for other in given)
-
-    def _keep(self, tensor: Tensor) -> None:
-        storage, key = tensor.untyped_storage(), _storage_key(tensor)
-        if key not in self._alive:
-            self._alive[key] = storage.nbytes()
-            weakref.finalize(storage, self._alive.pop, key, None)
-        self.peak = max(self.peak, sum(self._alive.values()))
-
-
-def _storage_key(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001  empty storages share their address
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
-
-
-def _flops(func: Any, args: Any, kwargs: Mapping[str, Any], result: Any) -> int:
-    packet = func.overloadpacket
-    if packet in flop_registry:
-        return int(flop_registry[packet](*args, **kwargs, out_val=result))
-    # Torch has no formula for some of the kernels of attention.
-    if "scaled_dot_product" in str(packet) and "backward" not in str(packet):
-        queries, keys, values = args[:3]
-        pairs = queries.numel() // max(1, queries.shape[-1]) * keys.shape[-2]
-        return int(2 * pairs * (keys.shape[-1] + values.shape[-1]))
-    return 0
 
 
 _Backend = Callable[..., Callable[..., Any]]

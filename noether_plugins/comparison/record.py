@@ -25,13 +25,13 @@ variant's record scaled to the file's sizes, or ``--budget``."""
 class Timing(Schema):
     """Times of one thing, measured in rounds with those of all other rows."""
 
-    median: float
-    """Seconds."""
+    median: float | None
+    """Seconds; None, as the quartiles, where all samples were dropped."""
 
-    lower: float
+    lower: float | None
     """First quartile."""
 
-    upper: float
+    upper: float | None
     """Third quartile."""
 
     samples: Annotated[int, Ge(0)]
@@ -46,14 +46,22 @@ class Scaling(Schema):
     """Time and memory of the model over the number of tokens, a step of the training each."""
 
     tokens: tuple[int, ...]
-    seconds: tuple[float, ...]
+    """In one sample of random points."""
+
+    seconds: tuple[float | None, ...]
+    """Median time of forward and backward for each; None where all samples were dropped."""
+
     bytes: tuple[int, ...]
+    """Most that these hold beyond the parameters."""
 
     time_exponent: float | None
     """Exponent of the tokens in the seconds, fitted where they grow; None with too few sizes."""
 
     memory_exponent: float | None
     """Exponent of the tokens in the bytes, likewise."""
+
+    dropped: Annotated[int, Ge(0)] = 0
+    """Samples of the time that were dropped, since the machine was busy."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,13 +104,13 @@ class Row(Schema):
 
     errors: Mapping[str, tuple[float | None, ...]] = {}
     """By field, ``group.field``, the relative error on held-out samples from each seed, in their
-    order; None where a seed has not ended, and where the truth is 0 everywhere."""
+    order; None where its run did not end, or the truth is 0 everywhere."""
 
     errors_of_mean: Mapping[str, float | None] = {}
     """By field, that of predicting the mean of the training samples, averaged over the seeds."""
 
     ratios: Mapping[str, tuple[float | None, ...]] = {}
-    """By field and for each seed, the error over that of predicting the mean."""
+    """By field and for each seed, likewise, the error over that of predicting the mean."""
 
     score: float | None = None
     """Mean over fields and seeds of the ratios."""

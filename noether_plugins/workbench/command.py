@@ -11,6 +11,9 @@ from noether_core import hookimpl
 from noether_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from noether_core.costs import Costs
     from noether_plugins.workbench.experiment import Experiment
 
 
@@ -62,7 +65,7 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
         help="go on with the run that is unfinished in the folder; without --output, with the last "
         "unfinished one of FILE. Where there is none, start",
     )
-    parser.set_defaults(run=_run, schema=Experiment)
+    parser.set_defaults(run=_run, schema=Experiment, costs=_costs)
 
 
 def _lock_file(name: str) -> str:
@@ -82,6 +85,13 @@ def _run(options: argparse.Namespace) -> int:
 
     wish = Wish(options.file, options.output, options.overwrite, options.resume)
     return run(experiment, wish)
+
+
+def _costs(experiment: Experiment, tokens: Sequence[int]) -> Costs:
+    """Return what the model of an experiment takes, for ``noether explain``."""
+    from noether_plugins.workbench.costs import costs_of
+
+    return costs_of(experiment, tokens)
 
 
 def _check_installed() -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import sys
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from noether_core import NoetherError, PluginError
+from noether_core.nn.consumption import Consumption
 from noether_core.tasks import Layout
 from noether_plugins.workbench.experiment import Experiment
 from noether_plugins.workbench.model import PointTransformer
@@ -53,53 +50,9 @@ def peak_of(device: torch.device) -> Iterator[Peak]:
         yield peak
         peak.bytes = torch.cuda.max_memory_allocated(device) - before
         return
-    with _Allocations() as allocations:
+    with Consumption() as consumption:
         yield peak
-    peak.bytes = allocations.most
-
-
-class _Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the tensors that operations make, until these are let go."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.most = 0
-        self._held = 0
-        self._sizes: dict[int, int] = {}
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        given = {_storage(leaf) for leaf in tree_leaves((args, kwargs))}
-        made = func(*args, **kwargs)
-        for leaf in tree_leaves(made):
-            if isinstance(leaf, torch.Tensor) and _storage(leaf) not in given:
-                self._count(leaf.untyped_storage())
-        return made
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata  # noqa: SLF001  what tells storages apart, not the objects around them
-        if key in self._sizes:
-            return
-        self._sizes[key] = storage.nbytes()
-        self._held += storage.nbytes()
-        self.most = max(self.most, self._held)
-        weakref.finalize(storage, self._let_go, key)
-
-    def _let_go(self, key: int) -> None:
-        self._held -= self._sizes.pop(key, 0)
-
-
-def _storage(leaf: object) -> int | None:
-    if not isinstance(leaf, torch.Tensor):
-        return None
-    number: int = leaf.untyped_storage()._cdata  # noqa: SLF001
-    return number
+    peak.bytes = consumption.bytes
 
 
 class StepMemory:

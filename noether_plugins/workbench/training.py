@@ -103,7 +103,7 @@ class Trainer:
             DivergedError: If the loss is not finite; the weights are those from before.
         """
         step = self.steps_done + 1
-        loss = self._add_gradients(self._next_cases(), self._forward).item()
+        loss = self.add_gradients(self._next_cases(), self._forward).item()
         if not math.isfinite(loss):
             self._optimizer.zero_grad(set_to_none=True)
             raise DivergedError(step, loss)
@@ -128,7 +128,7 @@ class Trainer:
         order, device = self._order.get_state(), self.device
         gpus = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus), self._weights(self.model.state_dict()):
-            self._add_gradients(self._next_cases(), self.model)
+            self.add_gradients(self._next_cases(), self.model)
         self._optimizer.zero_grad(set_to_none=True)
         self._order.set_state(order)
 
@@ -138,8 +138,13 @@ class Trainer:
         rows = torch.randperm(len(train), generator=self._order)[: self.config.batch_size]
         return [train.get(row, self.steps_done + 1) for row in rows.tolist()]
 
-    def _add_gradients(self, cases: Sequence[Case], model: Callable[..., Any]) -> Tensor:
-        """Compute the gradient of the loss, part by part; return the loss."""
+    def add_gradients(self, cases: Sequence[Case], model: Callable[..., Any]) -> Tensor:
+        """Compute the gradient of the loss, part by part; return the loss.
+
+        Args:
+            cases: The samples of the step.
+            model: The model, or what it was compiled to.
+        """
         self.model.train()
         at_once = math.ceil(len(cases) / self.config.accumulate)
         totals = n_present(cases)

@@ -9,6 +9,7 @@ import yaml
 import noether_core.nn
 from noether_core import AttentionConfig, ConfigError, build, json_schema, registry, structure
 from noether_core.schemas.schema import plan_of
+from tests.docs.attention_pictures import file_of
 from tests.docs.pages import blocks
 from tests.fresh_environment import ROOT
 
@@ -227,3 +228,14 @@ def test_the_index_names_the_options_that_all_share():
 @pytest.mark.parametrize("name", noether_core.nn.__all__)
 def test_the_page_of_building_blocks_names_each(name):
     assert re.search(rf"`{name}[`(]", BUILDING_BLOCKS)
+
+
+@every_variant
+def test_a_page_has_a_small_picture_of_its_type_with_words_for_who_cannot_see_it(name):
+    (alt, path) = re.search(r"^!\[(.+)\]\((.+)\)$", page_of(name), flags=re.MULTILINE).groups()
+    picture = (FOLDER / path).resolve()
+
+    assert picture == file_of(name)
+    assert f">{name}: which tokens attend to which</text>" in picture.read_text(encoding="utf-8")
+    assert picture.stat().st_size < 30_000
+    assert alt.startswith(f"Which tokens attend to which in {name}: ")

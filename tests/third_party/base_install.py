@@ -46,6 +46,8 @@ CASES = (
     Case(("noether", "validate", "attention.yaml"), "attention.yaml: good: transolver\n"),
     Case(("noether", "validate", "run.yaml", "--at", "attention"), "attention: good: transolver\n"),
     Case(("noether", "validate", "run.yaml", "--experiment"), "task: good: darcy\n"),
+    Case(("noether", "explain", "attention.yaml"), "head_dim\t16\tfollows from "),
+    Case(("noether", "explain", "run.yaml"), NEEDS.format("counting", "torch")),
     Case(("noether", "schema"), '"transolver"'),
     Case(("noether", "schema", "--tasks"), '"potential"'),
     Case(("noether", "lock", "attention.yaml"), "noether.lock: transolver: noether-attention "),
