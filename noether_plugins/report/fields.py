@@ -67,6 +67,8 @@ class NoFields(NamedTuple):
     """Why a run shows none."""
 
     reason: str
+    is_fault: bool = True
+    """Whether some would be expected."""
 
 
 class HeldOut:

@@ -103,7 +103,7 @@ def _write(wish: Wish, content: str) -> None:
 def _predicted(runs: Sequence[RunFacts], wish: Wish) -> list[ShownFields | NoFields]:
     """Return the fields of each run, of so many points that the file stays small."""
     if not wish.samples:
-        return [NoFields("none were asked for: --samples 0")] * len(runs)
+        return [NoFields("none were asked for: --samples 0", is_fault=False)] * len(runs)
     most = _POINTS if wish.points is None else wish.points
     held_out = HeldOut(wish.samples)
     fields: list[ShownFields | NoFields] = []
@@ -120,7 +120,7 @@ def _predicted(runs: Sequence[RunFacts], wish: Wish) -> list[ShownFields | NoFie
 
 def _fields_of(run: RunFacts, held_out: HeldOut, points: int) -> ShownFields | NoFields:
     if run.state == "unfinished":
-        return NoFields("the run is not over")
+        return NoFields("the run is not over", is_fault=False)
     if run.problem:
         return NoFields(run.problem)
     return predict_fields(run.folder, held_out, points=points)
@@ -169,7 +169,7 @@ def _problems(runs: Sequence[RunFacts], fields: Sequence[ShownFields | NoFields]
     for run, shown in zip(runs, fields, strict=True):
         if run.problem:
             problems[run.name] = run.problem
-        elif isinstance(shown, NoFields) and run.state in ("complete", "interrupted"):
+        elif isinstance(shown, NoFields) and shown.is_fault:
             problems[run.name] = f"no fields: {shown.reason}"
         elif isinstance(shown, ShownFields) and shown.note:
             problems[run.name] = shown.note

@@ -150,7 +150,10 @@ def number_in(data: Mapping[str, Any], name: str) -> float | None:
     value = data.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if math.isfinite(value) else None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def numbers_in(data: Mapping[str, Any], name: str) -> dict[str, float]:

@@ -21,7 +21,7 @@ from noether_plugins.report.markup import (
     whole,
     written,
 )
-from noether_plugins.report.runs import RunFacts, number_in
+from noether_plugins.report.runs import RunFacts, mapping_in, number_in
 
 _MILLI, _MEBI = 1e3, 2.0**-20
 
@@ -148,7 +148,7 @@ def _spread(errors: Sequence[float | None]) -> Cell:
         return Cell(MISSING)
     mean, deviation = found
     cell = number(mean)
-    return cell if deviation is None else cell._replace(note=f"± {written(deviation)}")
+    return cell if deviation is None else cell._replace(note=f"± {deviation:.4f}")
 
 
 def _time(row: Row) -> Cell:
@@ -169,7 +169,7 @@ def comparison_facts(comparison: Comparison) -> str:
     """Return what a comparison was made of, as a list of facts."""
     machine = ", ".join(f"{name} {value}" for name, value in comparison.machine.items())
     facts = {
-        "Task": str(comparison.experiment.get("task", {}).get("type", "")),
+        "Task": str(mapping_in(comparison.experiment, "task").get("type", "")),
         "Seeds": ", ".join(map(str, comparison.seeds)),
         "Budget": comparison.budget or "",
         "Command": comparison.command,

@@ -13,7 +13,8 @@ function startConfigs(runs) {
     byId("configs-count").textContent = `${different.length} of ${lines.length} options differ`;
 
     const columns = [["Option"], [`A: ${first.name}`, "wide"], [`B: ${second.name}`, "wide"]];
-    const table = tableOf("Two configs", columns, differing.checked ? different : lines, "options");
+    const shown = (differing.checked ? different : lines).map(([path, ...values]) => [breakable(path), ...values]);
+    const table = tableOf("Two configs", columns, shown, "options");
     for (const row of bodyRows(table.querySelector("table"))) {
       const [one, other] = [row.cells[1].textContent, row.cells[2].textContent];
       row.classList.toggle("differs", one !== other);
@@ -29,4 +30,11 @@ function startConfigs(runs) {
   });
   for (const control of [a, b, differing]) control.addEventListener("change", show);
   show();
+}
+
+/** Return a path of an option, which may break behind its dots. */
+function breakable(path) {
+  const made = document.createDocumentFragment();
+  path.split(/(?<=\.)/).forEach((part) => made.append(part, document.createElement("wbr")));
+  return made;
 }

@@ -50,13 +50,12 @@ function startFields(runs, arrayAt) {
     const shown = fields.samples[sample.value - 1];
     const [group, name] = JSON.parse(field.value);
     const quantity = fields.groups[group][name];
-    const inputs = Object.entries(shown.inputs).map(([input, value]) => `${input} ${value}`);
-    const title = [`${sample.value} of ${fields.samples.length}: ${shown.name}`, ...inputs].join(", ");
+    const points = shown.groups[group];
+    const found = points?.fields[name];
+    const title = titleOf(shown, `${sample.value} of ${fields.samples.length}`, found?.error);
     byId("fields-sample-name").textContent = title;
     sample.setAttribute("aria-valuetext", title);
 
-    const points = shown.groups[group];
-    const found = points?.fields[name];
     if (!found) {
       byId("fields-note").textContent = "This sample has no such points.";
       byId("fields-numbers").replaceChildren();
@@ -152,7 +151,6 @@ function drawInPlane({ target, positions: [x, y], values, panel, colours, label 
     x, y,
     mode: "markers",
     marker: { ...colours, size: sizeOf(x.length, 14) },
-    text: values[panel],
     hovertemplate: "(%{x:.3~g}, %{y:.3~g}): %{marker.color:.4~g}<extra></extra>",
   };
   const hidden = { visible: false, showgrid: false };
@@ -172,7 +170,6 @@ function drawInSpace({ target, positions: [x, y, z], values, panel, colours, lab
     x, y, z,
     mode: "markers",
     marker: { ...colours, size: sizeOf(x.length, 9) / 2.5, line: { width: 0 } },
-    text: values[panel],
     hovertemplate: "(%{x:.3~g}, %{y:.3~g}, %{z:.3~g}): %{marker.color:.4~g}<extra></extra>",
   };
   const axis = { gridcolor: style("--line"), color: style("--soft"), showspikes: false, showbackground: false, title: { text: "" }, nticks: 4, tickfont: { size: 10 } };
@@ -207,7 +204,7 @@ function drawOnLine({ target, positions: [x], values, panel, label, quantity }) 
 /** From where points in space are looked at: the same in all panels, by mouse and by two sliders. */
 function spaceOf(panels) {
   const [turn, tilt] = [byId("fields-turn"), byId("fields-tilt")];
-  let [angle, height, distance] = [-55, 20, 2];
+  let [angle, height, distance] = [-55, 20, 2.2];
 
   const camera = () => {
     const [a, h] = [angle, height].map((degrees) => (degrees * Math.PI) / 180);
@@ -254,6 +251,13 @@ function spaceOf(panels) {
   }
   showSliders();
   return { camera, follow };
+}
+
+/** Return what there is to say of a sample in a line, which is read aloud when it changes. */
+function titleOf({ name, inputs }, place, error) {
+  const known = Object.entries(inputs).map(([input, value]) => `${input} ${value}`);
+  const errors = error === undefined || error === null ? [] : [`relative error ${written(error)}`];
+  return [`${place}: ${name}`, ...known, ...errors].join(", ");
 }
 
 function noteOf({ samples, samples_in_all }, { points_in_all }, shown) {

@@ -40,7 +40,6 @@
   addEventListener("beforeprint", () => {
     document.documentElement.dataset.theme = "light";
     document.dispatchEvent(new Event("themechange"));
-    for (const details of document.querySelectorAll("details")) details.open = true;
   });
   addEventListener("afterprint", show);
 }

@@ -79,7 +79,7 @@ def _boxes(figure, axes):
 def test_names_do_not_lie_over_each_other(write):
     figure, axes = _figure()
     labels = [
-        Label(f"name_{number}", 1 + number % 3, 1 + 0.01 * number, "k") for number in range(12)
+        Label(f"name_{number}", 1 + number % 2, 1 + 0.004 * number, "k") for number in range(12)
     ]
     axes.plot([label.x for label in labels], [label.y for label in labels], "o")
     axes.set_ylim(0.9, 1.3)

@@ -70,6 +70,12 @@ def test_equal_options_are_one_computation_and_others_are_not():
     ) == [[0, 1]]
 
 
+def test_neighbours_that_are_all_there_are_in_samples_of_a_task_may_not_be_elsewhere():
+    near = {"type": "irregular_nat", "input_dim": 2, "radius": 5.0}
+    assert _same("darcy", near, {**near, "radius": 20.0}) == []
+    assert _same("darcy", near, {**near, "radius": 5.0}) == [[0, 1]]
+
+
 def test_options_that_matter_in_training_alone_make_rows_differ():
     dropped = {"type": "dot_product", "dropout": 0.5}
     assert _same("darcy", {"type": "dot_product"}, dropped, dropped) == [[1, 2]]

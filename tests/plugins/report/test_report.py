@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from noether_core import Registry
 from noether_core.cli import main
 from noether_plugins.report.folders import ReportError, find
 from noether_plugins.report.making import Wish, make_report
 from noether_plugins.report.runs import read_facts
+from noether_plugins.report.tables import runs_table
 from tests.plugins.report.folders import EVIL, make_comparison, make_run
 
 pytest.importorskip("plotly", reason="the extra report is not installed")
@@ -108,6 +110,24 @@ def test_a_run_of_which_nothing_can_be_read_is_there_with_the_reason(tmp_path):
     assert "result.json" in facts.problem
 
 
+def test_numbers_that_are_none_are_left_out(tmp_path):
+    numbers = {"steps": 10**400, "parameters": "many", "seconds_per_step": float("nan")}
+    (tmp_path / "result.json").write_text(json.dumps({**numbers, "relative_errors": [1]}))
+    (tmp_path / "log.csv").write_text("step,loss\n1,inf\n2,0.5,7\nx,1\n3\n")
+    facts = read_facts(tmp_path, "odd")
+    assert (facts.errors, facts.ratio) == ({}, None)
+    assert facts.curve.loss.steps == [1, 2, 3]
+    assert facts.curve.loss.losses == [None, 0.5, None]
+    assert "\N{EN DASH}</span>" in runs_table([facts])
+
+
+def test_a_comparison_that_cannot_be_read_is_there_with_the_reason(tmp_path):
+    (tmp_path / "compare.json").write_text('{"rows": [{"colour": 1}]}')
+    file = tmp_path / "report.html"
+    assert make_report(_wish(tmp_path, output=file)) == 0
+    assert "colour: unknown option" in file.read_text()
+
+
 def test_losses_over_steps_and_time_are_those_of_the_log(runs):
     curve = read_facts(runs / "airfoil", "airfoil").curve
     rows = [line.split(",") for line in (runs / "airfoil/log.csv").read_text().split()[1:]]
@@ -171,6 +191,7 @@ def test_without_samples_no_fields_are_predicted_and_a_file_is_written_there(
     assert capsys.readouterr().out == "written to report.html, 1 runs in 2.0 MB\n"
     (run,) = _data(tmp_path / "report.html")["runs"]
     assert "samples" not in run["fields"]
+    assert "--samples 0" not in (tmp_path / "report.html").read_text()
 
 
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(runs, monkeypatch, capsys):
@@ -189,6 +210,18 @@ def test_runs_without_fields_say_why(report):
     assert "digest" in reasons["damaged"] or "damaged" in reasons["damaged"]
     assert "neither" in reasons["stranger"]
     assert "airfoil" not in reasons
+
+
+def test_a_run_whose_package_is_missing_is_there_without_fields(runs, tmp_path, monkeypatch):
+    known = Registry(block=["noether-attention:transolver"])
+    monkeypatch.setattr("noether_core.plugins.registry._default", known)
+    file = tmp_path / "report.html"
+    assert make_report(_wish(runs / "airfoil", output=file)) == 0
+    (run,) = _data(file)["runs"]
+    assert run["options"]["attention.num_slices"] == "3"
+    assert len(run["curve"]["loss"]["steps"]) == 5
+    assert "'transolver'" in run["fields"]["reason"]
+    assert "no fields: " in file.read_text()
 
 
 def test_fields_are_what_the_model_predicts_and_what_is_true(report, runs):
@@ -236,7 +269,7 @@ def test_twelve_runs_with_many_points_take_less_than_5_mb(runs, tmp_path, monkey
             return ShownGroup(field(3).true, 9 * points, named)
 
         def sample() -> ShownSample:
-            return ShownSample("wing", {}, {"surface": group(1, 3), "volume": group(3)})
+            return ShownSample("wing", {}, {"surface": group(1, 3, 9), "volume": group(3, 9)})
 
         return shown._replace(samples=tuple(sample() for _ in range(4)))
 
@@ -247,7 +280,11 @@ def test_twelve_runs_with_many_points_take_less_than_5_mb(runs, tmp_path, monkey
     file = tmp_path / "report.html"
     assert make_report(_wish(tmp_path, output=file)) == 0
     assert 4_000_000 < file.stat().st_size < 5_000_000
-    assert len(_data(file)["runs"]) == 12
+    data = _data(file)
+    assert len(data["runs"]) == 12
+    sizes = {len(_unpacked(array)) for array in data["arrays"]}
+    assert min(sizes) == max(sizes)
+    assert 100 < max(sizes) < 1000
 
 
 def test_nothing_from_outside_is_markup(report):
@@ -471,6 +508,18 @@ def test_points_in_space_turn_together_by_the_mouse_and_by_sliders(shown):
             break
     shown.page.mouse.up()
     shown.until(turned, by_slider)
+
+
+def test_points_on_a_line_are_drawn_as_curves_with_the_truth_behind_what_is_predicted(shown):
+    drawn = shown.page.evaluate(
+        """() => {
+          const positions = [Float64Array.of(2, 0, 1)];
+          const [values, target] = [{ true: [5, 3, 4], predicted: [6, 3, 4] }, byId("fields-true")];
+          drawOnLine({ target, positions, values, panel: "predicted", label: "", quantity: {} });
+          return target.data.map(({ x, y }) => [x, y]);
+        }"""
+    )
+    assert drawn == [[[0, 1, 2], [3, 4, 5]], [[0, 1, 2], [3, 4, 6]]]
 
 
 def test_a_run_without_fields_says_so_where_they_would_be(shown):
