@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,40 @@ import attrs
 import torch
 
 from noether_core import unstructure
+from noether_core.atomic_writes import write_whole
 from noether_core.plugins.metadata import core_version
+from noether_core.quoting import visible, visible_lines
+from noether_plugins.comparison import table
 from noether_plugins.comparison.budget import Budget, steps_in
-from noether_plugins.comparison.folder import ComparisonError, Folder, Wish, kept
+from noether_plugins.comparison.curves import read_curves
+from noether_plugins.comparison.folder import TABLE, ComparisonError, Folder, Wish, kept
 from noether_plugins.comparison.live import displayed
+from noether_plugins.comparison.pictures import draw
 from noether_plugins.comparison.plan import Entry, Plan, Request, make_plan, show_plan
-from noether_plugins.comparison.processes import Active, Run, carry_out, n_cores, threads_of
+from noether_plugins.comparison.processes import (
+    Active,
+    Run,
+    carry_out,
+    n_cores,
+    threads_in,
+    threads_of,
+)
 from noether_plugins.comparison.record import Comparison, Row
+from noether_plugins.comparison.sameness import find_same
+from noether_plugins.comparison.statistics import ranked
+from noether_plugins.comparison.timing import Cost, measure_costs
 from noether_plugins.workbench.devices import device_named
 from noether_plugins.workbench.experiment import Experiment
 from noether_plugins.workbench.memory import memory_of_machine
 from noether_plugins.workbench.messages import lasting_output, say, say_result
+from noether_plugins.workbench.outputs import unwritable
 from noether_plugins.workbench.run import differing_options
 from noether_plugins.workbench.signals import Signals, Terminated, caught_signals
 
 _GOOD, _PROBLEMS, _INTERRUPTED = 0, 1, 130
+
+_WIDTH_OF_FILES = 200
+"""Characters of a line where there is no terminal."""
 
 
 @attrs.frozen(kw_only=True)
@@ -132,6 +152,22 @@ class _Work:
 
     def _measure(self) -> None:
         """Find out what rows cost, as far as it is not known, and which are one computation."""
+        entries = [*self._entries.values()]
+        unknown = [entry for entry in entries if self._rows[entry.name].step is None]
+        if unknown and self._how.rounds:
+            costs = measure_costs(
+                unknown,
+                report=say,
+                rounds=self._how.rounds,
+                environment=threads_in(self._how.jobs),
+            )
+            for name, cost in costs.items():
+                self._rows[name] = with_cost(self._rows[name], cost)
+            self._write()
+        if unknown:
+            for name, others in find_same(entries, report=say).items():
+                self._rows[name] = attrs.evolve(self._rows[name], same_as=others)
+            self._write()
 
     def _give_steps(self) -> None:
         """Give each row the steps that a budget of seconds leaves it."""
@@ -190,10 +226,17 @@ class _Work:
 
     def _finish(self) -> None:
         """Rank the rows, draw, and print the table."""
+        self._rows = {row.name: row for row in ranked([*self._rows.values()])}
         self._write()
-        for row in self._rows.values():
-            say_result(f"{row.name}: {row.status} {row.error} {dict(row.ratios)}")
-        say_result(f"written to {self._folder.path}/")
+        path = self._folder.path
+        try:
+            write_whole(path / TABLE, table.markdown(self._comparison))
+            draw(self._comparison, read_curves(self._comparison, path), path)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        width = shutil.get_terminal_size((_WIDTH_OF_FILES, 0)).columns
+        say_result(visible_lines(table.text(self._comparison, width=width)))
+        say_result(f"written to {visible(str(path))}/")
 
     def _write(self) -> None:
         self._comparison = attrs.evolve(self._comparison, rows=tuple(self._rows.values()))
@@ -237,6 +280,22 @@ def _with_steps(entry: Entry, steps: int) -> Entry:
     return attrs.evolve(entry, experiment=attrs.evolve(entry.experiment, training=training))
 
 
+def with_cost(row: Row, cost: Cost) -> Row:
+    """Return a row with what was measured of it."""
+    seconds = None if cost.step is None else cost.step.median
+    notes = row.notes
+    if cost.error:
+        notes += (f"not all of its time and memory could be measured: {cost.error}",)
+    return attrs.evolve(
+        row,
+        step=cost.step,
+        scaling=cost.scaling,
+        seconds_per_step=seconds,
+        tokens_per_second=cost.tokens / seconds if cost.tokens and seconds else None,
+        notes=notes,
+    )
+
+
 def with_results(row: Row, results: Sequence[Mapping[str, Any] | None]) -> Row:
     """Return a row with what came of its runs.
 
@@ -258,6 +317,7 @@ def with_results(row: Row, results: Sequence[Mapping[str, Any] | None]) -> Row:
         ratios[field] = tuple(map(_ratio, of_field, of_means))
         of_mean[field] = _mean([value for value in of_means if value is not None])
     paces = [result["seconds_per_step"] for result in done]
+    measured = None if row.step is None else row.step.median
     memory = [result["step_memory_bytes"] or 0 for result in done]
     return attrs.evolve(
         row,
@@ -267,7 +327,7 @@ def with_results(row: Row, results: Sequence[Mapping[str, Any] | None]) -> Row:
         errors=errors,
         ratios=ratios,
         errors_of_mean=of_mean,
-        seconds_per_step=_mean(paces) if row.step is None else row.step.median,
+        seconds_per_step=_mean(paces) if measured is None else measured,
         step_memory_bytes=max(memory) or None,
         parameters=done[0]["parameters"],
     )

@@ -194,7 +194,7 @@ def start(run: Run, jobs: int) -> Active:
     try:
         process = subprocess.Popen(  # noqa: S603  our own command
             command,
-            env={**os.environ, **_threads(jobs)},
+            env={**os.environ, **threads_in(jobs)},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -229,7 +229,7 @@ def threads_of(jobs: int) -> int:
     return min([max(1, n_cores() // jobs), *limits])
 
 
-def _threads(jobs: int) -> Mapping[str, str]:
+def threads_in(jobs: int) -> Mapping[str, str]:
     """Return the variables that share the cores among runs.
 
     All say the same: libraries with pools of unequal sizes have been seen to wait for each other,
