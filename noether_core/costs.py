@@ -26,12 +26,12 @@ class Count(Schema):
     samples: Annotated[int, Ge(1)] = 1
     """Samples of the call."""
 
-    operations: Annotated[int, Ge(0)] | None = None
+    operations: Annotated[int, Ge(0)] | Annotated[float, Ge(0)] | None = None
     """Multiplications and additions in products of matrices and in attention, each counted as one;
-    None where they were not counted."""
+    None where they were not counted. A float where the number is larger than documents hold."""
 
-    bytes: Annotated[int, Ge(0)] | None = None
-    """Most bytes held at once beyond parameters and inputs; None likewise."""
+    bytes: Annotated[int, Ge(0)] | Annotated[float, Ge(0)] | None = None
+    """Most bytes held at once beyond parameters and inputs; likewise."""
 
     how: How = "counted"
     """``counted`` on tensors without numbers, ``measured`` with random points where that cannot be,

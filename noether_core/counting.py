@@ -28,12 +28,14 @@ from noether_core.nn.consumption import Consumption, TooManyCallsError
 from noether_core.plugins.registry import Registry
 from noether_core.schemas.modules.attention import AttentionConfig
 
-MOST_CALLS = 5_000
-"""Operations of torch in a call that is counted as a whole; each takes a fraction of a
-millisecond."""
+MOST_CALLS = 10_000
+"""Operations of torch in a call that is counted as a whole; each takes a third of a millisecond."""
 
-MOST_CALLS_OF_FIT = 40_000
+MOST_CALLS_OF_FIT = 100_000
 """Operations of torch in all calls through which a polynomial goes."""
+
+TOO_MANY = f"it takes more than {MOST_CALLS:,} operations of torch"
+"""Why a call is not counted as a whole."""
 
 MOST_MEASURED = 4_096
 """Tokens up to which a call that needs numbers is computed."""
@@ -45,6 +47,11 @@ _EIGHTHS = (4, 5, 6, 7, 8)
 """Sizes of these calls, in eighths of the largest: a polynomial goes through the first three."""
 
 _THROUGH = 3
+
+_MOST_GROWTH = 5
+"""How many times the operations of a call twice as many tokens may take."""
+
+_LARGEST_INTEGER = 2**63
 
 _COORDINATES = 3
 """Coordinates of positions where the config does not say how many there are."""
@@ -108,8 +115,14 @@ def costs_of_attention(
     return count(rehearsal, tokens)
 
 
-def count(rehearsal: Rehearsal, tokens: Sequence[int]) -> Costs:
-    """Return what a module takes for each number of tokens; what cannot be counted says why."""
+def count(rehearsal: Rehearsal, tokens: Sequence[int], *, may_fit: bool = True) -> Costs:
+    """Return what a module takes for each number of tokens; what cannot be counted says why.
+
+    Args:
+        rehearsal: The module and its calls.
+        tokens: For which numbers of tokens.
+        may_fit: Whether a polynomial may give what takes too many operations to be counted.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the module; its callers get them when it runs
         try:
@@ -118,7 +131,7 @@ def count(rehearsal: Rehearsal, tokens: Sequence[int]) -> Costs:
         except Exception as error:  # noqa: BLE001  a plugin may raise anything
             return Costs(basis=rehearsal.basis, error=f"cannot be made: {_reason(error)}")
         parameters = list(module.parameters())
-        counter = _Counter(rehearsal, module)
+        counter = _Counter(rehearsal, module, may_fit=may_fit)
         return Costs(
             parameters=sum(each.numel() for each in parameters),
             parameter_bytes=sum(each.nbytes for each in parameters),
@@ -136,12 +149,23 @@ class _Taken(NamedTuple):
     bytes: int
     calls: int
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what a count says of it."""
+        return {"operations": _storable(self.operations), "bytes": _storable(self.bytes)}
+
+
+def _storable(number: int) -> float:
+    """Return a number as documents hold it: one of 64 bits, or a float."""
+    return number if number < _LARGEST_INTEGER else float(number)
+
 
 class _Counter:
     """Counts calls of one module, which it takes the numbers from."""
 
-    def __init__(self, rehearsal: Rehearsal, module: nn.Module) -> None:
+    def __init__(self, rehearsal: Rehearsal, module: nn.Module, *, may_fit: bool) -> None:
         self._rehearsal = rehearsal
+        self._may_fit = may_fit
         self._module = module
         # What others made with numbers, and a module keeps, is taken without them.
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -155,12 +179,12 @@ class _Counter:
         try:
             taken = self._take(part, tokens, most_calls=MOST_CALLS)
         except TooManyCallsError:
-            return self._fitted(part, facts)
+            return self._fitted(part, facts) if self._may_fit else _not_counted(facts, TOO_MANY)
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             return self._measured(part, facts, _reason(error))
         except Exception as error:  # noqa: BLE001  a plugin may raise anything
             return _not_counted(facts, _reason(error))
-        return Count(**facts, operations=taken.operations, bytes=taken.bytes)
+        return Count(**facts, **taken.facts)
 
     def _take(self, part: str, tokens: int, *, most_calls: int) -> _Taken:
         return self._called(self._module, self._mode, part, tokens, most_calls=most_calls)
@@ -194,8 +218,7 @@ class _Counter:
             return _not_counted(facts, _reason(error))
         return Count(
             **facts,
-            operations=taken.operations,
-            bytes=taken.bytes,
+            **taken.facts,
             how="measured",
             detail=f"with random numbers, since {reason}",
         )
@@ -207,7 +230,8 @@ class _Counter:
         through three counts, two more prove it, and it must say itself that there are too many
         operations to be counted as a whole: else it is that of fewer tokens, computed at once.
         """
-        left, largest, before = MOST_CALLS_OF_FIT, _FEWEST, 0
+        left, largest = MOST_CALLS_OF_FIT, _FEWEST
+        before: _Taken | None = None
         fit = self._fits.get(part)
         if fit is not None and fit.at(facts["tokens"]).calls > MOST_CALLS:
             return fit.count(facts)
@@ -215,24 +239,20 @@ class _Counter:
             while largest < facts["tokens"]:
                 taken = self._take(part, largest, most_calls=left)
                 left -= taken.calls
-                if 0 < before < taken.calls:  # there are chunks
+                if before is not None and _has_chunks(before, taken):
                     sizes = [largest * eighths // 8 for eighths in _EIGHTHS]
-                    counts = []
-                    for size in sizes[:-1]:
-                        counts.append(self._take(part, size, most_calls=left))
-                        left -= counts[-1].calls
-                    fit = _Fit(sizes, [*counts, taken])
+                    counts = [before, taken]
+                    for size in sizes[1:-1]:
+                        counts.insert(-1, self._take(part, size, most_calls=left))
+                        left -= counts[-2].calls
+                    fit = _Fit(sizes, counts)
                     if fit.is_exact and fit.at(facts["tokens"]).calls > MOST_CALLS:
                         self._fits[part] = fit
                         return fit.count(facts)
-                largest, before = 2 * largest, taken.calls
+                largest, before = 2 * largest, taken
         except TooManyCallsError:
             pass
-        reason = (
-            f"it takes more than {MOST_CALLS:,} operations of torch, and no polynomial goes "
-            "through counts at fewer tokens"
-        )
-        return _not_counted(facts, reason)
+        return _not_counted(facts, f"{TOO_MANY}, and no polynomial goes through counts at fewer")
 
 
 class _Fit:
@@ -260,14 +280,21 @@ class _Fit:
         taken = self.at(facts["tokens"])
         return Count(
             **facts,
-            operations=taken.operations,
-            bytes=taken.bytes,
+            **taken.facts,
             how="fitted",
             detail=(
                 f"by the polynomial through counts at {through} tokens, exact at {proofs}; "
                 "a last chunk of tokens that is not full makes it less exact by a chunk"
             ),
         )
+
+
+def _has_chunks(half: _Taken, whole: _Taken) -> bool:
+    """Return whether calls of twice the tokens may take chunks of one size.
+
+    Their number doubles, or grows by four; more where the larger call alone has chunks.
+    """
+    return half.calls < whole.calls < _MOST_GROWTH * half.calls
 
 
 def _lagrange(xs: Sequence[int], ys: Sequence[int], x: int) -> Fraction:

@@ -17,6 +17,7 @@ from noether_core.schemas import AttentionConfig
 from tests.fresh_environment import (  # noqa: F401  fixtures for all tests below
     base_environment,
     fresh_environment,
+    whole_environment,
 )
 
 _SEED = 0
@@ -97,7 +98,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _environment_of(item: pytest.Item) -> str | None:
     """Return which environment of its own a test runs in, if it does."""
-    for name in ("fresh_environment", "base_environment"):
+    for name in ("fresh_environment", "base_environment", "whole_environment"):
         if name in getattr(item, "fixturenames", ()):
             return name
     return None

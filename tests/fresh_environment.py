@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import attrs
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,21 +59,69 @@ class FreshEnvironment:
 def fresh_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
     """An environment that holds the project with what runs need, and nothing else.
 
+    What they need is that of this environment: to unpack and compile torch takes half a minute.
     Whoever installs more takes it out again.
     """
-    return _environment_with(f"{ROOT}[run]", tmp_path_factory.mktemp("fresh"))
+    environment = _new_environment(tmp_path_factory.mktemp("fresh"))
+    for distribution in set(_needed_by(Requirement("noether-attention[run]"), set())):
+        _share(distribution, environment)
+    install_project(environment, "run")
+    return environment
 
 
 @pytest.fixture(scope="session")
 def base_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
     """An environment that holds the project as it is without extras: no torch."""
-    return _environment_with(str(ROOT), tmp_path_factory.mktemp("base"))
+    environment = _new_environment(tmp_path_factory.mktemp("base"))
+    install_project(environment)
+    return environment
 
 
-def _environment_with(requirement: str, parent: Path) -> FreshEnvironment:
+@pytest.fixture(scope="session")
+def whole_environment(tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
+    """An environment into which pip put the project and all that runs need."""
+    environment = _new_environment(tmp_path_factory.mktemp("whole"))
+    install_project(environment, "run")
+    return environment
+
+
+def install_project(environment: FreshEnvironment, *extras: str) -> None:
+    """Let pip install the project, and what it needs that is not there yet."""
+    requirement = f"{ROOT}[{','.join(extras)}]"
+    # Compiling all of it takes as long again; what tests import compiles then.
+    environment.pip("install", "--no-compile", "-c", ROOT / "constraints.txt", requirement)
+
+
+def _new_environment(parent: Path) -> FreshEnvironment:
     folder = parent / "environment"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    environment = FreshEnvironment(folder)
-    # Compiling all of torch takes half a minute; what tests import of it compiles then.
-    environment.pip("install", "--no-compile", "-c", ROOT / "constraints.txt", requirement)
-    return environment
+    return FreshEnvironment(folder)
+
+
+def _needed_by(requirement: Requirement, seen: set[tuple[str, str]]) -> Iterator[str]:
+    """Yield the distributions that a requirement brings, but for the project; those of here."""
+    try:
+        lines = metadata.requires(requirement.name) or ()
+    except metadata.PackageNotFoundError:
+        return
+    if requirement.name != "noether-attention":
+        yield requirement.name
+    for extra in ("", *requirement.extras):
+        if (requirement.name, extra) in seen:
+            continue
+        seen.add((requirement.name, extra))
+        for line in lines:
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                yield from _needed_by(needed, seen)
+
+
+def _share(distribution: str, environment: FreshEnvironment) -> None:
+    """Let an environment have a distribution of this one, by links to its folders and files."""
+    (site,) = environment.folder.glob("lib/python*/site-packages")
+    found = metadata.distribution(distribution)
+    tops = {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}
+    if any((site / name).exists() for name in tops):  # it came with the environment, as pip does
+        return
+    for name in tops:
+        (site / name).symlink_to(found.locate_file(name))

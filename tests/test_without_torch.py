@@ -109,3 +109,11 @@ def test_building_without_torch_names_what_is_missing(config):
         "MissingExtraError: building a module needs torch, which is not installed; "
         "pip install 'noether-attention[torch]'" in done.stderr
     )
+
+
+def test_pytest_says_what_the_kit_needs(tmp_path):
+    code = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    done = _python(code, "-p", "no:cacheprovider", "-n0", "--noether", "flare", tmp_path)
+    needs = "ERROR: pytest --noether needs torch, which is not installed; "
+    assert done.stderr.startswith(needs), done.stdout + done.stderr
+    assert done.returncode == 4

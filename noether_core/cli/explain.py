@@ -367,16 +367,16 @@ def _print_sentence(text: str, *, plain: bool) -> None:
         print_line(line)
 
 
-def _flop(number: int | None) -> str:
+def _flop(number: float | None) -> str:
     """Return multiplications and additions in a unit that a reader takes in."""
     return _in_units(number, 1000, ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"))
 
 
-def _bytes(number: int | None) -> str:
+def _bytes(number: float | None) -> str:
     return _in_units(number, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB"))
 
 
-def _in_units(number: int | None, step: int, units: Sequence[str]) -> str:
+def _in_units(number: float | None, step: int, units: Sequence[str]) -> str:
     if number is None:
         return "-"
     value, power = float(number), 0

@@ -50,11 +50,12 @@ class HeldBytes:
             made: What it returned.
         """
         known = {storage_key(leaf) for leaf in tree_leaves(given) if isinstance(leaf, Tensor)}
-        new = [
-            leaf
-            for leaf in tree_leaves(made)
-            if isinstance(leaf, Tensor) and storage_key(leaf) not in {*known, *self._sizes}
-        ]
+        new: list[Tensor] = []
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor):
+                key = storage_key(leaf)
+                if key not in known and key not in self._sizes:
+                    new.append(leaf)
         for tensor in new:
             self._keep(tensor.untyped_storage())
         return new

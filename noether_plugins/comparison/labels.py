@@ -13,6 +13,12 @@ from matplotlib.transforms import Bbox
 _HALO = (withStroke(linewidth=2.2, foreground="white"),)
 """Around names, so that they can be read over lines."""
 
+_INCHES_OFF = 0.25
+"""Between a panel and the names beside it."""
+
+_LINE = 1.25
+"""Height of a line, over the size of its font."""
+
 _DIRECTIONS = (0, 45, -45, 90, -90, 135, -135, 180)
 """Degrees at which a label is tried, seen from its point; the first that is free is taken."""
 
@@ -37,8 +43,9 @@ def beside_lines(axes: Axes, labels: Sequence[Label], *, size: float) -> None:
     if not labels:
         return
     axes.get_ylim()  # which only now are those of all that was drawn
-    height = axes.get_window_extent().height
-    per_line = size * 1.25 * axes.figure.dpi / 72
+    width, height = axes.get_window_extent().width, axes.get_window_extent().height
+    per_line = min(size * _LINE * axes.figure.dpi / 72, height / len(labels))
+    size = per_line / _LINE * 72 / axes.figure.dpi
     ordered = sorted(labels, key=lambda label: _across(axes, label)[1])
     wanted = [_across(axes, label)[1] * height for label in ordered]
     for label, place in zip(ordered, _spread(wanted, per_line, height), strict=True):
@@ -46,7 +53,7 @@ def beside_lines(axes: Axes, labels: Sequence[Label], *, size: float) -> None:
         axes.annotate(
             label.text,
             xy=(x, y),
-            xytext=(1.06, place / height),
+            xytext=(1 + _INCHES_OFF * axes.figure.dpi / width, place / height),
             xycoords="axes fraction",
             textcoords="axes fraction",
             fontsize=size,
@@ -58,6 +65,7 @@ def beside_lines(axes: Axes, labels: Sequence[Label], *, size: float) -> None:
                 "arrowstyle": "-",
                 "color": label.colour,
                 "linewidth": 0.7,
+                "relpos": (0, 0.5),  # of the name, the middle of its left side
                 "shrinkA": 1,
                 "shrinkB": 3,
             },

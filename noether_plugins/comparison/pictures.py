@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,16 @@ _MARKERS = "osD^vP*XhH<>dp8"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 
 _SIZE = 8.5
+_CHARACTER = 0.6
+"""Width of one, over the size of the font."""
+
+_MOST_NAMES = 20
+_LONGEST_NAME = 24
+"""Of more rows, or longer names, the pictures have the numbers, and a key beside them."""
+
+_KEY_COLUMN = 60
+"""Characters of a name in a key; of a longer one the middle is left out."""
+
 _INCHES = (12.0, 6.2)
 _DOTS_PER_INCH = 150
 _POINTS = 240
@@ -59,6 +69,7 @@ FloatArray = NDArray[np.float64]
 class _Look(NamedTuple):
     """How a row is drawn: no two rows have all of it in common."""
 
+    name: str
     colour: str
     marker: str
     dashes: Any
@@ -77,7 +88,7 @@ def draw(comparison: Comparison, curves: Curves, folder: Path) -> list[Path]:
     Raises:
         OSError: If they cannot be written.
     """
-    looks = {row.name: _look(number) for number, row in enumerate(comparison.rows)}
+    looks = _looks([row.name for row in comparison.rows])
     files: list[Path] = []
     with mpl.rc_context(_STYLE):
         for name, drawn in (
@@ -93,27 +104,67 @@ def draw(comparison: Comparison, curves: Curves, folder: Path) -> list[Path]:
     return files
 
 
-def _look(number: int) -> _Look:
-    colour = _COLOURS[number % len(_COLOURS)]
-    dashes = _DASHES[number // len(_COLOURS) % len(_DASHES)]
-    return _Look(colour, _MARKERS[number % len(_MARKERS)], dashes)
+def _looks(names: Sequence[str]) -> dict[str, _Look]:
+    """Return how each row is drawn, and what it is called: its name, or its number in a key."""
+    is_numbered = len(names) > _MOST_NAMES or max(map(len, names), default=0) > _LONGEST_NAME
+    looks: dict[str, _Look] = {}
+    for number, name in enumerate(names):
+        colour = _COLOURS[number % len(_COLOURS)]
+        dashes = _DASHES[number // len(_COLOURS) % len(_DASHES)]
+        shown = str(number + 1) if is_numbered else name
+        looks[name] = _Look(shown, colour, _MARKERS[number % len(_MARKERS)], dashes)
+    return looks
 
 
-def _figure(panels: int, title: str, *, names: bool) -> tuple[Figure, list[Axes]]:
-    """Return an empty figure, its panels side by side; right of each is room for names."""
-    figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH)
+def _figure(
+    panels: int, title: str, looks: Mapping[str, _Look], names: Sequence[str] = ()
+) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure, its panels side by side; right of each is room for names.
+
+    Where rows are called by numbers, their key stands right of all.
+    """
+    key = [(look.name, name) for name, look in looks.items() if look.name != name]
+    longest = max((len(_short(name)) + 5 for _, name in key), default=0)
+    room = 0.2 + longest * _CHARACTER * _SIZE / 72 if key else 0.0
+    whole = _INCHES[0] + room
+    figure = Figure(figsize=(whole, _INCHES[1]), dpi=_DOTS_PER_INCH)
     FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.07, ha="left", fontsize=_SIZE + 3)
-    right = 0.84 if names else 0.98
-    grid = figure.subplots(1, panels, squeeze=False)
+    figure.suptitle(title, x=0.84 / whole, ha="left", fontsize=_SIZE + 3)
+    beside = 0.25  # inches: for names, the line that leads to them, and the next panel's axis
+    if names:
+        beside = 0.5 + max(map(len, names)) * _CHARACTER * _SIZE / 72
+    axis = 0.84
+    width = max(1.0, (_INCHES[0] - panels * (axis + beside)) / panels)
     figure.subplots_adjust(
-        left=0.07, right=right, bottom=0.13, top=0.91, wspace=0.8 if names else 0.16
+        left=axis / whole,
+        right=1 - (beside + room) / whole,
+        bottom=0.13,
+        top=0.91,
+        wspace=(axis + beside) / width,
     )
-    return figure, list(grid[0])
+    line = min(0.026, 0.9 / max(1, len(key)))
+    for place, (number, name) in enumerate(key):
+        figure.text(
+            1 - room / whole,
+            0.94 - line * place,
+            f"{number}  {_short(name)}",
+            fontsize=min(_SIZE, line * _INCHES[1] * 72 / 1.2),
+            color="#222222",
+            va="top",
+        )
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def _short(name: str) -> str:
+    """Return a name, a long one without its middle."""
+    if len(name) <= _KEY_COLUMN:
+        return name
+    half = _KEY_COLUMN // 2
+    return f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _note(figure: Figure, text: str) -> None:
-    figure.text(0.07, 0.02, text, fontsize=_SIZE - 0.5, color="#555555")
+    figure.text(0.84 / figure.get_figwidth(), 0.02, text, fontsize=_SIZE - 0.5, color="#555555")
 
 
 def _nothing(axes: Axes, text: str) -> None:
@@ -129,8 +180,9 @@ def _errors(comparison: Comparison, curves: Curves, looks: dict[str, _Look]) -> 
     validated = bool(rows) and all(
         curve.validation_losses for row in rows for curve in curves[row.name]
     )
+    names = [looks[row.name].name for row in rows]
     what = "Loss on validation samples" if validated else "Loss on training batches"
-    figure, (axes,) = _figure(1, f"{what} over the time of training", names=True)
+    figure, (axes,) = _figure(1, f"{what} over the time of training", looks, names)
     if not rows:
         _nothing(axes, "no run has a log")
         return figure
@@ -153,7 +205,7 @@ def _errors(comparison: Comparison, curves: Curves, looks: dict[str, _Look]) -> 
             markersize=4,
             markevery=[-1],
         )
-        labels.append(Label(row.name, float(seconds[-1]), float(middle[-1]), look.colour))
+        labels.append(Label(look.name, float(seconds[-1]), float(middle[-1]), look.colour))
     _plain_ticks(axes.xaxis, axes.get_xlim())
     _plain_ticks(axes.yaxis, axes.get_ylim())
     beside_lines(axes, labels, size=_SIZE)
@@ -192,7 +244,7 @@ def _line(run: Curve, *, validated: bool) -> tuple[FloatArray, FloatArray]:
 
 
 def _cost(comparison: Comparison, looks: dict[str, _Look]) -> Figure:
-    figure, (time, memory) = _figure(2, "Error against cost", names=False)
+    figure, (time, memory) = _figure(2, "Error against cost", looks)
     scored = [row for row in comparison.rows if row.score is not None]
     _panel(time, scored, looks, "milliseconds of a training step", _milliseconds)
     _panel(memory, scored, looks, "MiB that a step holds beyond the parameters", _mebibytes)
@@ -208,6 +260,9 @@ def _cost(comparison: Comparison, looks: dict[str, _Look]) -> Figure:
 
 
 def _milliseconds(row: Row) -> float | None:
+    """Return the time of a step; None where it was not measured, or the machine was busy."""
+    if row.step is not None and not row.step.samples:
+        return None
     return None if row.seconds_per_step is None else 1e3 * row.seconds_per_step
 
 
@@ -235,7 +290,7 @@ def _panel(
             quartiles = [1e3 * row.step.lower, 1e3 * (row.step.upper or 0)]
             axes.plot(quartiles, [y, y], color=look.colour, linewidth=1, alpha=0.6)
         axes.plot([x], [y], color=look.colour, marker=look.marker, markersize=7, linestyle="none")
-        labels.append(Label(row.name, x, y, look.colour))
+        labels.append(Label(look.name, x, y, look.colour))
     axes.set_xlabel(what)
     if not labels:
         _nothing(axes, "not measured")
@@ -264,8 +319,9 @@ def _plain_ticks(axis: Axis, values: Sequence[float]) -> None:
 
 
 def _scaling(comparison: Comparison, looks: dict[str, _Look]) -> Figure:
-    figure, (time, memory) = _figure(2, "Cost over the number of tokens", names=True)
     rows = [row for row in comparison.rows if row.scaling is not None and row.scaling.tokens]
+    names = [f"{looks[row.name].name}  0.00" for row in rows]
+    figure, (time, memory) = _figure(2, "Cost over the number of tokens", looks, names)
     _growth(time, rows, looks, is_time=True)
     _growth(memory, rows, looks, is_time=False)
     time.set_ylabel("seconds of forward and backward")
@@ -303,7 +359,8 @@ def _growth(axes: Axes, rows: Sequence[Row], looks: dict[str, _Look], *, is_time
             markersize=4,
         )
         exponent = scaling.time_exponent if is_time else scaling.memory_exponent
-        text = row.name if exponent is None else f"{row.name}  {exponent:.2f}"
+        name = look.name
+        text = name if exponent is None else f"{name}  {exponent:.2f}"
         labels.append(Label(text, *known[-1], look.colour))
     if not labels:
         axes.set(xscale="linear", yscale="linear")

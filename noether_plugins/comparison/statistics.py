@@ -36,11 +36,12 @@ def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Fill in score, interval, rank and ties, and sort by rank and score.
 
     The **score** of a seed is the mean over fields of the error over that of predicting the mean,
-    and that of a row the mean over its seeds. Rows of one seed have seen the same samples, so that
-    two rows are compared by the differences of their scores, seed by seed. They are **tied** where
-    the interval of the mean difference holds 0, and where they are the same computation. The
-    **rank** is 1 and the number of rows that are better and not tied. With one seed there is no
-    spread to compare with, and all are tied.
+    and that of a row the mean over its seeds. A seed of a row that lacks a field which other rows
+    have, such as one that diverged, has no score: the others alone would flatter it. Rows of one
+    seed have seen the same samples, so that two rows are compared by the differences of their
+    scores, seed by seed. They are **tied** where the interval of the mean difference holds 0, and
+    where they are the same computation. The **rank** is 1 and the number of rows that are better
+    and not tied. With one seed there is no spread to compare with, and all are tied.
 
     The interval is a studentised bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap,
     1993, chapter 12) in which rows lend each other their spread, as genes do in Smyth, Linear
@@ -55,7 +56,8 @@ def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
     Returns:
         The rows; those without a score come last, in the order of their names.
     """
-    scored = [row for row in rows if row.status != "failed" and _scores(row)]
+    wanted = _fields_by_seed(rows)
+    scored = [row for row in rows if row.status != "failed" and _scores(row, wanted)]
     others = sorted((row for row in rows if row not in scored), key=lambda row: row.name)
     others = [
         attrs.evolve(row, score=None, interval=None, rank=None, tied_with=()) for row in others
@@ -63,7 +65,7 @@ def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
     if not scored:
         return tuple(others)
 
-    table = _table(scored)
+    table = _table(scored, wanted)
     spread, spread_alone = Spread.of(table), Spread.of(table, is_paired=False)
     means = np.nanmean(table, axis=1)
     better = _better(scored, table, spread)
@@ -85,19 +87,37 @@ def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
     return (*filled, *others)
 
 
-def _scores(row: Row) -> dict[int, float]:
-    """Return by seed, from 0, the mean ratio over those fields that have one."""
-    ratios: dict[int, list[float]] = {}
-    for values in row.ratios.values():
+def _fields_by_seed(rows: Sequence[Row]) -> dict[int, frozenset[str]]:
+    """Return by seed, from 0, the fields of which some row has a ratio."""
+    fields: dict[int, frozenset[str]] = {}
+    for row in rows:
+        for seed, ratios in _ratios(row).items():
+            fields[seed] = fields.get(seed, frozenset()) | ratios.keys()
+    return fields
+
+
+def _ratios(row: Row) -> dict[int, dict[str, float]]:
+    """Return by seed the ratios of those fields that have one."""
+    ratios: dict[int, dict[str, float]] = {}
+    for name, values in row.ratios.items():
         for seed, ratio in enumerate(values):
             if ratio is not None and math.isfinite(ratio):
-                ratios.setdefault(seed, []).append(ratio)
-    return {seed: math.fsum(each) / len(each) for seed, each in ratios.items()}
+                ratios.setdefault(seed, {})[name] = ratio
+    return ratios
 
 
-def _table(rows: Sequence[Row]) -> FloatArray:
+def _scores(row: Row, wanted: Mapping[int, frozenset[str]]) -> dict[int, float]:
+    """Return by seed the mean ratio over the fields, for those seeds that have all *wanted*."""
+    return {
+        seed: math.fsum(ratios.values()) / len(ratios)
+        for seed, ratios in _ratios(row).items()
+        if ratios.keys() >= wanted[seed]
+    }
+
+
+def _table(rows: Sequence[Row], wanted: Mapping[int, frozenset[str]]) -> FloatArray:
     """Return scores, a row for each row and a column for each seed; nan where there is none."""
-    scores = [_scores(row) for row in rows]
+    scores = [_scores(row, wanted) for row in rows]
     seeds = sorted({seed for each in scores for seed in each})
     return np.array([[each.get(seed, math.nan) for seed in seeds] for each in scores])
 
@@ -251,7 +271,8 @@ def _critical(pool: FloatArray, *, is_paired: bool) -> float:
 
 def says_nothing(rows: Sequence[Row]) -> bool:
     """Return whether no row may be called better: none has scores from two seeds."""
-    return all(len(_scores(row)) < 2 for row in rows)  # noqa: PLR2004  one has no spread
+    wanted = _fields_by_seed(rows)
+    return all(len(_scores(row, wanted)) < 2 for row in rows)  # noqa: PLR2004  one has no spread
 
 
 def mean_and_spread(values: Sequence[float | None]) -> tuple[float, float | None] | None:

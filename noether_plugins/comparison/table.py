@@ -158,8 +158,10 @@ def _error(row: Row, field: str) -> str:
 
 
 def _milliseconds(row: Row) -> str:
+    if row.step is not None and not row.step.samples:
+        return "busy"  # the pace of its runs, if that is known, had to do with other work too
     if row.seconds_per_step is None:
-        return "busy" if row.step is not None and not row.step.samples else _NOTHING
+        return _NOTHING
     median = f"{1e3 * row.seconds_per_step:.1f}"
     if row.step is None or row.step.lower is None or row.step.upper is None:
         return median

@@ -38,7 +38,7 @@ class ComparisonFolder(NamedTuple):
     """Why it cannot."""
 
     runs: tuple[tuple[Path, ...], ...]
-    """Folders of the runs of each row."""
+    """Folders of the runs of each row; one row of all that are there if it cannot be read."""
 
 
 class Found(NamedTuple):
@@ -98,7 +98,8 @@ def _read_comparison(folder: Path, name: str) -> ComparisonFolder:
     try:
         comparison = load(folder / FILE, Comparison)
     except (ConfigError, OSError) as error:
-        return ComparisonFolder(folder, name, None, str(error), ())
+        every = tuple(sorted(each for each in folder.glob("runs/*/*") if _is_shown(each)))
+        return ComparisonFolder(folder, name, None, str(error), (every,))
     runs = tuple(_runs_of(folder, row.runs) for row in comparison.rows)
     return ComparisonFolder(folder, name, comparison, "", runs)
 
@@ -130,10 +131,12 @@ def _named_runs(
 
 
 def _runs_by_row(found: ComparisonFolder) -> Iterator[RunFolder]:
-    rows = () if found.comparison is None else found.comparison.rows
-    for row, folders in zip(rows, found.runs, strict=True):
+    for number, folders in enumerate(found.runs):
         for folder in folders:
-            yield RunFolder(folder, f"{row.name}, {folder.name}")
+            row = folder.parent.name
+            if found.comparison is not None:
+                row = found.comparison.rows[number].name
+            yield RunFolder(folder, f"{row}, {folder.name}")
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -76,7 +76,8 @@ def make_report(wish: Wish) -> int:
     _write(wish, content)
 
     size = len(content.encode()) / 1e6
-    print(f"written to {visible(str(wish.output))}, {len(runs)} runs in {size:.1f} MB")
+    number = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    print(f"written to {visible(str(wish.output))}, {number} in {size:.1f} MB")
     return 0
 
 

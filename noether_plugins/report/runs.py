@@ -59,10 +59,16 @@ class RunFacts:
 
     @property
     def ratio(self) -> float | None:
-        """Mean over fields of the error over that of predicting the mean."""
-        means = numbers_in(self.result, "relative_errors_of_mean")
-        ratios = [error / means[name] for name, error in self.errors.items() if means.get(name)]
-        return sum(ratios) / len(ratios) if ratios else None
+        """Mean over fields of the error over that of predicting the mean.
+
+        None where a field that has the latter has no error: it diverged, and the others alone would
+        flatter the run.
+        """
+        means, errors = numbers_in(self.result, "relative_errors_of_mean"), self.errors
+        wanted = [name for name, mean in means.items() if mean]
+        if not wanted or any(name not in errors for name in wanted):
+            return None
+        return sum(errors[name] / means[name] for name in wanted) / len(wanted)
 
     def options(self) -> dict[str, str]:
         """Return the options of its experiment by path, as text."""

@@ -167,14 +167,12 @@ def comparison_notes(comparison: Comparison) -> str:
 
 def comparison_facts(comparison: Comparison) -> str:
     """Return what a comparison was made of, as a list of facts."""
-    machine = ", ".join(f"{name} {value}" for name, value in comparison.machine.items())
     facts = {
         "Task": str(mapping_in(comparison.experiment, "task").get("type", "")),
         "Seeds": ", ".join(map(str, comparison.seeds)),
         "Budget": comparison.budget or "",
         "Command": comparison.command,
         "Made": f"{comparison.created}, noether {comparison.noether}, torch {comparison.torch}",
-        "Machine": machine,
     }
     return facts_list(facts)
 

@@ -96,7 +96,7 @@ def counts_of(module, tokens):
 def test_what_no_polynomial_goes_through_is_not_counted(few_calls):
     found = counts_of(Loops(lambda tokens: int(tokens**1.5) // 1_000), 10_000_000)
     assert found.how == "not counted"
-    assert found.detail.startswith("cannot be counted: it takes more than 100 operations")
+    assert found.detail.startswith("cannot be counted: it takes more than")
     assert (found.operations, found.bytes) == (None, None)
 
 

@@ -14,6 +14,7 @@ from sybil.document import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from noether_core import ConfigError, json_schema, load, registry, structure
+from noether_core.plugins.registry import IN_PROCESS
 from noether_plugins.workbench.experiment import Experiment
 from tests.docs.pages import blocks, follow
 from tests.fresh_environment import ROOT
@@ -30,6 +31,21 @@ MADE = {
 """
 
 
+@pytest.fixture
+def registry_stays():
+    """Take what a page registers out of the process's registry again."""
+    installation = registry()._installation
+    before = dict(installation._added)
+    yield
+    installation._added = before
+    for known in (registry(), registry().tasks):
+        for entry in [entry for entry in known._records if entry.distribution == IN_PROCESS]:
+            if entry not in before.values():
+                del known._records[entry]
+        known._forget_names()
+
+
+@pytest.mark.usefixtures("registry_stays")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_runs(page):
     if page.name == "exporting.md":
@@ -37,6 +53,11 @@ def test_python_runs(page):
     sybil = Sybil([PythonCodeBlockParser()])
     for example in Document.parse(str(page), *sybil.parsers).examples():
         example.evaluate()
+
+
+def test_no_page_leaves_a_type_in_the_registry_of_the_process():
+    entries = [entry for known in registry().kinds() for entry in known.providers()]
+    assert [entry for entry in entries if entry.distribution == IN_PROCESS] == []
 
 
 def test_the_readme_has_code_to_run():
@@ -81,7 +102,8 @@ def test_the_readmes_commands_are_the_two_that_do_everything():
     install = "python -m pip install -c constraints.txt '.[run]'"
     assert first == f"{install} && noether run docs/examples/airfoil.yaml"
     assert second == "python -m pip install -c constraints.txt -e '.[test]' && python -m pytest"
-    assert second in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("--quiet ", "")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("--quiet ", "")
+    assert set(second.split(" && ")) <= set(script.splitlines())
 
 
 @pytest.mark.parametrize(("page", "files"), MADE.items(), ids=MADE)

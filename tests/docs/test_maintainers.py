@@ -31,10 +31,10 @@ def test_files_that_a_page_names_are_there(page):
 
 def test_contributors_learn_what_ci_runs_without_benchmarks():
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     for command in ("ruff format --check .", "ruff check .", "lint-imports", "mypy"):
         assert f"\n{command}\n" in page
-        assert f"\n{command}\n" in script
+        assert command in map(str.strip, script)
 
 
 def test_the_citation_is_of_this_version():

@@ -98,6 +98,7 @@ def test_the_wheel_holds_the_package_and_not_its_tests(wheel: Path) -> None:
     assert all(name.startswith(("acme_window/", "acme_window-1.2.0.dist-info/")) for name in names)
 
 
+@pytest.mark.nightly
 def test_the_package_passes_its_own_tests_where_it_is_installed(
     environment: FreshEnvironment, tmp_path: Path
 ) -> None:

@@ -38,11 +38,16 @@ function layoutOf(own = {}) {
   };
 }
 
-/** Return a logarithmic axis whose marks between the powers of ten are whole numbers too. */
+/**
+ * Return a logarithmic axis whose marks are at 1, 2 and 5 times the powers of ten; where values are too
+ * near each other for such marks, a linear one.
+ */
 function logAxis(title, values) {
   const known = values.filter((value) => value > 0);
-  const [low, high] = [Math.min(...known), Math.max(...known)].map((value) => Math.floor(Math.log10(value)));
-  const decades = Array.from({ length: (known.length ? high - low : 0) + 3 }, (_, place) => low - 1 + place);
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  if (!known.length || most < 5 * least) return { title: { text: title, standoff: 8 } };
+  const [low, high] = [least, most].map((value) => Math.floor(Math.log10(value)));
+  const decades = Array.from({ length: high - low + 3 }, (_, place) => low - 1 + place);
   const marks = decades.length > 5 ? [1] : [1, 2, 5];
   const tickvals = decades.flatMap((decade) => marks.map((mark) => mark * 10 ** decade));
   return { title: { text: title, standoff: 8 }, type: "log", tickvals, ticktext: tickvals.map((value) => written(value, 3)) };

@@ -16,10 +16,9 @@ function startFields(runs, arrayAt) {
     const hasFields = Boolean(fields.samples?.length);
     byId("fields-drawn").hidden = !hasFields;
     byId("fields-reason").hidden = hasFields;
-    for (const control of [field, part, sample]) control.disabled = !hasFields;
+    for (const name of ["field-label", "part-label", "samples"]) byId(`fields-${name}`).hidden = !hasFields;
     if (!hasFields) {
       byId("fields-reason").textContent = `No fields are shown of this run: ${fields.reason || "it has no held-out samples"}`;
-      byId("fields-sample-name").textContent = "";
       return;
     }
     offerFields(fields);

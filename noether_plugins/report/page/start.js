@@ -14,9 +14,13 @@ async function start() {
   for (const part of document.querySelectorAll(".scripted")) part.hidden = false;
   for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
 
-  startRunsTable();
   data.comparisons.forEach((comparison, number) => startComparison(comparison, `comparison-${number}`));
+  for (const name of ["runs", "curves", "fields", "configs"]) {
+    byId(name).hidden = !data.runs.length;
+    document.querySelector(`nav a[href="#${name}"]`).parentElement.hidden = !data.runs.length;
+  }
   if (data.runs.length) {
+    startRunsTable();
     startConfigs(data.runs);
     selection.set(firstChosen(data), true);
     startCurves(data.runs);

@@ -149,6 +149,22 @@ def test_without_torch_values_are_shown_and_costs_say_which_extra_is_missing(
         assert "torch, which is not installed; pip install 'noether-attention[torch]'" in out
 
 
+def test_an_experiment_that_does_not_fit_its_task_is_explained_all_the_same(explain):
+    rope = "attention={type: linear, hidden_dim: 8, num_heads: 4, use_rope: true}"
+    status, data = data_of(explain, EXPERIMENT, rope)
+    (config,) = data["configs"]
+    assert status == 0
+    assert "heads of width 2 cannot rotate by 2 coordinates" in config["costs"]["error"]
+    assert len(config["options"]) > 20
+
+
+def test_a_lock_holds(explain):
+    Path("noether.lock").write_text("format = 1\nnoether = '0'\ntypes = []\n", encoding="utf-8")
+    status, out, problems = explain(GOOD, "--locked")
+    assert (status, out) == (1, "")
+    assert "noether.lock:2:11: noether: noether-attention is locked to 0" in problems
+
+
 def test_numbers_of_tokens_are_numbers(explain):
     status, _, error = explain(GOOD, "--tokens", "many")
     assert status == 2

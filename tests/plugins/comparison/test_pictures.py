@@ -12,7 +12,8 @@ from matplotlib.text import Text
 
 from noether_plugins.comparison.curves import Curve, read_curve, read_curves
 from noether_plugins.comparison.labels import Label, beside_lines, beside_points
-from noether_plugins.comparison.pictures import draw
+from noether_plugins.comparison.pictures import _figure as _figure_of
+from noether_plugins.comparison.pictures import _looks, draw
 from tests.plugins.comparison import made
 
 _NAMES = ("dot_product", "flare", "gale", "linear")
@@ -49,6 +50,19 @@ def test_equal_comparisons_give_equal_files(comparison, drawn, tmp_path):
 def test_a_comparison_in_which_nothing_was_measured_is_drawn(tmp_path):
     found = made.comparison(("linear",), failed=("linear",))
     assert len(draw(found, {}, tmp_path)) == 6
+
+
+def test_long_names_stand_in_a_key_and_their_numbers_in_the_picture():
+    names = [f"transolver num_slices={number} mlp_ratio=2.0" for number in range(3)]
+    looks = _looks(names)
+    assert [look.name for look in looks.values()] == ["1", "2", "3"]
+    figure, _ = _figure_of(2, "title", looks)
+    assert [text.get_text() for text in figure.texts[1:]] == [
+        f"{number + 1}  {name}" for number, name in enumerate(names)
+    ]
+
+    many = _looks([f"row_{number}" for number in range(100)])
+    assert len({look[1:] for look in many.values()}) == 100
 
 
 def test_validation_is_drawn_where_all_runs_have_it(tmp_path):

@@ -56,6 +56,20 @@ def test_a_score_is_the_mean_over_fields_and_then_over_seeds():
     assert found.score == pytest.approx(((0.2 + 0.6) / 2 + 0.4) / 2)
 
 
+def test_a_row_that_diverged_in_one_field_is_not_judged_by_the_others():
+    sound = attrs.evolve(_row("sound"), ratios={"wall.p": (0.5, 0.5), "fluid.u": (0.4, 0.5)})
+    diverged = attrs.evolve(
+        _row("diverged"), ratios={"wall.p": (None, None), "fluid.u": (0.1, 0.1)}
+    )
+    once = attrs.evolve(_row("once"), ratios={"wall.p": (0.6, None), "fluid.u": (0.6, 0.1)})
+
+    first, second, last = ranked([diverged, once, sound])
+
+    assert (first.name, second.name, last.name) == ("sound", "once", "diverged")
+    assert (last.score, last.rank) == (None, None)
+    assert second.score == pytest.approx(0.6)
+
+
 def test_rows_that_differ_by_more_than_their_spread_have_ranks_of_their_own():
     rows = [_row("c", 0.90, 0.92, 0.91), _row("a", 0.30, 0.31, 0.32), _row("b", 0.60, 0.62, 0.59)]
     found = ranked(rows)

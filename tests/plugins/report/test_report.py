@@ -121,11 +121,26 @@ def test_numbers_that_are_none_are_left_out(tmp_path):
     assert "\N{EN DASH}</span>" in runs_table([facts])
 
 
+def test_a_run_that_diverged_in_one_field_has_no_ratio_of_the_others(tmp_path):
+    means = {"wall.p": 0.5, "fluid.u": 0.4, "fluid.zero": None}
+    errors = {"wall.p": float("nan"), "fluid.u": 0.1, "fluid.zero": None}
+    result = {"relative_errors": errors, "relative_errors_of_mean": means}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert read_facts(tmp_path, "diverged").ratio is None
+
+    (tmp_path / "result.json").write_text(json.dumps({**result, "relative_errors": means}))
+    assert read_facts(tmp_path, "sound").ratio == 1
+
+
 def test_a_comparison_that_cannot_be_read_is_there_with_the_reason(tmp_path):
     (tmp_path / "compare.json").write_text('{"rows": [{"colour": 1}]}')
+    run = tmp_path / "runs" / "linear" / "seed-0"
+    run.mkdir(parents=True)
+    (run / "result.json").write_text("{}")
     file = tmp_path / "report.html"
     assert make_report(_wish(tmp_path, output=file)) == 0
     assert "colour: unknown option" in file.read_text()
+    assert [each["name"] for each in _data(file)["runs"]] == ["linear, seed-0"]
 
 
 def test_losses_over_steps_and_time_are_those_of_the_log(runs):
@@ -188,7 +203,7 @@ def test_without_samples_no_fields_are_predicted_and_a_file_is_written_there(
 ):
     monkeypatch.chdir(tmp_path)
     assert main(["report", str(runs / "airfoil"), "--samples", "0"]) == 0
-    assert capsys.readouterr().out == "written to report.html, 1 runs in 2.0 MB\n"
+    assert capsys.readouterr().out == "written to report.html, 1 run in 2.0 MB\n"
     (run,) = _data(tmp_path / "report.html")["runs"]
     assert "samples" not in run["fields"]
     assert "--samples 0" not in (tmp_path / "report.html").read_text()
@@ -324,7 +339,7 @@ class Shown:
 
     def until(self, condition: str, value: object = None) -> None:
         """Wait until a function of *value* is true; the page itself may evaluate nothing."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not self.page.evaluate(condition, value):
             assert time.monotonic() < end, condition
             self.page.wait_for_timeout(20)
@@ -362,7 +377,7 @@ def shown(browser: Any, report: Path) -> Shown:
     page = browser.new_page(
         viewport={"width": 900, "height": 900}, color_scheme="dark", reduced_motion="reduce"
     )
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     return Shown(page, report)
 
 
@@ -526,7 +541,8 @@ def test_a_run_without_fields_says_so_where_they_would_be(shown):
     shown.page.select_option("#fields-run", label="damaged (none)")
     reason = shown.page.locator("#fields-reason")
     assert "No fields are shown of this run" in reason.text_content()
-    assert not shown.page.locator("#fields-drawn").is_visible()
+    for part in ("#fields-drawn", "#fields-field", "#fields-part", "#fields-sample"):
+        assert not shown.page.locator(part).is_visible()
     shown.page.select_option("#fields-run", label="airfoil")
     assert shown.page.locator("#fields-drawn").is_visible()
 
@@ -542,6 +558,14 @@ def test_a_comparison_draws_error_against_cost_and_growth_with_tokens(shown):
     (line, _) = shown.page.evaluate(chart.format("scaling"))
     assert line == ["transolver, tokens^1", [128, 256, 512], [10, 20, 40]]
     assert "shapes do not fit" in shown.page.locator("#comparison-0 .problems").text_content()
+
+
+def test_logarithmic_axes_have_marks_however_near_the_values_are(shown):
+    axes = shown.page.evaluate("[[23, 25.3], [3, 700], []].map(values => logAxis('', values))")
+    near, far, none = [(axis.get("type"), axis.get("ticktext")) for axis in axes]
+    assert near == none == (None, None)
+    assert far[0] == "log"
+    assert {"5", "10", "20", "500"} <= {*far[1]}
 
 
 def test_ticks_of_a_comparison_are_those_of_its_runs(shown):
