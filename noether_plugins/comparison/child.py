@@ -8,6 +8,7 @@ by SIGTERM, which saves what it has learnt.
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import threading
 import time
@@ -19,9 +20,7 @@ _GRACE = 120.0
 def main() -> None:
     """Watch standard input, and run the command."""
     threading.Thread(target=_watch, daemon=True).start()
-    from noether_core.cli import script
-
-    script()
+    runpy.run_module("noether_core", run_name="__main__", alter_sys=True)
 
 
 def _watch() -> None:

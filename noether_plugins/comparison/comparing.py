@@ -15,9 +15,8 @@ from typing import Any
 import attrs
 import torch
 
-from noether_core import unstructure
+from noether_core import __version__, unstructure
 from noether_core.atomic_writes import write_whole
-from noether_core.plugins.metadata import core_version
 from noether_core.quoting import visible, visible_lines
 from noether_plugins.comparison import table
 from noether_plugins.comparison.budget import Budget, steps_in
@@ -114,7 +113,7 @@ class _Work:
         comparison = Comparison(
             command=how.command,
             created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            noether=core_version(),
+            noether=__version__,
             torch=str(torch.__version__),
             machine=_machine(plan.experiment, how),
             experiment=unstructure(plan.experiment),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from noether_core import AttentionConfig, ConfigError, registry, unstructure
-from noether_core.hookspecs import AttentionVariant
-from noether_core.plugins.metadata import EntryPoint
+from noether_core import AttentionConfig, AttentionVariant, ConfigError, registry, unstructure
 from noether_core.schemas.schema import Plan, plan_of
 from noether_core.tasks import Layout
 from noether_plugins.comparison.record import Source
 from noether_plugins.workbench.experiment import Experiment
+
+if TYPE_CHECKING:
+    from noether_core.plugins.metadata import EntryPoint
 
 COUNTS = ("num_slices", "num_latents")
 """Options that say in how many things tokens are gathered: what one type has of them is what

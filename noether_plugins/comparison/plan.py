@@ -6,7 +6,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -22,20 +22,28 @@ from noether_core import (
     unstructure,
 )
 from noether_core.building import make_task
-from noether_core.plugins.metadata import EntryPoint
 from noether_core.schemas.schema import plan_of
 from noether_core.spelling import did_you_mean
-from noether_core.structuring.paths import COMMAND_LINE
 from noether_core.tasks import Layout
 from noether_plugins.comparison.budget import Budget, nearest_width
 from noether_plugins.comparison.filling import Filled, fill, has_option
-from noether_plugins.comparison.grid import Axis, label_of, overrides_of, points, read_axes
+from noether_plugins.comparison.grid import (
+    COMMAND_LINE,
+    Axis,
+    label_of,
+    overrides_of,
+    points,
+    read_axes,
+)
 from noether_plugins.comparison.record import Row, Source
 from noether_plugins.workbench.data import split
 from noether_plugins.workbench.devices import device_named
 from noether_plugins.workbench.experiment import Experiment, check_batch, check_fits
 from noether_plugins.workbench.memory import check_weights, n_weights
 from noether_plugins.workbench.trial import check_call
+
+if TYPE_CHECKING:
+    from noether_core.plugins.metadata import EntryPoint
 
 RUNS: Final = "runs"
 """Folder of all runs, within that of the comparison."""
