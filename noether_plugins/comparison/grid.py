@@ -12,7 +12,8 @@ import attrs
 from noether_core import ConfigError, Problem
 from noether_core.errors import path_text
 from noether_core.structuring.documents import parse
-from noether_core.structuring.paths import COMMAND_LINE, DocumentPath
+from noether_core.structuring.paths import COMMAND_LINE as COMMAND_LINE
+from noether_core.structuring.paths import DocumentPath
 
 _ATTENTION = "attention"
 
