@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from noether_core import ConfigError, Problem
 from noether_core.errors import path_text
 from noether_core.structuring.documents import parse
-from noether_core.structuring.paths import COMMAND_LINE as COMMAND_LINE
+from noether_core.structuring import paths
 from noether_core.structuring.paths import DocumentPath
+
+COMMAND_LINE: Final = paths.COMMAND_LINE
+"""What stands for the file in problems of arguments."""
 
 _ATTENTION = "attention"
 
