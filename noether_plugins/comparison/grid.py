@@ -11,8 +11,8 @@ import attrs
 
 from noether_core import ConfigError, Problem
 from noether_core.errors import path_text
-from noether_core.structuring.documents import parse
 from noether_core.structuring import paths
+from noether_core.structuring.documents import parse
 from noether_core.structuring.paths import DocumentPath
 
 COMMAND_LINE: Final = paths.COMMAND_LINE
