@@ -82,19 +82,22 @@ def nearest_width(
             counted[multiple] = count(multiple * unit)
         return counted[multiple]
 
-    low, high = 1, 1
+    def is_enough(multiple: int) -> bool:
+        """Return whether the first width from here on that the variant can have is so wide."""
+        for near in range(multiple, multiple + _AROUND):
+            found = parameters(near)
+            if found is not None:
+                return found >= wanted
+        return False
+
+    low, high = 0, 1
     for _ in range(_TRIES):
-        found = parameters(high)
-        if found is not None and found >= wanted:
+        if is_enough(high):
             break
         low, high = high, max(high + 1, high * 3 // 2)
     while high - low > 1:
         middle = (low + high) // 2
-        found = parameters(middle)
-        if found is None or found < wanted:
-            low = middle
-        else:
-            high = middle
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
 
     for multiple in range(max(1, low - _AROUND), high + _AROUND + 1):
         parameters(multiple)

@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +164,9 @@ class _Work:
                 self._rows[name] = with_cost(self._rows[name], cost)
             self._write()
         if unknown:
-            for name, others in find_same(entries, report=say).items():
-                self._rows[name] = attrs.evolve(self._rows[name], same_as=others)
+            for alike in _alike(entries):
+                for name, others in find_same(alike, report=say).items():
+                    self._rows[name] = attrs.evolve(self._rows[name], same_as=others)
             self._write()
 
     def _give_steps(self) -> None:
@@ -277,6 +278,19 @@ def _stopping(active: Sequence[Active]) -> None:
 def _with_steps(entry: Entry, steps: int) -> Entry:
     training = attrs.evolve(entry.experiment.training, steps=steps)
     return attrs.evolve(entry, experiment=attrs.evolve(entry.experiment, training=training))
+
+
+def _alike(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Return entries in groups that differ in their attention alone.
+
+    One model that is trained in two ways is not one computation.
+    """
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        options = unstructure(entry.experiment)
+        del options["attention"]
+        groups.setdefault(json.dumps(options, sort_keys=True), []).append(entry)
+    return [*groups.values()]
 
 
 def with_cost(row: Row, cost: Cost) -> Row:

@@ -263,7 +263,7 @@ def _killed(signum: int) -> str:
     return f"killed by {name}"
 
 
-_EXCERPT = re.compile(r"\s*(\d+ \|.*|\^)")
+_EXCERPT = re.compile(r"\s+(\d+ )?\|.*")
 """A line of a config file below an error, or the caret under it."""
 
 
