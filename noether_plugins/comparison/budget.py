@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 import attrs
@@ -75,34 +75,46 @@ def nearest_width(
     Returns:
         The width and its parameters; None if the variant can have none.
     """
-    counted: dict[int, int | None] = {}
-
-    def parameters(multiple: int) -> int | None:
-        if multiple not in counted:
-            counted[multiple] = count(multiple * unit)
-        return counted[multiple]
-
-    def is_enough(multiple: int) -> bool:
-        """Return whether the first width from here on that the variant can have is so wide."""
-        for near in range(multiple, multiple + _AROUND):
-            found = parameters(near)
-            if found is not None:
-                return found >= wanted
-        return False
-
+    widths = _Widths(wanted, unit, count)
     low, high = 0, 1
     for _ in range(_TRIES):
-        if is_enough(high):
+        if widths.is_enough(high):
             break
         low, high = high, max(high + 1, high * 3 // 2)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if is_enough(middle) else (middle, high)
+        low, high = (low, middle) if widths.is_enough(middle) else (middle, high)
+    return widths.nearest(range(max(1, low - _AROUND), high + _AROUND + 1))
 
-    for multiple in range(max(1, low - _AROUND), high + _AROUND + 1):
-        parameters(multiple)
-    sound = [(abs(found - wanted), k, found) for k, found in counted.items() if found is not None]
-    if not sound:
-        return None
-    _, multiple, found = min(sound)
-    return multiple * unit, found
+
+class _Widths:
+    """Multiples of a unit, and the parameters of each, counted once."""
+
+    def __init__(self, wanted: float, unit: int, count: Callable[[int], int | None]) -> None:
+        self._wanted, self._unit, self._count = wanted, unit, count
+        self._counted: dict[int, int | None] = {}
+
+    def _parameters(self, multiple: int) -> int | None:
+        if multiple not in self._counted:
+            self._counted[multiple] = self._count(multiple * self._unit)
+        return self._counted[multiple]
+
+    def is_enough(self, multiple: int) -> bool:
+        """Return whether the first width from here on that there is has what is wanted."""
+        for near in range(multiple, multiple + _AROUND):
+            found = self._parameters(near)
+            if found is not None:
+                return found >= self._wanted
+        return False
+
+    def nearest(self, multiples: Iterable[int]) -> tuple[int, int] | None:
+        """Return the width, and its parameters, that comes nearest; None if there is none."""
+        sound: list[tuple[float, int, int]] = []
+        for multiple in multiples:
+            found = self._parameters(multiple)
+            if found is not None:
+                sound.append((abs(found - self._wanted), multiple, found))
+        if not sound:
+            return None
+        _, multiple, found = min(sound)
+        return multiple * self._unit, found

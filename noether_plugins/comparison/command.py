@@ -12,6 +12,8 @@ from noether_core.errors import MissingExtraError
 @hookimpl
 def noether_command(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
+    from noether_plugins.workbench.experiment import Experiment
+
     parser.description = (
         "Compare attention variants: the task and the model of FILE with each of them, from "
         "several seeds, each run in a process of its own. Ends with a table of errors, time and "
@@ -85,7 +87,7 @@ def noether_command(parser: argparse.ArgumentParser) -> None:
         help="go on with the comparison in the folder, or with the last one of FILE; rows and "
         "seeds may be added. Where there is none, start",
     )
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, schema=Experiment)
 
 
 def _names(text: str) -> list[str]:

@@ -24,7 +24,7 @@ from noether_plugins.comparison.curves import read_curves
 from noether_plugins.comparison.folder import TABLE, ComparisonError, Folder, Wish, kept
 from noether_plugins.comparison.live import displayed
 from noether_plugins.comparison.pictures import draw
-from noether_plugins.comparison.plan import Entry, Plan, Request, make_plan, show_plan
+from noether_plugins.comparison.plan import RUNS, Entry, Plan, Request, make_plan, show_plan
 from noether_plugins.comparison.processes import (
     Active,
     Run,
@@ -100,6 +100,8 @@ class _Work:
         self._comparison = comparison
         self._rows = {row.name: row for row in comparison.rows}
         self._entries = {entry.name: entry for entry in plan.entries}
+        self._old: frozenset[str] = frozenset()
+        """Names of rows of which it is known which are one computation."""
 
     @classmethod
     def begun(cls, plan: Plan, request: Request, wish: Wish, how: How, folder: Folder) -> _Work:
@@ -122,12 +124,16 @@ class _Work:
             rows=plan.rows,
         )
         before = folder.read() if wish.resume else None
+        # the first run begins once all that is known before runs is known
+        has_runs = before is not None and (folder.path / RUNS).exists()
+        old = [row.name for row in before.rows] if before is not None and has_runs else []
         if before is None:
             folder.begin(plan.experiment)
         else:
             _check_same(before, comparison, plan.experiment, folder.path)
             comparison = _going_on(before, comparison)
         work = cls(plan, how, folder, comparison)
+        work._old = frozenset(old)
         work._write()
         return work
 
@@ -163,7 +169,7 @@ class _Work:
             for name, cost in costs.items():
                 self._rows[name] = with_cost(self._rows[name], cost)
             self._write()
-        if unknown:
+        if not self._entries.keys() <= self._old:
             for alike in _alike(entries):
                 for name, others in find_same(alike, report=say).items():
                     self._rows[name] = attrs.evolve(self._rows[name], same_as=others)

@@ -87,9 +87,11 @@ def test_of_a_row_that_failed_no_further_run_is_done(new_run, script):
 
 
 def test_so_many_runs_are_at_work_at_once(new_run, script):
-    script |= {name: f"sleep 0.2; {GOOD}" for name in "abc"}
+    script |= dict.fromkeys("abc", f"sleep 0.2; {GOOD}")
     seen = []
-    _done([new_run(row, 0) for row in "abc"], jobs=2, look=lambda active, _: seen.append(len(active)))
+    _done(
+        [new_run(row, 0) for row in "abc"], jobs=2, look=lambda active, _: seen.append(len(active))
+    )
     assert max(seen) == 2
 
 
@@ -126,7 +128,7 @@ def test_a_result_that_is_interrupted_is_none(new_run):
     [
         ("step 1/4: loss 1\nnoether: the loss is nan at step 2\n", "the loss is nan at step 2"),
         ("noether: first\n  second\n\n", "first second"),
-        ("a.yaml:1:2: model.depth: wrong\n   1 | model: 0\n     |        ^\n", "a.yaml:1:2: model.depth: wrong"),
+        ("a.yaml:1:2: depth: no\n   1 | model: 0\n     |        ^\n", "a.yaml:1:2: depth: no"),
         ("Traceback (most recent call last):\n  File x\nValueError: no\n", "ValueError: no"),
         ("", ""),
     ],
