@@ -90,6 +90,12 @@ class Row(Schema):
     sources: Mapping[str, Source]
     """By option, where its value comes from; options that have their defaults are left out."""
 
+    notes: tuple[str, ...] = ()
+    """What else there is to say of its options, such as one of the file that the type refuses."""
+
+    varied: Mapping[str, Any] = {}
+    """By path of the experiment, the values that ``--grid`` gave it."""
+
     runs: tuple[str, ...]
     """Folder of the run of each seed, relative to that of the comparison."""
 

@@ -79,7 +79,7 @@ def _lock_file(name: str) -> str:
 
 def _run(options: argparse.Namespace) -> int:
     _check_installed()
-    options.file, options.overrides = _file_and_overrides([options.file, *options.overrides])
+    options.file, options.overrides = file_and_overrides([options.file, *options.overrides])
     experiment = _experiment(options)
     from noether_plugins.workbench.run import Wish, run
 
@@ -108,7 +108,7 @@ def _experiment(options: argparse.Namespace) -> Experiment:
     return load(options.file, Experiment, lock=options.locked, overrides=options.overrides)
 
 
-def _file_and_overrides(words: list[str]) -> tuple[str, list[str]]:
+def file_and_overrides(words: list[str]) -> tuple[str, list[str]]:
     """Return which of *words* is FILE, wherever it stands: a file, or the first without a ``=``."""
     for is_file in (os.path.isfile, lambda word: "=" not in word):
         for position, word in enumerate(words):

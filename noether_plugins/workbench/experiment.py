@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import attrs
 from annotated_types import Ge, Gt, Interval, Lt
 
 from noether_core import AttentionConfig, ConfigError, Problem
 from noether_core.schemas import Schema, invariant
+from noether_core.schemas.rules import Rule
 from noether_core.schemas.task import TaskConfig
 from noether_plugins.workbench import intervals
+from noether_plugins.workbench.attention_options import rule_of_options
 
 if TYPE_CHECKING:
     from noether_core.tasks import Layout
@@ -171,6 +174,18 @@ class Experiment(Schema):
 
     memory_limit: Annotated[float, Gt(0)] | None = None
     """Most memory that the run may take, in GiB; None for all that the machine has."""
+
+    attention_options: Mapping[str, Mapping[str, Any]] = {}
+    """By type, options that ``noether compare`` gives attention of that type; a run has none of
+    them.
+    """
+
+    @classmethod
+    def rule_of(cls, option: str, annotation: Any) -> Rule:
+        """Return the rule of a field; the options of other types are looked up there."""
+        if option == "attention_options":
+            return rule_of_options(annotation)
+        return super().rule_of(option, annotation)
 
 
 def check_fits(experiment: Experiment, layout: Layout) -> None:

@@ -114,7 +114,7 @@ def check_weights(experiment: Experiment, layout: Layout) -> None:
         OutOfMemoryError: If its weights, and what AdamW keeps of them, exceed what it may take.
         PluginError: If the attention cannot be made.
     """
-    weights = _n_weights(experiment, layout) * _COPIES_OF_WEIGHTS
+    weights = n_weights(experiment, layout) * _COPIES_OF_WEIGHTS
     check_within(weights * _BYTES, experiment, "attention.hidden_dim or model.depth")
 
 
@@ -162,7 +162,7 @@ def check_within(
     )
 
 
-def _n_weights(experiment: Experiment, layout: Layout) -> int:
+def n_weights(experiment: Experiment, layout: Layout) -> int:
     """Count the parameters without making them.
 
     Raises:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import TextIO
 
 
@@ -73,6 +74,19 @@ class LastingStream(io.TextIOBase):
     def writable(self) -> bool:
         """Return that it takes text."""
         return True
+
+
+@contextlib.contextmanager
+def lasting_output() -> Iterator[None]:
+    """Let nothing that is printed in the block, warnings included, end it by failing."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = streams
 
 
 def say(text: str) -> None:

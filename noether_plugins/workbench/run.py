@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -38,7 +37,7 @@ from noether_plugins.workbench.memory import (
     is_out_of_memory,
     peak_memory,
 )
-from noether_plugins.workbench.messages import LastingStream, say, say_result
+from noether_plugins.workbench.messages import lasting_output, say, say_result
 from noether_plugins.workbench.model import PointTransformer
 from noether_plugins.workbench.outputs import (
     CONFIG,
@@ -74,6 +73,9 @@ _FREE = frozenset(
     }
 )
 """Options that may be others when a run goes on: they do not say what is computed."""
+
+_OF_OTHERS = "attention_options"
+"""What holds the options of attention that the run has not."""
 
 
 class ResumeError(NoetherError, ValueError):
@@ -115,7 +117,7 @@ def run(experiment: Experiment, wish: Wish) -> int:
         DeviceError: If the device that the experiment names is not there.
         DivergedError: If the loss is no longer finite.
     """
-    with _lasting_output(), caught_signals() as signals:
+    with lasting_output(), caught_signals() as signals:
         try:
             return _run(experiment, wish, signals)
         except Terminated as end:
@@ -126,19 +128,6 @@ def run(experiment: Experiment, wish: Wish) -> int:
             raise OutOfMemoryError(
                 "an allocation failed; lower training.batch_size or attention.hidden_dim"
             ) from error
-
-
-@contextmanager
-def _lasting_output() -> Iterator[None]:
-    """Let nothing that is printed in the block, warnings included, end it by failing."""
-    streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = LastingStream(sys.stdout), LastingStream(sys.stderr)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        sys.stdout, sys.stderr = streams
 
 
 def _run(experiment: Experiment, wish: Wish, signals: Signals) -> int:
@@ -186,7 +175,7 @@ def _is_over_with_another(folder: Path, experiment: Experiment) -> bool:
     result = place.result
     if place.checkpoint.exists() or result is None:
         return False
-    return bool(_differences(result.get("experiment"), experiment))
+    return bool(differing_options(result.get("experiment"), experiment))
 
 
 Checkpoint = tuple[RunContents, dict[str, Any]]
@@ -240,7 +229,7 @@ def _checkpoint(place: RunFolder, experiment: Experiment) -> Checkpoint | None:
 
 
 def _check_same(place: RunFolder, before: Any, experiment: Experiment) -> None:
-    differences = _differences(before, experiment)
+    differences = differing_options(before, experiment)
     if differences:
         listed = "\n".join(f"{path}: {was} there, {here} here" for path, was, here in differences)
         raise ResumeError(
@@ -250,7 +239,7 @@ def _check_same(place: RunFolder, before: Any, experiment: Experiment) -> None:
         )
 
 
-def _differences(before: Any, experiment: Experiment) -> list[tuple[str, str, str]]:
+def differing_options(before: Any, experiment: Experiment) -> list[tuple[str, str, str]]:
     """Return the options in which an experiment is another one than before, by path."""
     with suppress(NoetherError):  # options that are new since have their defaults
         before = unstructure(structure(before, Experiment))
@@ -258,7 +247,7 @@ def _differences(before: Any, experiment: Experiment) -> list[tuple[str, str, st
     found: list[tuple[str, str, str]] = []
     for keys in sorted(old.keys() | new.keys(), key=str):
         was, here = old.get(keys, "nothing"), new.get(keys, "nothing")
-        if was != here and keys not in _FREE:
+        if was != here and keys not in _FREE and keys[0] != _OF_OTHERS:
             found.append((path_text(keys), str(was), str(here)))
     return found
 

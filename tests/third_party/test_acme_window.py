@@ -236,6 +236,30 @@ def test_an_experiment_with_its_type_runs(environment: FreshEnvironment, tmp_pat
     )
 
 
+def test_its_type_is_compared_with_options_that_are_filled_in(
+    environment: FreshEnvironment, tmp_path: Path
+) -> None:
+    file = write(tmp_path, "experiment.yaml", EXPERIMENT)
+
+    ran = environment.run(
+        *("noether", "compare", file, "attention={type: linear, hidden_dim: 16, num_heads: 2}"),
+        *("--types", "acme_window", "--seeds", "1", "--rounds", "0", "--output", "compared"),
+        cwd=tmp_path,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "from the file: hidden_dim=16, num_heads=2" in ran.stderr
+    found = json.loads((tmp_path / "compared" / "compare.json").read_text(encoding="utf-8"))
+    (row,) = found["rows"]
+    assert (row["type"], row["provider"], row["version"], row["status"]) == (
+        "acme_window",
+        "acme-window",
+        "1.2.0",
+        "complete",
+    )
+    assert row["errors"].keys() == row["errors_of_mean"].keys() != set()
+
+
 def test_without_the_package_its_type_is_reported_as_missing_beside_what_is_installed(
     without_package: FreshEnvironment, tmp_path: Path
 ) -> None:
