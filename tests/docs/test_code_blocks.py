@@ -57,7 +57,9 @@ def test_python_runs(page):
 
 def test_no_page_leaves_a_type_in_the_registry_of_the_process():
     entries = [entry for known in registry().kinds() for entry in known.providers()]
-    assert [entry for entry in entries if entry.distribution == IN_PROCESS] == []
+    added = [entry for entry in entries if entry.distribution == IN_PROCESS]
+    # Other tests in this process may have added types of their own.
+    assert [entry for entry in added if not entry.value.startswith("tests.")] == []
 
 
 def test_the_readme_has_code_to_run():
