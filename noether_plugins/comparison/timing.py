@@ -129,7 +129,7 @@ class _Measuring:
 
     def start(self) -> None:
         """Make all models, on as many processors as there are."""
-        self._report(f"measuring {len(self.subjects)} rows in turns: making models and samples")
+        self._report("making models and samples of each row, to measure them in turns")
         at_once = os.cpu_count() or 1
         pairs = [*zip(self.subjects, self._entries, strict=True)]
         for first in range(0, len(pairs), at_once):

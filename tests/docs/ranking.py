@@ -54,8 +54,8 @@ def _overall(comparisons: Comparisons) -> Iterator[str]:
     yield "|---|" + "--:|" * (len(tasks) + 4)
 
     rows = _rows_by_type(comparisons)
-    for type in sorted(rows, key=lambda type: _mean_score(rows[type])):
-        yield " | ".join((f"| `{type}`", *_cells(rows[type]))) + " |"
+    for name in sorted(rows, key=lambda name: _mean_score(rows[name])):
+        yield " | ".join((f"| `{name}`", *_cells(rows[name]))) + " |"
 
 
 def _rows_by_type(comparisons: Comparisons) -> dict[str, list[Row]]:
