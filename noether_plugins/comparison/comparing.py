@@ -158,7 +158,7 @@ class _Work:
     def _measure(self) -> None:
         """Find out what rows cost, as far as it is not known, and which are one computation."""
         entries = [*self._entries.values()]
-        unknown = [entry for entry in entries if self._rows[entry.name].step is None]
+        unknown = [entry for entry in entries if not _is_timed(self._rows[entry.name])]
         if unknown and self._how.rounds:
             costs = measure_costs(
                 unknown,
@@ -183,7 +183,10 @@ class _Work:
         for name, entry in [*self._entries.items()]:
             row = self._rows[name]
             if row.seconds_per_step is None:
-                error = "no steps can be given: the time of one could not be measured"
+                error = (
+                    "no steps can be given: the time of one could not be measured; "
+                    "measure again with --resume when the machine is free"
+                )
                 self._rows[name] = attrs.evolve(row, status="failed", error=error)
                 del self._entries[name]
                 continue
@@ -286,6 +289,11 @@ def _with_steps(entry: Entry, steps: int) -> Entry:
     return attrs.evolve(entry, experiment=attrs.evolve(entry.experiment, training=training))
 
 
+def _is_timed(row: Row) -> bool:
+    """Return whether the time of a step is known: not all of its samples were dropped."""
+    return row.step is not None and row.step.median is not None
+
+
 def _alike(entries: Iterable[Entry]) -> list[list[Entry]]:
     """Return entries in groups that differ in their attention alone.
 
@@ -336,7 +344,6 @@ def with_results(row: Row, results: Sequence[Mapping[str, Any] | None]) -> Row:
         ratios[field] = tuple(map(_ratio, of_field, of_means))
         of_mean[field] = _mean([value for value in of_means if value is not None])
     paces = [result["seconds_per_step"] for result in done]
-    measured = None if row.step is None else row.step.median
     memory = [result["step_memory_bytes"] or 0 for result in done]
     return attrs.evolve(
         row,
@@ -346,7 +353,7 @@ def with_results(row: Row, results: Sequence[Mapping[str, Any] | None]) -> Row:
         errors=errors,
         ratios=ratios,
         errors_of_mean=of_mean,
-        seconds_per_step=_mean(paces) if measured is None else measured,
+        seconds_per_step=_mean(paces) if row.step is None else row.step.median,
         step_memory_bytes=max(memory) or None,
         parameters=done[0]["parameters"],
     )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from noether_core.quoting import visible
-from noether_plugins.comparison.processes import Active, Run
+from noether_plugins.comparison.processes import Active, Pace, Run
 from noether_plugins.comparison.record import Row
 from noether_plugins.workbench.messages import LastingStream
 from noether_plugins.workbench.progress import duration
@@ -63,6 +63,7 @@ class _State:
         self.left: str = ""
         self._jobs = jobs
         self._started: dict[tuple[str, int], float] = {}
+        self._paces: dict[tuple[str, int], Pace] = {}
         self._took: list[float] = []
 
     def look(self, active: Sequence[Active], waiting: int) -> None:
@@ -76,8 +77,20 @@ class _State:
             mean = math.fsum(self._took) / len(self._took)
             so_far = sum(now - self._started[each.run.row, each.run.seed] for each in active)
             seconds = (count * mean - so_far) / self._jobs
-            left += f", about {duration(max(1.0, seconds))}"
+            if seconds >= 1:  # below that it takes longer than those before
+                left += f", about {duration(seconds)}"
         self.left = left
+
+    def pace(self, active: Active) -> Pace | None:
+        """Return how far a run is; None before its first step.
+
+        Its log lies elsewhere once the training is over.
+        """
+        key = active.run.row, active.run.seed
+        pace = active.pace() or self._paces.get(key)
+        if pace is not None:
+            self._paces[key] = pace
+        return pace
 
     def over(self, run: Run, row: Row) -> None:
         """Note what came of a run."""
@@ -113,7 +126,7 @@ class _Lines:
             return
         self._last = time.monotonic()
         for each in active:
-            pace = each.pace()
+            pace = self._state.pace(each)
             steps = each.run.experiment.training.steps
             if pace is not None:
                 at = f"step {pace.step}/{steps}, loss {pace.loss:.4f}"
@@ -187,9 +200,9 @@ class _Picture:
         step, loss, state = "", "", str(row.status).replace("unfinished", "waiting")
         if active is not None:
             state = f"seed {active.run.seed}"
-            steps, pace = active.run.experiment.training.steps, active.pace()
-            step = f"{0 if pace is None else pace.step}/{steps}"
-            loss = "" if pace is None else f"{pace.loss:.4f}"
+            steps, pace = active.run.experiment.training.steps, self._state.pace(active)
+            if pace is not None:
+                step, loss = f"{pace.step}/{steps}", f"{pace.loss:.4f}"
         return [
             visible(row.name),
             f"{_n_done(row)}/{self._state.n_seeds}",

@@ -128,7 +128,8 @@ class Row(Schema):
     """Names of rows that are one computation in this model: equal weights give equal outputs."""
 
     seconds_per_step: float | None = None
-    """Median time of a step of the training."""
+    """Median time of a step of the training; its mean in the runs where none was measured, and None
+    where all samples were dropped."""
 
     step: Timing | None = None
     """More of that time."""

@@ -226,6 +226,23 @@ def test_a_budget_of_seconds_gives_each_row_its_steps(compared, bench, costs):
     assert not costs
 
 
+def test_where_the_machine_was_busy_there_is_no_time_and_it_is_measured_again(
+    compared, monkeypatch
+):
+    busy = Timing(median=None, lower=None, upper=None, samples=0, dropped=9)
+    asked = []
+
+    def measure(entries, **_):
+        asked.append([entry.name for entry in entries])
+        return {entry.name: Cost(step=busy, tokens=100) for entry in entries}
+
+    monkeypatch.setattr(comparing, "measure_costs", measure)
+    for is_resumed in (False, True):
+        _, found = compared(rounds=3, output="out", resume=is_resumed)
+        assert [row.seconds_per_step for row in found.rows] == [None, None]
+    assert asked == [["transolver", "flare"]] * 2
+
+
 def test_without_a_time_there_are_no_steps_in_some_seconds(compared, bench, monkeypatch):
     lost = {"transolver": Cost(error="it hangs"), "flare": Cost(error="it hangs")}
     monkeypatch.setattr(comparing, "measure_costs", lambda *_, **__: lost)

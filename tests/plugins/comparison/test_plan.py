@@ -182,6 +182,6 @@ def test_the_plan_is_shown_with_where_each_option_comes_from(everything):
     lines: list[str] = []
     show_plan(everything, lines.append)
     text = "\n".join(lines)
-    assert "16 rows, each from 2 seeds" in text
+    assert f"{len(everything.rows)} rows, each from 2 seeds" in text
     assert "from the file: hidden_dim=8, num_heads=2, num_latents=3" in text
     assert "from the task: branches=[surface, volume]" in text
