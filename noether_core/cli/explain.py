@@ -269,7 +269,7 @@ def _print(file: str, explained: Explained, *, plain: bool) -> None:
         print_line()
         facts: dict[str, Any] = {
             part.kind: part.type,
-            "provider": f"{part.provider} {part.version}",
+            "provider": f"{part.provider} {part.version}".strip(),
             "summary": part.summary,
         }
         if part.interface:

@@ -429,7 +429,7 @@ def show_plan(plan: Plan, show: Show) -> None:
     n_seeds = len(plan.seeds)
     show(f"{_counted(len(plan.rows), 'row')}, each from {_counted(n_seeds, 'seed')}:")
     for row in plan.rows:
-        show(f"  {row.name} ({row.provider} {row.version})")
+        show(f"  {row.name} ({row.provided_by})")
         for line in _lines_of(row):
             show(f"    {line}")
 

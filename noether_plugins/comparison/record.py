@@ -145,6 +145,11 @@ class Row(Schema):
 
     scaling: Scaling | None = None
 
+    @property
+    def provided_by(self) -> str:
+        """Distribution and version; what a process registered itself has none."""
+        return f"{self.provider} {self.version}".strip()
+
 
 @attrs.frozen(kw_only=True)
 class Comparison(Schema):

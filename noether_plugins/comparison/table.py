@@ -127,7 +127,7 @@ def _columns(comparison: Comparison) -> list[_Column]:
         column("MiB/step", lambda row: _number(row.step_memory_bytes, 2**20, ",.1f")),
         column("parameters", lambda row: _number(row.parameters, 1, ",.0f")),
         column("tokens/s", lambda row: _number(row.tokens_per_second, 1, ",.0f")),
-        column("provider", lambda row: f"{row.provider} {row.version}", is_text=True),
+        column("provider", lambda row: row.provided_by, is_text=True),
     ]
 
 

@@ -116,7 +116,7 @@ def comparison_table(
 
 
 def _comparison_row(row: Row, runs: Sequence[int], fields: Sequence[str], letters: str) -> TableRow:
-    provider = f"{row.provider} {row.version}".strip()
+    provider = row.provided_by
     state = "" if row.status == "complete" else row.status
     cells = [
         Cell(row.name, note=f"{state}; {provider}" if state else provider),

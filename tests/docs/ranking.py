@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import sys
@@ -71,7 +72,8 @@ def _cells(rows: Sequence[Row]) -> Iterator[str]:
     """Yield the score and the rank of each task, and the cost in the last."""
     for row in rows:
         yield row.status if row.score is None else f"{row.score:.3f} ({row.rank})"
-    yield f"{_mean_score(rows):.3f}"
+    mean = _mean_score(rows)
+    yield f"{mean:.3f}" if math.isfinite(mean) else "-"
     last = rows[-1]
     yield "-" if last.seconds_per_step is None else f"{1e3 * last.seconds_per_step:.1f}"
     yield "-" if last.step_memory_bytes is None else f"{last.step_memory_bytes / 2**20:.0f}"
@@ -79,9 +81,9 @@ def _cells(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _mean_score(rows: Sequence[Row]) -> float:
-    scores = [row.score for row in rows]
-    known = [score for score in scores if score is not None]
-    return sum(known) / len(known) if len(known) == len(scores) else float("inf")
+    """Return the mean over tasks; infinite for a variant that cannot do one of them."""
+    scores = [math.inf if row.score is None else row.score for row in rows]
+    return sum(scores) / len(scores)
 
 
 if __name__ == "__main__":
