@@ -138,7 +138,9 @@ def test_the_pages_editor_line_names_a_schema_that_its_file_obeys(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "example", sorted((ROOT / "docs" / "examples").iterdir()), ids=lambda example: example.name
+    "example",
+    sorted((ROOT / "docs" / "examples").rglob("*.*")),
+    ids=lambda example: f"{example.parent.name}/{example.name}",
 )
 def test_examples_are_sound(example):
     assert load(example, Experiment)
